@@ -1,0 +1,5 @@
+"""``python -m wattlaw`` is ``wattlaw``."""
+
+from wattlaw.cli.main import main
+
+main()

@@ -1,0 +1,73 @@
+"""The entry point: finds command groups by the names their files declare, imports only the one called."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from wattlaw import __version__
+from wattlaw.core.errors import WattlawError, nearest
+from wattlaw.core.plugins import load, plugins
+
+ROOM = "wattlaw.cli"
+
+
+class Commands(click.Group):
+    """A group whose commands are the plug-ins of this room."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted(plugins(ROOM))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in plugins(ROOM):
+            return None
+        command: click.Command = load(ROOM, "command", name)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in plugins(ROOM) and not args[0].startswith("-"):
+            context.fail(f"no such command {args[0]!r}; {nearest(args[0], plugins(ROOM))}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="wattlaw")
+def wattlaw() -> None:
+    """Measure what training a neural network costs in time and energy, learn how it scales, and get told
+    which setting to run next.
+
+    \b
+    Begin with:  wattlaw doctor                      what can be measured here
+                 wattlaw measure -- python train.py  time and energy of any command
+                 wattlaw study run quickstart        three workloads, a report, advice
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; errors become one line on stderr and exit code 1 or 2."""
+    try:
+        status = wattlaw.main(args, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        status = stop.exit_code
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "wattlaw"
+        print(f"{where}: {error.format_message()}", file=sys.stderr)
+        status = 2
+    except click.Abort:
+        status = 130
+    except WattlawError as error:
+        print(f"wattlaw: {error}", file=sys.stderr)
+        status = error.exit_code
+    except BrokenPipeError:
+        # the reader of our output went away, as `| head` does; keep Python from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

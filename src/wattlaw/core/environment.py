@@ -1,0 +1,113 @@
+"""What a run depends on besides its setting: machine, system, libraries, scheduler, source."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import psutil
+
+_LIBRARIES = ("wattlaw", "torch", "numpy", "transformers", "torch-geometric", "timm", "nvidia-ml-py", "psutil")
+_SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST", "SLURM_NNODES",
+              "SLURM_JOB_PARTITION", "PBS_JOBID", "LSB_JOBID")  # fmt: skip
+_SWITCHES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NCCL_SOCKET_IFNAME",
+             "GLOO_SOCKET_IFNAME", "NCCL_DEBUG", "PYTORCH_CUDA_ALLOC_CONF")  # fmt: skip
+
+
+class Environment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A snapshot of where a trial runs. ``clock`` pairs one moment's monotonic s with its UTC time."""
+
+    host: str
+    system: str
+    python: str
+    cpu_name: str
+    cores: int
+    cores_of_machine: int
+    memory_bytes: int
+    libraries: dict[str, str] = {}
+    scheduler: dict[str, str] = {}
+    switches: dict[str, str] = {}
+    git_commit: str = ""
+    git_changed: bool = False
+    clock: tuple[float, str] = (0.0, "")
+
+
+def capture() -> Environment:
+    """Take the snapshot; nothing in it can fail."""
+    commit, changed = _git(Path.cwd())
+    return Environment(
+        host=socket.gethostname(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        cpu_name=cpu_name(),
+        cores=usable_cores(),
+        cores_of_machine=psutil.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        libraries={name: v for name in _LIBRARIES if (v := _version(name))},
+        scheduler={k: os.environ[k] for k in _SCHEDULER if k in os.environ},
+        switches={k: os.environ[k] for k in _SWITCHES if k in os.environ},
+        git_commit=commit,
+        git_changed=changed,
+        clock=(time.monotonic(), utc_now()),
+    )
+
+
+def utc_now() -> str:
+    """Return the time as "2026-11-23T05:06:41.123Z"."""
+    now = datetime.datetime.now(datetime.UTC)
+    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process may keep busy: its affinity, bounded by its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else psutil.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota))) if quota else cores
+
+
+@functools.cache
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        return platform.processor() or "unknown"
+    return platform.processor() or platform.machine()
+
+
+def _cgroup_quota() -> float | None:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _git(folder: Path) -> tuple[str, bool]:
+    def ask(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = ask("rev-parse", "HEAD")
+    return commit, bool(commit and ask("status", "--porcelain", "--untracked-files=no"))

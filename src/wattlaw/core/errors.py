@@ -1,0 +1,92 @@
+"""Every error that wattlaw raises on purpose.
+
+WattlawError
+├── UsageError             the request is wrong; the message says what would be valid (exit code 2)
+│   ├── UnknownNameError       a name that no plug-in gives
+│   └── SettingError           a setting that cannot be carried out
+├── MissingPartError       an optional package or program is not installed
+├── RecordError            a run folder cannot be read or written
+│   ├── DamagedRunError        a file of it is broken or half-written
+│   └── NewerFormatError       it was written by a newer wattlaw
+├── DataError              somebody else's file is wrong; names file, line and column
+├── DeviceError            a meter or control failed
+│   └── PermissionDeniedError  the system forbids it; the message says how to get it
+├── FitError               no law can be fitted to these points
+└── TrialError             a trial failed; carries the first failing rank's traceback
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WattlawError(Exception):
+    """Base of all errors that wattlaw raises on purpose. Its text is one line a user can act on."""
+
+    exit_code = 1
+
+
+class UsageError(WattlawError):
+    """The request is wrong; the message says what would be valid."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing here gives; answered with the nearest valid ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}; {nearest(name, known)}")
+
+
+class SettingError(UsageError):
+    """A setting that cannot be carried out, such as a batch of 0 or more devices than there are."""
+
+
+class MissingPartError(WattlawError):
+    """An optional package or program is not installed."""
+
+
+class RecordError(WattlawError):
+    """A run folder cannot be read or written."""
+
+
+class DamagedRunError(RecordError):
+    """A file of a run folder is broken or half-written."""
+
+
+class NewerFormatError(RecordError):
+    """A run folder was written by a newer wattlaw."""
+
+
+class DataError(WattlawError):
+    """Somebody else's file is wrong; the message names file, line and column."""
+
+
+class DeviceError(WattlawError):
+    """A meter or control failed."""
+
+
+class PermissionDeniedError(DeviceError):
+    """The system forbids a reading or a control; the message says how to get it."""
+
+
+class FitError(WattlawError):
+    """No law can be fitted to these points; the message says what is missing."""
+
+
+class TrialError(WattlawError):
+    """A trial failed; the message is the first failing rank's traceback."""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
+    """Return "did you mean …?" for a misspelt name, or the valid names when none is near."""
+    names = sorted(set(known))
+    if not names:
+        return "none is known here"
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    more = f", … ({len(names) - most} more)" if len(names) > most else ""
+    return "valid: " + ", ".join(names[:most]) + more

@@ -1,0 +1,59 @@
+"""Files that are never seen half-written: written beside, flushed, renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from wattlaw.core.errors import RecordError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with explained(path):
+        try:
+            with open(beside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and its parents; RecordError says why it could not be."""
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into one clear line each."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(why(error, path)) from error
+
+
+def why(error: OSError, path: Path) -> str:
+    """Return what a refusal of the system means and what to do about it."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"no space left for {path}; free some or choose another folder with -o"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"no permission to write {path}; choose another folder with -o"
+        case errno.ENOTDIR | errno.EEXIST:
+            return f"{path} is in the way: a folder is needed there"
+        case errno.EISDIR:
+            return f"{path} is a folder; a file is needed there"
+        case errno.ENOENT:
+            return f"there is no {path}"
+        case _:
+            return f"{path}: {error.strerror or error}"

@@ -1,0 +1,115 @@
+"""Where a run's files lie, and how they are found again.
+
+ROOT/<sweep>/sweep.toml
+ROOT/<sweep>/<trial>/attempt-<k>/setting.json, environment.json, host-<host>.json,
+                                 steps-<rank>.csv, telemetry-<host>.csv, error.txt
+ROOT/<sweep>/<trial>/summary.json      written last: the trial is done if and only if it is there
+ROOT/<sweep>/index.parquet             one row a run, made by ``wattlaw runs compact``
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from wattlaw.core.errors import RecordError
+from wattlaw.core.files import explained, make_folder, write_whole
+from wattlaw.core.run import Run, decode_run, encode_run
+
+SUMMARY = "summary.json"
+INDEX = "index.parquet"
+SWEEP = "sweep.toml"
+
+STEP_COLUMNS = (
+    "step", "warmup", "start_s", "end_s", "samples", "loss",
+    "data_s", "forward_s", "backward_s", "communication_s", "optimiser_s",
+)  # fmt: skip
+"""Columns of steps-<rank>.csv. Times in s; start and end on the host's monotonic clock; an empty cell is missing."""
+
+TELEMETRY_COLUMNS = (
+    "time_s", "device", "power_w", "energy_j", "utilisation", "memory_utilisation", "memory_used_bytes",
+    "temperature_c", "sm_clock_mhz", "memory_clock_mhz", "throttle", "cpu_time_s", "processes",
+    "received_bytes", "sent_bytes",
+)  # fmt: skip
+"""Columns of telemetry-<host>.csv. ``time_s`` on the host's monotonic clock; ``energy_j`` and ``cpu_time_s``
+are running counters; ``utilisation`` is a share of 1; an empty cell was not read at that time."""
+
+
+class Found(NamedTuple):
+    """What a scan of folders found: trials that are done, those that are not, and indexes."""
+
+    summaries: list[Path]
+    unfinished: list[Path]
+    indexes: list[Path]
+
+
+def new_attempt(trial: Path) -> Path:
+    """Create and return the next attempt-<k> folder of a trial."""
+    make_folder(trial)
+    number = 1 + max((int(a.name[8:]) for a in attempts(trial)), default=0)
+    while True:
+        path = trial / f"attempt-{number}"
+        with explained(path):
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:  # another runner took it between the look and the step
+                number += 1
+
+
+def attempts(trial: Path) -> list[Path]:
+    """Return the attempt folders of a trial, oldest first."""
+    found = [p for p in trial.glob("attempt-*") if p.name[8:].isdigit()]
+    return sorted(found, key=lambda p: int(p.name[8:]))
+
+
+def write_run(trial: Path, run: Run) -> None:
+    """Write a trial's summary; from then on it is done."""
+    make_folder(trial)
+    write_whole(trial / SUMMARY, encode_run(run))
+
+
+def read_run(summary: Path) -> Run:
+    """Read one summary.json; DamagedRunError, NewerFormatError or RecordError name it."""
+    with explained(summary):
+        data = summary.read_bytes()
+    return decode_run(data, str(summary))
+
+
+def scan(root: Path) -> Found:
+    """Find the trials under ``root``: the folder of all runs, of one sweep, or of one trial.
+
+    Raises RecordError where there is no such folder or it cannot be listed.
+    """
+    if not root.exists():
+        raise RecordError(f"there is no folder {root}")
+    if root.is_file():
+        if root.name == SUMMARY:
+            return Found([root], [], [])
+        raise RecordError(f"{root} is a file; a folder of runs is needed")
+    found = Found([], [], [])
+    with explained(root):
+        for folder, names in _folders(str(root), depth=3):
+            if SUMMARY in names:
+                found.summaries.append(Path(folder, SUMMARY))
+            elif any(n.startswith("attempt-") for n in names):
+                found.unfinished.append(Path(folder))
+            if INDEX in names:
+                found.indexes.append(Path(folder, INDEX))
+    return found
+
+
+def _folders(path: str, depth: int) -> Iterator[tuple[str, set[str]]]:
+    names: set[str] = set()
+    below: list[str] = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            names.add(entry.name)
+            if entry.name[0] != "." and not entry.name.startswith("attempt-") and entry.is_dir():
+                below.append(entry.path)
+    yield path, names
+    if depth > 1 and SUMMARY not in names:
+        for folder in sorted(below):
+            yield from _folders(folder, depth - 1)

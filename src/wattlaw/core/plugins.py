@@ -1,0 +1,106 @@
+"""Finds the plug-ins of a room by the public names that its files declare.
+
+A file declares ``NAMES = {"public-name": "attribute"}`` as a literal. The names are read without
+importing the file; it is imported when a name is asked for. ``package.module:Class`` works for a user's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wattlaw.core.errors import MissingPartError, UnknownNameError, UsageError
+
+_LITERAL = re.compile(r"^(NAMES|VERSION)(?:\s*:[^=\n]+)?\s*=\s*(\{.*?^\}|\{[^\n]*\}|\d+)", re.M | re.S)
+
+
+class Plugin(NamedTuple):
+    """A public name, the module and attribute behind it, its version and the folder it lies in."""
+
+    name: str
+    module: str
+    attribute: str
+    version: int
+    folder: str
+
+
+@functools.cache
+def plugins(room: str) -> dict[str, Plugin]:
+    """Return the plug-ins of a room such as "wattlaw.workloads", by name, importing none of them."""
+    spec = importlib.util.find_spec(room)
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(f"{room} is no package")
+    found: dict[str, Plugin] = {}
+    for base in map(Path, spec.submodule_search_locations):
+        for path in sorted(base.rglob("*.py")):
+            for plugin in _declared(room, base, path):
+                if plugin.name in found:
+                    raise UsageError(f"{plugin.name} is declared twice: {found[plugin.name].module}, {plugin.module}")
+                found[plugin.name] = plugin
+    return found
+
+
+def load(room: str, kind: str, name: str) -> Any:
+    """Import and return what stands behind a public name, or behind ``package.module:Class``.
+
+    Raises UnknownNameError with the nearest names, MissingPartError where its library is not installed.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        return _attribute(module, attribute, name)
+    known = plugins(room)
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+    return _attribute(known[name].module, known[name].attribute, name)
+
+
+def _attribute(module: str, attribute: str, name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package and package == module.split(".")[0]:
+            raise UsageError(f"{name}: there is no module {error.name}; is its folder on PYTHONPATH?") from None
+        raise MissingPartError(f"{name} needs {package}: {how_to_install(package)}") from error
+    except AttributeError:
+        raise UsageError(f"{name}: module {module} has no {attribute}") from None
+
+
+_EXTRAS = {
+    "analysis": ("numpy", "scipy", "sklearn", "pyarrow", "duckdb"),
+    "report": ("altair", "vl_convert", "jinja2"),
+    "train": ("torch", "qm9pack"),
+    "amd": ("amdsmi",),
+}
+
+
+def how_to_install(package: str) -> str:
+    """Return the command that installs an optional package."""
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return f"pip install 'wattlaw[{extra}]'"
+    return f"pip install {package}"
+
+
+def need(package: str, purpose: str) -> Any:
+    """Import an optional package, or raise MissingPartError with the command that installs it."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        name = (error.name or package).split(".")[0]
+        raise MissingPartError(f"{purpose} needs {name}: {how_to_install(name)}") from None
+
+
+def _declared(room: str, base: Path, path: Path) -> list[Plugin]:
+    values: dict[str, Any] = {"NAMES": {}, "VERSION": 1}
+    for match in _LITERAL.finditer(path.read_text(encoding="utf-8")):
+        values[match[1]] = ast.literal_eval(match[2])
+    parts = path.relative_to(base).with_suffix("").parts
+    module = ".".join((room, *parts))
+    folder = parts[0] if len(parts) > 1 else ""
+    return [Plugin(n, module, a, values["VERSION"], folder) for n, a in values["NAMES"].items()]

@@ -1,0 +1,97 @@
+"""The immutable record of one trial, or of somebody else's measurement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from wattlaw.core.errors import DamagedRunError, NewerFormatError
+from wattlaw.core.reading import Note, Reading, missing
+from wattlaw.core.setting import Setting
+
+FORMAT = 1
+"""Version of summary.json that this wattlaw writes. It reads this one and every older one."""
+
+State = Literal["done", "failed"]
+
+
+class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where a trial ran, as far as figures need it; environment.json has the rest.
+
+    ``device_type`` and ``device_name`` are those of the devices that trained; ``cores`` is how many
+    CPU cores the job could use on one host.
+    """
+
+    device_type: str = ""
+    device_name: str = ""
+    hosts: int = 1
+    cores: int | None = None
+    cpu_name: str = ""
+
+
+class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One run. Raw totals with their status; what is derived is derived when asked (``derive``)."""
+
+    setting: Setting
+    trial: str
+    sweep: str = ""
+    format: int = FORMAT
+    wattlaw: str = ""
+    workload_version: int = 1
+    repeat: int = 0
+    attempt: int = 1
+    state: State = "done"
+    source: str = "wattlaw"
+    started: str = ""
+    machine: Machine = Machine()
+    labels: dict[str, str] = {}
+    quantities: dict[str, Reading] = {}
+    warnings: tuple[Note, ...] = ()
+    error: str = ""
+
+    def reading(self, name: str) -> Reading:
+        """Return a recorded quantity; a missing reading where the record has none."""
+        return self.quantities.get(name) or missing("not recorded")
+
+
+class _Version(msgspec.Struct):
+    format: int = 1
+    wattlaw: str = ""
+
+
+_decoder = msgspec.json.Decoder(Run)
+_version = msgspec.json.Decoder(_Version)
+
+
+def encode_run(run: Run) -> bytes:
+    """Return the bytes of summary.json."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+
+
+def decode_run(data: bytes, where: str) -> Run:
+    """Read a summary. ``where`` names it in errors.
+
+    Raises NewerFormatError for a newer format and DamagedRunError for anything that is no summary.
+    """
+    try:
+        run = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _unreadable(data, where, str(error)) from None
+    if run.format > FORMAT:
+        raise _unreadable(data, where, "")
+    return run
+
+
+def _unreadable(data: bytes, where: str, reason: str) -> DamagedRunError | NewerFormatError:
+    # a newer format may fail to decode for its new fields: look at its version before calling it damaged
+    try:
+        version = _version.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return DamagedRunError(f"{where} is damaged: {reason or 'not a summary'}")
+    if version.format > FORMAT:
+        return NewerFormatError(
+            f"{where} has format {version.format}, written by wattlaw {version.wattlaw or 'of a later version'}; "
+            f"this one reads up to {FORMAT}: upgrade with `pip install -U wattlaw`"
+        )
+    return DamagedRunError(f"{where} is damaged: {reason}")

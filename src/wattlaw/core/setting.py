@@ -1,0 +1,152 @@
+"""One point of the space that wattlaw explores, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from wattlaw.core.errors import SettingError, UnknownNameError
+
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Backend = Literal["auto", "gloo", "nccl"]
+DeviceType = Literal["auto", "cpu", "cuda"]
+OptionValue = str | int | float | bool
+
+
+class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """When a trial ends: after so many measured steps, epochs or seconds, whichever comes first."""
+
+    steps: int | None = None
+    epochs: float | None = None
+    seconds: float | None = None
+
+
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is to be run. Frozen; ``identity`` gives it a name that survives new fields.
+
+    workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
+                      where ``command`` is the user's own command
+    preset            size of the workload: "tiny", "base" or another that it offers
+    nodes             machines that take part
+    devices_per_node  processes a node, one device each
+    batch_per_device  samples a device and step; None is the workload's own default
+    precision         arithmetic of the forward and backward pass
+    power_cap_w       power limit to set on each device, W; None leaves it alone
+    sm_clock_mhz, memory_clock_mhz   clock limits to set, MHz; None leaves them alone
+    device_type       "cpu", "cuda", or "auto": GPUs where there are any
+    backend           of the communication; "auto" is NCCL on GPUs and Gloo on CPUs
+    warmup_steps      first steps that are recorded apart and never enter a rate
+    options           everything else a workload understands, by name
+    command           the user's own command; ``{batch_per_device}`` and other names are filled in
+    step_pattern      regular expression that finds the steps in the command's output
+    """
+
+    workload: str
+    preset: str = "base"
+    nodes: int = 1
+    devices_per_node: int = 1
+    batch_per_device: int | None = None
+    precision: Precision = "fp32"
+    power_cap_w: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    device_type: DeviceType = "auto"
+    backend: Backend = "auto"
+    seed: int = 0
+    stop: Stop = Stop(steps=100)
+    warmup_steps: int = 5
+    options: dict[str, OptionValue] = {}
+    command: str | None = None
+    step_pattern: str | None = None
+
+    @property
+    def devices(self) -> int:
+        """Devices of all nodes."""
+        return self.nodes * self.devices_per_node
+
+
+FIELDS = Setting.__struct_fields__
+
+
+def setting_from(values: dict[str, Any]) -> Setting:
+    """Build a setting from plain values, as they stand in a sweep file or on a command line.
+
+    ``devices`` is understood as the total over ``nodes``; a name that is no field becomes an option.
+    Raises SettingError, naming the field and what would be valid.
+    """
+    values = dict(values)
+    options = dict(values.pop("options", {}))
+    if "devices" in values:
+        values["devices_per_node"] = _per_node(values.pop("devices"), values)
+    for name in [n for n in values if n not in FIELDS]:
+        options[name] = values.pop(name)
+    if "workload" not in values:
+        if "command" not in values:
+            raise SettingError("a setting needs a workload (see `wattlaw list workloads`) or a command")
+        values["workload"] = "command"
+    if options:
+        values["options"] = options
+    try:
+        setting = msgspec.convert(values, Setting)
+    except msgspec.ValidationError as error:
+        raise SettingError(_explain(str(error))) from None
+    check_setting(setting)
+    return setting
+
+
+def check_setting(setting: Setting) -> None:
+    """Raise SettingError where a setting could run on no machine at all."""
+    for name in ("nodes", "devices_per_node", "batch_per_device"):
+        value = getattr(setting, name)
+        if value is not None and value < 1:
+            raise SettingError(f"{name} is {value}; it must be at least 1")
+    for name in ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz"):
+        value = getattr(setting, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise SettingError(f"{name} is {value}; it must be a positive number")
+    if setting.warmup_steps < 0:
+        raise SettingError(f"warmup_steps is {setting.warmup_steps}; it must be at least 0")
+    stop = [setting.stop.steps, setting.stop.epochs, setting.stop.seconds]
+    if not setting.command and all(s is None for s in stop):
+        raise SettingError("stop is empty; give steps, epochs or seconds, such as stop = { steps = 100 }")
+    if any(s is not None and not s > 0 for s in stop):
+        raise SettingError("stop must be positive, such as stop = { steps = 100 }")
+    if setting.backend == "nccl" and setting.device_type == "cpu":
+        raise SettingError("backend nccl needs GPUs; use gloo with device_type cpu")
+
+
+def to_json(setting: Setting) -> bytes:
+    """Return the canonical JSON of a setting: sorted keys, defaults left out."""
+    return msgspec.json.encode(setting, order="sorted")
+
+
+def identity(setting: Setting, version: int = 1) -> str:
+    """Return 12 hex digits that name a setting of one version of its workload."""
+    text = to_json(setting) + (f"#v{version}".encode() if version != 1 else b"")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def known_precision(name: str) -> None:
+    """Raise UnknownNameError where ``name`` is no precision."""
+    if name not in get_args(Precision):
+        raise UnknownNameError("precision", name, get_args(Precision))
+
+
+def _per_node(devices: Any, values: dict[str, Any]) -> int:
+    nodes = values.get("nodes", 1)
+    if "devices_per_node" in values:
+        raise SettingError("give devices (the total) or devices_per_node, not both")
+    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
+        raise SettingError(f"devices is {devices!r}; it must be a whole number of at least 1")
+    if isinstance(nodes, int) and nodes >= 1 and devices % nodes:
+        raise SettingError(f"{devices} devices do not divide over {nodes} nodes")
+    return devices // nodes if isinstance(nodes, int) and nodes >= 1 else devices
+
+
+def _explain(text: str) -> str:
+    message, _, path = text.partition(" - at `$.")
+    field = path.rstrip("`")
+    return f"{field}: {message}" if field else message

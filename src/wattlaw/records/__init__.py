@@ -1,0 +1,1 @@
+"""Floor 2: many runs at once: the index, queries, exports."""

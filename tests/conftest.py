@@ -1,0 +1,43 @@
+"""Depth, required parts, and the published data that some tests develop against."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+FULL = os.environ.get("DEPTH") == "full"
+MAY_BE_MISSING = ("needs a GPU", "needs an AMD device", "needs RAPL", "needs the published data")
+"""Only a skip whose reason begins so is accepted where every installable part is required (DEPTH=full)."""
+
+settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("full" if FULL else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("full") and not FULL:
+            item.add_marker(pytest.mark.skip(reason="runs with DEPTH=full"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report = (yield).get_result()
+    if FULL and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if not reason.startswith(MAY_BE_MISSING):
+            report.outcome = "failed"
+            report.longrepr = f"skipped where every part is required: {reason}"
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """Folder of published measurements: $WATTLAW_DATA, or shared/data beside the checkout."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("WATTLAW_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip("needs the published data: set WATTLAW_DATA to its folder")
+    return folder
