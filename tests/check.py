@@ -1,4 +1,4 @@
-"""What `make test` runs: style, types, floors, then the tests. DEPTH=full adds the slow ones and requires every part."""
+"""What `make test` runs: style, types, floors, tests. DEPTH=full adds the slow ones and requires every part."""
 
 from __future__ import annotations
 

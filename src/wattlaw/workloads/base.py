@@ -1,0 +1,87 @@
+"""What a workload is: a model, its data and its loss. A user's own is one such class in one file.
+
+    class Mine(Workload):
+        def model(self): return torch.nn.Linear(4, 1)
+        def data(self, split): return MyDataset(split)
+        def loss(self, model, batch): return (model(batch["x"]) - batch["y"]).square().mean()
+
+`wattlaw run my_file:Mine --devices 4` then trains it on four devices.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.setting import OptionValue
+
+Split = Literal["train", "valid", "test"]
+
+
+class Workload(ABC):
+    """A model, its data and its loss, for one device; the runner distributes and measures it.
+
+    presets    sizes on offer; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
+    batch      default samples a device and step, by preset
+    options    options that this workload understands, with their defaults
+    """
+
+    presets: ClassVar[Sequence[str]] = ("base",)
+    batch: ClassVar[Mapping[str, int]] = {}
+    options: ClassVar[Mapping[str, OptionValue]] = {}
+
+    def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:
+        if preset not in self.presets:
+            raise UnknownNameError("preset", preset, self.presets)
+        self.preset = preset
+        self.chosen: dict[str, OptionValue] = {**self.options}
+        for name, value in (options or {}).items():
+            if name not in self.options:
+                raise UnknownNameError("option", name, self.options)
+            self.chosen[name] = checked(name, value, self.options[name])
+
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """Return a new model on the CPU, its weights drawn from torch's current seed."""
+
+    @abstractmethod
+    def data(self, split: Split) -> Dataset[Any]:
+        """Return a map-style dataset of single samples."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        """Return the mean loss of a batch, a scalar tensor, by calling ``model``."""
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Join samples to a batch: a tensor, or a dict, list or dataclass-like object with ``.to(device)``."""
+        from torch.utils.data import default_collate
+
+        return default_collate(list(samples))
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimiser that the workload is published with."""
+        return torch.optim.AdamW(parameters, lr=1e-3)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
+        """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default."""
+        losses = [float(self.loss(model, batch).detach()) for batch in batches]
+        return {"loss": sum(losses) / len(losses)} if losses else {}
+
+
+def checked(name: str, value: OptionValue, default: OptionValue) -> OptionValue:
+    """Return ``value`` as the type of the option's default. Raises SettingError where it does not fit."""
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(default, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(value, type(default)) and not isinstance(value, bool):
+        return value
+    raise SettingError(f"option {name} is {value!r}; it must be a {type(default).__name__} such as {default!r}")
