@@ -9,11 +9,14 @@ from wattlaw.core.setting import Setting
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A value with the ends of its interval (90 % unless the finding says otherwise)."""
+    """A value with the ends of its interval (90 % unless the finding says otherwise).
+
+    Both ends are None where too few repeats were made to give an interval; a warning then says so.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
