@@ -1,0 +1,212 @@
+"""Which setting to run next: the cheapest one that keeps a bound on the slowdown, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from wattlaw.core.derive import derive, energy
+from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.reading import Note
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting
+from wattlaw.core.units import quantity
+from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, title
+from wattlaw.laws.pareto import front
+from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
+from wattlaw.laws.words import sentence
+
+TIME = "time_per_sample_s"
+DEVICE_TIME = "device_time_per_sample_s"
+
+KNOBS = (
+    "devices", "nodes", "devices_per_node", "batch_per_device", "precision", "power_cap_w", "sm_clock_mhz",
+    "memory_clock_mhz", "backend", "strategy", "accumulation", "compile", "checkpointing", "interface", "workers",
+)  # fmt: skip
+"""What a user may choose without training another thing; settings that differ in anything else are not compared."""
+
+_PER_SAMPLE = {
+    "time": TIME, "elapsed_s": TIME, "step_time_s": TIME, "device_hours": DEVICE_TIME, "device_time": DEVICE_TIME,
+    "energy": "energy_per_sample_j", "energy_j": "energy_per_sample_j", "gpu_energy_j": "gpu_energy_per_sample_j",
+    "cpu_energy_j": "cpu_energy_per_sample_j", "node_energy_j": "node_energy_per_sample_j",
+}  # fmt: skip
+"""Totals of a window compare only per sample, since windows hold different numbers of samples."""
+
+
+class Choice(NamedTuple):
+    """One setting with the repeats that ran it: time per sample, s, and the quantity to be made small."""
+
+    setting: Setting
+    runs: list[Run]
+    time: list[float]
+    cost: list[float]
+
+
+def advise(
+    runs: Iterable[Run], minimise: str | None = None, max_slowdown: float | None = None, confidence: float = 0.5
+) -> list[Advice]:
+    """Recommend one setting for each workload (and model size, machine, … that was run).
+
+    minimise      a quantity to make small; by default the measured energy per sample, or where nothing
+                  measured energy the device-seconds per sample
+    max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
+    confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
+
+    The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
+    freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
+    """
+    _check(minimise, max_slowdown, confidence)
+    groups, notes = grouped(runs, KNOBS)
+    found: list[Advice] = []
+    faults: list[str] = []
+    for group in groups:
+        try:
+            found.append(_advise_group(group, minimise, max_slowdown, confidence, notes))
+        except FitError as error:
+            faults.append(f"{title(group.key)}: {error}")
+    if not found:
+        raise FitError("; ".join(faults) or "there is no run to choose from")
+    return found
+
+
+def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME) -> list[list[Run]]:
+    """Return the runs of each setting on the front of two quantities, both to be small, by ascending ``x``.
+
+    A setting stands at the geometric mean of its repeats; settings that lack either quantity are left out.
+    """
+    for name in (x, y):
+        quantity(name)
+    choices = _choices([r for r in runs if r.state == "done"], x, y)
+    return [choices[i].runs for i in front([(_mean(c.time), _mean(c.cost)) for c in choices])]
+
+
+def _advise_group(
+    group: Group, minimise: str | None, bound: float | None, confidence: float, notes: Sequence[Note]
+) -> Advice:
+    what = _objective(group.runs, minimise)
+    choices = _choices(group.runs, TIME, what)
+    if not choices:
+        raise FitError(f"no run gives both {TIME} and {what}")
+    noise = pooled_noise([c.time for c in choices])
+    fastest = min(choices, key=lambda c: _mean(c.time))
+    allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
+    best = min(allowed, key=lambda c: (_mean(c.cost), _mean(c.time)))
+    return _advice(group, what, choices, best, fastest, bound, notes)
+
+
+def _advice(
+    group: Group,
+    what: str,
+    choices: list[Choice],
+    best: Choice,
+    fastest: Choice,
+    bound: float | None,
+    notes: Sequence[Note],
+) -> Advice:
+    noise, cost_noise = pooled_noise([c.time for c in choices]), pooled_noise([c.cost for c in choices])
+    same = best is fastest
+    slower = log_ratio(best.time, fastest.time, noise)
+    slowdown = Interval(0.0, 0.0, 0.0) if same else _minus_one(interval(slower))
+    gain = Interval(0.0, 0.0, 0.0) if same else _saved(interval(log_ratio(best.cost, fastest.cost, cost_noise)))
+    chance = None if bound is None else 1.0 if same else probability_below(slower, 1 + bound)
+    predicted = {TIME: _around(best.time, noise), what: _around(best.cost, cost_noise)}
+    warnings = (*notes, *_notes(choices, best, fastest, bound, chance))
+    words = sentence(group.key, what, best, fastest, choices, gain, slowdown, bound, chance)
+    return Advice(
+        group=group.key,
+        minimise=what,
+        setting=best.setting,
+        baseline=fastest.setting,
+        predicted=predicted,
+        gain=gain,
+        slowdown=slowdown,
+        probability_bound_holds=chance,
+        words=words,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _objective(runs: list[Run], minimise: str | None) -> str:
+    if minimise is None:
+        measured = [derive(r, "energy_per_sample_j").status == "measured" for r in runs]
+        same_boundary = len({energy(r)[1] for r in runs}) == 1
+        return "energy_per_sample_j" if all(measured) and same_boundary else DEVICE_TIME
+    what = _PER_SAMPLE.get(minimise, minimise)
+    if is_energy(what):
+        _check_energy(runs, what)
+    return what
+
+
+def _check_energy(runs: list[Run], what: str) -> None:
+    if what == "energy_per_sample_j":
+        found = {energy(r)[1] for r in runs} - {""}
+        if len(found) > 1:
+            raise FitError(f"runs measured energy within different boundaries ({', '.join(sorted(found))}); name one")
+    statuses = {derive(r, what).status for r in runs} - {"missing"}
+    if statuses == {"estimated"}:
+        raise FitError(f"every {what} is an estimate, which only repeats the time; minimise {DEVICE_TIME} instead")
+    if "estimated" in statuses:
+        raise FitError(f"{what} is measured in some runs and an estimate in others; they do not compare")
+
+
+def _choices(runs: list[Run], x: str, y: str) -> list[Choice]:
+    by_setting: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
+    for run in runs:
+        by_setting.setdefault(tuple(sorted(factors(run).items())), []).append(run)
+    found = [Choice(rs[0].setting, rs, _values(rs, x), _values(rs, y)) for rs in by_setting.values()]
+    return [c for c in found if c.time and c.cost]
+
+
+def _values(runs: list[Run], name: str) -> list[float]:
+    readings = (derive(r, name).value for r in runs)
+    return [v for v in readings if v is not None and math.isfinite(v) and v > 0]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return bounded_exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def _around(values: Sequence[float], noise: tuple[float, float]) -> Interval:
+    # the mean of the repeats against an exact 1: only its own noise counts
+    return interval(log_ratio(values, [1.0, 1.0], noise))
+
+
+def _keeps(slowdown: LogRatio, bound: float | None, confidence: float) -> bool:
+    if bound is None:
+        return True
+    chance = probability_below(slowdown, 1 + bound)
+    return slowdown.centre <= math.log1p(bound) if chance is None else chance >= confidence
+
+
+def _minus_one(ratio: Interval) -> Interval:
+    return Interval(ratio.value - 1, *(None if v is None else v - 1 for v in (ratio.low, ratio.high)))
+
+
+def _saved(ratio: Interval) -> Interval:
+    return Interval(1 - ratio.value, *(None if v is None else 1 - v for v in (ratio.high, ratio.low)))
+
+
+def _notes(
+    choices: list[Choice], best: Choice, fastest: Choice, bound: float | None, chance: float | None
+) -> list[Note]:
+    found = [n for c in (best, fastest) for r in c.runs for n in r.warnings]
+    if len(choices) == 1:
+        found.append(Note("one setting", "only one setting was run, so there is nothing to choose between"))
+    if min(len(best.time), len(fastest.time)) < 3:
+        found.append(
+            Note("too few repeats", "fewer than 3 repeats of the settings compared; intervals are wide or missing")
+        )
+    if bound is not None and chance is None:
+        found.append(Note("no probability", "nothing was repeated, so how surely the bound holds is unknown"))
+    return found
+
+
+def _check(minimise: str | None, max_slowdown: float | None, confidence: float) -> None:
+    if minimise is not None:
+        quantity(_PER_SAMPLE.get(minimise, minimise))
+    if max_slowdown is not None and not (math.isfinite(max_slowdown) and max_slowdown >= 0):
+        raise UsageError(f"max_slowdown is {max_slowdown}; give a share of at least 0, such as 0.05")
+    if not 0 <= confidence < 1:
+        raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")

@@ -1,0 +1,158 @@
+"""Which runs may be compared: those that differ in nothing but what is asked about, and in chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from wattlaw.core.derive import derive
+from wattlaw.core.errors import FitError, UsageError, nearest
+from wattlaw.core.reading import Note, Reading
+from wattlaw.core.run import Run
+from wattlaw.core.setting import FIELDS
+
+Factor = str | float | int | bool | None
+
+CHANCE = frozenset({"seed", "stop", "warmup_steps", "step_pattern"})
+"""Fields of a setting that change no rate: runs that differ only in these are repeats."""
+
+LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
+
+
+class Group(NamedTuple):
+    """Runs that share every factor but those asked about; ``key`` says what they share, for people."""
+
+    key: dict[str, str]
+    runs: list[Run]
+
+
+class Sample(NamedTuple):
+    """One quantity of a group's runs: x (value of ``over``), y (positive, SI), and what stood beside them."""
+
+    x: list[float]
+    y: list[float]
+    status: str
+    notes: tuple[Note, ...]
+
+
+def factors(run: Run) -> dict[str, Factor]:
+    """Return all that may set a run apart from another: fields of its setting, options, labels, machine."""
+    setting = run.setting
+    found: dict[str, Factor] = {n: getattr(setting, n) for n in FIELDS if n not in CHANCE and n != "options"}
+    found["devices"] = setting.devices
+    found["device_type"] = run.machine.device_type or setting.device_type
+    found["device_name"] = run.machine.device_name
+    found.update(run.labels)
+    found.update(setting.options)
+    return found
+
+
+def grouped(runs: Iterable[Run], over: Sequence[str]) -> tuple[list[Group], tuple[Note, ...]]:
+    """Group runs by all factors but ``over``; runs that failed are left out, and a note says how many.
+
+    Where ``over`` holds "devices", their layout over nodes is no factor either, unless one number of
+    devices was run in several layouts.
+    """
+    runs = list(runs)
+    done = [r for r in runs if r.state == "done"]
+    left_out = set(over) | (LAYOUT if LAYOUT & set(over) else set())
+    if "devices" in over and _several_layouts(done):
+        left_out -= {"devices_per_node"}
+    buckets: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
+    for run in done:
+        key = tuple(sorted((k, v) for k, v in factors(run).items() if k not in left_out))
+        buckets.setdefault(key, []).append(run)
+    named = _for_people([dict(k) for k in buckets])
+    groups = [Group(name, members) for name, members in zip(named, buckets.values(), strict=True)]
+    return groups, _failed_note(runs, done)
+
+
+def value_of(run: Run, over: str) -> float | None:
+    """Return the number that a run has for a factor; None where it has none (such as no power cap)."""
+    value = factors(run).get(over)
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def check_factor(runs: Sequence[Run], over: str) -> None:
+    """Raise UsageError where no run has a number for ``over``."""
+    if any(value_of(r, over) is not None for r in runs):
+        return
+    known = {name for run in runs for name in factors(run) if value_of(run, name) is not None}
+    raise UsageError(f"no run has a number for {over!r}; {nearest(over, known)}")
+
+
+def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
+    """Return a group's points for one quantity. Raises FitError where no run gave a usable one."""
+    xs: list[float] = []
+    ys: list[float] = []
+    why: dict[str, int] = {}
+    statuses: list[str] = []
+    notes: list[Note] = []
+    for run in runs:
+        x, reading = value_of(run, over), derive(run, target)
+        fault = _unusable(x, reading, over)
+        if fault or x is None or reading.value is None:
+            why[fault] = why.get(fault, 0) + 1
+            continue
+        xs.append(x)
+        ys.append(reading.value)
+        statuses.append(reading.status)
+        notes += run.warnings
+    if not xs:
+        raise FitError(f"no run gives {target}: " + "; ".join(why))
+    notes += [Note("runs left out", f"{count} without {target}: {fault}") for fault, count in why.items()]
+    status = "estimated" if "estimated" in statuses else "measured"
+    return Sample(xs, ys, status, tuple(dict.fromkeys(notes)))
+
+
+def title(key: dict[str, str]) -> str:
+    """Return a group's key as people say it: "schnet, batch_per_device 32"."""
+    return ", ".join(v if n in ("workload", "preset") else f"{n} {v}" for n, v in key.items())
+
+
+def is_energy(target: str) -> bool:
+    """Whether a quantity is an energy, or made of one."""
+    return "energy" in target or "power_w" in target
+
+
+def _unusable(x: float | None, reading: Reading, over: str) -> str:
+    if x is None:
+        return f"no number for {over}"
+    if reading.value is None:
+        return reading.how or "missing"
+    if not math.isfinite(reading.value):
+        return f"it is {reading.value}"
+    return "" if reading.value > 0 else f"it is {reading.value:g}, not positive"
+
+
+def _several_layouts(runs: list[Run]) -> bool:
+    layouts: dict[int, set[int]] = {}
+    for run in runs:
+        layouts.setdefault(run.setting.devices, set()).add(run.setting.devices_per_node)
+    return any(len(found) > 1 for found in layouts.values())
+
+
+def _for_people(keys: list[dict[str, Factor]]) -> list[dict[str, str]]:
+    # the workload always, and whatever tells these groups apart
+    names = {n for key in keys for n in key}
+    telling = [n for n in names if len({key.get(n) for key in keys}) > 1]
+    order = ["workload", *sorted(set(telling) - {"workload"})]
+    return [{n: _word(key[n]) for n in order if key.get(n) not in (None, "")} for key in keys]
+
+
+def _word(value: Factor) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _failed_note(runs: list[Run], done: list[Run]) -> tuple[Note, ...]:
+    failed = len(runs) - len(done)
+    return (Note("failed runs", f"{failed} of {len(runs)} runs failed and are left out"),) if failed else ()
