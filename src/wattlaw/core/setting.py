@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from typing import Any, Literal, get_args
@@ -24,7 +25,7 @@ class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     seconds: float | None = None
 
 
-class Setting(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Setting(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What is to be run. Frozen; ``identity`` gives it a name that survives new fields.
 
     workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
@@ -78,27 +79,34 @@ def setting_from(values: dict[str, Any]) -> Setting:
     Raises SettingError, naming the field and what would be valid.
     """
     values = dict(values)
-    options = dict(values.pop("options", {}))
+    options = _options(values.pop("options", {}))
     if "devices" in values:
         values["devices_per_node"] = _per_node(values.pop("devices"), values)
     for name in [n for n in values if n not in FIELDS]:
-        options[name] = values.pop(name)
+        options |= _options({name: values.pop(name)})
     if "workload" not in values:
         if "command" not in values:
             raise SettingError("a setting needs a workload (see `wattlaw list workloads`) or a command")
         values["workload"] = "command"
     if options:
         values["options"] = options
+    for name, kind in _CHOICES.items():
+        if isinstance(values.get(name), str):
+            known_choice(name, values[name], get_args(kind))
+    if "stop" in values:
+        _check_stop(values["stop"])
     try:
         setting = msgspec.convert(values, Setting)
     except msgspec.ValidationError as error:
-        raise SettingError(_explain(str(error))) from None
+        raise SettingError(explain(str(error))) from None
     check_setting(setting)
     return setting
 
 
 def check_setting(setting: Setting) -> None:
     """Raise SettingError where a setting could run on no machine at all."""
+    if not setting.workload:
+        raise SettingError("workload is empty; `wattlaw list workloads` says what there is")
     for name in ("nodes", "devices_per_node", "batch_per_device"):
         value = getattr(setting, name)
         if value is not None and value < 1:
@@ -119,8 +127,15 @@ def check_setting(setting: Setting) -> None:
 
 
 def to_json(setting: Setting) -> bytes:
-    """Return the canonical JSON of a setting: sorted keys, defaults left out."""
-    return msgspec.json.encode(setting, order="sorted")
+    """Return the canonical JSON of a setting: sorted keys, and nothing that equals its default."""
+    # msgspec leaves a default out only where it is the very same object, so equal values are dropped here
+    values = {n: v for n, d in _defaults(type(setting)).items() if (v := getattr(setting, n)) != d}
+    values |= {n: float(values[n]) for n in _FLOATS if n in values}
+    values["workload"] = setting.workload
+    if "stop" in values:
+        values["stop"] = {n: v for n in Stop.__struct_fields__ if (v := getattr(setting.stop, n)) is not None}
+        values["stop"] |= {n: float(values["stop"][n]) for n in ("epochs", "seconds") if n in values["stop"]}
+    return msgspec.json.encode(values, order="sorted")
 
 
 def identity(setting: Setting, version: int = 1) -> str:
@@ -129,10 +144,39 @@ def identity(setting: Setting, version: int = 1) -> str:
     return hashlib.sha256(text).hexdigest()[:12]
 
 
-def known_precision(name: str) -> None:
-    """Raise UnknownNameError where ``name`` is no precision."""
-    if name not in get_args(Precision):
-        raise UnknownNameError("precision", name, get_args(Precision))
+_FLOATS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
+_CHOICES = {"precision": Precision, "backend": Backend, "device_type": DeviceType}
+
+
+@functools.cache
+def _defaults(kind: type[Setting]) -> dict[str, Any]:
+    return {field.name: field.default for field in msgspec.structs.fields(kind)} | {"options": {}}
+
+
+def known_choice(field: str, name: str, choices: tuple[str, ...]) -> None:
+    """Raise UnknownNameError, with the valid names, where ``name`` is none of a field's choices."""
+    if name not in choices:
+        raise UnknownNameError(field, name, choices)
+
+
+def _options(values: Any) -> dict[str, OptionValue]:
+    if not isinstance(values, dict):
+        raise SettingError(f"options is {values!r}; it must be a table, such as options = {{ accumulation = 2 }}")
+    for name, value in values.items():
+        finite = not isinstance(value, float) or math.isfinite(value)
+        small = not isinstance(value, int) or abs(value) < 2**63
+        if not isinstance(value, OptionValue) or not finite or not small:
+            raise SettingError(f"option {name} is {value!r}; it must be a text, a finite number, true or false")
+    return dict(values)
+
+
+def _check_stop(stop: Any) -> None:
+    if isinstance(stop, Stop):
+        return
+    if not isinstance(stop, dict):
+        raise SettingError(f"stop is {stop!r}; give a table, such as stop = {{ steps = 100 }}")
+    for name in stop:
+        known_choice("key of stop", name, Stop.__struct_fields__)
 
 
 def _per_node(devices: Any, values: dict[str, Any]) -> int:
@@ -146,7 +190,8 @@ def _per_node(devices: Any, values: dict[str, Any]) -> int:
     return devices // nodes if isinstance(nodes, int) and nodes >= 1 else devices
 
 
-def _explain(text: str) -> str:
+def explain(text: str) -> str:
+    """Return a validation error of msgspec with the field's name in front."""
     message, _, path = text.partition(" - at `$.")
     field = path.rstrip("`")
     return f"{field}: {message}" if field else message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 import tomllib
@@ -13,7 +14,7 @@ import msgspec
 
 from wattlaw.core.errors import SettingError, UnknownNameError, UsageError
 from wattlaw.core.files import explained
-from wattlaw.core.setting import Setting, identity, setting_from
+from wattlaw.core.setting import Setting, explain, identity, setting_from
 
 
 class Sweep(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,7 +40,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     over: dict[str, list[Any]] = {}
 
 
-class Trial(msgspec.Struct, frozen=True):
+class Trial(msgspec.Struct, frozen=True, gc=False):
     """One setting and a repeat number."""
 
     setting: Setting
@@ -54,7 +55,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep file. Raises UsageError naming the file and what is wrong in it."""
-    with explained(path):
+    with explained(path, "read"):
         data = path.read_bytes()
     try:
         values = tomllib.loads(data.decode())
@@ -71,12 +72,13 @@ def sweep_from(values: dict[str, Any], default_name: str = "sweep") -> Sweep:
     for name in values:
         if name not in Sweep.__struct_fields__:
             raise UnknownNameError("key", name, Sweep.__struct_fields__)
-    values = {"name": default_name, **values}
-    values["over"] = {k: v if isinstance(v, list) else [v] for k, v in values.get("over", {}).items()}
+    values = {"name": default_name, "over": {}, **values}
+    if isinstance(values["over"], dict):
+        values["over"] = {k: v if isinstance(v, list) else [v] for k, v in values["over"].items()}
     try:
         sweep = msgspec.convert(values, Sweep)
     except msgspec.ValidationError as error:
-        raise SettingError(str(error)) from None
+        raise SettingError(explain(str(error))) from None
     _check(sweep)
     return sweep
 
@@ -108,9 +110,11 @@ def trials(sweep: Sweep, versions: dict[str, int] | None = None) -> list[Trial]:
 
 
 def _merge(shared: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
-    options = {**shared.get("options", {}), **point.get("options", {})}
     merged = {**shared, **point}
-    return {**merged, "options": options} if options else merged
+    both = [values["options"] for values in (shared, point) if "options" in values]
+    if len(both) == 2 and all(isinstance(options, dict) for options in both):
+        merged["options"] = {**both[0], **both[1]}
+    return merged
 
 
 def _check(sweep: Sweep) -> None:
@@ -120,10 +124,10 @@ def _check(sweep: Sweep) -> None:
         raise SettingError(f"repeats is {sweep.repeats}; it must be at least 1")
     if not 0.1 <= sweep.hz <= 100:
         raise SettingError(f"hz is {sweep.hz}; it must be between 0.1 and 100")
-    if sweep.cooldown_s < 0:
-        raise SettingError(f"cooldown_s is {sweep.cooldown_s}; it must be at least 0")
-    if sweep.time_limit_s is not None and sweep.time_limit_s <= 0:
-        raise SettingError(f"time_limit_s is {sweep.time_limit_s}; it must be positive")
+    if not 0 <= sweep.cooldown_s < math.inf:
+        raise SettingError(f"cooldown_s is {sweep.cooldown_s}; it must be at least 0, in s")
+    if sweep.time_limit_s is not None and not 0 < sweep.time_limit_s < math.inf:
+        raise SettingError(f"time_limit_s is {sweep.time_limit_s}; it must be positive, in s")
     for name, values in sweep.over.items():
         if not values:
             raise SettingError(f"over.{name} is empty; give at least one value")
