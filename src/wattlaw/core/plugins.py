@@ -10,13 +10,15 @@ import ast
 import functools
 import importlib
 import importlib.util
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wattlaw.core.errors import MissingPartError, UnknownNameError, UsageError
 
-_LITERAL = re.compile(r"^(NAMES|VERSION)(?:\s*:[^=\n]+)?\s*=\s*(\{.*?^\}|\{[^\n]*\}|\d+)", re.M | re.S)
+_DECLARED = re.compile(r"^(NAMES|VERSION)\b[^=\n]*=(?!=)", re.M)
 
 
 class Plugin(NamedTuple):
@@ -52,6 +54,10 @@ def load(room: str, kind: str, name: str) -> Any:
     """
     if ":" in name:
         module, _, attribute = name.partition(":")
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise UsageError(f"{name!r} is no package.module:Class, such as my_file:Mine")
+        if os.getcwd() not in sys.path:  # a user's own file lies where the command is called
+            sys.path.append(os.getcwd())
         return _attribute(module, attribute, name)
     known = plugins(room)
     if name not in known:
@@ -61,14 +67,16 @@ def load(room: str, kind: str, name: str) -> Any:
 
 def _attribute(module: str, attribute: str, name: str) -> Any:
     try:
-        return getattr(importlib.import_module(module), attribute)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package and package == module.split(".")[0]:
             raise UsageError(f"{name}: there is no module {error.name}; is its folder on PYTHONPATH?") from None
         raise MissingPartError(f"{name} needs {package}: {how_to_install(package)}") from error
+    try:
+        return getattr(imported, attribute)
     except AttributeError:
-        raise UsageError(f"{name}: module {module} has no {attribute}") from None
+        raise UsageError(f"{name}: module {module} has no {attribute or 'name after the colon'}") from None
 
 
 _EXTRAS = {
@@ -97,10 +105,23 @@ def need(package: str, purpose: str) -> Any:
 
 
 def _declared(room: str, base: Path, path: Path) -> list[Plugin]:
+    text = path.read_text(encoding="utf-8")
     values: dict[str, Any] = {"NAMES": {}, "VERSION": 1}
-    for match in _LITERAL.finditer(path.read_text(encoding="utf-8")):
-        values[match[1]] = ast.literal_eval(match[2])
+    for match in _DECLARED.finditer(text):
+        values[match[1]] = _literal(text[match.end() :].splitlines(), f"{path}: {match[1]}")
     parts = path.relative_to(base).with_suffix("").parts
     module = ".".join((room, *parts))
     folder = parts[0] if len(parts) > 1 else ""
     return [Plugin(n, module, a, values["VERSION"], folder) for n, a in values["NAMES"].items()]
+
+
+def _literal(lines: list[str], where: str) -> Any:
+    """Read the literal that begins on the first of ``lines`` and ends on the first line where it is whole."""
+    for end in range(1, len(lines) + 1):
+        try:
+            return ast.literal_eval("\n".join(lines[:end]).strip())
+        except SyntaxError:
+            continue
+        except ValueError:
+            break
+    raise UsageError(f'{where} must be a literal, such as NAMES = {{"public-name": "attribute"}}')
