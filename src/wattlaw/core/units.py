@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from wattlaw.core.errors import UnknownNameError
@@ -93,7 +94,9 @@ def show(value: float, unit: str = "", digits: int = 3) -> str:
         return f"0 {unit}".rstrip()
     if unit == "s" and abs(value) >= 100:
         return show_time(value)
-    if unit in ("h", "°C", "MHz") or (unit == "" and 1e-3 <= abs(value) < 1e5):
+    if math.isinf(value):
+        return f"{'−' if value < 0 else ''}∞ {unit}".rstrip()
+    if unit in ("h", "°C", "MHz") or (unit == "" and abs(value) < 1e5):
         return f"{_round(value, digits)} {unit}".rstrip()
     if unit == "B":
         return _show_bytes(value, digits)
@@ -118,11 +121,14 @@ def show_time(seconds: float) -> str:
 
 def _show_bytes(value: float, digits: int) -> str:
     for factor, prefix in [(2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki")]:
-        if abs(value) >= factor:
+        # 1000 and more of a unit are shown in the next larger one, so that no figure has four digits
+        if abs(value) >= factor / 1.024 * (1 - 0.5 * 10**-digits):
             return f"{_round(value / factor, digits)} {prefix}B"
     return f"{_round(value, digits)} B"
 
 
 def _round(value: float, digits: int) -> str:
     text = f"{value:.{digits}g}"
-    return f"{float(text):,.0f}".replace(",", " ") if "e" in text else text
+    if "e+" not in text:
+        return text
+    return f"{value:.0f}" if abs(value) < 9999.5 else f"{value:,.0f}".replace(",", " ")

@@ -1,0 +1,75 @@
+"""Quantities as a person reads them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.units import QUANTITIES, quantity, show, show_time
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.0123, "s", "12.3 ms"),
+        (0, "J", "0 J"),
+        (999.6, "J", "1 kJ"),
+        (1234567, "J", "1.23 MJ"),
+        (150, "W", "150 W"),
+        (1e-5, "h", "1e-05 h"),
+        (0.0005, "", "0.0005"),
+        (0.93, "", "0.93"),
+        (1537, "", "1537"),
+        (96000, "", "96 000"),
+        (110e6, "", "110 M"),
+        (1412, "MHz", "1412 MHz"),
+        (512, "B", "512 B"),
+        (1023, "B", "0.999 KiB"),
+        (3 * 2**30, "B", "3 GiB"),
+        (125, "s", "2 min 05 s"),
+        (-0.5, "s", "-500 ms"),
+        (float("nan"), "s", "not a number"),
+        (float("inf"), "J", "∞ J"),
+    ],
+)
+def test_a_value_is_shown_with_three_digits_and_a_prefix(value: float, unit: str, text: str):
+    assert show(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.002, "2 ms"), (99.9, "99.9 s"), (3599.7, "1 h 00 min"), (7440, "2 h 04 min"), (259200, "3.0 d")],
+)
+def test_a_duration_is_shown_in_the_units_of_a_clock(seconds: float, text: str):
+    assert show_time(seconds) == text
+
+
+FACTORS = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
+FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+
+@given(st.floats(min_value=1e-9, max_value=1e17), st.sampled_from(["J", "W", "B", "1/s", "J·s"]))
+def test_what_is_shown_is_the_value_to_half_a_percent(value: float, unit: str):
+    number, _, named = show(value, unit).rpartition(" ")
+    assert named.endswith(unit)
+    shown = float(number.replace(" ", "")) * FACTORS[named.removesuffix(unit)]
+    assert shown == pytest.approx(value, rel=0.0051)
+    assert shown != 0
+
+
+def test_every_quantity_names_its_unit_in_its_own_name():
+    endings = {"s": "_s", "J": "_j", "W": "_w", "B": "_bytes", "MHz": "_mhz", "°C": "_c", "h": "_hours", "J·s": "_js"}
+    for name, known in QUANTITIES.items():
+        ending = endings.get(known.unit, "_per_s" if known.unit == "1/s" else "")
+        assert name.endswith(ending), name
+        assert known.title
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+
+
+def test_a_misspelt_quantity_is_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'step_time_s'"):
+        quantity("step_times")
