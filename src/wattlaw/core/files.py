@@ -7,13 +7,15 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from wattlaw.core.errors import RecordError
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # random and not the process id: in containers of several nodes that is often the same
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     with explained(path):
         try:
             with open(beside, "wb") as file:
@@ -22,7 +24,8 @@ def write_whole(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
             raise
 
 
@@ -34,19 +37,23 @@ def make_folder(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path, doing: Literal["read", "write"] = "write") -> Iterator[None]:
     """Turn the system's refusals into one clear line each."""
     try:
         yield
     except OSError as error:
-        raise RecordError(why(error, path)) from error
+        raise RecordError(why(error, path, doing)) from error
 
 
-def why(error: OSError, path: Path) -> str:
+def why(error: OSError, path: Path, doing: Literal["read", "write"] = "write") -> str:
     """Return what a refusal of the system means and what to do about it."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return f"no space left for {path}; free some or choose another folder with -o"
+        case errno.EFBIG:
+            return f"{path} would be larger than files may be here (`ulimit -f`); choose another folder with -o"
+        case errno.EACCES | errno.EPERM if doing == "read":
+            return f"no permission to read {path}; ask its owner for it"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"no permission to write {path}; choose another folder with -o"
         case errno.ENOTDIR | errno.EEXIST:
