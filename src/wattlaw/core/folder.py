@@ -10,12 +10,11 @@ ROOT/<sweep>/index.parquet             one row a run, made by ``wattlaw runs com
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from wattlaw.core.errors import RecordError
-from wattlaw.core.files import explained, make_folder, write_whole
+from wattlaw.core.files import explained, make_folder, why, write_whole
 from wattlaw.core.run import Run, decode_run, encode_run
 
 SUMMARY = "summary.json"
@@ -38,11 +37,16 @@ are running counters; ``utilisation`` is a share of 1; an empty cell was not rea
 
 
 class Found(NamedTuple):
-    """What a scan of folders found: trials that are done, those that are not, and indexes."""
+    """What a scan of folders found, in the order in which the folders sort.
+
+    ``summaries`` of the trials that are done, folders of the ``unfinished`` ones, ``indexes``, and
+    ``unreadable`` folders, each with one line that says why.
+    """
 
     summaries: list[Path]
     unfinished: list[Path]
     indexes: list[Path]
+    unreadable: list[tuple[Path, str]]
 
 
 def new_attempt(trial: Path) -> Path:
@@ -61,7 +65,7 @@ def new_attempt(trial: Path) -> Path:
 
 def attempts(trial: Path) -> list[Path]:
     """Return the attempt folders of a trial, oldest first."""
-    found = [p for p in trial.glob("attempt-*") if p.name[8:].isdigit()]
+    found = [p for p in trial.glob("attempt-*") if p.name[8:].isdecimal()]
     return sorted(found, key=lambda p: int(p.name[8:]))
 
 
@@ -73,7 +77,7 @@ def write_run(trial: Path, run: Run) -> None:
 
 def read_run(summary: Path) -> Run:
     """Read one summary.json; DamagedRunError, NewerFormatError or RecordError name it."""
-    with explained(summary):
+    with explained(summary, "read"):
         data = summary.read_bytes()
     return decode_run(data, str(summary))
 
@@ -83,33 +87,41 @@ def scan(root: Path) -> Found:
 
     Raises RecordError where there is no such folder or it cannot be listed.
     """
-    if not root.exists():
-        raise RecordError(f"there is no folder {root}")
-    if root.is_file():
-        if root.name == SUMMARY:
-            return Found([root], [], [])
-        raise RecordError(f"{root} is a file; a folder of runs is needed")
-    found = Found([], [], [])
-    with explained(root):
-        for folder, names in _folders(str(root), depth=3):
-            if SUMMARY in names:
-                found.summaries.append(Path(folder, SUMMARY))
-            elif any(n.startswith("attempt-") for n in names):
-                found.unfinished.append(Path(folder))
-            if INDEX in names:
-                found.indexes.append(Path(folder, INDEX))
+    found = Found([], [], [], [])
+    with explained(root, "read"):
+        if not root.exists():
+            raise RecordError(f"there is no folder {root}")
+        if root.is_file() and root.name != SUMMARY:
+            raise RecordError(f"{root} is a file; a folder of runs is needed")
+        if root.is_file():
+            found.summaries.append(root)
+        elif (root / SUMMARY).exists():
+            found.summaries.append(root / SUMMARY)
+        else:
+            _scan(str(root), 2, found)
     return found
 
 
-def _folders(path: str, depth: int) -> Iterator[tuple[str, set[str]]]:
-    names: set[str] = set()
+def _scan(path: str, depth: int, found: Found) -> None:
     below: list[str] = []
+    begun = False
     with os.scandir(path) as entries:
         for entry in entries:
-            names.add(entry.name)
-            if entry.name[0] != "." and not entry.name.startswith("attempt-") and entry.is_dir():
+            name = entry.name
+            if name.startswith("attempt-"):
+                begun = True
+            elif name == INDEX:
+                found.indexes.append(Path(path, INDEX))
+            elif name[0] != "." and entry.is_dir():
                 below.append(entry.path)
-    yield path, names
-    if depth > 1 and SUMMARY not in names:
-        for folder in sorted(below):
-            yield from _folders(folder, depth - 1)
+    if begun:
+        found.unfinished.append(Path(path))
+    for folder in sorted(below) if depth and not begun else ():
+        # asking for the one file is much faster than listing the folder of each of 100,000 trials
+        if os.path.exists(f"{folder}/{SUMMARY}"):
+            found.summaries.append(Path(folder, SUMMARY))
+            continue
+        try:
+            _scan(folder, depth - 1, found)
+        except OSError as error:
+            found.unreadable.append((Path(folder), why(error, Path(folder), "read")))

@@ -30,7 +30,7 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     cpu_name: str = ""
 
 
-class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One run. Raw totals with their status; what is derived is derived when asked (``derive``)."""
 
     setting: Setting
@@ -60,13 +60,15 @@ class _Version(msgspec.Struct):
     wattlaw: str = ""
 
 
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decoder = msgspec.json.Decoder(Run)
 _version = msgspec.json.Decoder(_Version)
 
 
 def encode_run(run: Run) -> bytes:
-    """Return the bytes of summary.json."""
-    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+    """Return the bytes of summary.json. Its format is written first and always, though other defaults are left out."""
+    values = {"format": FORMAT} | msgspec.to_builtins(msgspec.structs.replace(run, format=FORMAT))
+    return msgspec.json.format(msgspec.json.encode(values), indent=1) + b"\n"
 
 
 def decode_run(data: bytes, where: str) -> Run:
@@ -76,7 +78,7 @@ def decode_run(data: bytes, where: str) -> Run:
     """
     try:
         run = _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise _unreadable(data, where, str(error)) from None
     if run.format > FORMAT:
         raise _unreadable(data, where, "")
@@ -87,7 +89,7 @@ def _unreadable(data: bytes, where: str, reason: str) -> DamagedRunError | Newer
     # a newer format may fail to decode for its new fields: look at its version before calling it damaged
     try:
         version = _version.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _BROKEN:
         return DamagedRunError(f"{where} is damaged: {reason or 'not a summary'}")
     if version.format > FORMAT:
         return NewerFormatError(

@@ -55,7 +55,7 @@ def load_runs(path: str | os.PathLike[str], *, on_damaged: OnDamaged = "warn") -
     Raises RecordError where there is no such folder or it cannot be listed.
     """
     found = scan(Path(path))
-    runs, damaged = [], []
+    runs, damaged = [], [Damaged(folder, reason) for folder, reason in found.unreadable]
     for summary in found.summaries:
         try:
             runs.append(read_run(summary))
