@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.setting import OptionValue
+from wattlaw.workloads.table import checked
 
 Split = Literal["train", "valid", "test"]
 
@@ -72,16 +73,3 @@ class Workload(ABC):
         """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default."""
         losses = [float(self.loss(model, batch).detach()) for batch in batches]
         return {"loss": sum(losses) / len(losses)} if losses else {}
-
-
-def checked(name: str, value: OptionValue, default: OptionValue) -> OptionValue:
-    """Return ``value`` as the type of the option's default. Raises SettingError where it does not fit."""
-    if isinstance(default, bool):
-        if isinstance(value, bool):
-            return value
-    elif isinstance(default, float):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, type(default)) and not isinstance(value, bool):
-        return value
-    raise SettingError(f"option {name} is {value!r}; it must be a {type(default).__name__} such as {default!r}")

@@ -1,0 +1,99 @@
+"""Counts parameters, operations and bytes of every workload: ``python -m wattlaw.workloads.count [NAME ...]``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import msgspec
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from wattlaw.core.files import write_whole
+from wattlaw.core.plugins import Plugin, load, plugins
+from wattlaw.workloads.base import Workload
+from wattlaw.workloads.table import PATH, ROOM, Counts, Entry, Table, domain, read
+
+
+def count(workload: Workload, device: str = "meta") -> Counts:
+    """Return the counts of a workload's preset for its default batch.
+
+    On "meta" nothing is calculated: shapes alone are followed, so the largest model takes a second.
+    """
+    size = workload.batch[workload.preset]
+    data: Any = workload.data("train")
+    batch = workload.collate([data[k] for k in range(size)])
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = workload.model()
+    model.train()
+    kept = _Kept(model)
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+            loss = workload.loss(model, moved(batch, device))
+        loss.backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    flop = counter.get_total_flops()
+    return Counts(
+        preset=workload.preset,
+        batch=size,
+        parameters=sum(p.numel() for p in trained),
+        flop_per_step=flop,
+        flop_per_sample=flop / size,
+        gradient_bytes=sum(p.numel() * p.element_size() for p in trained),
+        activation_bytes=kept.bytes(),
+    )
+
+
+def moved(batch: Any, device: str) -> Any:
+    """Return a batch on ``device``."""
+    if isinstance(batch, dict):
+        return {k: moved(v, device) for k, v in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(moved(v, device) for v in batch)
+    return batch.to(device)
+
+
+def entry(plugin: Plugin) -> Entry:
+    """Return the table's entry of one workload."""
+    made = load(ROOM, "workload", plugin.name)
+    return Entry(
+        name=plugin.name,
+        domain=domain(plugin.folder),
+        version=plugin.version,
+        options=dict(made.options),
+        presets=tuple(count(made(preset)) for preset in made.presets),
+    )
+
+
+def main(names: list[str]) -> None:
+    """Count the named workloads anew, or all of them, and write the table."""
+    known = plugins(ROOM)
+    old = {e.name: e for e in read(PATH).workloads} if PATH.is_file() else {}
+    for name in sorted(names or known):
+        print(f"counting {name}", file=sys.stderr, flush=True)
+        old[name] = entry(known[name])
+    found = sorted((e for e in old.values() if e.name in known), key=lambda e: (e.domain, e.name))
+    whole = Table({"torch": torch.__version__.split("+")[0]}, tuple(found))
+    write_whole(PATH, msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
+
+
+class _Kept:
+    """The storages that autograd keeps, each counted once; held, so that no address is used twice."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.parameters = {p.untyped_storage()._cdata for p in model.parameters()}
+        self.storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.parameters:
+            self.storages[storage._cdata] = storage
+        return tensor
+
+    def bytes(self) -> int:
+        return sum(s.nbytes() for s in self.storages.values())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

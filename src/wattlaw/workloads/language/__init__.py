@@ -1,0 +1,1 @@
+"""Language: transformers on text and on molecules written as strings."""

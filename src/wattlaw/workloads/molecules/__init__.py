@@ -1,0 +1,1 @@
+"""Molecules: graph networks that learn energies and other properties from atoms in space."""

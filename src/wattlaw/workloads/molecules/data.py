@@ -1,0 +1,138 @@
+"""Molecules as samples, and batches of them as one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wattlaw.workloads.base import Split
+from wattlaw.workloads.molecules.pairs import Graph, find_pairs, incoming, place_on_grid
+from wattlaw.workloads.molecules.qm9 import ELEMENTS, PROPERTIES, Table, qm9
+
+Array = np.ndarray[Any, Any]
+
+SPLIT_SEED = 42
+SHARES = (110_000 / 130_831, 10_000 / 130_831)
+"""Shares of training and validation; the rest is for testing. Of all of QM9: 110,000, 10,000 and 10,831."""
+
+
+class Molecule(NamedTuple):
+    """One sample: atoms (N,), positions (N, 3) in Å, its pairs with distances (P,), and its target."""
+
+    numbers: Tensor
+    positions: Tensor
+    first: Tensor
+    second: Tensor
+    distance: Tensor
+    target: Tensor
+
+
+class Molecules(Dataset[Molecule]):
+    """Molecules with their pairs nearer than ``cutoff`` (Å), found once, and a target (M,) each."""
+
+    def __init__(self, numbers: Array, positions: Array, atoms: Array, target: Array, cutoff: float) -> None:
+        pairs = find_pairs(positions, atoms, cutoff)
+        self.numbers, self.positions = torch.from_numpy(numbers), torch.from_numpy(positions)
+        self.first = torch.from_numpy(pairs.first.astype(np.int16))
+        self.second = torch.from_numpy(pairs.second.astype(np.int16))
+        self.distance = torch.from_numpy(pairs.distance)
+        self.target = torch.from_numpy(target.astype(np.float32))
+        self.atom_starts = [0, *np.cumsum(atoms).tolist()]
+        self.pair_starts = pairs.starts.tolist()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, index: int) -> Molecule:
+        atoms = slice(self.atom_starts[index], self.atom_starts[index + 1])
+        pairs = slice(self.pair_starts[index], self.pair_starts[index + 1])
+        return Molecule(
+            self.numbers[atoms],
+            self.positions[atoms],
+            self.first[pairs],
+            self.second[pairs],
+            self.distance[pairs],
+            self.target[index],
+        )
+
+
+def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: int = 0) -> Graph:
+    """Join molecules to one graph; with ``grid_points`` its distances are placed on a grid up to ``cutoff``."""
+    sizes = np.array([len(m.numbers) for m in molecules])
+    pair_counts = np.array([len(m.first) for m in molecules])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    shift = torch.from_numpy(np.repeat(starts[:-1], pair_counts))
+    first = torch.cat([m.first for m in molecules]).to(torch.int64) + shift
+    second = torch.cat([m.second for m in molecules]).to(torch.int64) + shift
+    distance = torch.cat([m.distance for m in molecules])
+    rows, row_starts = incoming(first.numpy(), second.numpy(), int(starts[-1]))
+    grid = place_on_grid(distance.numpy(), cutoff / (grid_points - 1), grid_points) if grid_points else None
+    return Graph(
+        numbers=torch.cat([m.numbers for m in molecules]).to(torch.int64),
+        positions=torch.cat([m.positions for m in molecules]),
+        molecule=torch.from_numpy(np.repeat(np.arange(len(molecules)), sizes)),
+        starts=torch.from_numpy(starts),
+        first=first,
+        second=second,
+        distance=distance,
+        rows=torch.from_numpy(rows),
+        row_starts=torch.from_numpy(row_starts),
+        target=torch.stack([m.target for m in molecules]),
+        grid=grid,
+    )
+
+
+class Targets(NamedTuple):
+    """A target of QM9 made fit for learning: (value - reference of its atoms - mean) / deviation.
+
+    ``values`` (M,); ``deviation`` in ``unit`` turns an error of the model back into the property's unit.
+    """
+
+    values: Array
+    deviation: float
+    unit: str
+
+
+def targets(table: Table, name: str, train: Array) -> Targets:
+    """Return a property standardised over the molecules ``train``.
+
+    What grows with the molecule is first freed of a linear function of its composition, fitted on ``train``.
+    """
+    known = PROPERTIES[name]
+    values = table.properties[:, list(PROPERTIES).index(name)]
+    owner = np.repeat(np.arange(len(table.atoms)), table.atoms)
+    if known.extensive:
+        counts = np.stack(
+            [np.bincount(owner[table.numbers == z], minlength=len(table.atoms)) for z in ELEMENTS.values()], 1
+        )
+        reference = np.linalg.lstsq(counts[train], values[train], rcond=None)[0]
+        values = values - counts @ reference
+    mean, deviation = values[train].mean(), values[train].std()
+    return Targets((values - mean) / deviation, float(deviation), known.unit)
+
+
+def splits(size: int) -> dict[Split, Array]:
+    """Return the molecules of each part, shuffled once with a fixed seed."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(size)
+    train, valid = round(size * SHARES[0]), round(size * SHARES[1])
+    return {"train": order[:train], "valid": order[train : train + valid], "test": order[train + valid :]}
+
+
+def qm9_part(split: Split, target: str, cutoff: float, count: int | None) -> tuple[Molecules, Targets]:
+    """Return one part of QM9 (of ``count`` molecules of it, where given) and what its targets mean."""
+    table = qm9(count)
+    parts = splits(len(table.atoms))
+    known = targets(table, target, parts["train"])
+    chosen = parts[split]
+    begins = np.concatenate([[0], np.cumsum(table.atoms)])
+    sizes = table.atoms[chosen]
+    # atoms of the chosen molecules, in their shuffled order
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    atoms = np.repeat(begins[chosen], sizes) + within
+    data = Molecules(table.numbers[atoms], table.positions[atoms], sizes, known.values[chosen], cutoff)
+    return data, known

@@ -1,0 +1,238 @@
+"""Pairs of atoms: found once per molecule, batched as one graph, and summed over without scatter.
+
+Shapes: A atoms, B molecules, P pairs (each pair once, ``first`` < ``second``), F features.
+A pair sends two messages, one each way, and both share what depends on the distance alone. Message p goes
+from ``second[p]`` to ``first[p]``, message P + p back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+Array = np.ndarray[Any, Any]
+
+
+class PairList(NamedTuple):
+    """Pairs of many molecules, one molecule after another; atoms are counted from 0 within a molecule.
+
+    first, second (P,) uint16; distance (P,) float32, Å; starts (M + 1,) int64: where each molecule's begin.
+    """
+
+    first: Array
+    second: Array
+    distance: Array
+    starts: Array
+
+
+def find_pairs(positions: Array, atoms: Array, cutoff: float) -> PairList:
+    """Return all pairs nearer than ``cutoff`` (Å). Molecules of one size are handled at once.
+
+    positions (sum of atoms, 3), atoms (M,) the number of atoms of each molecule.
+    """
+    begins = np.concatenate([[0], np.cumsum(atoms)])
+    counts = np.zeros(len(atoms), np.int64)
+    found = {}
+    for size in np.unique(atoms):
+        molecules = np.flatnonzero(atoms == size)
+        i, j = np.triu_indices(size, 1)
+        places = positions[begins[molecules, None] + np.arange(size)]
+        distance = np.sqrt(np.square(places[:, i] - places[:, j]).sum(-1))
+        near = distance < cutoff
+        counts[molecules] = near.sum(1)
+        found[size] = (molecules, i, j, distance, near)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    first, second = np.empty(starts[-1], np.uint16), np.empty(starts[-1], np.uint16)
+    apart = np.empty(starts[-1], np.float32)
+    for molecules, i, j, distance, near in found.values():
+        place = (starts[molecules, None] + np.cumsum(near, 1) - 1)[near]
+        first[place] = np.broadcast_to(i, near.shape)[near]
+        second[place] = np.broadcast_to(j, near.shape)[near]
+        apart[place] = distance[near]
+    return PairList(first, second, apart, starts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A batch of molecules as one graph.
+
+    numbers (A,) int64; positions (A, 3), Å; molecule (A,) int64, ascending; starts (B + 1,) int64: first atom
+    of each molecule; first, second (P,) int64; distance (P,), Å; rows (2P,) and row_starts (A + 1,): the
+    messages that end at each atom in turn; target (B,); grid: where the distances lie on a grid, or None.
+    """
+
+    numbers: Tensor
+    positions: Tensor
+    molecule: Tensor
+    starts: Tensor
+    first: Tensor
+    second: Tensor
+    distance: Tensor
+    rows: Tensor
+    row_starts: Tensor
+    target: Tensor
+    grid: Grid | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
+        """Return the graph on ``device``."""
+        moved: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = value.to(device, non_blocking=non_blocking) if value is not None else None
+        return Graph(**moved)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Distances on an even grid of G points, by cubic interpolation: value = sum of 4 weighted points.
+
+    points, weights (4P,), pair by pair. back_pairs, back_weights (4P,), back_starts (G + 1,): the same weights
+    point by point, for the gradient.
+    """
+
+    points: Tensor
+    weights: Tensor
+    starts: Tensor
+    back_pairs: Tensor
+    back_weights: Tensor
+    back_starts: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Grid:
+        """Return the grid on ``device``."""
+        return Grid(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in dataclasses.fields(self)))
+
+
+def place_on_grid(distance: Array, step: float, points: int) -> Grid:
+    """Return where distances (P,) lie on the grid 0, step, …, step·(points - 1).
+
+    Lagrange's cubic through the four nearest points; its error is at most 0.0235·step⁴·max|f⁗|.
+    """
+    pairs = len(distance)
+    scaled = distance.astype(np.float64) / step
+    base = np.clip(scaled.astype(np.int64) - 1, 0, points - 4)
+    t = scaled - base
+    weights = np.empty((pairs, 4), np.float32)
+    weights[:, 0] = (t - 1) * (t - 2) * (t - 3) / -6
+    weights[:, 1] = t * (t - 2) * (t - 3) / 2
+    weights[:, 2] = t * (t - 1) * (t - 3) / -2
+    weights[:, 3] = t * (t - 1) * (t - 2) / 6
+    where = (base[:, None] + np.arange(4)).ravel()
+    # 16 bits make numpy's stable sort a radix sort, 15 times faster here
+    order = np.argsort(where.astype(np.uint16), kind="stable")
+    return Grid(
+        torch.from_numpy(where),
+        torch.from_numpy(weights.ravel()),
+        torch.arange(0, 4 * pairs + 1, 4),
+        torch.from_numpy(order // 4),
+        torch.from_numpy(weights.ravel()[order]),
+        torch.from_numpy(_starts(where, points)),
+    )
+
+
+def incoming(first: Array, second: Array, atoms: int) -> tuple[Array, Array]:
+    """Return (rows, row_starts): the messages that end at each atom in turn."""
+    ends = np.concatenate([first, second])
+    key = ends.astype(np.uint16) if atoms < 65536 else ends
+    return np.argsort(key, kind="stable"), _starts(ends, atoms)
+
+
+def _starts(values: Array, size: int) -> Array:
+    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=size))])
+
+
+def bag(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return, for each k, the (weighted) sum of ``table[rows[starts[k]:starts[k + 1]]]``, a row each.
+
+    One fused gather and sum, without atomics; no gradient is kept.
+    """
+    return torch.embedding_bag(table, rows, starts, False, 0, False, weights, True)[0]
+
+
+def _apply(function: Any, *inputs: Any) -> Tensor:
+    result: Tensor = function.apply(*inputs)
+    return result
+
+
+class _Convolve(Function):
+    @staticmethod
+    def forward(ctx: Any, filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(filters, atoms)
+        messages = filters.new_empty(2, *filters.shape)
+        torch.mul(filters, atoms.index_select(0, graph.second), out=messages[0])
+        torch.mul(filters, atoms.index_select(0, graph.first), out=messages[1])
+        return bag(messages.view(-1, filters.shape[1]), graph.rows, graph.row_starts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        filters, atoms = ctx.saved_tensors
+        to_filters = _apply(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
+        # messages go both ways with one filter, so the sum is its own transpose
+        to_atoms = _apply(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
+        return to_filters, to_atoms, None
+
+
+class _Products(Function):
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        ctx.save_for_backward(left, right)
+        product = left.index_select(0, graph.second).mul_(right.index_select(0, graph.first))
+        return product.addcmul_(left.index_select(0, graph.first), right.index_select(0, graph.second))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        left, right = ctx.saved_tensors
+        to_left = _apply(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
+        to_right = _apply(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
+        return to_left, to_right, None
+
+
+class _Interpolate(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, grid: Grid) -> Tensor:
+        ctx.grid = grid
+        return bag(table, grid.points, grid.starts, grid.weights.to(table.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        grid = ctx.grid
+        return bag(gradient.contiguous(), grid.back_pairs, grid.back_starts, grid.back_weights.to(gradient.dtype)), None
+
+
+class _SumMolecules(Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        rows = torch.arange(len(values), device=values.device)
+        return bag(values, rows, graph.starts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.index_select(0, ctx.graph.molecule), None
+
+
+def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
+    """Return Σ_j W_ij ∘ x_j for each atom i: filters W (P, F), atoms x (A, F) -> (A, F).
+
+    Differentiable any number of times.
+    """
+    return _apply(_Convolve, filters, atoms.to(filters.dtype).contiguous(), graph)
+
+
+def interpolate(table: Tensor, grid: Grid) -> Tensor:
+    """Return the values at the pairs of a function known on the grid: (G, F) -> (P, F)."""
+    return _apply(_Interpolate, table, grid)
+
+
+def sum_molecules(values: Tensor, graph: Graph) -> Tensor:
+    """Return the sum over each molecule's atoms: (A, F) -> (B, F)."""
+    return _apply(_SumMolecules, values, graph)

@@ -1,0 +1,161 @@
+"""SchNet: continuous-filter convolutions on atoms (Schütt et al., NeurIPS 2017, arXiv 1706.08566).
+
+The filter of a pair depends on its distance alone. So it is computed once for both directions, and in
+single precision on a grid of distances, from which pairs are interpolated (see ``FILTER_POINTS``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from wattlaw.core.errors import UnknownNameError
+from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.molecules.data import Molecule, Targets, batch_molecules, qm9_part
+from wattlaw.workloads.molecules.pairs import Graph, convolve, interpolate, sum_molecules
+from wattlaw.workloads.molecules.qm9 import PROPERTIES
+
+NAMES = {"schnet": "SchNetWorkload"}
+
+FILTER_POINTS = 1024
+"""Points of the filter's grid. With 50 Gaussians up to 10 Å the cubic's error is below 1e-6 of the filter,
+less than single precision loses in the sum over neighbours."""
+
+
+class Size(NamedTuple):
+    """How large a SchNet is, its cutoff in Å, and how many molecules of QM9 it trains on (None: all)."""
+
+    hidden: int
+    filters: int
+    interactions: int
+    gaussians: int
+    cutoff: float
+    molecules: int | None
+
+
+SIZES = {
+    "tiny": Size(64, 64, 3, 50, 10.0, 2560),
+    "base": Size(128, 128, 6, 50, 10.0, None),
+}
+
+
+def shifted_softplus(x: Tensor) -> Tensor:
+    """Return ln(1/2 + eˣ/2), SchNet's activation, which is 0 at 0."""
+    return F.softplus(x) - math.log(2.0)
+
+
+class Interaction(nn.Module):
+    """One continuous-filter convolution with its filter network and the layers around it."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.filter_in = nn.Linear(size.gaussians, size.filters)
+        self.filter_out = nn.Linear(size.filters, size.filters)
+        self.before = nn.Linear(size.hidden, size.filters, bias=False)
+        self.after = nn.Linear(size.filters, size.hidden)
+        self.out = nn.Linear(size.hidden, size.hidden)
+
+    def filters(self, basis: Tensor, envelope: Tensor) -> Tensor:
+        """Return the filters at some distances: basis (D, gaussians), envelope (D, 1) -> (D, filters)."""
+        out: Tensor = self.filter_out(shifted_softplus(self.filter_in(basis)))
+        return out * envelope
+
+    def forward(self, atoms: Tensor, filters: Tensor, graph: Graph) -> Tensor:
+        """Return the change of the atoms' features: (A, hidden) -> (A, hidden)."""
+        summed = convolve(filters, self.before(atoms), graph)
+        out: Tensor = self.out(shifted_softplus(self.after(summed)))
+        return out
+
+
+class SchNet(nn.Module):
+    """SchNet with a summed (extensive) output, one number a molecule."""
+
+    offsets: Tensor
+    grid: Tensor
+
+    def __init__(self, size: Size, filter_points: int = FILTER_POINTS) -> None:
+        super().__init__()
+        self.size = size
+        # 100 rows as in the reference implementations, so that their weights fit
+        self.embedding = nn.Embedding(100, size.hidden, padding_idx=0)
+        self.interactions = nn.ModuleList(Interaction(size) for _ in range(size.interactions))
+        self.head_in = nn.Linear(size.hidden, size.hidden // 2)
+        self.head_out = nn.Linear(size.hidden // 2, 1)
+        self.register_buffer("offsets", torch.linspace(0, size.cutoff, size.gaussians), persistent=False)
+        self.register_buffer("grid", torch.linspace(0, size.cutoff, max(filter_points, 2)), persistent=False)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def basis(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Gaussians (D, gaussians) and the cosine cutoff (D, 1) of distances (D,) in Å."""
+        width = self.size.cutoff / (self.size.gaussians - 1)
+        gaussians = torch.exp((distance[:, None] - self.offsets).square() * (-0.5 / width**2))
+        envelope = 0.5 * (torch.cos(distance * (math.pi / self.size.cutoff)) + 1.0)
+        return gaussians, envelope[:, None]
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Return one number a molecule, (B,)."""
+        at = graph.distance if graph.grid is None else self.grid
+        basis, envelope = self.basis(at)
+        x = self.embedding(graph.numbers)
+        for block in self.interactions:
+            assert isinstance(block, Interaction)
+            filters = block.filters(basis, envelope)
+            if graph.grid is not None:
+                # interpolation adds rounding of its own: never in less than single precision
+                filters = interpolate(filters.to(basis.dtype), graph.grid)
+            x = x + block(x, filters, graph)
+        x = self.head_out(shifted_softplus(self.head_in(x)))
+        return sum_molecules(x, graph).squeeze(1)
+
+
+class SchNetWorkload(Workload):
+    """SchNet learns a property of QM9's molecules. Options: ``target``; ``interpolate`` the filters or not."""
+
+    presets = tuple(SIZES)
+    batch: ClassVar = {"tiny": 64, "base": 32}
+    options: ClassVar = {"target": "u0", "interpolate": True}
+
+    def __init__(self, preset: str = "base", options: Any = None) -> None:
+        super().__init__(preset, options)
+        if self.chosen["target"] not in PROPERTIES:
+            raise UnknownNameError("target", str(self.chosen["target"]), PROPERTIES)
+        self.size = SIZES[preset]
+        self.targets: Targets | None = None
+
+    def model(self) -> nn.Module:
+        return SchNet(self.size)
+
+    def data(self, split: Split) -> Dataset[Molecule]:
+        data, self.targets = qm9_part(split, str(self.chosen["target"]), self.size.cutoff, self.size.molecules)
+        return data
+
+    def collate(self, samples: Sequence[Molecule]) -> Graph:
+        # a grid pays where it has fewer points than there are pairs
+        pairs = sum(len(m.first) for m in samples)
+        use = self.chosen["interpolate"] and pairs > FILTER_POINTS
+        return batch_molecules(samples, self.size.cutoff, FILTER_POINTS if use else 0)
+
+    def loss(self, model: nn.Module, batch: Graph) -> Tensor:
+        return F.mse_loss(model(batch), batch.target)
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=1e-3)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Graph]) -> dict[str, float]:
+        """Return the mean absolute error in the property's unit (meV for energies)."""
+        errors = torch.cat([(model(batch) - batch.target).abs().detach() for batch in batches])
+        assert self.targets is not None, "data() gives the targets' scale"
+        error = float(errors.mean()) * self.targets.deviation
+        if self.targets.unit == "eV":
+            return {"mae_mev": error * 1000}
+        return {"mae": error}

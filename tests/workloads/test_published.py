@@ -1,0 +1,100 @@
+"""Our models are the published ones: parameter counts, and outputs and gradients of independent
+implementations with the same weights.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from wattlaw.core.plugins import load
+from wattlaw.workloads import table
+from wattlaw.workloads.language.gpt2 import GPT2
+from wattlaw.workloads.language.gpt2 import SIZES as GPT2_SIZES
+from wattlaw.workloads.vision.resnet import ResNet, Size
+
+PUBLISHED = {
+    "schnet": 455_809,
+    "resnet50": 25_557_032,
+    "resnet50-v1.5": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    "gpt2": 124_439_808,
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_base_has_the_published_number_of_parameters(name, parameters):
+    counted = table.counts(name, "base")
+    assert counted is not None
+    assert counted.parameters == parameters
+    with torch.device("meta"):
+        model = load("wattlaw.workloads", "workload", name)("base").model()
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def copy_in_order(source: nn.Module, target: nn.Module, transposed: tuple[str, ...] = ()) -> None:
+    """Copy weights from one model to another whose parameters come in the same order."""
+    ours = list(target.parameters())
+    theirs = list(source.named_parameters())
+    assert len(ours) == len(theirs)
+    with torch.no_grad():
+        for mine, (name, other) in zip(ours, theirs, strict=True):
+            mine.copy_(other.T if name.endswith(transposed) and transposed else other)
+
+
+def same_gradients(ours: nn.Module, theirs: nn.Module, transposed: tuple[str, ...] = ()) -> None:
+    for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
+        assert mine.grad is not None, name
+        assert other.grad is not None, name
+        other_grad = other.grad.T if name.endswith(transposed) and transposed else other.grad
+        torch.testing.assert_close(mine.grad, other_grad, rtol=1e-9, atol=1e-11)
+
+
+def test_gpt2_equals_transformers_with_the_same_weights():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=256, n_positions=128, n_embd=64, n_layer=2, n_head=4,
+        resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, attn_implementation="eager",
+    )  # fmt: skip
+    theirs = transformers.GPT2LMHeadModel(config).double()
+    ours = GPT2(GPT2_SIZES["tiny"]).double()
+    # their linear layers keep the weight transposed
+    turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
+    copy_in_order(theirs, ours, turned)
+    tokens = torch.randint(0, 256, (2, 65), generator=torch.Generator().manual_seed(0))
+    logits, expected = ours(tokens[:, :-1]), theirs(tokens[:, :-1]).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-12)
+    for model, out in ((ours, logits), (theirs, expected)):
+        model.zero_grad()
+        nn.functional.cross_entropy(out.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+    same_gradients(ours, theirs, turned)
+
+
+@pytest.mark.parametrize("late_stride", [False, True])
+def test_resnet_equals_transformers_with_the_same_weights(late_stride):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(
+        embedding_size=64, hidden_sizes=[256, 512, 1024, 2048], depths=[1, 2, 1, 1],
+        downsample_in_bottleneck=not late_stride, num_labels=10,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    theirs = transformers.ResNetForImageClassification(config).double()
+    ours = ResNet(Size((1, 2, 1, 1), 64, 10, 64, 3), late_stride).double()
+    copy_in_order(_shortcut_last(theirs), ours)
+    pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    label = torch.tensor([1, 7])
+    scores, expected = ours(pixels), theirs(pixels).logits
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-11)
+    for out in (scores, expected):
+        nn.functional.cross_entropy(out, label).backward()
+    same_gradients(ours, _shortcut_last(theirs))
+
+
+def _shortcut_last(model: nn.Module) -> nn.Module:
+    """Name a block's own layers before its shortcut's, as ours are."""
+    for module in model.modules():
+        if "shortcut" in module._modules:
+            module._modules["shortcut"] = module._modules.pop("shortcut")
+    return model
