@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import os
 import platform
 import socket
 import subprocess
-import sys
 import time
 from importlib import metadata
 from pathlib import Path
 
 import msgspec
 import psutil
+
+from wattlaw.core.cores import cpu_name as cpu_name
+from wattlaw.core.cores import usable_cores as usable_cores
 
 _LIBRARIES = ("wattlaw", "torch", "numpy", "transformers", "torch-geometric", "timm", "nvidia-ml-py", "psutil")
 _SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST", "SLURM_NNODES",
@@ -65,33 +66,6 @@ def utc_now() -> str:
     """Return the time as "2026-11-23T05:06:41.123Z"."""
     now = datetime.datetime.now(datetime.UTC)
     return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def usable_cores() -> int:
-    """Return how many CPU cores this process may keep busy: its affinity, bounded by its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else psutil.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota))) if quota else cores
-
-
-@functools.cache
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith(("model name", "Model")):
-                return line.partition(":")[2].strip()
-    except OSError:
-        return platform.processor() or "unknown"
-    return platform.processor() or platform.machine()
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def _version(name: str) -> str:
