@@ -33,7 +33,9 @@ TELEMETRY_COLUMNS = (
     "received_bytes", "sent_bytes",
 )  # fmt: skip
 """Columns of telemetry-<host>.csv. ``time_s`` on the host's monotonic clock; ``energy_j`` and ``cpu_time_s``
-are running counters; ``utilisation`` is a share of 1; an empty cell was not read at that time."""
+are running counters; ``utilisation`` is a share of 1; ``throttle`` is "-" where nothing held the clocks down;
+``processes`` are the job's on the device "job", and those that are not the job's on a GPU. An empty cell was
+not read at that time."""
 
 
 class Found(NamedTuple):

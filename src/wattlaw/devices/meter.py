@@ -1,0 +1,117 @@
+"""The role Meter: it reads one kind of device, and says plainly what it cannot read and who could grant it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, get_args
+
+import msgspec
+
+Boundary = Literal["gpu", "cpu", "dram", "node", "psys", "job"]
+"""What an energy takes in. ``psys`` is what a board's maker wired to the processor's platform domain; it differs
+from board to board, so it is recorded but never taken for a node's energy. ``job`` is a tree of processes."""
+
+EnergyBy = Literal["counter", "power", "none"]
+
+
+class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One device that a meter reads.
+
+    id            unique on its host, such as "gpu:0", "cpu:package-0", "dram:package-0", "node", "job"
+    energy        how its energy is had: its own "counter", sampled "power", or "none"
+    limits        as read back, such as {"power_limit_w": 300.0, "power_limit_default_w": 350.0}
+    update_s      how often its energy counter or power reading changes, s, where known
+    resolution_j  smallest step of its energy counter, J, where known
+    reason        what of it cannot be read, and why
+    """
+
+    id: str
+    boundary: Boundary
+    meter: str = ""
+    name: str = ""
+    uuid: str = ""
+    energy: EnergyBy = "none"
+    limits: dict[str, float] = {}
+    update_s: float | None = None
+    resolution_j: float | None = None
+    reason: str = ""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One reading of one device; its fields are the columns of telemetry-<host>.csv, None is "not read".
+
+    ``time_s`` is time.monotonic() at the reading; ``energy_j`` and ``cpu_time_s`` are running counters;
+    ``throttle`` names what holds the clocks down, joined by "|"; ``processes`` counts the job's live
+    processes on the device "job", and on a GPU those that are not the job's.
+    """
+
+    time_s: float
+    device: str
+    power_w: float | None = None
+    energy_j: float | None = None
+    utilisation: float | None = None
+    memory_utilisation: float | None = None
+    memory_used_bytes: int | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle: str | None = None
+    cpu_time_s: float | None = None
+    processes: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+
+
+class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a meter can read here. ``reason`` says what it cannot, ``grant`` is the command that would change that."""
+
+    meter: str
+    devices: tuple[DeviceInfo, ...] = ()
+    reason: str = ""
+    grant: str = ""
+
+
+class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the meters of one sampler are to read, and where the system's files lie.
+
+    root_pid  root of the job's tree of processes
+    gpus      indices or UUIDs of the GPUs to read; None is all that the job may use
+    replay    a trace that the meter "replay" plays
+    apart     processes that are no part of the job even where they descend from it (the sampler itself)
+    """
+
+    root_pid: int
+    gpus: tuple[str, ...] | None = None
+    replay: str = ""
+    apart: tuple[int, ...] = ()
+    proc: str = "/proc"
+    sys: str = "/sys"
+
+
+class Meter(ABC):
+    """Reads one kind of device. Made from a Scope; ``probe`` is called once, before any reading."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @abstractmethod
+    def probe(self) -> Probe:
+        """Open what can be read and say what cannot; never raises."""
+
+    @abstractmethod
+    def read(self) -> list[Sample]:
+        """Read every device once, fast quantities only. Raises DeviceError or OSError where nothing could be read."""
+
+    def read_slow(self) -> list[Sample]:
+        """Read what changes slowly or takes long, in rows of its own; called about once a second, beside ``read``."""
+        return []
+
+    def close(self) -> None:
+        """Let go of what ``probe`` opened."""
+        return
+
+
+def boundary_of(device: str) -> Boundary:
+    """Return the boundary that a device's id begins with; "node" for any other."""
+    kind = device.partition(":")[0]
+    return next((b for b in get_args(Boundary) if b == kind), "node")

@@ -1,0 +1,219 @@
+"""NVIDIA GPUs through NVML: energy counter or power, utilisation, clocks, temperature, throttling, processes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from wattlaw.core.errors import DeviceError
+from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope
+from wattlaw.devices.nvml_devices import Handle, Visible, open_nvml, throttle_names, wanted_devices
+from wattlaw.devices.proctree import Tree
+
+NAMES = {"nvml": "Nvml"}
+
+_UPDATE_S = 0.1
+"""Update period of counter and power reading, s. NVML does not document it; others measured 20 to 100 ms by
+model (arXiv 2312.02741), so the longest is taken."""
+
+_POWER_INSTANT, _PCIE_SENT, _PCIE_RECEIVED = 186, 197, 198
+_POWER_LIMITS = {
+    "power_limit_w": "GetPowerManagementLimit",
+    "power_limit_enforced_w": "GetEnforcedPowerLimit",
+    "power_limit_default_w": "GetPowerManagementDefaultLimit",
+}
+_GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 1, 2, 0
+
+
+class _Gpu:
+    def __init__(self, info: DeviceInfo, handle: Handle, memory: Handle, is_instance: bool) -> None:
+        self.info = info
+        self.handle = handle
+        self.memory = memory
+        self.is_instance = is_instance
+        self.has_instant = not is_instance and _field(handle, _POWER_INSTANT) is not None
+
+    def power_w(self) -> float | None:
+        # the plain call averages over a second on recent GPUs; the field is the sensor's newest value
+        milliwatts = _field(self.handle, _POWER_INSTANT) if self.has_instant else None
+        if milliwatts is None:
+            milliwatts = self.handle.ask("GetPowerUsage")
+        return None if milliwatts is None else milliwatts * 1e-3
+
+
+class Nvml(Meter):
+    """The GPUs that the job may use. MIG instances are named as such and have no energy of their own."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.nvml: Any = None
+        self.gpus: list[_Gpu] = []
+        self.tree = Tree(scope.root_pid, (), scope.proc)
+
+    def probe(self) -> Probe:
+        if self.scope.gpus == ():
+            return Probe(meter="nvml", reason="no GPU is used")
+        try:
+            self.nvml = open_nvml()
+            handles = self._handles()
+            chosen = wanted_devices(self.scope.gpus, [_word(h.ask("GetUUID")) for h in handles])
+        except DeviceError as error:
+            return Probe(meter="nvml", reason=str(error))
+        self.gpus = [gpu for one in chosen if (gpu := self._open(one, handles))]
+        lost = [f"gpu:{i} does not answer: {h.failed}" for i, h in enumerate(handles) if h.ask("GetUUID") is None]
+        reason = "; ".join(lost) or ("" if self.gpus else "the driver shows no GPU that the job may use")
+        return Probe(meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason)
+
+    def read(self) -> list[Sample]:
+        found = [sample for gpu in self.gpus if (sample := self._read_one(gpu))]
+        if self.gpus and not found:
+            raise DeviceError(f"no GPU answers: {self.gpus[0].handle.failed}")
+        return found
+
+    def read_slow(self) -> list[Sample]:
+        self.tree.update()
+        return [self._read_rare(gpu) for gpu in self.gpus]
+
+    def close(self) -> None:
+        if self.nvml is not None:
+            # where the driver went away before us, nothing is left to let go of
+            with contextlib.suppress(self.nvml.NVMLError):
+                self.nvml.nvmlShutdown()
+            self.nvml = None
+
+    def _handles(self) -> list[Handle]:
+        nvml = self.nvml
+        try:
+            count = nvml.nvmlDeviceGetCount()
+        except nvml.NVMLError as error:
+            raise DeviceError(f"the NVIDIA driver does not count its devices: {error}") from None
+        found = []
+        for index in range(count):
+            try:
+                found.append(Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+            except nvml.NVMLError as error:
+                lost = Handle(nvml, None)
+                lost.failed, lost.refused = str(error), {"GetUUID": str(error)}
+                found.append(lost)
+        return found
+
+    def _open(self, one: Visible, handles: list[Handle]) -> _Gpu | None:
+        if not one.mig:
+            handle = handles[one.gpu]
+            return None if handle.handle is None else _Gpu(_describe(one.gpu, handle), handle, handle, False)
+        try:
+            instance = Handle(self.nvml, self.nvml.nvmlDeviceGetHandleByUUID(one.mig))
+            parent = Handle(self.nvml, self.nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance.handle))
+        except (self.nvml.NVMLError, AttributeError):
+            return None
+        index = parent.ask("GetIndex") or 0
+        number = sum(g.info.id.startswith(f"gpu:{index}/mig") for g in self.gpus)
+        info = DeviceInfo(
+            id=f"gpu:{index}/mig:{instance.ask('GetIndex') or number}",
+            boundary="gpu",
+            meter="nvml",
+            name=_word(instance.ask("GetName")),
+            uuid=one.mig,
+            reason="a MIG instance has no power meter of its own; the whole GPU's is shared by its instances",
+        )
+        return _Gpu(info, parent, instance, True)
+
+    def _read_one(self, gpu: _Gpu) -> Sample | None:
+        ask = gpu.handle.ask
+        before = time.monotonic()
+        millijoules = None if gpu.is_instance else ask("GetTotalEnergyConsumption")
+        # the counter was read some way between the two: its time is the middle
+        now = (before + time.monotonic()) / 2
+        power = None if gpu.is_instance else gpu.power_w()
+        use = None if gpu.is_instance else ask("GetUtilizationRates")
+        memory = gpu.memory.ask("GetMemoryInfo")
+        throttle = ask("GetCurrentClocksThrottleReasons")
+        sample = Sample(
+            time_s=now,
+            device=gpu.info.id,
+            power_w=power,
+            energy_j=None if millijoules is None else millijoules * 1e-3,
+            utilisation=None if use is None else use.gpu / 100,
+            memory_utilisation=None if use is None else use.memory / 100,
+            memory_used_bytes=None if memory is None else int(memory.used),
+            temperature_c=ask("GetTemperature", _CORE_SENSOR),
+            sm_clock_mhz=ask("GetClockInfo", _GRAPHICS_SM),
+            memory_clock_mhz=ask("GetClockInfo", _MEMORY_CLOCK),
+            throttle=None if throttle is None else throttle_names(throttle),
+        )
+        is_empty = all(getattr(sample, n) is None for n in Sample.__struct_fields__[2:])
+        return None if is_empty else sample
+
+    def _read_rare(self, gpu: _Gpu) -> Sample:
+        received = _field(gpu.handle, _PCIE_RECEIVED)
+        sent = _field(gpu.handle, _PCIE_SENT)
+        return Sample(
+            time_s=time.monotonic(),
+            device=gpu.info.id,
+            processes=self._strangers(gpu),
+            received_bytes=received,
+            sent_bytes=sent,
+        )
+
+    def _strangers(self, gpu: _Gpu) -> int | None:
+        """Return how many processes on the device are not the job's; None where that cannot be seen."""
+        running = gpu.memory.ask("GetComputeRunningProcesses")
+        if running is None:
+            running = gpu.memory.ask("GetComputeRunningProcesses_v2")
+        if running is None:
+            return None
+        ours = [self.tree.holds(int(process.pid)) for process in running]
+        # a container sees the host's numbers of processes: then none can be told apart
+        return None if None in ours else ours.count(False)
+
+
+def _describe(index: int, handle: Handle) -> DeviceInfo:
+    has_counter = handle.ask("GetTotalEnergyConsumption") is not None
+    has_power = handle.ask("GetPowerUsage") is not None
+    energy: EnergyBy = "counter" if has_counter else "power" if has_power else "none"
+    mode = handle.ask("GetMigMode")
+    shared = "MIG is on: its energy is the whole GPU's, all instances together" if mode and mode[0] == 1 else ""
+    silent = "" if energy != "none" else f"the driver gives neither energy nor power: {handle.failed}"
+    return DeviceInfo(
+        id=f"gpu:{index}",
+        boundary="gpu",
+        meter="nvml",
+        name=_word(handle.ask("GetName")),
+        uuid=_word(handle.ask("GetUUID")),
+        energy=energy,
+        limits=limits(handle),
+        update_s=_UPDATE_S,
+        resolution_j=1e-3 if has_counter else None,
+        reason=shared or silent,
+    )
+
+
+def limits(handle: Handle) -> dict[str, float]:
+    """Return the limits that a device has now, as read back: W and MHz."""
+    found: dict[str, float] = {}
+    for name, call in _POWER_LIMITS.items():
+        value = handle.ask(call)
+        if value is not None:
+            found[name] = value * 1e-3
+    ends = handle.ask("GetPowerManagementLimitConstraints")
+    if ends is not None:
+        found["power_limit_min_w"], found["power_limit_max_w"] = ends[0] * 1e-3, ends[1] * 1e-3
+    for name, kind in (("sm_clock_max_mhz", _GRAPHICS_SM), ("memory_clock_max_mhz", _MEMORY_CLOCK)):
+        value = handle.ask("GetMaxClockInfo", kind)
+        if value is not None:
+            found[name] = float(value)
+    return found
+
+
+def _field(handle: Handle, field: int) -> int | None:
+    values = handle.ask("GetFieldValues", [field])
+    if values is None or values[0].nvmlReturn != 0:
+        return None
+    value, kind = values[0].value, values[0].valueType
+    # nvml.h, nvmlValueType_t: 0 double, 1 unsigned int, 2 unsigned long, 3 unsigned long long
+    return int({0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}.get(kind, value.ullVal))
+
+
+def _word(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")

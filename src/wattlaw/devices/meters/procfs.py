@@ -1,0 +1,93 @@
+"""CPU time and memory of the job's processes, and how busy the machine is, from /proc."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from wattlaw.core.errors import DeviceError
+from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+from wattlaw.devices.proctree import Tree
+
+NAMES = {"procfs": "Procfs"}
+
+_SLOW_S = 5e-4
+"""Where the machine's counters take longer than this to read (many cores), they are read about once a second."""
+
+_FEW = 32
+"""Up to so many processes their memory is read each time, else about once a second."""
+
+
+class Procfs(Meter):
+    """Two devices: "job" (the tree of processes) and "node" (the whole machine's cores and memory)."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.tree = Tree(scope.root_pid, scope.apart, scope.proc)
+        self.busy: tuple[float, float] | None = None
+        self.is_slow = False
+
+    def probe(self) -> Probe:
+        try:
+            begin = time.perf_counter()
+            self.busy = _machine(self.scope.proc)
+            self.is_slow = time.perf_counter() - begin > _SLOW_S
+            self.tree.update()
+        except (OSError, ValueError) as error:
+            return Probe(
+                meter="procfs", reason=f"{self.scope.proc} cannot be read: {error}", grant="mount -t proc proc /proc"
+            )
+        return Probe(meter="procfs", devices=(
+            DeviceInfo(id="job", boundary="job", meter="procfs", name="processes of the job"),
+            DeviceInfo(id="node", boundary="node", meter="procfs", name="the machine's cores and memory",
+                       reason="no meter of the whole node's energy"),
+        ))  # fmt: skip
+
+    def read(self) -> list[Sample]:
+        now = time.monotonic()
+        try:
+            self.tree.update(now)
+        except OSError as error:
+            raise DeviceError(f"{self.scope.proc} cannot be read: {error}") from error
+        alive = len(self.tree.alive)
+        job = Sample(
+            time_s=now,
+            device="job",
+            cpu_time_s=self.tree.cpu_s,
+            processes=alive,
+            memory_used_bytes=self.tree.memory_bytes() if 0 < alive <= _FEW else None,
+        )
+        return [job] if self.is_slow else [job, *self._node()]
+
+    def read_slow(self) -> list[Sample]:
+        rows = self._node() if self.is_slow else []
+        if len(self.tree.alive) > _FEW:
+            rows.append(Sample(time_s=time.monotonic(), device="job", memory_used_bytes=self.tree.memory_bytes()))
+        return rows
+
+    def _node(self) -> list[Sample]:
+        now = time.monotonic()
+        busy, total = _machine(self.scope.proc)
+        before, self.busy = self.busy, (busy, total)
+        share = None
+        if before and total > before[1]:
+            share = min(1.0, max(0.0, (busy - before[0]) / (total - before[1])))
+        return [Sample(time_s=now, device="node", utilisation=share, memory_used_bytes=_memory_used(self.scope.proc))]
+
+
+def _machine(proc: str) -> tuple[float, float]:
+    """Return busy and total ticks of all cores; waiting for a disk is idle, time taken by the host is not ours."""
+    with open(os.path.join(proc, "stat"), "rb", buffering=0) as file:
+        ticks = [int(t) for t in file.read(512).split(b"\n", 1)[0].split()[1:9]]
+    user, nice, system, idle, waiting, interrupts, soft, _stolen = ticks
+    busy = user + nice + system + interrupts + soft
+    return busy, busy + idle + waiting
+
+
+def _memory_used(proc: str) -> int | None:
+    try:
+        fields = dict(line.split(":", 1) for line in Path(proc, "meminfo").read_text().splitlines() if ":" in line)
+        return (int(fields["MemTotal"].split()[0]) - int(fields["MemAvailable"].split()[0])) * 1024
+    except (OSError, KeyError, ValueError):
+        return None

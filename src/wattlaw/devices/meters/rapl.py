@@ -1,0 +1,150 @@
+"""RAPL energy counters of Intel and AMD processors, through the kernel's powercap folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+from wattlaw.core.errors import DeviceError
+from wattlaw.devices.meter import Boundary, DeviceInfo, Meter, Probe, Sample, Scope
+
+NAMES = {"rapl": "Rapl"}
+
+_FOLDER = re.compile(r"intel-rapl[a-z-]*(:\d+)+$")
+_MOST_WATTS = 5000.0
+"""No package or memory domain draws more: a step back that would mean more power than this is no wrap."""
+
+_PERIOD_S = 1e-3
+"""Update period of the counters, s (Intel Software Developer's Manual, volume 3, section 15.10)."""
+
+
+class _Domain:
+    """One counter, unwrapped. A true step back (a reset) is passed on as one, for the summary to see."""
+
+    def __init__(self, info: DeviceInfo, path: Path) -> None:
+        self.info = info
+        self.file = os.open(path / "energy_uj", os.O_RDONLY)
+        self.range_uj = _number(path / "max_energy_range_uj")
+        self.before_uj: int | None = None
+        self.before_s = 0.0
+        self.wrapped_uj = 0
+
+    def read(self) -> Sample:
+        now = time.monotonic()
+        raw = int(os.pread(self.file, 32, 0))
+        if self.before_uj is not None and raw < self.before_uj and self.range_uj:
+            step_j = (raw + self.range_uj - self.before_uj) * 1e-6
+            if step_j <= _MOST_WATTS * max(now - self.before_s, _PERIOD_S):
+                self.wrapped_uj += self.range_uj
+        self.before_uj, self.before_s = raw, now
+        return Sample(time_s=now, device=self.info.id, energy_j=(raw + self.wrapped_uj) * 1e-6)
+
+
+class Rapl(Meter):
+    """Energy of CPU packages, memory and platform, each apart.
+
+    A domain that two drivers show (intel-rapl and intel-rapl-mmio) is read once. Cores and graphics lie
+    within their package and are left out.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.root = Path(scope.sys) / "class" / "powercap"
+        self.domains: list[_Domain] = []
+
+    def probe(self) -> Probe:
+        known: dict[str, _Domain] = {}
+        refused: dict[str, Path] = {}
+        for path in _folders(self.root):
+            info = _describe(path)
+            if info is None or info.id in known:
+                continue
+            try:
+                domain = _Domain(info, path)
+                domain.read()
+            except OSError:
+                refused.setdefault(info.id, path)
+                continue
+            except ValueError:
+                continue
+            known[info.id] = domain
+        self.domains = list(known.values())
+        devices = tuple(d.info for d in self.domains)
+        closed = sorted(set(refused) - set(known))
+        if closed:
+            return Probe(meter="rapl", devices=devices, reason=_refused(closed), grant=self._grant())
+        if not devices:
+            return Probe(meter="rapl", reason=f"no energy counter in {self.root}: a virtual machine, or a kernel "
+                         "without the module", grant="sudo modprobe intel_rapl_msr")  # fmt: skip
+        return Probe(meter="rapl", devices=devices)
+
+    def read(self) -> list[Sample]:
+        found = []
+        for domain in self.domains:
+            try:
+                found.append(domain.read())
+            except (OSError, ValueError):
+                continue  # a domain may go with its package; its cells stay empty
+        if not found and self.domains:
+            raise DeviceError(f"no RAPL counter in {self.root} can be read any more")
+        return found
+
+    def close(self) -> None:
+        for domain in self.domains:
+            os.close(domain.file)
+        self.domains = []
+
+    def _grant(self) -> str:
+        return f"sudo sh -c 'chmod a+r {self.root}/intel-rapl*/energy_uj'"
+
+
+def _refused(names: list[str]) -> str:
+    # the kernel closed the counters to all but root since they can leak secrets between users (CVE-2020-8694)
+    return f"only root may read the energy of {', '.join(names)}"
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the domains' folders, those of the plain driver before the others that repeat them."""
+    try:
+        names = [n for n in os.listdir(root) if _FOLDER.match(n)]
+    except OSError:
+        return []
+    return [root / n for n in sorted(names, key=lambda n: (not n.startswith("intel-rapl:"), n))]
+
+
+def _describe(path: Path) -> DeviceInfo | None:
+    name = _text(path / "name")
+    if name.startswith("package"):
+        return _info(f"cpu:{name}", "cpu", f"CPU {name}")
+    if name == "dram":
+        package = _text(path.parent / path.name.rpartition(":")[0] / "name") or path.name.partition(":")[2]
+        return _info(f"dram:{package}", "dram", f"memory of {package}")
+    if name == "psys":
+        return _info(f"psys:{path.name.partition(':')[2]}", "psys", "platform as the board's maker wired it")
+    return None
+
+
+def _info(id: str, boundary: Boundary, name: str) -> DeviceInfo:
+    return DeviceInfo(
+        id=id,
+        boundary=boundary,
+        meter="rapl",
+        name=name,
+        energy="counter",
+        update_s=_PERIOD_S,
+        resolution_j=1e-6,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int:
+    text = _text(path)
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,112 @@
+"""Which NVIDIA devices a job may use, and NVML calls that survive what a driver lacks or refuses."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any, NamedTuple
+
+from wattlaw.core.errors import DeviceError
+
+LIBRARY = "libnvidia-ml.so.1"
+
+_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH = 3, 4, 13, 25
+_FINAL = {_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH}
+"""NVML's error codes after which asking again is useless (nvml.h, nvmlReturn_t)."""
+
+
+class Handle:
+    """One NVML device handle. A call that fails gives None; one that the driver will never answer is not repeated."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self.nvml = nvml
+        self.handle = handle
+        self.refused: dict[str, str] = {}
+        self.failed = ""
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """Call ``nvmlDevice<name>``; None where it is refused, missing from the driver, or fails this time."""
+        if name in self.refused:
+            return None
+        function = getattr(self.nvml, f"nvmlDevice{name}", None)
+        if function is None:
+            self.refused[name] = "this nvidia-ml-py does not know it"
+            return None
+        try:
+            return function(self.handle, *arguments)
+        except self.nvml.NVMLError as error:
+            self.failed = str(error)
+            if error.value in _FINAL:
+                self.refused[name] = str(error)
+            return None
+
+
+class Visible(NamedTuple):
+    """One device that the job may use: NVML's index of a GPU and "", or -1 and the UUID of a MIG instance."""
+
+    gpu: int
+    mig: str = ""
+
+
+def open_nvml() -> Any:
+    """Load and initialise NVML; return the module pynvml. Raises DeviceError with the plain reason."""
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        raise DeviceError(f"no NVIDIA driver here ({LIBRARY} is not found)") from None
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise DeviceError(f"the NVIDIA driver does not answer: {error}") from None
+    return pynvml
+
+
+def wanted_devices(gpus: tuple[str, ...] | None, uuids: list[str]) -> list[Visible]:
+    """Return the devices that are asked for, of those with ``uuids`` that NVML shows.
+
+    ``gpus`` None means what CUDA_VISIBLE_DEVICES leaves, all where it is not set. As in CUDA, what
+    follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
+    """
+    if gpus is not None:
+        found = [_match(name, uuids) for name in gpus]
+        for name, one in zip(gpus, found, strict=True):
+            if one is None:
+                raise DeviceError(f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID")
+        return [one for one in found if one]
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return [Visible(index) for index in range(len(uuids))]
+    visible: list[Visible] = []
+    for name in listed.split(","):
+        one = _match(name.strip(), uuids)
+        if one is None:
+            break
+        visible.append(one)
+    return list(dict.fromkeys(visible))
+
+
+def _match(name: str, uuids: list[str]) -> Visible | None:
+    if name.isdigit():
+        return Visible(int(name)) if int(name) < len(uuids) else None
+    if name.startswith("MIG-"):
+        return Visible(-1, name)
+    if name.startswith("GPU-"):
+        fitting = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
+        return Visible(fitting[0]) if len(fitting) == 1 else None
+    return None
+
+
+_THROTTLE = {
+    0x1: "idle", 0x2: "application_clocks", 0x4: "power_cap", 0x8: "hw_slowdown", 0x10: "sync_boost",
+    0x20: "thermal", 0x40: "hw_thermal", 0x80: "power_brake", 0x100: "display",
+}  # fmt: skip
+"""Names of the bits of nvmlClocksThrottleReasons (nvml.h)."""
+
+
+def throttle_names(bits: int) -> str:
+    """Return what holds the clocks down, joined by "|"; "" for nothing. Unknown bits keep their number."""
+    names = [name for bit, name in _THROTTLE.items() if bits & bit]
+    rest = bits & ~sum(_THROTTLE)
+    return "|".join([*names, *([f"other_{rest:#x}"] if rest else [])])

@@ -1,0 +1,133 @@
+"""The processes of a job as /proc shows them, and the CPU time of all of them, gone ones included."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+_SCAN_SHARE = 0.02
+"""The list of all processes is read so rarely that it takes at most this share of the time."""
+
+
+class Process(NamedTuple):
+    """One process: CPU time of its own and of the children it has waited for, s."""
+
+    pid: int
+    parent: int
+    start: int
+    own_s: float
+    children_s: float
+    resident_bytes: int
+
+
+class Tree:
+    """A process and all its descendants, followed over time.
+
+    ``cpu_s`` never falls and counts nothing twice. A child that was waited for moves into its parent's
+    children's time; what of that time was seen in the child before is taken off. A child that nobody
+    waited for keeps the time that was last seen.
+    """
+
+    def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc") -> None:
+        self.root = root
+        self.apart = set(apart)
+        self.proc = proc
+        self.alive: dict[int, Process] = {}
+        self.foreign: set[int] = set()
+        self.cpu_s = 0.0
+        self.next_scan = 0.0
+
+    def update(self, now: float | None = None) -> None:
+        """Read every known process again, and look for new ones when that is due."""
+        now = time.monotonic() if now is None else now
+        before = self.alive
+        after = {pid: p for pid, old in before.items() if (p := self._same(old))}
+        if now >= self.next_scan:
+            begin = time.perf_counter()
+            self._add_new(after)
+            self.next_scan = now + (time.perf_counter() - begin) / _SCAN_SHARE
+        self.alive = after
+        self.cpu_s += spent(before, after)
+
+    def memory_bytes(self) -> int:
+        """Return resident memory; pages shared through files are counted once, as the largest share of one process."""
+        private = shared = 0
+        for pid, process in self.alive.items():
+            part = self._shared_bytes(pid)
+            private += max(0, process.resident_bytes - part)
+            shared = max(shared, part)
+        return private + shared
+
+    def holds(self, pid: int) -> bool | None:
+        """Say whether a process belongs to the job; None where it cannot be seen (another namespace, or gone)."""
+        if pid in self.alive:
+            return True
+        return None if self._read(pid) is None else False
+
+    def _same(self, old: Process) -> Process | None:
+        new = self._read(old.pid)
+        return new if new and new.start == old.start else None
+
+    def _add_new(self, known: dict[int, Process]) -> None:
+        pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
+        self.foreign &= pids
+        fresh = {p: read for p in pids - self.foreign - known.keys() - self.apart if (read := self._read(p))}
+        if self.root in fresh:
+            known[self.root] = fresh.pop(self.root)
+        # a child may stand before its parent in the list, so go round until nothing joins
+        while joining := [p for p in fresh.values() if p.parent in known]:
+            for process in joining:
+                known[process.pid] = fresh.pop(process.pid)
+        # a parent that started after the list was taken may yet turn out to be ours
+        self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0}
+
+    def _read(self, pid: int) -> Process | None:
+        try:
+            with open(f"{self.proc}/{pid}/stat", "rb", buffering=0) as file:
+                text = file.read(2048)
+        except OSError:
+            return None
+        # the command's name stands in brackets and may itself hold brackets and blanks
+        f = text[text.rfind(b")") + 2 :].split()
+        if len(f) < 22:
+            return None
+        own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
+        return Process(pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES)
+
+    def _shared_bytes(self, pid: int) -> int:
+        try:
+            with open(f"{self.proc}/{pid}/statm", "rb", buffering=0) as file:
+                return int(file.read(256).split()[2]) * _PAGE_BYTES
+        except (OSError, IndexError, ValueError):
+            return 0
+
+
+def spent(before: dict[int, Process], after: dict[int, Process]) -> float:
+    """Return the CPU time that a tree used between two looks at it, s; at least 0.
+
+    A process first seen in ``after`` counts whole. A process gone since ``before`` is in the children's
+    time of its nearest living ancestor, which grew by what it used in all: its time as last seen is
+    taken off that growth.
+    """
+    gone_s: dict[int, float] = {}
+    for pid, process in before.items():
+        if pid in after:
+            continue
+        parent = process.parent
+        while parent in before and parent not in after:
+            parent = before[parent].parent
+        if parent in after:
+            gone_s[parent] = gone_s.get(parent, 0.0) + process.own_s + process.children_s
+    total = 0.0
+    for pid, process in after.items():
+        old = before.get(pid)
+        if old is None:
+            total += process.own_s + process.children_s
+            continue
+        total += max(0.0, process.own_s - old.own_s)
+        total += max(0.0, process.children_s - old.children_s - gone_s.get(pid, 0.0))
+    return total

@@ -1,0 +1,89 @@
+"""host-<host>.json: one host's clock, its devices, and what could not be read there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+
+from wattlaw.core.errors import DamagedRunError
+from wattlaw.devices.meter import DeviceInfo, Probe
+
+
+class Jump(msgspec.Struct, frozen=True):
+    """The UTC clock moved against the monotonic one: when (monotonic s) and by how much, s."""
+
+    time_s: float
+    by_s: float
+
+
+class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a sampler knows of its host.
+
+    clock_start, clock_end   one moment each as (monotonic s, UTC s since 1970)
+    probes                   what every meter reads here, or why it reads nothing
+    cores                    CPU cores that the job may keep busy
+    cpu_share                CPU time of the sampler over elapsed time; 0.01 is 1 % of one core
+    shared                   why energies of the whole host are not the job's alone; "" where they are
+    troubles                 what went wrong while sampling
+    """
+
+    host: str
+    boot_id: str = ""
+    hz: float = 10.0
+    root_pid: int = 0
+    cores: int | None = None
+    cpu_name: str = ""
+    clock_start: tuple[float, float] = (0.0, 0.0)
+    clock_end: tuple[float, float] | None = None
+    jumps: tuple[Jump, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    cpu_share: float | None = None
+    shared: str = ""
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """Every device of every meter."""
+        return tuple(d for probe in self.probes for d in probe.devices)
+
+    @property
+    def offset_s(self) -> float:
+        """UTC minus monotonic time at the start, s."""
+        return self.clock_start[1] - self.clock_start[0]
+
+
+def host_name() -> str:
+    """Return the host's short name, fit for a file's name."""
+    name = socket.gethostname().split(".")[0]
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "host"
+
+
+def boot_id() -> str:
+    """Return what tells this boot of this machine from every other; monotonic clocks compare within one only."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def clock_pair() -> tuple[float, float]:
+    """Return one moment as (monotonic s, UTC s since 1970), the best of three tries."""
+    found = []
+    for _ in range(3):
+        before = time.monotonic()
+        utc = time.time()
+        after = time.monotonic()
+        found.append((after - before, (before + after) / 2, utc))
+    _, monotonic, utc = min(found)
+    return monotonic, utc
+
+
+def read_host(path: Path) -> Host:
+    """Read a host file. Raises OSError, or DamagedRunError naming it."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Host)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DamagedRunError(f"{path} is damaged: {error}") from None

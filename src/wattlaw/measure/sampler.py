@@ -1,0 +1,235 @@
+"""One process a host that reads the meters, outside the training process's interpreter lock.
+
+`python -m wattlaw.measure.sampler SPEC.json` reads one word a line from standard input, and answers when
+it is carried out: "edge" takes readings at once, "flush" brings all rows to disk, "stop" ends. It also
+ends when its standard input closes or its parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from wattlaw.core.errors import DeviceError
+from wattlaw.core.files import make_folder, write_whole
+from wattlaw.devices.meter import Scope
+from wattlaw.measure.engine import FLUSH_S, Engine, check_rate
+from wattlaw.measure.host import Host, boot_id, host_name, read_host
+
+VARIABLE = "WATTLAW_SAMPLER"
+"""Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
+
+REPLAY = "WATTLAW_REPLAY"
+
+_START_WAIT_S = 30.0
+_ANSWER_WAIT_S = 5.0
+
+
+class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive."""
+
+    folder: str
+    root_pid: int
+    parent: int
+    hz: float = 10.0
+    gpus: tuple[str, ...] | None = None
+    meters: tuple[str, ...] | None = None
+    replay: str = ""
+
+
+class Sampler:
+    """A running sampler process. ``edge`` reads at once; ``stop`` ends it, as leaving its context does."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+        self.owner = os.getpid()
+        self.before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = f"{boot_id()}:{process.pid}:{folder}"
+
+    def edge(self) -> float:
+        """Have every fast quantity read now; return this moment, s on the monotonic clock."""
+        now = time.monotonic()
+        self._ask("edge")
+        return now
+
+    def flush(self) -> None:
+        """Have every row read so far brought to disk."""
+        self._ask("flush")
+
+    def stop(self) -> Host | None:
+        """Take the last readings and end; returns the host file, None where the sampler was killed before."""
+        if os.getpid() != self.owner:
+            return None  # a forked child holds the same object; the sampler is its parent's
+        if self.process.poll() is None:
+            self._ask("stop")
+            self._end()
+        self._close()
+        with contextlib.suppress(FileNotFoundError):
+            return read_host(self.folder / f"host-{host_name()}.json")
+        return None
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _ask(self, word: str) -> None:
+        """Send a word and wait for its answer; a sampler that was killed is silently gone, its rows say so."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        if stdin is None or stdout is None or stdin.closed:
+            return
+        while select.select([stdout], [], [], 0)[0] and os.read(stdout.fileno(), 4096):
+            continue  # a late answer to an earlier word
+        try:
+            os.write(stdin.fileno(), word.encode() + b"\n")
+        except BrokenPipeError:
+            return
+        _line(stdout.fileno(), _ANSWER_WAIT_S)
+
+    def _end(self) -> None:
+        for ask in (self.process.terminate, self.process.kill):
+            try:
+                self.process.wait(_ANSWER_WAIT_S)
+                return
+            except subprocess.TimeoutExpired:
+                ask()
+        self.process.wait()
+
+    def _close(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if os.environ.get(VARIABLE, "").split(":")[1:2] == [str(self.process.pid)]:
+            if self.before is None:
+                del os.environ[VARIABLE]
+            else:
+                os.environ[VARIABLE] = self.before
+
+
+def start_sampler(
+    folder: Path | str,
+    *,
+    hz: float = 10.0,
+    root_pid: int | None = None,
+    gpus: Sequence[int | str] | None = None,
+    meters: Sequence[str] | None = None,
+    replay: str | None = None,
+) -> Sampler:
+    """Start this host's sampler and return it once its first readings are taken.
+
+    It writes telemetry-<host>.csv and host-<host>.json into ``folder``. ``root_pid`` is the root of the
+    job's processes (this one by default), ``gpus`` the indices or UUIDs of its GPUs (None: all that
+    CUDA_VISIBLE_DEVICES leaves; an empty list: none), ``hz`` readings a second, 0.1 to 100.
+    Raises UsageError, RecordError, or DeviceError where the process does not start.
+    """
+    check_rate(hz)
+    where = make_folder(Path(folder)).absolute()
+    spec = Spec(
+        folder=str(where),
+        root_pid=os.getpid() if root_pid is None else root_pid,
+        parent=os.getpid(),
+        hz=hz,
+        gpus=None if gpus is None else tuple(str(g) for g in gpus),
+        meters=None if meters is None else tuple(meters),
+        replay=os.environ.get(REPLAY, "") if replay is None else replay,
+    )
+    path = where / f".sampler-{host_name()}.json"
+    write_whole(path, msgspec.json.encode(spec))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wattlaw.measure.sampler", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=_environment(),
+        start_new_session=True,  # Ctrl-C on the terminal is for the job; the sampler sees it end
+    )
+    assert process.stdout is not None
+    if _line(process.stdout.fileno(), _START_WAIT_S) != b"ready":
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        raise DeviceError(f"the sampler did not start; try `{sys.executable} -m wattlaw.measure.sampler {path}`")
+    path.unlink(missing_ok=True)
+    return Sampler(where, process)
+
+
+def running_sampler() -> Path | None:
+    """Return the folder into which a sampler of this host already writes, for a parent of this process."""
+    boot, _, rest = os.environ.get(VARIABLE, "").partition(":")
+    pid, _, folder = rest.partition(":")
+    if not folder or boot != boot_id():
+        return None
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return None
+    return Path(folder)
+
+
+def main(arguments: list[str]) -> int:
+    """Sample as a spec file says until told to stop."""
+    spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Spec)
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=(os.getpid(),))
+    engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
+    engine.start()
+    _answer("ready")
+    while not told and os.getppid() == spec.parent:
+        if not select.select([0], [], [], FLUSH_S / 2)[0]:
+            continue
+        words = os.read(0, 4096).decode().split()
+        if not words or "stop" in words:
+            break
+        for word in words:
+            engine.edge() if word == "edge" else engine.flush()
+            _answer(word)
+    engine.stop()
+    _answer("stopped")
+    return 0
+
+
+def _answer(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, text.encode() + b"\n")
+
+
+def _line(file: int, timeout_s: float) -> bytes:
+    """Return the next line from a pipe, without its end; what there is when the time is over or the pipe closes."""
+    text = b""
+    until = time.monotonic() + timeout_s
+    while not text.endswith(b"\n"):
+        if not select.select([file], [], [], max(0.0, until - time.monotonic()))[0]:
+            break
+        piece = os.read(file, 1)
+        if not piece:
+            break
+        text += piece
+    return text.strip()
+
+
+def _environment() -> dict[str, str]:
+    # the sampler must find this very wattlaw, however the parent found it
+    here = str(Path(__file__).parents[2])
+    paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(p for p in paths if p))}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

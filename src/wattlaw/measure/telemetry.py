@@ -1,0 +1,151 @@
+"""telemetry-<host>.csv: appended to by the sampler, read back column by column."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+
+from wattlaw.core.files import why
+from wattlaw.core.folder import TELEMETRY_COLUMNS
+from wattlaw.devices.meter import Sample
+
+_MOST_PENDING_BYTES = 64 * 2**20
+"""What waits in memory while the disk is full; older rows are given up first, and counted."""
+
+
+class TelemetryFile:
+    """Rows go to disk at each ``flush``. A full disk loses none until 64 MiB wait; the next flush tries again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = -1
+        self.pending = bytearray((",".join(TELEMETRY_COLUMNS) + "\n").encode())
+        self.trouble = ""
+        self.lost_rows = 0
+
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add rows; nothing is written yet."""
+        for sample in samples:
+            self.pending += _line(sample)
+        if len(self.pending) > _MOST_PENDING_BYTES:
+            # the row at the front may be half on disk already: keep it, so that no two rows grow together
+            first = self.pending.find(b"\n") + 1
+            cut = self.pending.find(b"\n", len(self.pending) // 4) + 1
+            self.lost_rows += self.pending.count(b"\n", first, cut)
+            del self.pending[first:cut]
+
+    def flush(self) -> bool:
+        """Write what waits. False where the system refuses; ``trouble`` says why."""
+        try:
+            if self.file < 0:
+                self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            while self.pending:
+                written = os.write(self.file, self.pending)
+                del self.pending[:written]
+        except OSError as error:
+            self.trouble = why(error, self.path)
+            return False
+        self.trouble = ""
+        return True
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.flush()
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+
+
+class Column:
+    """Values of one quantity of one device, s and its unit, oldest first."""
+
+    __slots__ = ("times", "values")
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.values = array("d")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class Series:
+    """All that was read of one device: ``columns`` by name, and ``throttle`` as (time, names)."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+        self.throttle: list[tuple[float, str]] = []
+
+    def column(self, name: str) -> Column:
+        """Return a column; an empty one where it was never read."""
+        return self.columns.get(name) or Column()
+
+
+def read_telemetry(path: Path, start_s: float = float("-inf"), end_s: float = float("inf")) -> dict[str, Series]:
+    """Read the rows between two times, s on the host's monotonic clock, by device.
+
+    A last line that was cut off by a crash, and any other line that is no row, is left out.
+    Raises OSError.
+    """
+    found: dict[str, Series] = {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        names = file.readline().rstrip("\n").split(",")
+        for line in file:
+            cells = line[:-1].split(",")
+            if len(cells) != len(names) or line[-1] != "\n":
+                continue
+            try:
+                time_s = float(cells[0])
+            except ValueError:
+                continue
+            if start_s <= time_s <= end_s:
+                _add(found.setdefault(cells[1], Series()), time_s, names, cells)
+    for series in found.values():
+        _put_in_order(series)
+    return found
+
+
+def _add(series: Series, time_s: float, names: list[str], cells: list[str]) -> None:
+    for index in range(2, len(cells)):
+        text = cells[index]
+        if not text:
+            continue
+        name = names[index]
+        if name == "throttle":
+            series.throttle.append((time_s, "" if text == "-" else text))
+            continue
+        try:
+            value = float(text)
+        except ValueError:
+            continue
+        column = series.columns.get(name)
+        if column is None:
+            column = series.columns[name] = Column()
+        column.times.append(time_s)
+        column.values.append(value)
+
+
+def _put_in_order(series: Series) -> None:
+    """Sort where readings of several threads, or an edge, came to disk out of order."""
+    for column in series.columns.values():
+        times = column.times
+        if any(times[i] > times[i + 1] for i in range(len(times) - 1)):
+            order = sorted(range(len(times)), key=times.__getitem__)
+            column.values = array("d", (column.values[i] for i in order))
+            column.times = array("d", (times[i] for i in order))
+    series.throttle.sort()
+
+
+def _line(sample: Sample) -> bytes:
+    # "-" is a reading that found nothing holding the clocks down; an empty cell is no reading
+    throttle = sample.throttle or ("-" if sample.throttle == "" else "")
+    cells = [_cell(getattr(sample, n)) if n != "throttle" else throttle for n in TELEMETRY_COLUMNS[2:]]
+    return f"{sample.time_s:.6f},{sample.device},{','.join(cells)}\n".encode()
+
+
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return repr(round(value, 6)) if isinstance(value, float) else str(value)

@@ -1,0 +1,112 @@
+"""The job's processes: CPU time that never falls and counts nothing twice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlaw.devices.meter import Scope
+from wattlaw.devices.meters.procfs import Procfs
+from wattlaw.devices.proctree import Process, Tree, spent
+
+BURN = "import time\nwhile time.process_time() < {s}: pass"
+
+
+def process(pid: int, parent: int, own_s: float, children_s: float = 0.0) -> Process:
+    return Process(pid, parent, 0, own_s, children_s, 0)
+
+
+def test_a_child_that_was_waited_for_counts_once() -> None:
+    before = {1: process(1, 0, 1.0), 2: process(2, 1, 5.0)}
+    after = {1: process(1, 0, 1.5, children_s=5.2)}
+    assert spent(before, after) == 0.5 + (5.2 - 5.0)
+
+
+def test_a_child_that_nobody_waited_for_keeps_its_time() -> None:
+    before = {1: process(1, 0, 1.0), 2: process(2, 1, 5.0)}
+    assert spent(before, {1: process(1, 0, 1.0)}) == 0
+
+
+def test_a_grandchild_that_went_with_its_parent_counts_once() -> None:
+    before = {1: process(1, 0, 0.0), 2: process(2, 1, 1.0), 3: process(3, 2, 4.0)}
+    after = {1: process(1, 0, 0.0, children_s=5.5)}
+    assert spent(before, after) == 0.5
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 2), st.booleans()), max_size=60))
+def test_cpu_time_of_any_tree_is_the_time_that_was_spent(moves: list[tuple[int, float, bool]]) -> None:
+    own: dict[int, float] = {1: 0.0}
+    children: dict[int, float] = {1: 0.0}
+    parent = {1: 0}
+    truth = total = 0.0
+
+    def look() -> dict[int, Process]:
+        return {p: process(p, parent[p], own[p], children[p]) for p in own}
+
+    before = look()
+    for number, (pick, seconds, ends) in enumerate(moves, 2):
+        pids = list(own)
+        pid = pids[pick % len(pids)]
+        own[pid] += seconds
+        truth += seconds
+        leaves = [p for p in own if p != 1 and p not in parent.values()]
+        if ends and leaves:
+            gone = leaves[-1]
+            above = parent.pop(gone)
+            children[above] += own.pop(gone) + children.pop(gone)
+        elif pick % 2:
+            own[number], children[number], parent[number] = 0.0, 0.0, pid
+        if number % 3 == 0:
+            after = look()
+            total += spent(before, after)
+            before = after
+    total += spent(before, look())
+    assert abs(total - truth) < 1e-9 * max(1.0, truth)
+
+
+def test_the_cpu_time_of_a_real_tree_does_not_drop_when_a_child_ends() -> None:
+    script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN.format(s=0.3)!r}])\ninput()"
+    job = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    try:
+        tree = Tree(job.pid)
+        seen = []
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not (len(seen) > 2 and seen[-1] > 0.25 and len(tree.alive) == 1):
+            tree.update()
+            seen.append(tree.cpu_s)
+            time.sleep(0.02)
+        assert seen == sorted(seen)
+        assert 0.25 < seen[-1] < 1.5
+    finally:
+        job.communicate(b"\n")
+
+
+def test_the_machine_and_the_job_are_read_from_proc() -> None:
+    meter = Procfs(Scope(root_pid=os.getpid()))
+    assert [d.id for d in meter.probe().devices] == ["job", "node"]
+    job, node = meter.read()[:2]
+    assert job.cpu_time_s is not None
+    assert job.cpu_time_s >= time.process_time() - 0.05
+    assert job.memory_used_bytes is not None
+    assert job.memory_used_bytes > 2**20
+    assert node.memory_used_bytes is not None
+
+
+def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
+    job = subprocess.Popen([sys.executable, "-c", BURN.format(s=0.15) + "\ninput()"], stdin=subprocess.PIPE)
+    tree = Tree(job.pid)
+    until = time.monotonic() + 20
+    while tree.cpu_s < 0.1 and time.monotonic() < until:
+        tree.update()
+        time.sleep(0.01)
+    job.communicate(b"\n")
+    last = tree.cpu_s
+    tree.update()
+    assert last >= 0.1
+    assert tree.cpu_s == last
+    assert tree.alive == {}
