@@ -1,0 +1,26 @@
+"""`wattlaw report`: the self-contained page of a folder of runs."""
+
+from __future__ import annotations
+
+import click
+
+from wattlaw.cli.output import say
+
+NAMES = {"report": "report"}
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("-o", "--out", default="report.html", show_default=True, help="Page to write.")
+@click.option("--format", "formats", default="", metavar="svg,png,pdf", help="Also write each figure, for a paper.")
+@click.option("--title", help="Title of the page.")
+@click.option("--max-slowdown", default=0.05, show_default=True, help="Slowdown that the advice may cost.")
+def report(folder: str, out: str, formats: str, title: str | None, max_slowdown: float) -> None:
+    """Write the report of the runs in DIR as one HTML file that needs no network."""
+    from wattlaw.report import report as write
+
+    names = [name for name in formats.replace(" ", "").split(",") if name]
+    page, *figures = write(folder, out, title=title, formats=names, max_slowdown=max_slowdown)
+    for path in (page, *figures):
+        click.echo(path)
+    say(f"the page is {page.absolute()}; open it in any browser")

@@ -1,0 +1,213 @@
+"""What a section of the report is given: runs, findings, environments, and the runs put in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from wattlaw.core.derive import derive, energy
+from wattlaw.core.environment import Environment
+from wattlaw.core.findings import Advice, Fit
+from wattlaw.core.reading import Note, Reading, missing, quantile
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting
+from wattlaw.laws.groups import Factor, factors
+
+LAYOUT = frozenset({"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"})
+DEVICE_WORDS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs"), "gpu": ("GPU", "GPUs")}
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One setting with all its repeats: what a figure draws as one mark and a table as one line."""
+
+    factors: dict[str, Factor]
+    runs: tuple[Run, ...]
+    failed: int = 0
+    label: str = ""
+    _known: dict[str, Reading] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> int:
+        return self.runs[0].setting.devices
+
+    @property
+    def batch(self) -> int | None:
+        return self.runs[0].setting.batch_per_device
+
+    def reading(self, name: str) -> Reading:
+        """Return a quantity over the repeats: their median, least and greatest value, and count.
+
+        Measured values win over estimates; missing says why.
+        """
+        if name not in self._known:
+            self._known[name] = over_repeats([derive(r, name) for r in self.runs])
+        return self._known[name]
+
+    @cached_property
+    def boundaries(self) -> str:
+        """What its energies enclose, such as "gpu+cpu"."""
+        return ", ".join(dict.fromkeys(b for r in self.runs if (b := energy(r)[1])))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return tuple(dict.fromkeys(n for r in self.runs for n in r.warnings))
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One workload on one kind of device: a panel of each figure, a line of the answer, one colour."""
+
+    name: str
+    facts: dict[str, str]
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+    colour: str
+
+    @property
+    def failed(self) -> tuple[Run, ...]:
+        return tuple(r for r in self.runs if r.state == "failed")
+
+    @property
+    def device_words(self) -> tuple[str, str]:
+        """Singular and plural of what trained: process, GPU or device."""
+        kinds = {r.machine.device_type or r.setting.device_type for row in self.rows for r in row.runs}
+        return DEVICE_WORDS.get(kinds.pop(), ("device", "devices")) if len(kinds) == 1 else ("device", "devices")
+
+    def owns(self, finding: dict[str, str]) -> bool:
+        """Whether a fit's or an advice's group lies within this one."""
+        return finding.get("workload") == self.facts["workload"] and all(
+            self.facts.get(k, v) == v for k, v in finding.items()
+        )
+
+    def row_of(self, setting: Setting) -> Row | None:
+        """Return the row in which a setting was run."""
+        return next((row for row in self.rows if any(r.setting == setting for r in row.runs)), None)
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a section may use.
+
+    runs          every run, failed ones too
+    fits, advice  what the laws say of them
+    environments  distinct environment.json files, where the runs' folder is at hand
+    folder        the folder that the runs were loaded from; None where they came from elsewhere
+    notes         warnings of loading, fitting and advising
+    max_slowdown  the bound on the slowdown under which the advice was given; None without one
+    """
+
+    runs: Sequence[Run]
+    fits: Sequence[Fit] = ()
+    advice: Sequence[Advice] = ()
+    environments: Sequence[Environment] = ()
+    folder: Path | None = None
+    notes: Sequence[Note] = ()
+    max_slowdown: float | None = None
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Workloads in the order of their names, those with more runs first where there are many."""
+        return _groups(self.runs)
+
+
+def over_repeats(readings: Sequence[Reading]) -> Reading:
+    """Return the median of several readings with the least and the greatest one."""
+    for status in ("measured", "estimated"):
+        same = [r for r in readings if r.status == status and r.value is not None and math.isfinite(r.value)]
+        values = sorted(r.value for r in same if r.value is not None)
+        if values:
+            how = "; ".join(dict.fromkeys(r.how for r in same if r.how))
+            return Reading(quantile(values, 0.5), same[0].status, how, values[0], values[-1], len(values))
+    return missing(next((r.how for r in readings if r.how), "no run gave it"))
+
+
+def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
+    presets: dict[str, set[str]] = {}
+    machines: dict[str, set[str]] = {}
+    for run in runs:
+        presets.setdefault(run.setting.workload, set()).add(run.setting.preset)
+        # a run that failed early knows no machine; it is counted with those that do
+        machines.setdefault(run.setting.workload, set()).update(filter(None, [run.machine.device_name]))
+    buckets: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        name = run.setting.workload
+        key = (
+            name,
+            run.setting.preset if len(presets[name]) > 1 else "",
+            (run.machine.device_name or min(machines[name])) if len(machines[name]) > 1 else "",
+        )
+        buckets.setdefault(key, []).append(run)
+    return tuple(_group(key, buckets[key], index) for index, key in enumerate(sorted(buckets)))
+
+
+def _group(key: tuple[str, ...], runs: list[Run], index: int) -> Group:
+    names = ("workload", "preset", "device_name")
+    facts = {n: k for n, k in zip(names, key, strict=True) if k}
+    name = ", ".join(k for k in key if k)
+    colour = f"var(--w{index + 1})" if index < COLOURS else f"var(--w{COLOURS})"
+    return Group(name, {"workload": key[0], **facts}, _rows(runs), tuple(runs), colour)
+
+
+COLOURS = 8
+"""Colours for workloads in the palette; whatever comes after shares the last, a grey."""
+
+
+def _rows(runs: list[Run]) -> tuple[Row, ...]:
+    buckets: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        key = tuple(sorted((k, repr(v)) for k, v in factors(run).items()))
+        buckets.setdefault(key, []).append(run)
+    rows = []
+    for members in buckets.values():
+        done = tuple(r for r in members if r.state == "done")
+        if done:
+            rows.append(Row(factors(done[0]), done, len(members) - len(done)))
+    rows.sort(key=lambda row: (row.devices, row.batch or 0, sorted((k, str(v)) for k, v in row.factors.items())))
+    return _labelled(rows)
+
+
+def _labelled(rows: list[Row]) -> tuple[Row, ...]:
+    names = dict.fromkeys(n for row in rows for n in row.factors)
+    telling = [n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1]
+    layouts = len({(row.devices, row.factors["nodes"]) for row in rows}) > len({row.devices for row in rows})
+    return tuple(Row(row.factors, row.runs, row.failed, _label(row, telling, layouts)) for row in rows)
+
+
+def _label(row: Row, telling: list[str], layouts: bool) -> str:
+    kind = row.runs[0].machine.device_type or row.runs[0].setting.device_type
+    words = [f"{row.devices} {counted(row.devices, DEVICE_WORDS.get(kind, ('device', 'devices')))}"]
+    if layouts:
+        words.append(f"{row.factors['nodes']} {counted(int(row.factors['nodes'] or 1), ('node', 'nodes'))}")
+    if row.batch:
+        words.append(f"batch {row.batch}")
+    words += [word for n in telling if (word := factor_words(n, row.factors.get(n)))]
+    return ", ".join(words)
+
+
+def factor_words(name: str, value: Factor) -> str:
+    """Return a factor as a person says it: "200 W cap", "bf16", "compile: yes"; empty where it has no value."""
+    if value is None or value == "":
+        return ""
+    match name:
+        case "precision" | "device_type" | "device_name" | "backend":
+            return str(value)
+        case "command":
+            return str(value)[:60]
+        case "power_cap_w":
+            return f"{value:g} W cap"
+        case "sm_clock_mhz":
+            return f"SM {value:g} MHz"
+        case "memory_clock_mhz":
+            return f"memory {value:g} MHz"
+    if isinstance(value, bool):
+        return f"{name}: {'yes' if value else 'no'}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def counted(number: int, words: tuple[str, str]) -> str:
+    """Return the singular or the plural."""
+    return words[0] if number == 1 else words[1]

@@ -1,0 +1,73 @@
+"""Figures as files for a paper: SVG, PNG or PDF, in the light colours, with nothing fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wattlaw.core.files import write_whole
+from wattlaw.core.plugins import need
+from wattlaw.report.figure import Figure, Panel
+from wattlaw.report.theme import CONFIG, LIGHT, PAPER_FONT
+
+FORMATS = ("svg", "png", "pdf")
+COLUMNS = 3
+WIDTHS = {1: 460, 2: 320, 3: 250}
+"""Width of a panel, px, by panels in a row; a page of a journal is about 750 px wide."""
+
+
+def write_figures(figures: Sequence[Figure], page: Path, formats: Sequence[str]) -> list[Path]:
+    """Write every figure beside the page as PAGE-FIGURE.FORMAT; return the files."""
+    found = []
+    for name in formats:
+        for figure in figures:
+            path = page.with_name(f"{page.stem}-{figure.name}.{name}")
+            write_whole(path, drawn(figure, name))
+            found.append(path)
+    return found
+
+
+def drawn(figure: Figure, name: str) -> bytes:
+    """Return a figure as the bytes of an SVG, PNG (at 300 dots an inch) or PDF file."""
+    vl_convert = need("vl_convert", "writing figures")
+    whole = paper_spec(figure)
+    match name:
+        case "svg":
+            text: str = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
+            return text.encode()
+        case "png":
+            png: bytes = vl_convert.vegalite_to_png(whole, scale=1, ppi=300, allowed_base_urls=[])
+            return png
+        case _:
+            pdf: bytes = vl_convert.vegalite_to_pdf(whole, allowed_base_urls=[])
+            return pdf
+
+
+def paper_spec(figure: Figure) -> dict[str, Any]:
+    """Return one Vega-Lite spec of all panels side by side, with colours and fonts that stand on paper."""
+    columns = min(len(figure.panels), COLUMNS)
+    panels = [_panel(p, WIDTHS[columns], figure) for p in figure.panels]
+    datasets: dict[str, Any] = {}
+    for panel in panels:
+        datasets |= panel.pop("datasets", {})
+    config = {**CONFIG, "font": PAPER_FONT, "background": LIGHT["paper"], "autosize": {"type": "pad"}}
+    whole = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "config": config,
+        "datasets": datasets,
+        "concat": panels,
+        "columns": columns,
+        "resolve": {"scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}},
+    }
+    coloured: dict[str, Any] = json.loads(re.sub(r"var\(--([a-z0-9]+)\)", lambda m: LIGHT[m[1]], json.dumps(whole)))
+    return coloured
+
+
+def _panel(panel: Panel, width: int, figure: Figure) -> dict[str, Any]:
+    found = {**json.loads(json.dumps(panel.spec)), "width": width, "height": panel.height}
+    if panel.title:
+        found["title"] = panel.title
+    return found

@@ -1,0 +1,135 @@
+"""Time and energy per sample of every setting. Estimated energies stand in a figure of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from wattlaw.core.plugins import need
+from wattlaw.core.reading import Reading
+from wattlaw.core.units import quantity
+from wattlaw.report.context import Context, Group, Row
+from wattlaw.report.figure import (
+    MOST_PANELS,
+    Figure,
+    Panel,
+    Section,
+    Table,
+    Unit,
+    chart,
+    least_first,
+    left_out,
+    shown,
+    spans,
+    spec,
+)
+
+NAMES = {"cost": "cost"}
+
+SPREAD = "The dot is the median of the repeats, the bar reaches from the least to the greatest."
+
+
+def cost(context: Context) -> Section | None:
+    """Draw time per sample, measured energy per sample, and apart from it the estimated one."""
+    if not any(g.rows for g in context.groups):
+        return None
+    figures = [
+        _figure(context, "time", "Time per sample", "time_per_sample_s", "measured", SPREAD),
+        _figure(context, "energy", "Energy per sample, measured", "energy_per_sample_j", "measured", SPREAD),
+        _figure(
+            context,
+            "energy-estimate",
+            "Energy per sample, estimated",
+            "energy_per_sample_j",
+            "estimated",
+            "Nothing measured these energies: a stated power model gives them, so they say no more than the time "
+            "does. " + _models(context),
+        ),
+    ]
+    found = [f for f in figures if f]
+    return Section("cost", "What a sample costs", 20, figures=found, missing=_no_energy(context))
+
+
+def _figure(context: Context, name: str, title: str, target: str, status: str, caption: str) -> Figure | None:
+    chosen = []
+    for group in context.groups:
+        rows = [r for r in group.rows if r.reading(target).status == status and r.reading(target).value]
+        if rows:
+            chosen.append((group, rows))
+    if not chosen:
+        return None
+    cut = [(g, least_first(rows, target)) for g, rows in chosen[:MOST_PANELS]]
+    caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
+    panels = [Panel(g.name, _chart(g, rows, target), 24 * len(rows) + 8) for g, rows in cut]
+    return Figure(name, title, caption, panels, _table(cut, target, title))
+
+
+def _chart(group: Group, rows: Sequence[Row], target: str) -> dict[str, Any]:
+    alt = need("altair", "the report")
+    unit = quantity(target).unit
+    readings = [r.reading(target) for r in rows]
+    scaled = Unit([r.value for r in readings], unit)
+    labels = [r.label for r in rows]
+    scale = alt.Scale(type="log") if spans(r.value for r in readings) > 20 else alt.Scale(zero=True)
+    x = alt.X("value:Q", title=_axis(rows, scaled, target), scale=scale, axis=alt.Axis(tickCount=5))
+    y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False, labelLimit=190))
+    data = [_point(row, reading, scaled, unit) for row, reading in zip(rows, readings, strict=True)]
+    tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in (("label", "setting"), ("text", "median"), ("n", "repeats"))]
+    base = chart(data).encode(y=y, tooltip=tips)
+    bars = base.mark_rule(color=group.colour, strokeWidth=4, opacity=0.35, strokeCap="round").encode(
+        x=alt.X("low:Q", scale=scale), x2="high:Q"
+    )
+    hollow = readings[0].status == "estimated"
+    fill = "var(--paper)" if hollow else group.colour
+    dots = base.mark_point(color=group.colour, fill=fill, size=64, opacity=1, strokeWidth=1.75).encode(x=x)
+    return spec(bars + dots)
+
+
+def _axis(rows: Sequence[Row], scaled: Unit, target: str) -> str:
+    if target == "time_per_sample_s":
+        return scaled.title("time per sample")
+    kinds = list(dict.fromkeys(r.boundaries for r in rows))
+    return scaled.title(f"{kinds[0].upper()} energy per sample" if len(kinds) == 1 else "energy per sample")
+
+
+def _point(row: Row, reading: Reading, scaled: Unit, unit: str) -> dict[str, str | int | float | None]:
+    return {
+        "label": row.label,
+        "value": scaled(reading.value),
+        "low": scaled(reading.low),
+        "high": scaled(reading.high),
+        "text": shown(reading, unit),
+        "n": str(reading.n or 1),
+    }
+
+
+def _table(chosen: Sequence[tuple[Group, Sequence[Row]]], target: str, title: str) -> Table:
+    unit = quantity(target).unit
+    rows, keys = [], []
+    for group, members in chosen:
+        for row in members:
+            reading = row.reading(target)
+            rows.append([group.name, row.label, shown(reading, unit), str(reading.n or 1), reading.status])
+            keys.append([group.name, row.label, reading.value, reading.n or 1, reading.status])
+    return Table(["workload", "setting", "median [least – greatest]", "repeats", "status"], rows, title, keys)
+
+
+def _models(context: Context) -> str:
+    rows = (r.reading("energy_per_sample_j") for g in context.groups for r in g.rows)
+    models = dict.fromkeys(r.how for r in rows if r.status == "estimated" and r.how)
+    return "Model: " + "; ".join(list(models)[:3]) + "." if models else ""
+
+
+def _no_energy(context: Context) -> str:
+    rows = [r.reading("energy_per_sample_j") for g in context.groups for r in g.rows]
+    lost = [r for r in rows if r.status == "missing"]
+    if not lost:
+        return ""
+    reasons = _reasons(context)[:3] or list(dict.fromkeys(r.how for r in lost if r.how))[:3]
+    scope = "Energy" if len(lost) == len(rows) else f"Energy of {len(lost)} of {len(rows)} settings"
+    return f"{scope} is missing, because {'; '.join(reasons) or 'no meter gave one'}."
+
+
+def _reasons(context: Context) -> list[str]:
+    readings = (r for run in context.runs for n, r in run.quantities.items() if n.endswith("_energy_j"))
+    return list(dict.fromkeys(r.how for r in readings if r.status == "missing" and r.how))

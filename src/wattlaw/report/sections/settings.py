@@ -1,0 +1,89 @@
+"""All settings as one sortable table, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from wattlaw.core.units import quantity
+from wattlaw.report.context import Context, Group, Row
+from wattlaw.report.figure import Cell, Section, Table, shown
+from wattlaw.report.words import last_line
+
+NAMES = {"settings": "settings", "failures": "failures"}
+
+MOST_ROWS = 500
+MOST_FAILURES = 50
+MOST_TRACEBACKS = 10
+MOST_CHARACTERS = 4000
+
+COLUMNS = (
+    "step_time_s", "time_per_sample_s", "energy_per_sample_j", "gpu_mean_power_w", "gpu_utilisation",
+    "cpu_utilisation", "memory_peak_bytes", "gpu_memory_peak_bytes", "loss_last",
+)  # fmt: skip
+HEADS = {
+    "time_per_sample_s": "time per sample",
+    "energy_per_sample_j": "energy per sample",
+    "memory_peak_bytes": "peak memory",
+    "cpu_utilisation": "cores busy",
+    "loss_last": "last loss",
+}
+ALWAYS = ("step_time_s", "time_per_sample_s", "energy_per_sample_j")
+
+
+def settings(context: Context) -> Section | None:
+    """List every setting with the median and spread of its repeats."""
+    lines = [(g, r) for g in context.groups for r in g.rows]
+    if not lines:
+        return None
+    names = [n for n in COLUMNS if n in ALWAYS or any(r.reading(n).value is not None for _, r in lines)]
+    columns = ["workload", "setting", "runs", *(HEADS.get(n) or quantity(n).title for n in names), "warnings"]
+    cut = lines[:MOST_ROWS]
+    text = Markup(
+        "<p>Medians over the repeats, with the least and the greatest in brackets. Select a heading to sort.</p>"
+    )
+    if len(lines) > len(cut):
+        text += Markup("<p>{} of {} settings; <code>wattlaw runs export</code> gives them all.</p>").format(
+            len(cut), len(lines)
+        )
+    table = Table(columns, [_cells(g, r, names) for g, r in cut], "Settings", [_keys(g, r, names) for g, r in cut])
+    return Section("settings", "All settings", 50, text=text, tables=[table])
+
+
+def _cells(group: Group, row: Row, names: Sequence[str]) -> list[str]:
+    runs = str(len(row.runs)) + (f", {row.failed} failed" if row.failed else "")
+    values = [shown(row.reading(n), quantity(n).unit) for n in names]
+    return [group.name, row.label, runs, *values, ", ".join(dict.fromkeys(n.name for n in row.notes))]
+
+
+def _keys(group: Group, row: Row, names: Sequence[str]) -> list[Cell]:
+    values = [row.reading(n).value for n in names]
+    return [group.name, row.label, len(row.runs), *values, len({n.name for n in row.notes})]
+
+
+def failures(context: Context) -> Section | None:
+    """List the trials that failed, each with its reason and the end of its traceback."""
+    failed = [r for r in context.runs if r.state == "failed"]
+    if not failed:
+        return None
+    text = Markup("<p>{} of {} runs failed; no figure uses them.</p>").format(len(failed), len(context.runs))
+    rows = [[r.trial, r.setting.workload, last_line(r.error)[:300] or "no reason was recorded"] for r in failed]
+    text += Markup("").join(
+        Markup("<details><summary>Traceback of {}</summary><pre tabindex=0>{}</pre></details>").format(
+            r.trial, _end(r.error)
+        )
+        for r in [f for f in failed if "\n" in f.error.strip()][:MOST_TRACEBACKS]
+    )
+    caption = "Failed trials" + (f", the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else "")
+    return Section(
+        "failures",
+        "What failed",
+        55,
+        text,
+        tables=[Table(["trial", "workload", "reason"], rows[:MOST_FAILURES], caption)],
+    )
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else "…" + text[-MOST_CHARACTERS:]

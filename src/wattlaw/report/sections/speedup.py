@@ -1,0 +1,109 @@
+"""How much faster more devices are, with intervals and the ideal line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from wattlaw.core.findings import Fit
+from wattlaw.core.plugins import need
+from wattlaw.report.context import Context, Group
+from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, chart, left_out, spec
+from wattlaw.report.speedups import Speedup, series_name, speedups
+
+NAMES = {"speedup": "speedup"}
+
+TITLE = "Speed-up with more devices"
+CAPTION = (
+    "Samples per second against the fewest devices that were run, at the same batch per device. Bars are 90 % "
+    "intervals over repeats; the dashed line is ideal: twice the devices, twice the rate."
+)
+
+
+def speedup(context: Context) -> Section | None:
+    """Draw one panel a workload and one line a batch size, precision or whatever else was varied."""
+    drawn = [(g, lines) for g in context.groups if (lines := _lines(context, g))]
+    if not drawn:
+        why = "" if not context.groups else "every setting was run on one number of devices only; "
+        why += "sweep two or more, such as devices = [1, 2], to see a speed-up" if why else ""
+        return Section("speedup", TITLE, 10, missing=why) if why else None
+    panels = [Panel(g.name, _chart(g, lines)) for g, lines in drawn[:MOST_PANELS]]
+    caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
+    figure = Figure("speedup", TITLE, caption, panels, _table(drawn))
+    return Section("speedup", TITLE, 10, figures=[figure])
+
+
+def _lines(context: Context, group: Group) -> dict[str, list[Speedup]]:
+    found: dict[str, list[Speedup]] = {}
+    for fit in context.fits:
+        if group.owns(fit.group) and (points := speedups(fit)):
+            found.setdefault(_name(fit, group), points)
+    return dict(sorted(found.items(), key=lambda item: _in_order(item[0])))
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    # "batch 8" before "batch 16"
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _name(fit: Fit, group: Group) -> str:
+    return series_name(fit, group) or group.device_words[1]
+
+
+def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
+    alt = need("altair", "the report")
+    sizes = sorted({p.devices for points in lines.values() for p in points})
+    wide = sizes[-1] / sizes[0] >= 8
+    scale = alt.Scale(type="log", base=2) if wide else alt.Scale(zero=False, nice=False, padding=14)
+    x = alt.X(
+        "devices:Q", title=group.device_words[1], scale=scale, axis=alt.Axis(values=sizes, format="d", grid=False)
+    )
+    y = alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(type="log", base=2) if wide else alt.Scale(zero=False))
+    names = list(lines)
+    several = len(names) > 1
+    orient = alt.Legend(title=None, orient="top", direction="horizontal", symbolStrokeColor=group.colour)
+    shape = alt.Shape("name:N", sort=names, legend=orient if several else None)
+    dash = alt.StrokeDash("name:N", sort=names, legend=None)
+    rows = _rows(lines)
+    ends: list[dict[str, Cell]] = [{"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])]
+    ideal = chart(ends).mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1).encode(x=x, y=y)
+    base = chart(rows).encode(x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS])
+    bars = base.mark_rule(color=group.colour, strokeWidth=1.5, opacity=0.7).encode(y=alt.Y("low:Q"), y2="high:Q")
+    line = base.mark_line(color=group.colour, strokeWidth=1.75).encode(y=y, strokeDash=dash)
+    dots = base.mark_point(color=group.colour, fill=group.colour, size=52, opacity=1).encode(y=y, shape=shape)
+    return spec(ideal + bars + line + dots)
+
+
+_TIPS = [("name", "setting"), ("at", "devices"), ("text", "speed-up"), ("efficiency", "of ideal")]
+
+
+def _rows(lines: dict[str, list[Speedup]]) -> list[dict[str, Cell]]:
+    rows: list[dict[str, Cell]] = []
+    for index, (name, points) in enumerate(lines.items()):
+        # lines are moved apart a little, so that bars of two of them do not hide each other
+        nudge = 1 + 0.012 * (index - (len(lines) - 1) / 2) if len(lines) <= 6 else 1.0
+        rows += [
+            {
+                "name": name,
+                "devices": p.devices * nudge,
+                "at": f"{p.devices:g}",
+                "speedup": p.value,
+                "low": p.low if p.low is not None else p.value,
+                "high": p.high if p.high is not None else p.value,
+                "text": p.words,
+                "efficiency": f"{100 * p.value * p.base / p.devices:.0f} %",
+            }
+            for p in points
+        ]
+    return rows
+
+
+def _table(drawn: list[tuple[Group, dict[str, list[Speedup]]]]) -> Table:
+    rows = [
+        [group.name, name, f"{p.devices:g}", p.words, f"{100 * p.value * p.base / p.devices:.0f} %"]
+        for group, lines in drawn
+        for name, points in lines.items()
+        for p in points
+        if p.devices != p.base
+    ]
+    return Table(["workload", "setting", "devices", "speed-up [90 %]", "of ideal"], rows[:400], TITLE)

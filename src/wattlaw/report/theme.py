@@ -1,0 +1,62 @@
+"""The look of page and figures: colours by name for light and dark, and the configuration of every chart.
+
+Workloads wear the colours of Okabe and Ito (Color Universal Design, 2008), phases those of Paul Tol's muted and
+bright schemes (SRON/EPS/TN/09-002); both can be told apart by colour-blind readers. Dark values are the same
+hues, lightened to keep their contrast on a dark ground.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+LIGHT = {
+    "paper": "#ffffff", "ink": "#1b1f24", "soft": "#59616b", "line": "#e3e6e9", "wash": "#f5f6f7", "link": "#0b5cad",
+    "w1": "#0072b2", "w2": "#d55e00", "w3": "#009e73", "w4": "#b5528c", "w5": "#c98a00", "w6": "#3d9bd6",
+    "w7": "#8c6d3f", "w8": "#7d858e",
+    "p1": "#d9c86a", "p2": "#88ccee", "p3": "#4477aa", "p4": "#cc5566", "p5": "#8a5aa8", "p6": "#c9ced4",
+    "good": "#14734f", "doubt": "#8a5300", "bad": "#b3261e",
+}  # fmt: skip
+
+DARK = {
+    "paper": "#14171a", "ink": "#e8eaed", "soft": "#a3abb4", "line": "#2c3238", "wash": "#1c2125", "link": "#7ab8f5",
+    "w1": "#4ba6e3", "w2": "#f08743", "w3": "#2fc397", "w4": "#dd8dbd", "w5": "#eab144", "w6": "#8fd0fa",
+    "w7": "#c4a272", "w8": "#98a1ab",
+    "p1": "#d9c86a", "p2": "#88ccee", "p3": "#5b8fc4", "p4": "#e07484", "p5": "#b088cc", "p6": "#545c65",
+    "good": "#63d0a2", "doubt": "#efb45c", "bad": "#ff8a80",
+}  # fmt: skip
+
+PAGE_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+PAPER_FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+
+_AXIS = {
+    "domainColor": "var(--line)", "tickColor": "var(--line)", "gridColor": "var(--line)", "labelColor": "var(--soft)",
+    "titleColor": "var(--soft)", "labelFontSize": 11.5, "titleFontSize": 11.5, "titleFontWeight": "normal",
+    "domain": False, "ticks": False, "labelPadding": 6, "titlePadding": 8, "labelFlush": False,
+    "labelOverlap": "greedy", "labelSeparation": 6,
+}  # fmt: skip
+
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": PAGE_FONT,
+    "padding": 4,
+    "autosize": {"type": "fit-x", "contains": "padding"},
+    "view": {"stroke": None},
+    "axis": _AXIS,
+    "legend": {
+        "labelColor": "var(--soft)", "titleColor": "var(--soft)", "labelFontSize": 11.5, "labelLimit": 220,
+        "symbolSize": 50, "symbolFillColor": "var(--soft)", "symbolStrokeColor": "var(--soft)", "padding": 0,
+        "offset": 6,
+    },
+    "title": {"color": "var(--ink)", "fontSize": 13, "fontWeight": 600, "anchor": "start"},
+    "concat": {"spacing": 28},
+}  # fmt: skip
+
+
+def css_colours() -> str:
+    """Return the colours as custom properties: light, dark by the reader's system, and by the page's own switch."""
+    light, dark = (";".join(f"--{n}:{c}" for n, c in colours.items()) for colours in (LIGHT, DARK))
+    return (
+        f":root{{{light};color-scheme:light}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark};color-scheme:dark}}}}"
+        f"@media screen{{:root[data-theme=dark]{{{dark};color-scheme:dark}}}}"
+    )

@@ -1,0 +1,149 @@
+"""The answer for one workload as sentences."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from wattlaw.core.findings import Advice, Fit, Interval
+from wattlaw.core.units import quantity, show
+from wattlaw.report.context import Context, Group, Row, counted
+from wattlaw.report.figure import shown
+from wattlaw.report.speedups import Speedup, series_name, speedups
+
+MOST_WARNINGS = 6
+
+
+class Line(NamedTuple):
+    """One line of the answer: the sentence, what it rests on, (kind, words) of its status, names of warnings."""
+
+    short: str
+    detail: str
+    marks: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def answer(context: Context, group: Group) -> Line:
+    """Return the answer for one workload."""
+    advice = next((a for a in context.advice if group.owns(a.group)), None)
+    if not group.rows:
+        return Line(_all_failed(group), "", (("failed", f"{len(group.failed)} failed"),), ())
+    row = group.row_of(advice.setting) if advice else None
+    fit = _telling_fit(context, group, row)
+    parts = [_faster(fit, group)] if fit else []
+    parts.append(_take(advice, group, row) if advice else _only(group))
+    detail = _detail(context, advice) if advice and len(group.rows) > 1 else ""
+    return Line(
+        glued("; ".join(p for p in parts if p) + "."), glued(detail), _marks(group), _warnings(group, fit, advice)
+    )
+
+
+def glued(text: str) -> str:
+    """Return text in which no line breaks between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=(?:[TGMkmµn]?(?:s|J|W|Hz|B)|[TGMK]iB|%|min|h|d)\b|%)", "\u00a0", text)
+
+
+def _telling_fit(context: Context, group: Group, row: Row | None) -> Fit | None:
+    """Return the speed-up at the advised batch, precision and so on; else the greatest one."""
+    known = [f for f in context.fits if group.owns(f.group) and speedups(f)]
+    if row:
+        known = [f for f in known if _covers(f, row)] or known
+    return max(known, key=lambda f: speedups(f)[-1].value, default=None)
+
+
+def _covers(fit: Fit, row: Row) -> bool:
+    own = {**{k: str(v) for k, v in row.factors.items()}}
+    return all(own.get(k, v) in (v, f"{v}.0") for k, v in fit.group.items())
+
+
+def _faster(fit: Fit, group: Group) -> str:
+    most = max(speedups(fit), key=lambda s: s.devices)
+    where = series_name(fit, group)
+    where = f" at {where}" if where.startswith("batch") else f" with {where}" if where else ""
+    one = counted(int(most.base), group.device_words)
+    many = f"{most.devices:g} {counted(int(most.devices), group.device_words)}"
+    return f"{many} {_comparison(most, f'{most.base:g} {one}')}{where}"
+
+
+def _comparison(most: Speedup, base: str) -> str:
+    if most.low is None:
+        return f"are {most.words} as fast as {base} (one run each, so no interval)"
+    if not most.is_clear:
+        return f"are no clear gain over {base}: {most.words} as fast"
+    if most.value > 1:
+        return f"are {most.words} as fast as {base}"
+    return f"are slower than {base}: {most.words} as fast"
+
+
+def _take(advice: Advice, group: Group, row: Row | None) -> str:
+    name = row.label if row else "another setting"
+    if len(group.rows) == 1:
+        return _only(group)
+    if advice.setting == advice.baseline:
+        time = advice.predicted.get("time_per_sample_s")
+        return f"take {name}, the fastest setting" + (f" ({show(time.value, 's')} a sample)" if time else "")
+    what = _title(advice.minimise)
+    return f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
+
+
+def _detail(context: Context, advice: Advice) -> str:
+    if advice.setting != advice.baseline:
+        return advice.words.removeprefix(", ".join(advice.group.values()) + ": ").capitalize()
+    what = _title(advice.minimise)
+    if context.max_slowdown is None:
+        return f"It also needs the least {what}."
+    return f"No other setting needs less {what} and is at most {100 * context.max_slowdown:g} % slower."
+
+
+def _title(name: str) -> str:
+    return {"energy_per_sample_j": "energy", "device_time_per_sample_s": "device time"}.get(name, quantity(name).title)
+
+
+def percent(interval: Interval) -> str:
+    """Return a share as "12 % [10, 14]"."""
+    text = f"{100 * interval.value:.2g} %" if abs(interval.value) < 0.1 else f"{100 * interval.value:.0f} %"
+    if interval.low is None or interval.high is None:
+        return text
+    return f"{text} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def _only(group: Group) -> str:
+    row = group.rows[0]
+    time = shown(row.reading("time_per_sample_s"), "s")
+    if len(group.rows) == 1:
+        return f"{row.label}: {time} a sample; only this setting was run, so there is nothing to compare"
+    return f"{len(group.rows)} settings were run, none of which can be advised"
+
+
+def _all_failed(group: Group) -> str:
+    count = len(group.failed)
+    why = last_line(group.failed[0].error) or "no reason was recorded"
+    return f"no run finished; {'the one' if count == 1 else f'all {count}'} failed: {why[:200]}"
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a traceback that says something."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _marks(group: Group) -> tuple[tuple[str, str], ...]:
+    marks = [("measured", "time measured")]
+    statuses = {r.reading("energy_per_sample_j").status for r in group.rows}
+    if statuses == {"measured"}:
+        marks.append(("measured", "energy measured"))
+    elif "estimated" in statuses:
+        marks.append(("estimated", "energy estimated, not measured"))
+    else:
+        marks.append(("lost", "energy missing"))
+    if group.failed:
+        marks.append(("failed", f"{len(group.failed)} of {len(group.runs)} runs failed"))
+    return tuple(marks)
+
+
+def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str, ...]:
+    notes = [n for row in group.rows for n in row.notes]
+    notes += [*(fit.warnings if fit else ()), *(advice.warnings if advice else ())]
+    # failed runs stand beside the line already
+    names = list(dict.fromkeys(n.name for n in notes if n.name != "failed runs"))
+    more = (f"{len(names) - MOST_WARNINGS} more warnings",) if len(names) > MOST_WARNINGS else ()
+    return (*names[:MOST_WARNINGS], *more)
