@@ -77,7 +77,8 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     root_pid  root of the job's tree of processes
     gpus      indices or UUIDs of the GPUs to read; None is all that the job may use
     replay    a trace that the meter "replay" plays
-    apart     processes that are no part of the job even where they descend from it (the sampler itself)
+    apart     processes that are no part of the job even where they descend from it (the sampler itself),
+              or though they are its root (the runner of a trial)
     """
 
     root_pid: int

@@ -29,7 +29,8 @@ class Tree:
 
     ``cpu_s`` never falls and counts nothing twice. A child that was waited for moves into its parent's
     children's time; what of that time was seen in the child before is taken off. A child that nobody
-    waited for keeps the time that was last seen.
+    waited for keeps the time that was last seen. A root that is set ``apart`` holds the tree together
+    but counts for nothing itself: it is the runner of a trial, not the trial.
     """
 
     def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc") -> None:
@@ -57,6 +58,8 @@ class Tree:
         """Return resident memory; pages shared through files are counted once, as the largest share of one process."""
         private = shared = 0
         for pid, process in self.alive.items():
+            if not process.resident_bytes:
+                continue
             part = self._shared_bytes(pid)
             private += max(0, process.resident_bytes - part)
             shared = max(shared, part)
@@ -75,7 +78,8 @@ class Tree:
     def _add_new(self, known: dict[int, Process]) -> None:
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
         self.foreign &= pids
-        fresh = {p: read for p in pids - self.foreign - known.keys() - self.apart if (read := self._read(p))}
+        others = self.apart - {self.root}
+        fresh = {p: read for p in pids - self.foreign - known.keys() - others if (read := self._read(p))}
         if self.root in fresh:
             known[self.root] = fresh.pop(self.root)
         # a child may stand before its parent in the list, so go round until nothing joins
@@ -95,6 +99,8 @@ class Tree:
         f = text[text.rfind(b")") + 2 :].split()
         if len(f) < 22:
             return None
+        if pid == self.root and pid in self.apart:
+            return Process(pid, int(f[1]), int(f[19]), 0.0, 0.0, 0)
         own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
         return Process(pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES)
 

@@ -45,6 +45,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     gpus: tuple[str, ...] | None = None
     meters: tuple[str, ...] | None = None
     replay: str = ""
+    is_root_apart: bool = False
 
 
 class Sampler:
@@ -128,12 +129,14 @@ def start_sampler(
     gpus: Sequence[int | str] | None = None,
     meters: Sequence[str] | None = None,
     replay: str | None = None,
+    is_root_apart: bool = False,
 ) -> Sampler:
     """Start this host's sampler and return it once its first readings are taken.
 
     It writes telemetry-<host>.csv and host-<host>.json into ``folder``. ``root_pid`` is the root of the
-    job's processes (this one by default), ``gpus`` the indices or UUIDs of its GPUs (None: all that
-    CUDA_VISIBLE_DEVICES leaves; an empty list: none), ``hz`` readings a second, 0.1 to 100.
+    job's processes (this one by default; with ``is_root_apart`` only its descendants count), ``gpus`` the
+    indices or UUIDs of its GPUs (None: all that CUDA_VISIBLE_DEVICES leaves; an empty list: none), ``hz``
+    readings a second, 0.1 to 100.
     Raises UsageError, RecordError, or DeviceError where the process does not start.
     """
     check_rate(hz)
@@ -146,6 +149,7 @@ def start_sampler(
         gpus=None if gpus is None else tuple(str(g) for g in gpus),
         meters=None if meters is None else tuple(meters),
         replay=os.environ.get(REPLAY, "") if replay is None else replay,
+        is_root_apart=is_root_apart,
     )
     path = where / f".sampler-{host_name()}.json"
     write_whole(path, msgspec.json.encode(spec))
@@ -187,7 +191,8 @@ def main(arguments: list[str]) -> int:
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=(os.getpid(),))
+    apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
+    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart)
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
     engine.start()
     _answer("ready")

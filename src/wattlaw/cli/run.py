@@ -1,0 +1,65 @@
+"""`wattlaw run`: one setting, a few repeats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from wattlaw.core.errors import SettingError
+from wattlaw.core.setting import OptionValue
+
+NAMES = {"run": "run"}
+
+
+def parse_option(text: str) -> tuple[str, OptionValue]:
+    """Return a ``name=value`` pair; numbers and true/false become what they look like."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingError(f"option {text!r} is not of the form name=value")
+    try:
+        known = json.loads(value)
+    except json.JSONDecodeError:
+        known = value
+    return name, known if isinstance(known, str | int | float | bool) else value
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--preset", help="Size of the workload, such as tiny or base.")
+@click.option("--devices", type=int, help="Devices in all, one process each.")
+@click.option("--batch-per-device", "--batch", type=int, help="Samples a device and step.")
+@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]))
+@click.option("--device-type", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--power-cap-w", type=float, help="Power limit to set on each device, W.")
+@click.option("--sm-clock-mhz", type=float, help="Clock limit to set on each device, MHz.")
+@click.option("--seed", type=int)
+@click.option("--steps", type=int, help="Steps to measure.  [default: 100]")
+@click.option("--epochs", type=float, help="Epochs to measure.")
+@click.option("--seconds", type=float, help="Seconds to measure.")
+@click.option("--warmup-steps", type=int, help="First steps that no figure uses.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the workload.")
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--time-limit-s", type=float, help="A trial is stopped and recorded as failed after so long.")
+@click.option("--hz", type=float, default=10.0, show_default=True, help="Readings a second of every meter.")
+@click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
+@click.option("--name", default="run", show_default=True, help="Folder of these runs within it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(
+    workload: str, options: tuple[str, ...], repeats: int, time_limit_s: float | None, hz: float, out: str, name: str,
+    as_json: bool, **fields: Any,
+) -> None:  # fmt: skip
+    """Run one setting of WORKLOAD: a name from `wattlaw list workloads` or file:Class of your own."""
+    from wattlaw.cli.sweep import carry_out_shown, show_runs
+
+    stop = {n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None}
+    setting = {n: v for n, v in fields.items() if v is not None}
+    setting |= {"workload": workload, **dict(parse_option(o) for o in options)}
+    if stop:
+        setting["stop"] = stop
+    values = {"name": name, "repeats": repeats, "hz": hz, "setting": setting}
+    if time_limit_s is not None:
+        values["time_limit_s"] = time_limit_s
+    runs = carry_out_shown(values, out)
+    show_runs(runs, as_json)

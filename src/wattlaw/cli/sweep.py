@@ -1,0 +1,185 @@
+"""`wattlaw sweep`: a grid of settings, planned, run, stopped, resumed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wattlaw.cli.output import emit_json, print_table, say, say_warnings
+
+if TYPE_CHECKING:
+    from wattlaw.core.run import Run
+    from wattlaw.runner.plan import Plan
+
+NAMES = {"sweep": "sweep"}
+
+out_option = click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
+file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
+
+
+@click.group()
+def sweep() -> None:
+    """Run a grid of settings with repeats, in random order; it can be stopped and resumed at any time."""
+
+
+@sweep.command()
+@file_argument
+@out_option
+@click.option("--dry-run", is_flag=True, help="Print the trials and how long they should take; run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def start(file: Path, out: str, dry_run: bool, as_json: bool) -> None:
+    """Run the trials that are not done yet."""
+    if dry_run:
+        show_plan(file, out, as_json)
+    else:
+        show_runs(carry_out_shown(file, out), as_json)
+
+
+@sweep.command()
+@file_argument
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def resume(file: Path, out: str, as_json: bool) -> None:
+    """Go on where a sweep was stopped: the same as start."""
+    show_runs(carry_out_shown(file, out), as_json)
+
+
+@sweep.command()
+@file_argument
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def retry(file: Path, out: str, as_json: bool) -> None:
+    """Run the failed trials again, and those not done yet."""
+    from wattlaw.core.sweepfile import read_sweep
+    from wattlaw.runner.sweep import forget_failed
+
+    forgotten = forget_failed(Path(out) / read_sweep(file).name)
+    say(f"{len(forgotten)} failed trial(s) run again")
+    show_runs(carry_out_shown(file, out), as_json)
+
+
+@sweep.command()
+@file_argument
+@out_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(file: Path, out: str, as_json: bool) -> None:
+    """Say what is done, what failed and what is left."""
+    from wattlaw.core.units import show_time
+    from wattlaw.records import load_runs
+    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.sweep import running
+
+    whole, _ = as_sweep(file)
+    folder = Path(out) / whole.name
+    runs = list(load_runs(folder)) if folder.is_dir() else []
+    plan = plan_here(whole, folder, runs)
+    wanted = {t.id for t in plan.trials}
+    failed = [r for r in runs if r.state == "failed" and r.trial in wanted]
+    pid = running(folder)
+    overall = {
+        "trials": len(plan.trials), "done": len(plan.done) - len(failed), "failed": len(failed),
+        "left": len(plan.left), "left_s": plan.left_s, "running_pid": pid,
+    }  # fmt: skip
+    if as_json:
+        emit_json("sweep status", [{"trial": r.trial, "error": r.error} for r in failed], overall)
+        return
+    say(f"{whole.name}: {'run by process ' + str(pid) if pid else 'not running'}")
+    print_table(
+        ["trials", "done", "failed", "left", "time left"],
+        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), f"about {show_time(plan.left_s)}"]],
+    )
+    for run in failed:
+        click.echo(f"{run.trial}: {run.error.strip().splitlines()[-1]}")
+
+
+@sweep.command()
+@file_argument
+@out_option
+def cancel(file: Path, out: str) -> None:
+    """Stop a sweep that another process runs on this machine, as Ctrl-C would."""
+    from wattlaw.core.sweepfile import read_sweep
+    from wattlaw.runner import sweep as runner
+
+    pid = runner.cancel(Path(out) / read_sweep(file).name)
+    say(f"asked process {pid} to stop; `wattlaw sweep resume {file}` goes on from there")
+
+
+def carry_out_shown(what: str | Path | dict[str, Any], out: str) -> list[Run]:
+    """Carry out a sweep with a progress display; Ctrl-C says how to go on."""
+    from wattlaw.core.units import show_time
+    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.api import sweep as carry_out
+    from wattlaw.runner.progress import Display
+
+    whole, _ = as_sweep(what)
+    plan = plan_here(whole, Path(out) / whole.name)
+    if plan.left:
+        guess = " (a rough guess)" if plan.is_guess else ""
+        say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+    else:
+        say(f"all {len(plan.trials)} trials are done already")
+    try:
+        with Display(plan, list(whole.over)) as display:
+            return carry_out(what, out=out, watcher=display)
+    except KeyboardInterrupt:
+        again = f"wattlaw sweep resume {what}" if isinstance(what, Path) else "the same command"
+        say(f"stopped; what is done is kept, {again} goes on from there")
+        sys.exit(130)
+
+
+def show_plan(file: Path, out: str, as_json: bool) -> None:
+    """Print the trials of a sweep in the order in which they would run."""
+    from wattlaw.core.units import show_time
+    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.progress import name
+
+    whole, _ = as_sweep(file)
+    plan = plan_here(whole, Path(out) / whole.name)
+    overall = {"trials": len(plan.trials), "left": len(plan.left), "left_s": plan.left_s, "is_guess": plan.is_guess}
+    if as_json:
+        items = [
+            {"trial": t.id, "setting": t.setting, "repeat": t.repeat, "seconds": plan.seconds[t.id],
+             "done": t.id in plan.done}
+            for t in plan.trials
+        ]  # fmt: skip
+        emit_json("sweep plan", items, overall)
+        return
+    rows = [
+        [str(i), name(t.setting, list(whole.over)), str(t.repeat + 1), _time(plan, t.id), t.id]
+        for i, t in enumerate(plan.trials, 1)
+    ]
+    print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
+    guess = "; a rough guess, as no run of it is at hand yet" if plan.is_guess else ""
+    say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+
+
+def _time(plan: Plan, trial: str) -> str:
+    from wattlaw.core.units import show_time
+
+    return "done" if trial in plan.done else show_time(plan.seconds[trial])
+
+
+def show_runs(runs: Sequence[Run], as_json: bool) -> None:
+    """Print the outcome of each run and the warnings beside them; exit code 1 where one failed."""
+    from wattlaw.core.reading import Note
+    from wattlaw.runner.progress import name, outcome
+
+    if as_json:
+        emit_json("runs", list(runs))
+    else:
+        print_table(
+            ["setting", "repeat", "outcome"],
+            [[name(r.setting, ["devices", "batch_per_device"]), str(r.repeat + 1), outcome(r)] for r in runs],
+        )
+    counts: dict[str, tuple[int, Note]] = {}
+    for note in (n for r in runs for n in r.warnings):
+        counts[note.name] = (counts.get(note.name, (0, note))[0] + 1, note)
+    say_warnings(Note(n, f"{note.message} ({k} of {len(runs)} runs)") for n, (k, note) in counts.items())
+    failed = [r for r in runs if r.state == "failed"]
+    if failed:
+        say(f"{len(failed)} of {len(runs)} trials failed; the first: {failed[0].trial}\n{failed[0].error.rstrip()}")
+        sys.exit(1)

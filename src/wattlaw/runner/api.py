@@ -1,0 +1,88 @@
+"""`wattlaw.run` and `wattlaw.sweep`: one trial, or a grid of them, as plain calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wattlaw.core.errors import RecordError
+from wattlaw.core.folder import scan
+from wattlaw.core.run import Run
+from wattlaw.core.sweepfile import Sweep, read_sweep, sweep_from
+from wattlaw.records import load_runs
+from wattlaw.runner.place import here
+from wattlaw.runner.plan import Plan, plan
+from wattlaw.runner.sweep import Watcher, carry_out
+
+
+def run(workload: str, *, out: str | Path = "runs", name: str = "run", repeats: int = 1, **setting: Any) -> list[Run]:
+    """Run one setting and return its records.
+
+    ``setting`` takes the fields of `Setting`, ``devices`` (the total), and a workload's options by name.
+    Raises UsageError for a setting that cannot be carried out; a trial that fails is recorded as failed.
+    """
+    values = {"name": name, "repeats": repeats, "setting": {"workload": workload, **setting}}
+    return sweep(values, out=out)
+
+
+def sweep(
+    what: str | Path | dict[str, Any] | Sweep, *, out: str | Path = "runs", watcher: Watcher | None = None
+) -> list[Run]:
+    """Carry out a sweep given by its file, its values, or a `Sweep`; return the records of all its trials.
+
+    Trials that lie in ``out`` already are not run again. Raises UsageError or RecordError.
+    """
+    whole, source = as_sweep(what)
+    folder = Path(out) / whole.name
+    planned = plan_here(whole, folder)
+    carry_out(planned, folder, source, watcher)
+    wanted = {t.id for t in planned.trials}
+    return [r for r in load_runs(folder) if r.trial in wanted]
+
+
+def plan_here(whole: Sweep, folder: Path, runs: Sequence[Run] | None = None) -> Plan:
+    """Plan a sweep for this machine; earlier runs beside ``folder`` tell how long trials take."""
+    return plan(whole, folder, here(), earlier(folder) if runs is None else runs)
+
+
+def earlier(folder: Path) -> list[Run]:
+    """Return the runs of a sweep's folder, or of the folder beside it; none where there are none yet."""
+    for place in (folder, folder.parent):
+        try:
+            if place.is_dir() and scan(place).summaries:
+                return list(load_runs(place))
+        except RecordError:
+            continue
+    return []
+
+
+def as_sweep(what: str | Path | dict[str, Any] | Sweep) -> tuple[Sweep, bytes]:
+    """Return a sweep and the bytes of a file that says the same."""
+    if isinstance(what, str | Path):
+        return read_sweep(Path(what)), Path(what).read_bytes()
+    whole = sweep_from(what) if isinstance(what, dict) else what
+    return whole, to_toml(whole).encode()
+
+
+def to_toml(whole: Sweep) -> str:
+    """Return a sweep as the text of its file."""
+    lines = [f"{n} = {_toml(getattr(whole, n))}" for n in Sweep.__struct_fields__[:6] if getattr(whole, n) is not None]
+    for table in ("setting", "over"):
+        lines += ["", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in getattr(whole, table).items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # a JSON string is a basic TOML string
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return repr(value)

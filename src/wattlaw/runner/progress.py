@@ -1,0 +1,112 @@
+"""Shows on stderr how a sweep goes on: a live display on a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from wattlaw.core.derive import derive
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting
+from wattlaw.core.sweepfile import Trial
+from wattlaw.core.units import show, show_time
+from wattlaw.runner.plan import Plan
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Display:
+    """A watcher for people. The time left starts from the plan and follows what trials really take."""
+
+    def __init__(self, plan: Plan, varied: list[str]) -> None:
+        self._plan, self._varied = plan, varied
+        self._left = {t.id: plan.seconds[t.id] for t in plan.left}
+        self._number = len(plan.trials) - len(plan.left)
+        self._took = self._thought = 0.0
+        self._start = time.monotonic()
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Display:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+            self._progress = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+            self._progress.start()
+            self._task = self._progress.add_task("", total=len(self._plan.trials), completed=self._number)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def begin(self, trial: Trial) -> None:
+        self._start, self._trial, self._shown = time.monotonic(), trial, 0.0
+        self._update(self._words(trial))
+
+    def tick(self, attempt: Path) -> None:
+        now = time.monotonic()
+        if self._progress and now - self._shown > 0.5:
+            self._shown = now
+            self._update(f"{self._words(self._trial)} · {_steps_done(attempt)} steps")
+
+    def end(self, trial: Trial, run: Run) -> None:
+        self._number += 1
+        self._took += time.monotonic() - self._start
+        self._thought += self._left.pop(trial.id, 0.0)
+        line = f"[{self._number}/{len(self._plan.trials)}] {self._words(trial)}: {outcome(run)}"
+        if self._progress:
+            self._progress.console.print(line, markup=False, highlight=False)
+            self._progress.update(self._task, completed=self._number)
+            self._update("")
+        else:
+            print(f"{line}; {self._time_left()}", file=sys.stderr, flush=True)
+
+    def _update(self, words: str) -> None:
+        if self._progress:
+            self._progress.update(self._task, description=f"{self._time_left()} · {words}", refresh=True)
+
+    def _time_left(self) -> str:
+        # what is done so far corrects the plan's guess
+        pace = self._took / self._thought if self._thought > 0 else 1.0
+        return f"about {show_time(sum(self._left.values()) * pace)} left"
+
+    def _words(self, trial: Trial) -> str:
+        return f"{name(trial.setting, self._varied)}, repeat {trial.repeat + 1}"
+
+
+def outcome(run: Run) -> str:
+    """Return a trial's result in a few words."""
+    if run.state == "failed":
+        lines = [line for line in run.error.strip().splitlines() if line.strip()]
+        return f"failed: {lines[0] if len(lines) == 1 or 'Traceback' not in lines[0] else lines[-1]}"
+    step, rate = derive(run, "step_time_s"), derive(run, "samples_per_s")
+    if step.value is None or rate.value is None:
+        took = run.reading("trial_s").value
+        return f"done in {show_time(took)}" if took is not None else "done"
+    return f"{show(step.value, 's')} a step, {show(rate.value)} samples/s"
+
+
+def name(setting: Setting, varied: list[str]) -> str:
+    """Return a setting as people tell it apart from the others of its sweep."""
+    words = [setting.workload]
+    for field in varied:
+        value = setting.devices if field == "devices" else getattr(setting, field, setting.options.get(field))
+        if field not in ("workload", "seed") and value is not None:
+            words.append(f"{field.replace('_', ' ')} {value}")
+    return ", ".join(words)
+
+
+def _steps_done(attempt: Path) -> int:
+    try:
+        with open(attempt / "steps-0.csv", "rb") as file:
+            return max(0, file.read().count(b"\n") - 1)
+    except OSError:
+        return 0

@@ -1,0 +1,175 @@
+"""Carries out one trial in fresh processes and writes its record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from wattlaw import __version__
+from wattlaw.core.environment import Environment, capture, utc_now
+from wattlaw.core.files import write_whole
+from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.reading import Reading, measured
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting
+from wattlaw.core.sweepfile import Trial
+from wattlaw.launchers.launcher import Job, Launched, Launcher
+from wattlaw.launchers.local import Local
+from wattlaw.measure.sampler import start_sampler
+from wattlaw.measure.steps import StepLog
+from wattlaw.measure.summary import summarise
+from wattlaw.runner import place
+from wattlaw.runner.command import OutputSteps, words_of
+from wattlaw.runner.failure import Failure, first_failure, oom_kills
+from wattlaw.runner.options import training_options
+from wattlaw.runner.spec import Spec, read_answer, write_spec
+
+LOOK_S = 0.05
+Tick = Callable[[Path], None]
+
+
+def run_trial(
+    trial: Trial,
+    sweep_folder: Path,
+    *,
+    sweep: str = "",
+    hz: float = 10.0,
+    time_limit_s: float | None = None,
+    launcher: Launcher | None = None,
+    tick: Tick | None = None,
+) -> Run:
+    """Carry out a trial and return its record, which then lies in ``sweep_folder``.
+
+    A trial that fails is recorded as failed and raises nothing. ``tick`` is called with the attempt's folder
+    about twenty times a second. KeyboardInterrupt ends the processes and leaves the trial undone.
+    """
+    folder = sweep_folder / trial.id
+    attempt = new_attempt(folder)
+    started, clock = utc_now(), time.monotonic()
+    write_whole(attempt / "setting.json", msgspec.json.format(msgspec.json.encode(trial.setting), indent=1))
+    write_whole(attempt / "environment.json", msgspec.json.format(msgspec.json.encode(_environment()), indent=1))
+    job = _job(trial.setting, attempt)
+    failure = _carry_out(job, trial.setting, attempt, hz, time_limit_s, launcher or Local(), tick)
+    if failure:
+        write_whole(attempt / "error.txt", failure.text.encode())
+    run = _record(trial, attempt, sweep, started, time.monotonic() - clock, failure)
+    write_run(folder, run)
+    return run
+
+
+def _environment() -> Environment:
+    global _captured
+    # what the machine is does not change between the trials of one sweep; the moment does
+    if _captured is None:
+        _captured = capture()
+    return msgspec.structs.replace(_captured, clock=(time.monotonic(), utc_now()))
+
+
+_captured: Environment | None = None
+
+
+def _job(setting: Setting, attempt: Path) -> Job:
+    there = place.here()
+    threads = place.threads(setting, there, int(training_options(setting)["threads"]))
+    variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    if setting.nodes == 1 and place.backend(setting, there) == "gloo":
+        # ranks of one machine talk over loopback; a host name that resolves elsewhere must not matter
+        variables["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
+    if place.device_type(setting, there) == "cuda":
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(there.gpus)))))
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: setting.devices_per_node])
+    if setting.command:
+        variables["WATTLAW_ATTEMPT"] = str(attempt.absolute())
+        variables["WATTLAW_WARMUP_STEPS"] = str(setting.warmup_steps)
+        return Job(words_of(setting, str(attempt.absolute())), 1, attempt, variables)
+    spec = Spec(
+        setting=setting,
+        folder=str(attempt.absolute()),
+        device_type=place.device_type(setting, there),
+        backend=place.backend(setting, there),
+        threads=threads,
+    )
+    write_spec(attempt / "spec.json", spec)
+    words = [sys.executable, "-m", "wattlaw.runner.worker", str(attempt / "spec.json")]
+    return Job(words, setting.devices, attempt, variables)
+
+
+def _carry_out(
+    job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
+) -> Failure | None:
+    kills = oom_kills()
+    launched = launcher.launch(job)
+    try:
+        sampler = start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True)
+        with sampler, _output_steps(setting, attempt) as follow:
+            return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
+    finally:
+        launched.stop()
+
+
+def _gpus(job: Job) -> list[str]:
+    return [v for v in job.variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if v]
+
+
+def _wait(
+    job: Job, launched: Launched, attempt: Path, limit_s: float | None, kills: int, ticks: list[Tick | None]
+) -> Failure | None:
+    start, grace_until = time.monotonic(), None
+    while True:
+        exits = launched.poll()
+        if len(exits) == job.ranks and all(e.code == 0 for e in exits):
+            return None
+        now = time.monotonic()
+        if any(e.code for e in exits):
+            # the others find out within moments; their errors are consequences, kept in their own files
+            grace_until = grace_until or now + 1.0
+            if now >= grace_until or len(exits) == job.ranks:
+                return first_failure(attempt, exits, oom_kills() > kills)
+        if limit_s is not None and now - start > limit_s:
+            return Failure.hang(attempt, job.ranks, limit_s)
+        for call in ticks:
+            if call:
+                call(attempt)
+        time.sleep(LOOK_S)
+
+
+@contextlib.contextmanager
+def _output_steps(setting: Setting, attempt: Path) -> Iterator[Tick | None]:
+    if not (setting.command and setting.step_pattern):
+        yield None
+        return
+    with StepLog(attempt, 0) as log:
+        steps = OutputSteps(attempt / "output-0.log", setting.step_pattern, setting, log)
+        yield lambda _: steps.follow()
+        steps.follow()
+
+
+def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: float, failure: Failure | None) -> Run:
+    setting = trial.setting
+    summary = summarise(attempt, setting.devices)
+    answer = read_answer(attempt, 0)
+    quantities: dict[str, Reading] = {**summary.quantities, "trial_s": measured(seconds, "monotonic clock")}
+    if answer.gpu_memory_peak_bytes is not None:
+        peaks = [read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)]
+        quantities["gpu_memory_peak_bytes"] = measured(float(max(peaks)), "torch's allocator, largest of the ranks")
+    return Run(
+        setting=setting,
+        trial=trial.id,
+        sweep=sweep,
+        wattlaw=__version__,
+        workload_version=trial.version,
+        repeat=trial.repeat,
+        attempt=int(attempt.name.removeprefix("attempt-")),
+        state="failed" if failure else "done",
+        started=started,
+        machine=place.machine(setting, place.here()),
+        quantities=quantities,
+        warnings=summary.warnings,
+        error=failure.text if failure else "",
+    )

@@ -1,0 +1,101 @@
+"""One rank of a trial: ``python -m wattlaw.runner.worker SPEC.json``.
+
+RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm's tasks or wattlaw's own
+launchers set them. What goes wrong is written to ``error-<rank>.json`` beside the steps.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import msgspec
+
+from wattlaw.core.errors import TrialError, WattlawError
+from wattlaw.core.files import write_whole
+from wattlaw.runner.spec import Answer, Spec, read_spec, write_answer
+
+
+def main(path: str) -> int:
+    """Carry out one rank; return the exit code."""
+    # Slurm names its tasks otherwise
+    rank = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
+    os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
+    os.environ.setdefault("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))
+    spec = read_spec(Path(path))
+    folder = Path(spec.folder)
+    try:
+        work(spec, folder, rank)
+    except BaseException as error:
+        # the process ends here, whatever happened
+        text = f"{error}\n" if isinstance(error, WattlawError) else traceback.format_exc()
+        report = {"rank": rank, "time_s": time.monotonic(), "text": text}
+        write_whole(folder / f"error-{rank}.json", msgspec.json.encode(report))
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        # other ranks may be inside a collective: do not wait for them at exit
+        os._exit(1)
+    return 0
+
+
+def work(spec: Spec, folder: Path, rank: int) -> None:
+    """Train as the spec says and leave steps and an answer in ``folder``."""
+    import torch
+    import torch.distributed as dist
+
+    from wattlaw.core.plugins import load
+    from wattlaw.measure.steps import StepLog
+    from wattlaw.runner.options import workload_options
+    from wattlaw.runner.worker_clock import clock_for
+    from wattlaw.runner.worker_loop import Loop
+
+    setting = spec.setting
+    torch.set_num_threads(spec.threads)
+    torch.set_float32_matmul_precision("high" if setting.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = setting.precision == "tf32"
+    device = _device(spec)
+    ranks = int(os.environ["WORLD_SIZE"])
+    if ranks > 1:
+        where = os.environ.get("WATTLAW_RENDEZVOUS", "env://")
+        dist.init_process_group(spec.backend, init_method=where, rank=rank, world_size=ranks)
+    workload = load("wattlaw.workloads", "workload", setting.workload)(setting.preset, workload_options(setting))
+    with StepLog(folder, rank) as log:
+        loop = Loop(setting, workload, device, clock_for(device), log)
+        loop.train()
+    write_answer(folder, rank, _answer(loop, device))
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _device(spec: Spec):  # type: ignore[no-untyped-def]
+    import torch
+
+    if spec.device_type == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrialError(
+            f"this torch ({torch.__version__}) sees no GPU; choose --device-type cpu or install a GPU build"
+        )
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _answer(loop, device) -> Answer:  # type: ignore[no-untyped-def]
+    import torch
+
+    on_gpu = device.type == "cuda"
+    return Answer(
+        device_name=torch.cuda.get_device_name(device) if on_gpu else "",
+        parameters=sum(p.numel() for p in loop.bare.parameters() if p.requires_grad),
+        samples_in_data=len(loop.sampler.dataset),
+        gpu_memory_peak_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,237 @@
+"""The training loop of one rank: data, forward, backward, optimiser, each marked on the device's time line."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, DistributedSampler
+
+from wattlaw.core.errors import TrialError
+from wattlaw.core.setting import Setting
+from wattlaw.runner.options import training_options
+from wattlaw.runner.worker_clock import Clock
+from wattlaw.workloads.base import Workload
+
+
+class StepSink(Protocol):
+    """Takes one row of steps-<rank>.csv; see ``core.folder.STEP_COLUMNS``."""
+
+    def append(
+        self,
+        step: int,
+        warmup: bool,
+        start_s: float,
+        end_s: float,
+        samples: float | None = None,
+        loss: float | None = None,
+        data_s: float | None = None,
+        forward_s: float | None = None,
+        backward_s: float | None = None,
+        communication_s: float | None = None,
+        optimiser_s: float | None = None,
+    ) -> None: ...
+
+
+class Loop:
+    """Trains one replica and records its steps.
+
+    The recorded communication is the part of the all-reduce that the backward pass does not hide: the time
+    from the moment the last gradient bucket is handed over until the backward pass returns.
+    """
+
+    def __init__(self, setting: Setting, workload: Workload, device: torch.device, clock: Clock, log: StepSink) -> None:
+        self.setting, self.workload, self.device, self.clock, self.log = setting, workload, device, clock, log
+        self.options = training_options(setting)
+        self.ranks = dist.get_world_size() if dist.is_initialized() else 1
+        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        torch.manual_seed(setting.seed)
+        self.bare = workload.model().to(device)
+        self.optimiser = self._optimiser()
+        self.model = self._replicated(self.bare)
+        torch.manual_seed(setting.seed + self.rank)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
+        self.batch_size = setting.batch_per_device or workload.batch.get(workload.preset, 32)
+        self.loader, self.sampler = self._loader()
+        self._last_bucket: Any = None
+        self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = collections.deque()
+
+    def train(self) -> None:
+        """Run the warm-up steps, then the measured ones, and write every step's row."""
+        batches = self._batches()
+        step = 0
+        for _ in range(self.setting.warmup_steps):
+            self._step(step, True, batches)
+            step += 1
+        self._settle()
+        for _ in range(self._steps_wanted(step)):
+            self._step(step, False, batches)
+            step += 1
+        self._settle()
+
+    def _step(self, step: int, warmup: bool, batches: Iterator[Any]) -> None:
+        mark = self.clock.mark
+        marks, samples, total = [mark()], 0, torch.zeros((), device=self.device)
+        parts = int(self.options["accumulation"])
+        for part in range(parts):
+            batch = to_device(next(batches), self.device)
+            marks.append(mark())
+            samples += self.batch_size
+            with self._quiet(part < parts - 1):
+                with self._cast():
+                    loss = self.workload.loss(self.model, batch)
+                marks.append(mark())
+                self._last_bucket = None
+                self.scaler.scale(loss / parts).backward()
+            done = mark()
+            marks += [self._last_bucket or done, done]
+            total = total + loss.detach() / parts
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        host_loss = self._to_host(total)
+        marks.append(mark())
+        self._pending.append((step, warmup, marks, samples, host_loss))
+        while self._pending and self.clock.passed(self._pending[0][2][-1]):
+            self._write(*self._pending.popleft())
+
+    def _write(self, step: int, warmup: bool, marks: list[Any], samples: int, loss: Tensor) -> None:
+        value = float(loss)
+        times = [self.clock.seconds(m) for m in marks]
+        data = forward = backward = communication = 0.0
+        before = times[0]
+        for loaded, forwarded, bucket, done in _fours(times[1:-1]):
+            data += loaded - before
+            forward += forwarded - loaded
+            backward += bucket - forwarded
+            communication += done - bucket
+            before = done
+        optimiser = times[-1] - before
+        self.log.append(
+            step, warmup, times[0], times[-1], samples, value, data, forward, backward, communication, optimiser
+        )
+        if not math.isfinite(value):
+            raise TrialError(f"the loss is {value} at step {step}; a lower learning_rate or precision fp32 may help")
+
+    def _settle(self) -> None:
+        self.clock.synchronise()
+        while self._pending:
+            self._write(*self._pending.popleft())
+
+    def _steps_wanted(self, done: int) -> int:
+        stop, wanted = self.setting.stop, []
+        if stop.steps is not None:
+            wanted.append(stop.steps)
+        if stop.epochs is not None:
+            wanted.append(math.ceil(stop.epochs * len(self.loader) / int(self.options["accumulation"])))
+        if stop.seconds is not None:
+            wanted.append(self._steps_in(stop.seconds))
+        return max(1, min(wanted))
+
+    def _steps_in(self, seconds: float) -> int:
+        # two steps are timed once the warm-up is over; all ranks then agree on rank 0's count
+        batches, start = self._batches(), self.clock.mark()
+        for step in range(2):
+            self._step(self.setting.warmup_steps + step, True, batches)
+        self._settle()
+        end = self.clock.mark()
+        self.clock.synchronise()
+        each = (self.clock.seconds(end) - self.clock.seconds(start)) / 2
+        count = torch.tensor([max(1, round(seconds / each))], device=self.device)
+        if self.ranks > 1:
+            dist.broadcast(count, 0)
+        return int(count)
+
+    def _batches(self) -> Iterator[Any]:
+        for epoch in itertools.count():
+            self.sampler.set_epoch(epoch)
+            yield from self.loader
+
+    def _loader(self) -> tuple[DataLoader[Any], DistributedSampler[Any]]:
+        data = self.workload.data("train")
+        # one sampler for every number of ranks: N ranks of b samples see what one rank of N·b sees
+        sampler: DistributedSampler[Any] = DistributedSampler(
+            data, self.ranks, self.rank, shuffle=True, seed=self.setting.seed, drop_last=True
+        )
+        workers = int(self.options["loader_workers"])
+        loader = DataLoader(
+            data,
+            self.batch_size,
+            sampler=sampler,
+            collate_fn=self.workload.collate,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+        if len(loader) == 0:
+            held = len(sampler)
+            raise TrialError(f"batch_per_device is {self.batch_size}, but a rank's share of the data is {held} samples")
+        return loader, sampler
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        optimiser = self.workload.optimiser(self.bare.parameters())
+        rate = float(self.options["learning_rate"])
+        if rate:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        return optimiser
+
+    def _replicated(self, model: nn.Module) -> nn.Module:
+        whole: nn.Module = torch.compile(model) if self.options["compile"] else model  # type: ignore[assignment]
+        if self.ranks == 1:
+            return whole
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        replica = DistributedDataParallel(whole, device_ids=ids)
+        replica.register_comm_hook(self, _noted_allreduce)
+        return replica
+
+    def _quiet(self, hold: bool) -> AbstractContextManager[Any]:
+        if hold and isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return contextlib.nullcontext()
+
+    def _cast(self) -> AbstractContextManager[Any]:
+        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        if self.setting.precision not in kinds:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, kinds[self.setting.precision])
+
+    def _to_host(self, loss: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return loss
+        host = torch.empty((), dtype=loss.dtype, pin_memory=True)
+        # read only after the step's last mark has passed, which lies behind this copy
+        return host.copy_(loss, non_blocking=True)
+
+
+# DDP reads the annotations of a hook as objects, which postponed ones are not: so there are none
+def _noted_allreduce(loop, bucket):  # type: ignore[no-untyped-def]
+    loop._last_bucket = loop.clock.mark()
+    return allreduce_hook(None, bucket)  # type: ignore[arg-type]
+
+
+def _fours(times: list[float]) -> Iterator[tuple[float, float, float, float]]:
+    for i in range(0, len(times), 4):
+        yield times[i], times[i + 1], times[i + 2], times[i + 3]
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move a batch to a device: whatever has ``.to``, and dicts, lists and tuples of it."""
+    if isinstance(batch, dict):
+        return {k: to_device(v, device) for k, v in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(v, device) for v in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(v, device) for v in batch)
+    return batch.to(device, non_blocking=True) if hasattr(batch, "to") else batch
