@@ -21,13 +21,13 @@ PAIRS = 30
 def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     """Return median and spread of the ratio of step times, runner over bare loop."""
     import torch
-    from wattlaw.measuring.sampler import start_sampler
-    from wattlaw.measuring.steps import StepLog
-    from wattlaw.workloads.molecules.schnet import SchNetQM9
 
     from wattlaw.core.setting import setting_from
+    from wattlaw.measuring.sampler import start_sampler
+    from wattlaw.measuring.steps import StepLog
     from wattlaw.runner.worker_clock import HostClock
     from wattlaw.runner.worker_loop import Loop
+    from wattlaw.workloads.molecules.schnet import SchNetQM9
 
     torch.set_num_threads(1)
     workload = SchNetQM9("tiny", {})
@@ -80,9 +80,7 @@ class Bare:
         self.workload = workload
         self.model = workload.model()
         self.optimiser = workload.optimiser(self.model.parameters())
-        self.loader = DataLoader(
-            workload.data("train"), 32, shuffle=True, drop_last=True, collate_fn=workload.collate
-        )
+        self.loader = DataLoader(workload.data("train"), 32, shuffle=True, drop_last=True, collate_fn=workload.collate)
         self.batches = iter(self.loader)
 
     def block(self, steps: int) -> float:

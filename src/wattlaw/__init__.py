@@ -20,7 +20,7 @@ _PUBLIC = {
     "Sweep": "wattlaw.core.sweepfile",
     "derive": "wattlaw.core.derive",
     "load_runs": "wattlaw.records",
-    "measure": "wattlaw.measure.window",
+    "measure": "wattlaw.measuring.window",
     "fit": "wattlaw.laws.fit",
     "advise": "wattlaw.laws.advice",
     "run": "wattlaw.runner",

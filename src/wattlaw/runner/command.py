@@ -13,7 +13,7 @@ from typing import Any
 
 from wattlaw.core.errors import SettingError, UnknownNameError
 from wattlaw.core.setting import FIELDS, Setting
-from wattlaw.measure.steps import StepLog
+from wattlaw.measuring.steps import StepLog
 
 APPLIED = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz", "device_type")
 """Fields that wattlaw carries out itself, whether the command names them or not."""

@@ -21,9 +21,9 @@ from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
 from wattlaw.launchers.launcher import Job, Launched, Launcher
 from wattlaw.launchers.local import Local
-from wattlaw.measure.sampler import start_sampler
-from wattlaw.measure.steps import StepLog
-from wattlaw.measure.summary import summarise
+from wattlaw.measuring.sampler import start_sampler
+from wattlaw.measuring.steps import StepLog
+from wattlaw.measuring.summary import summarise
 from wattlaw.runner import place
 from wattlaw.runner.command import OutputSteps, words_of
 from wattlaw.runner.failure import Failure, first_failure, oom_kills

@@ -47,7 +47,7 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
     import torch.distributed as dist
 
     from wattlaw.core.plugins import load
-    from wattlaw.measure.steps import StepLog
+    from wattlaw.measuring.steps import StepLog
     from wattlaw.runner.options import workload_options
     from wattlaw.runner.worker_clock import clock_for
     from wattlaw.runner.worker_loop import Loop

@@ -1,6 +1,6 @@
 """One process a host that reads the meters, outside the training process's interpreter lock.
 
-`python -m wattlaw.measure.sampler SPEC.json` reads one word a line from standard input, and answers when
+`python -m wattlaw.measuring.sampler SPEC.json` reads one word a line from standard input, and answers when
 it is carried out: "edge" takes readings at once, "flush" brings all rows to disk, "stop" ends. It also
 ends when its standard input closes or its parent is gone.
 """
@@ -23,8 +23,8 @@ import msgspec
 from wattlaw.core.errors import DeviceError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Scope
-from wattlaw.measure.engine import FLUSH_S, Engine, check_rate
-from wattlaw.measure.host import Host, boot_id, host_name, read_host
+from wattlaw.measuring.engine import FLUSH_S, Engine, check_rate
+from wattlaw.measuring.host import Host, boot_id, host_name, read_host
 
 VARIABLE = "WATTLAW_SAMPLER"
 """Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
@@ -154,7 +154,7 @@ def start_sampler(
     path = where / f".sampler-{host_name()}.json"
     write_whole(path, msgspec.json.encode(spec))
     process = subprocess.Popen(
-        [sys.executable, "-m", "wattlaw.measure.sampler", str(path)],
+        [sys.executable, "-m", "wattlaw.measuring.sampler", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=_environment(),
@@ -167,7 +167,7 @@ def start_sampler(
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
-        raise DeviceError(f"the sampler did not start; try `{sys.executable} -m wattlaw.measure.sampler {path}`")
+        raise DeviceError(f"the sampler did not start; try `{sys.executable} -m wattlaw.measuring.sampler {path}`")
     path.unlink(missing_ok=True)
     return Sampler(where, process)
 

@@ -12,7 +12,7 @@ import msgspec
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
 from wattlaw.core.folder import STEP_COLUMNS
-from wattlaw.measure.host import boot_id, clock_pair, host_name
+from wattlaw.measuring.host import boot_id, clock_pair, host_name
 
 PHASES = STEP_COLUMNS[6:]
 

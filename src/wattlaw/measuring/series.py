@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from wattlaw.measure.telemetry import Column
+from wattlaw.measuring.telemetry import Column
 
 _HELD_TURNS = 2.5
 """A window may reach this many sampling or update periods beyond the readings; further is a gap."""

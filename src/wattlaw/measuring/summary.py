@@ -14,12 +14,12 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
-from wattlaw.measure.host import Host, read_host
-from wattlaw.measure.series import growth, highest_sum, mean, peak, within
-from wattlaw.measure.stepping import Ranks, split, step_notes, step_quantities, window
-from wattlaw.measure.steps import Rank, read_rank, read_steps
-from wattlaw.measure.telemetry import Column, read_telemetry
-from wattlaw.measure.window_energy import (
+from wattlaw.measuring.host import Host, read_host
+from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
+from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
+from wattlaw.measuring.steps import Rank, read_rank, read_steps
+from wattlaw.measuring.telemetry import Column, read_telemetry
+from wattlaw.measuring.window_energy import (
     DeviceEnergy,
     HostWindow,
     boundary_energy,

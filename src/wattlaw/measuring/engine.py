@@ -15,9 +15,9 @@ from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, Usag
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
-from wattlaw.measure.host import Host, Jump, boot_id, clock_pair, host_name
-from wattlaw.measure.lanes import Lane
-from wattlaw.measure.telemetry import TelemetryFile
+from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair, host_name
+from wattlaw.measuring.lanes import Lane
+from wattlaw.measuring.telemetry import TelemetryFile
 
 ROOM = "wattlaw.devices.meters"
 

@@ -14,11 +14,11 @@ import pytest
 from wattlaw.core.errors import DamagedRunError, UsageError
 from wattlaw.core.folder import TELEMETRY_COLUMNS
 from wattlaw.devices.meter import Sample
-from wattlaw.measure.host import host_name, read_host
-from wattlaw.measure.sampler import VARIABLE, running_sampler, start_sampler
-from wattlaw.measure.steps import StepLog, read_steps
-from wattlaw.measure.summary import Summary, summarise
-from wattlaw.measure.telemetry import TelemetryFile, read_telemetry
+from wattlaw.measuring.host import host_name, read_host
+from wattlaw.measuring.sampler import VARIABLE, running_sampler, start_sampler
+from wattlaw.measuring.steps import StepLog, read_steps
+from wattlaw.measuring.summary import Summary, summarise
+from wattlaw.measuring.telemetry import TelemetryFile, read_telemetry
 
 
 def trace(path: Path, power_w: float, seconds: float, device: str = "gpu:0", **more: float) -> Path:
@@ -108,7 +108,7 @@ def test_children_are_told_that_a_sampler_runs_and_no_longer_after_it_ended(tmp_
 
 def test_a_sampler_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom wattlaw.measure.sampler import start_sampler\n"
+        "import sys, time\nfrom wattlaw.measuring.sampler import start_sampler\n"
         "s = start_sampler(sys.argv[1], meters=['procfs'])\nprint(s.process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)

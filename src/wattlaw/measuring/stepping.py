@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from wattlaw.core.reading import Note, Reading, measured, missing, quantile, spread
-from wattlaw.measure.steps import PHASES, Step
+from wattlaw.measuring.steps import PHASES, Step
 
 FEW_STEPS = 10
 UNSTEADY_SPREAD = 0.10

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.devices.cpu_model import cpu_energy
 from wattlaw.devices.meter import Boundary, DeviceInfo
-from wattlaw.measure.host import Host
-from wattlaw.measure.series import Total, counter_total, trapezoid, within
-from wattlaw.measure.telemetry import Series
+from wattlaw.measuring.host import Host
+from wattlaw.measuring.series import Total, counter_total, trapezoid, within
+from wattlaw.measuring.telemetry import Series
 
 DISAGREEMENT = 0.05
 """Counter and sampled power that differ by more than this share are warned about."""

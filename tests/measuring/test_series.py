@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.measure.series import counter_total, growth, highest_sum, mean, peak, trapezoid
-from wattlaw.measure.telemetry import Column
+from wattlaw.measuring.series import counter_total, growth, highest_sum, mean, peak, trapezoid
+from wattlaw.measuring.telemetry import Column
 
 
 def column(times: list[float], values: list[float]) -> Column:
