@@ -1,0 +1,86 @@
+"""Which power cap to set: the least energy within a bound on the slowdown, over probed and unprobed caps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from wattlaw.core.errors import FitError
+from wattlaw.core.findings import Interval
+from wattlaw.laws.caps import CapLaw
+from wattlaw.laws.posterior import interval_of
+
+CONFIDENCE = 0.65
+"""Least probability with which the bound must hold: rather more likely kept than not."""
+
+
+class CapOption(NamedTuple):
+    """What one cap is expected to do, against the reference cap: ``energy`` as a ratio, ``slowdown`` as a share."""
+
+    cap_w: float
+    energy: Interval
+    slowdown: Interval
+    probability: float
+    is_measured: bool
+
+
+def weigh_caps(
+    law: CapLaw,
+    candidates_w: Sequence[float],
+    max_slowdown: float,
+    measured: Mapping[float, tuple[float, float]],
+) -> list[CapOption]:
+    """Weigh each candidate cap against the highest measured one.
+
+    ``measured`` maps a cap to its measured (time, energy). A measured cap stands at its measurement,
+    any other at the law; the probability that the bound holds allows for the noise of a measurement.
+    Raises FitError where nothing was measured or the law knows no energy.
+    """
+    if not measured:
+        raise FitError("no measured cap to compare with")
+    reference = max(measured)
+    return [_weigh(law, cap, max_slowdown, measured, reference) for cap in candidates_w]
+
+
+def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> CapOption:
+    """Return the option of least energy among those that keep the bound with the confidence asked for."""
+    if not options:
+        raise FitError("no cap to choose from")
+    allowed = [o for o in options if o.probability >= confidence]
+    return min(allowed or [max(options, key=lambda o: o.cap_w)], key=lambda o: o.energy.value)
+
+
+def _weigh(
+    law: CapLaw, cap: float, bound: float, measured: Mapping[float, tuple[float, float]], reference: float
+) -> CapOption:
+    if cap == reference:
+        return CapOption(cap, Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0), 1.0, True)
+    time_noise, weights = law.posterior.noise[0], law.posterior.weights
+    noise = law.posterior.noise
+    if cap in measured:
+        slower = np.array([np.log(measured[cap][0] / measured[reference][0])])
+        dearer = np.array([np.log(measured[cap][1] / measured[reference][1])])
+        slowdown, saving, weights = float(slower[0]), float(dearer[0]), np.ones(1)
+    else:
+        slowdown, slower = _difference(law.log_time([cap, reference]))
+        best, draws = law.log_energy([cap])
+        # energies are compared with one another, so a predicted one stands beside the measured ones as it is
+        saving, dearer = float(best[0]) - np.log(measured[reference][1]), draws[:, 0] - np.log(measured[reference][1])
+    margin = (np.log1p(bound) - slower) / time_noise.scale
+    probability = float(weights @ special.stdtr(time_noise.df, margin))
+    ratio = interval_of(slower, weights, float(np.exp(slowdown)), noise[:1])
+    return CapOption(
+        cap,
+        interval_of(dearer, weights, float(np.exp(saving)), noise),
+        Interval(ratio.value - 1, (ratio.low or 0) - 1, (ratio.high or 0) - 1),
+        probability,
+        cap in measured,
+    )
+
+
+def _difference(both: tuple[np.ndarray, np.ndarray]) -> tuple[float, np.ndarray]:
+    best, draws = both
+    return float(best[0] - best[1]), draws[:, 0] - draws[:, 1]

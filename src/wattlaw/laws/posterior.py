@@ -1,0 +1,168 @@
+"""Bayes for laws with few points: the most probable parameters, and weighted draws around them.
+
+Parameters are standardised: each has a normal prior with mean 0 and standard deviation 1, or none.
+Noise is relative and its size unknown: a block of m residuals r (differences of logarithms) has the
+marginal log likelihood −(ν+m)/2·ln(ν·s² + Σr²), a multivariate Student t of scale s, so one noisy
+curve does not pull its law as a quiet one does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy.stats import qmc
+
+from wattlaw.core.errors import FitError
+from wattlaw.core.findings import Interval
+
+Array = NDArray[Any]
+Residuals = Callable[[Array], Sequence[Array]]
+"""Maps parameter sets of shape (n, k) to blocks of residuals, each of shape (n, m)."""
+
+NU = 3.0
+"""Degrees of freedom of the noise's size: how freely one curve's noise may differ from the scale."""
+
+
+class Noise(NamedTuple):
+    """Relative noise of one more measurement: a Student t of this scale and these degrees of freedom."""
+
+    scale: float
+    df: float
+
+
+class Posterior(NamedTuple):
+    """The most probable parameters (k,), draws (n, k), their weights (n,), which sum to 1, and each block's noise."""
+
+    best: Array
+    draws: Array
+    weights: Array
+    noise: tuple[Noise, ...]
+
+    def effective(self) -> float:
+        """Return how many independent draws the weighted ones are worth."""
+        return float(1 / (self.weights**2).sum())
+
+
+def explore(
+    residuals: Residuals,
+    scales: Sequence[float],
+    starts: Sequence[Sequence[float]],
+    free: Sequence[int] = (),
+    draws: int = 512,
+) -> Posterior:
+    """Return the posterior of the parameters.
+
+    scales   noise scale s of each block of residuals, in natural logarithm
+    starts   parameter sets from which the search begins; the best end wins
+    free     indices of parameters without a prior
+    Raises FitError where no start leads to a finite likelihood.
+    """
+    penalty = np.ones(len(starts[0]))
+    penalty[list(free)] = 0.0
+    problem = _Problem(residuals, tuple(scales), penalty)
+    ends = [_climb(problem, np.array(start, float)) for start in starts]
+    best, curvature = min(ends, key=lambda end: float(problem.cost(end[0][None])[0]))
+    if not np.isfinite(problem.cost(best[None])[0]):
+        raise FitError("no parameters of this law come near these points")
+    normal = _normals(len(best), draws)
+    spread = np.linalg.cholesky(np.linalg.inv(curvature))
+    # wider than the curvature says, so that the tails are reached
+    near = best + 1.3 * normal @ spread.T
+    log_weight = -problem.cost(near) + 0.5 * (normal**2).sum(1)
+    return Posterior(best, near, _truncated(log_weight), _noise(problem, best))
+
+
+def quantiles(values: Array, weights: Array, points: Sequence[float]) -> list[float]:
+    """Return weighted quantiles of values (n,)."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return [float(np.interp(p, reached, values[order])) for p in points]
+
+
+def interval_of(
+    values: Array, weights: Array, value: float, noise: Sequence[Noise] = (), level: float = 0.9
+) -> Interval:
+    """Return the interval of exp(values), widened by independent noises; ``value`` is its middle."""
+    if noise:
+        grid = special.stdtrit(min(n.df for n in noise), (np.arange(32) + 0.5) / 32)
+        scale = float(np.sqrt(sum(n.scale**2 for n in noise)))
+        values, weights = (values[:, None] + scale * grid).ravel(), np.repeat(weights / 32, 32)
+    low, high = quantiles(values, weights, [0.5 - level / 2, 0.5 + level / 2])
+    return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
+
+
+class _Problem(NamedTuple):
+    residuals: Residuals
+    scales: tuple[float, ...]
+    penalty: Array
+
+    def cost(self, z: Array) -> Array:
+        # minus the log posterior of each row of z
+        total = 0.5 * (self.penalty * z**2).sum(1)
+        for block, scale in zip(self.residuals(z), self.scales, strict=True):
+            m = block.shape[1]
+            total = total + 0.5 * (NU + m) * np.log(1 + (block**2).sum(1) / (NU * scale**2))
+        return np.where(np.isfinite(total), total, np.inf)
+
+
+def _noise(problem: _Problem, best: Array) -> tuple[Noise, ...]:
+    found = []
+    for block, scale in zip(problem.residuals(best[None]), problem.scales, strict=True):
+        df = NU + block.shape[1]
+        found.append(Noise(float(np.sqrt((NU * scale**2 + (block**2).sum()) / df)), df))
+    return tuple(found)
+
+
+def _climb(problem: _Problem, z: Array, steps: int = 60) -> tuple[Array, Array]:
+    # Levenberg–Marquardt on the reweighted least squares; one batched call gives all derivatives
+    damping, cost = 1e-2, float(problem.cost(z[None])[0])
+    gradient, curvature = _slopes(problem, z)
+    for _ in range(steps):
+        step = -np.linalg.solve(curvature + damping * np.diag(np.diag(curvature) + 1e-6), gradient)
+        trial = z + np.clip(step, -2.0, 2.0)
+        trial_cost = float(problem.cost(trial[None])[0])
+        if trial_cost < cost:
+            done = cost - trial_cost < 1e-7 * (1 + abs(cost))
+            z, cost, damping = trial, trial_cost, max(damping / 4, 1e-9)
+            if done:
+                break
+            gradient, curvature = _slopes(problem, z)
+        elif damping > 1e8:
+            break
+        else:
+            damping *= 6
+    return z, _slopes(problem, z)[1]
+
+
+def _slopes(problem: _Problem, z: Array, h: float = 1e-4) -> tuple[Array, Array]:
+    k = len(z)
+    near = np.vstack([z, z + h * np.eye(k), z - h * np.eye(k)])
+    gradient, curvature = problem.penalty * z, np.diag(problem.penalty + 1e-9)
+    for block, scale in zip(problem.residuals(near), problem.scales, strict=True):
+        m, here = block.shape[1], block[0]
+        slope = (block[1 : k + 1] - block[k + 1 :]).T / (2 * h)
+        weight = (NU + m) / (NU * scale**2 + float((here**2).sum()))
+        gradient = gradient + weight * slope.T @ here
+        curvature = curvature + weight * slope.T @ slope
+    return gradient, curvature
+
+
+@functools.cache
+def _normals(size: int, count: int) -> Array:
+    # quasi-random, so that the same points always give the same answer
+    uniform = qmc.Sobol(size, scramble=True, seed=20).random(count)
+    found: Array = special.ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
+    return found
+
+
+def _truncated(log_weight: Array) -> Array:
+    # a few huge weights are cut to √n times the mean (Ionides 2008)
+    weight = np.exp(log_weight - log_weight.max())
+    weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
+    found: Array = weight / weight.sum()
+    return found
