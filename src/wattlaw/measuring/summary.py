@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,22 +14,21 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
-from wattlaw.measuring.host import Host, read_host
+from wattlaw.measuring.host import Host, boot_id, read_host
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
 from wattlaw.measuring.steps import Rank, read_rank, read_steps
 from wattlaw.measuring.telemetry import Column, read_telemetry
 from wattlaw.measuring.window_energy import (
+    EDGE_MARGIN_S,
     DeviceEnergy,
     HostWindow,
     boundary_energy,
+    cut_to,
     device_energies,
     energy_notes,
     with_estimate,
 )
-
-_MARGIN_S = 15.0
-"""Telemetry this far beyond the window is read too, for slow counters at its edges."""
 
 _HOLDING_DOWN = {"hw_slowdown", "thermal", "hw_thermal", "power_brake"}
 """What counts as throttling. A power cap, application clocks and idleness are settings, not faults."""
@@ -49,26 +48,50 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     energies: tuple[DeviceEnergy, ...] = ()
 
 
-def summarise(attempt: Path, devices: int | None = None, between: tuple[float, float] | None = None) -> Summary:
+def summarise(
+    attempt: Path,
+    devices: int | None = None,
+    between: tuple[float, float] | None = None,
+    cpu_time_s: float | None = None,
+) -> Summary:
     """Summarise an attempt: steps of all ranks, telemetry of all hosts.
 
     ``devices`` is how many processes were asked for, where known. The measured window lies between the
-    latest first start and the latest last end of the steps after warm-up; ``between`` (UTC s since 1970)
-    gives it where there are no steps. Raises DamagedRunError or RecordError naming the file.
+    latest first start and the latest last end of the steps after warm-up, or where ``between`` says
+    (this host's monotonic clock, s). ``cpu_time_s`` replaces the job's sampled CPU time where it is known
+    better. Raises DamagedRunError or RecordError naming the file.
     """
     with explained(attempt):
         hosts = [read_host(p) for p in sorted(attempt.glob("host-*.json"))]
         steps = {_number(p): read_steps(p) for p in sorted(attempt.glob("steps-*.csv"))}
         known = {rank: read_rank(attempt / f"rank-{rank}.json") for rank in steps}
     offsets = {rank: _offset(known[rank], hosts) for rank in steps}
-    # one host's clock serves for all, so that on a single host no digit of a time is lost
-    base = next(iter([h.offset_s for h in hosts] + list(offsets.values())), 0.0)
+    # one host's monotonic clock serves for all, so that on a single host no digit of a time is lost
+    base = _base(hosts, offsets)
     ranks = split(steps, {rank: offset - base for rank, offset in offsets.items()})
-    given = (between[0] - base, between[1] - base) if between else None
-    whole = given or window(ranks) or _telemetry_span(hosts, base)
+    whole = between or window(ranks) or _telemetry_span(hosts, base)
     with explained(attempt):
         windows = [_host_window(attempt, h, whole, base) for h in hosts]
-    return _summary(ranks, windows, (whole[0], whole[1], base), known, devices)
+    return _summary(ranks, windows, (whole[0], whole[1], base), known, devices, cpu_time_s)
+
+
+def parts(attempt: Path, spans: Sequence[tuple[float, float]]) -> list[dict[str, Reading]]:
+    """Return time, energies and use of each span (this host's monotonic clock, s) of an attempt, one host or more.
+
+    Raises DamagedRunError or RecordError naming the file.
+    """
+    with explained(attempt, "read"):
+        hosts = [read_host(p) for p in sorted(attempt.glob("host-*.json"))]
+        base = _base(hosts, {})
+        whole = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (0.0, 0.0)
+        windows = [_host_window(attempt, h, whole, base) for h in hosts]
+    found = []
+    for start, end in spans:
+        cut = [cut_to(w, start + base - w.host.offset_s, end + base - w.host.offset_s) for w in windows]
+        energy = [e for w in cut for e in device_energies(w)]
+        elapsed = measured(end - start, "monotonic clock")
+        found.append({"elapsed_s": elapsed, **usage(cut), **energies(cut, energy, end - start, None)})
+    return found
 
 
 def _summary(
@@ -77,6 +100,7 @@ def _summary(
     whole: tuple[float, float, float],
     known: dict[int, Rank | None],
     devices: int | None,
+    cpu_time_s: float | None,
 ) -> Summary:
     elapsed = whole[1] - whole[0]
     found = [e for w in windows for e in device_energies(w)]
@@ -89,7 +113,7 @@ def _summary(
         quantities["setup_s"] = _setup(ranks, windows, whole[2])
         notes += step_notes(ranks)
     quantities |= usage(windows)
-    quantities |= energies(windows, found, elapsed)
+    quantities |= energies(windows, found, elapsed, cpu_time_s)
     notes += rank_notes(ranks, windows, known, devices)
     if not any(e.reading.status == "measured" for e in found):
         notes.append(Note("no_energy_meter", "nothing measures energy here; `wattlaw doctor` says what would"))
@@ -103,9 +127,11 @@ def _summary(
     )
 
 
-def energies(windows: list[HostWindow], found: list[DeviceEnergy], elapsed_s: float) -> dict[str, Reading]:
+def energies(
+    windows: list[HostWindow], found: list[DeviceEnergy], elapsed_s: float, cpu_time_s: float | None
+) -> dict[str, Reading]:
     """Return energy and mean power within each boundary; the CPU's is estimated where nothing measures it."""
-    cpu_time = _sum(windows, "job", "cpu_time_s", growth)
+    cpu_time = _sum(windows, "job", "cpu_time_s", growth) if cpu_time_s is None else cpu_time_s
     quantities = {
         "gpu_energy_j": boundary_energy("gpu", windows, found),
         "cpu_energy_j": with_estimate(boundary_energy("cpu", windows, found), cpu_time),
@@ -207,6 +233,13 @@ def _offset(rank: Rank | None, hosts: list[Host]) -> float:
     return rank.clock[1] - rank.clock[0] if rank else 0.0
 
 
+def _base(hosts: list[Host], offsets: dict[int, float]) -> float:
+    """Return the offset of the clock on which all times are put: this host's, where it took part."""
+    here = boot_id()
+    own = [h.offset_s for h in hosts if h.boot_id == here]
+    return next(iter([*own, *(h.offset_s for h in hosts), *offsets.values()]), 0.0)
+
+
 def _telemetry_span(hosts: list[Host], base_s: float) -> tuple[float, float]:
     starts = [h.clock_start[1] - base_s for h in hosts]
     ends = [h.clock_end[0] + h.offset_s - base_s for h in hosts if h.clock_end]
@@ -216,7 +249,7 @@ def _telemetry_span(hosts: list[Host], base_s: float) -> tuple[float, float]:
 def _host_window(attempt: Path, host: Host, whole: tuple[float, float], base_s: float) -> HostWindow:
     start, end = (t + base_s - host.offset_s for t in whole)
     path = attempt / f"telemetry-{host.host}.csv"
-    series = read_telemetry(path, start - _MARGIN_S, end + _MARGIN_S) if path.exists() else {}
+    series = read_telemetry(path, start - EDGE_MARGIN_S, end + EDGE_MARGIN_S) if path.exists() else {}
     return HostWindow(host, series, start, end)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -81,6 +82,16 @@ class Series:
     def column(self, name: str) -> Column:
         """Return a column; an empty one where it was never read."""
         return self.columns.get(name) or Column()
+
+    def between(self, start_s: float, end_s: float) -> Series:
+        """Return what was read between two times."""
+        part = Series()
+        for name, column in self.columns.items():
+            first, last = bisect_left(column.times, start_s), bisect_right(column.times, end_s)
+            part.columns[name] = made = Column()
+            made.times, made.values = column.times[first:last], column.values[first:last]
+        part.throttle = [(t, names) for t, names in self.throttle if start_s <= t <= end_s]
+        return part
 
 
 def read_telemetry(path: Path, start_s: float = float("-inf"), end_s: float = float("inf")) -> dict[str, Series]:

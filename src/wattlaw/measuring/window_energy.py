@@ -14,6 +14,9 @@ from wattlaw.measuring.telemetry import Series
 DISAGREEMENT = 0.05
 """Counter and sampled power that differ by more than this share are warned about."""
 
+EDGE_MARGIN_S = 15.0
+"""Telemetry this far beyond a window is used too, for slow counters at its edges."""
+
 _SHORT_UPDATES = 20
 _FEW_READINGS = 10
 _LATE_S = 3.0
@@ -26,6 +29,14 @@ class HostWindow(NamedTuple):
     series: dict[str, Series]
     start_s: float
     end_s: float
+
+
+def cut_to(window: HostWindow, start_s: float, end_s: float) -> HostWindow:
+    """Return a part of a host's window, with as much telemetry around it as its edges need."""
+    margin = EDGE_MARGIN_S
+    return HostWindow(
+        window.host, {d: s.between(start_s - margin, end_s + margin) for d, s in window.series.items()}, start_s, end_s
+    )
 
 
 class DeviceEnergy(NamedTuple):

@@ -1,0 +1,54 @@
+"""Telemetry borrowed from a sampler that a parent process already runs on this host.
+
+A second sampler would read the same devices and count the same joules again beside the first; a nested
+window takes the rows of its own time from the parent's file instead, so that its record stands alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from wattlaw.core.files import explained, write_whole
+from wattlaw.measuring.host import host_name
+
+_MARGIN_S = 5.0
+_WAIT_S = 3.0
+
+
+def copy_telemetry(source: Path, attempt: Path, start_s: float, end_s: float) -> None:
+    """Copy a parent's rows between two monotonic times, and its host file, into an attempt.
+
+    Waits up to 3 s for the parent's sampler to write past ``end_s``. Raises RecordError.
+    """
+    name = f"telemetry-{host_name()}.csv"
+    with explained(source / name, "read"):
+        until = time.monotonic() + _WAIT_S
+        while _last_time(source / name) < end_s and time.monotonic() < until:
+            time.sleep(0.1)
+        rows = _rows(source / name, start_s - _MARGIN_S, end_s + _MARGIN_S)
+        host = (source / f"host-{host_name()}.json").read_bytes()
+    write_whole(attempt / name, rows)
+    write_whole(attempt / f"host-{host_name()}.json", host)
+
+
+def _rows(path: Path, start_s: float, end_s: float) -> bytes:
+    header, _, rest = path.read_bytes().partition(b"\n")
+    kept = [header]
+    for line in rest.split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError):
+            if start_s <= float(line.partition(b",")[0]) <= end_s:
+                kept.append(line)
+    return b"\n".join(kept) + b"\n"
+
+
+def _last_time(path: Path) -> float:
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        lines = file.read().split(b"\n")[:-1]
+    times = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            times.append(float(line.partition(b",")[0]))
+    return max(times, default=float("-inf"))

@@ -1,0 +1,72 @@
+"""Run folders for what is measured outside a sweep: a code block, or any command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from wattlaw import __version__
+from wattlaw.core.environment import capture
+from wattlaw.core.files import explained, make_folder, write_whole
+from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting, to_json
+from wattlaw.core.sweepfile import Trial
+from wattlaw.measuring.summary import Summary
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A trial's folder, its one attempt, and the repeat number that its name holds."""
+
+    trial: Path
+    attempt: Path
+    setting: Setting
+    repeat: int
+
+
+def new_record(root: Path, setting: Setting) -> Record:
+    """Create the next repeat of a setting under ``root``, with what was asked and where it runs.
+
+    Raises RecordError where the folder cannot be written.
+    """
+    make_folder(root)
+    repeat = 0
+    while True:
+        trial = root / Trial(setting, repeat).id
+        with explained(trial):
+            try:
+                trial.mkdir()
+                break
+            except FileExistsError:
+                repeat += 1
+    attempt = new_attempt(trial)
+    write_whole(attempt / "setting.json", to_json(setting))
+    write_whole(attempt / "environment.json", msgspec.json.encode(capture()))
+    return Record(trial, attempt, setting, repeat)
+
+
+def finish(record: Record, summary: Summary, error: str = "") -> Run:
+    """Write and return the run: done, or failed with the text of its error."""
+    if error:
+        write_whole(record.attempt / "error.txt", error.encode())
+    run = run_of(record, summary, error)
+    write_run(record.trial, run)
+    return run
+
+
+def run_of(record: Record, summary: Summary, error: str = "") -> Run:
+    """Return a summary as a run."""
+    return Run(
+        setting=record.setting,
+        trial=record.trial.name,
+        sweep=record.trial.absolute().parent.name,
+        wattlaw=__version__,
+        repeat=record.repeat,
+        state="failed" if error else "done",
+        started=summary.started,
+        machine=summary.machine,
+        quantities=summary.quantities,
+        warnings=summary.warnings,
+        error=error,
+    )
