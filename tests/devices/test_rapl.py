@@ -84,6 +84,9 @@ def test_counters_that_only_root_may_read_are_missing_with_the_command_that_gran
 
 
 def test_a_machine_without_counters_is_told_how_to_load_the_module(tmp_path: Path) -> None:
-    probe = Rapl(Scope(root_pid=1, sys=str(tmp_path))).probe()
+    probe = Rapl(Scope(root_pid=1, sys=str(tmp_path), proc=str(tmp_path))).probe()
     assert probe.devices == ()
     assert probe.grant == "sudo modprobe intel_rapl_msr"
+    (tmp_path / "cpuinfo").write_text("flags : fpu hypervisor\n")
+    probe = Rapl(Scope(root_pid=1, sys=str(tmp_path), proc=str(tmp_path))).probe()
+    assert (probe.reason, probe.grant) == ("a virtual machine: only its host reads the processor's counters", "")

@@ -21,15 +21,6 @@ from wattlaw.measuring.summary import Summary, summarise
 from wattlaw.measuring.telemetry import TelemetryFile, read_telemetry
 
 
-def trace(path: Path, power_w: float, seconds: float, device: str = "gpu:0", **more: float) -> Path:
-    """A device of constant power whose counter and power are renewed every 10 ms."""
-    names = ["time_s", "device", "power_w", "energy_j", *more]
-    rows = [[f"{i / 100}", device, f"{power_w}", f"{power_w * i / 100}", *map(str, more.values())]
-            for i in range(int(seconds * 100) + 1)]  # fmt: skip
-    path.write_text("\n".join(",".join(r) for r in [names, *rows]) + "\n")
-    return path
-
-
 def record(folder: Path, replay: Path | None, steps: int = 12, step_s: float = 0.1, hz: float = 20) -> Summary:
     with start_sampler(folder, hz=hz, replay=str(replay or "")), StepLog(folder) as log:
         for i in range(steps):
@@ -46,13 +37,13 @@ def wait_until(holds, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(tmp_path: Path) -> None:
-    found = record(tmp_path, trace(tmp_path / "trace.csv", 200, 30))
+def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(tmp_path: Path, trace) -> None:
+    found = record(tmp_path, trace(200, 30))
     elapsed = found.quantities["elapsed_s"].value
     energy = found.quantities["gpu_energy_j"]
     assert (energy.status, energy.how) == ("measured", "replay counter of gpu:0")
     assert energy.value == pytest.approx(200 * elapsed, rel=0.02)
-    assert found.energies[0].sampled.value == pytest.approx(200 * elapsed, rel=1e-6)
+    assert found.devices[0].sampled_energy_j == pytest.approx(200 * elapsed, rel=1e-6)
     assert found.quantities["gpu_max_power_w"].value == 200
     assert found.quantities["samples_per_s"].value == pytest.approx(320 / elapsed)
     assert found.quantities["step_time_s"].n == 10
@@ -127,8 +118,8 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
-def test_a_killed_sampler_leaves_the_steps_and_a_named_warning(tmp_path: Path) -> None:
-    sampler = start_sampler(tmp_path, hz=20, replay=str(trace(tmp_path / "trace.csv", 100, 30)))
+def test_a_killed_sampler_leaves_the_steps_and_a_named_warning(tmp_path: Path, trace) -> None:
+    sampler = start_sampler(tmp_path, hz=20, replay=str(trace(100, 30)))
     with StepLog(tmp_path) as log:
         for i in range(10):
             start = time.monotonic()

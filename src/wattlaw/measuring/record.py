@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 from wattlaw import __version__
-from wattlaw.core.environment import capture
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.folder import new_attempt, write_run
 from wattlaw.core.run import Run
@@ -30,6 +29,8 @@ def new_record(root: Path, setting: Setting) -> Record:
 
     Raises RecordError where the folder cannot be written.
     """
+    from wattlaw.core.environment import capture  # it takes time that a window without a record need not spend
+
     make_folder(root)
     repeat = 0
     while True:

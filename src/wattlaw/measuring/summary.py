@@ -14,6 +14,7 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
+from wattlaw.measuring.device_use import HOLDING_DOWN, DeviceUse, device_uses
 from wattlaw.measuring.host import Host, boot_id, read_host
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
@@ -30,9 +31,6 @@ from wattlaw.measuring.window_energy import (
     with_estimate,
 )
 
-_HOLDING_DOWN = {"hw_slowdown", "thermal", "hw_thermal", "power_brake"}
-"""What counts as throttling. A power cap, application clocks and idleness are settings, not faults."""
-
 _CLOCK_JUMP_S = 0.05
 _SLEW = 5e-4
 
@@ -45,7 +43,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = Machine()
     window: tuple[float, float] = (0.0, 0.0)
     started: str = ""
-    energies: tuple[DeviceEnergy, ...] = ()
+    devices: tuple[DeviceUse, ...] = ()
 
 
 def summarise(
@@ -123,7 +121,7 @@ def _summary(
         machine=_machine(windows),
         window=(whole[0] + whole[2], whole[1] + whole[2]),
         started=utc_text(whole[0] + whole[2]),
-        energies=tuple(found),
+        devices=tuple(use for w in windows for use in device_uses(w, found)),
     )
 
 
@@ -172,7 +170,7 @@ def host_notes(w: HostWindow) -> list[Note]:
     for device, series in w.series.items():
         where = f"{device} on {w.host.host}"
         seen = [t for at, t in series.throttle if w.start_s <= at <= w.end_s]
-        held = Counter(name for t in seen for name in t.split("|") if name in _HOLDING_DOWN)
+        held = Counter(name for t in seen for name in t.split("|") if name in HOLDING_DOWN)
         if held:
             text = ", ".join(f"{name} in {n / len(seen):.0%}" for name, n in held.items())
             notes.append(Note("throttled", f"{where}: {text} of its readings"))
@@ -255,10 +253,10 @@ def _host_window(attempt: Path, host: Host, whole: tuple[float, float], base_s: 
 
 def _setup(ranks: Ranks, windows: list[HostWindow], base_s: float) -> Reading:
     firsts = [s[0].start_s for kind in ranks for s in kind.values() if s]
-    if not firsts or not windows:
-        return missing("no sampler marked the start")
-    began = min(w.host.clock_start[1] for w in windows) - base_s
-    return measured(max(0.0, min(firsts) - began), "from the sampler's start")
+    began = min((w.host.clock_start[1] for w in windows), default=base_s) - base_s
+    if not firsts or not windows or min(firsts) < began:
+        return missing("the sampler started after the first step")
+    return measured(min(firsts) - began, "from the sampler's start")
 
 
 def _each(

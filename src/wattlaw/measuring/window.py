@@ -221,7 +221,9 @@ class Window:
         found = parts(record.attempt, [(start, end) for _, start, end in self._inner])
         for (name, _, _), quantities in zip(self._inner, found, strict=True):
             self.windows.setdefault(name, []).append(quantities)
-        whole = summarise(record.attempt, self._setting.devices, (self._began, end))
+        # this rank's block may end before another rank's last step
+        between = None if self._place.world > 1 and self._steps else (self._began, end)
+        whole = summarise(record.attempt, self._setting.devices, between)
         self.result = finish(record, whole, error) if self._folder else run_of(record, whole, error)
 
 

@@ -13,7 +13,7 @@ from wattlaw.devices.proctree import Tree
 NAMES = {"procfs": "Procfs"}
 
 _SLOW_S = 5e-4
-"""Where the machine's counters take longer than this to read (many cores), they are read about once a second."""
+"""Where the machine's counters take more CPU time than this to read (many cores), they are read about once a second."""
 
 _FEW = 32
 """Up to so many processes their memory is read each time, else about once a second."""
@@ -30,9 +30,9 @@ class Procfs(Meter):
 
     def probe(self) -> Probe:
         try:
-            begin = time.perf_counter()
+            begin = time.thread_time()
             self.busy = _machine(self.scope.proc)
-            self.is_slow = time.perf_counter() - begin > _SLOW_S
+            self.is_slow = time.thread_time() - begin > _SLOW_S
             self.tree.update()
         except (OSError, ValueError) as error:
             return Probe(

@@ -76,8 +76,7 @@ class Rapl(Meter):
         if closed:
             return Probe(meter="rapl", devices=devices, reason=_refused(closed), grant=self._grant())
         if not devices:
-            return Probe(meter="rapl", reason=f"no energy counter in {self.root}: a virtual machine, or a kernel "
-                         "without the module", grant="sudo modprobe intel_rapl_msr")  # fmt: skip
+            return self._without()
         return Probe(meter="rapl", devices=devices)
 
     def read(self) -> list[Sample]:
@@ -95,6 +94,13 @@ class Rapl(Meter):
         for domain in self.domains:
             os.close(domain.file)
         self.domains = []
+
+    def _without(self) -> Probe:
+        flags = _text(Path(self.scope.proc) / "cpuinfo")
+        if "hypervisor" in flags:
+            return Probe(meter="rapl", reason="a virtual machine: only its host reads the processor's counters")
+        return Probe(meter="rapl", reason=f"no energy counter in {self.root}: the kernel has not loaded its module",
+                     grant="sudo modprobe intel_rapl_msr")  # fmt: skip
 
     def _grant(self) -> str:
         return f"sudo sh -c 'chmod a+r {self.root}/intel-rapl*/energy_uj'"

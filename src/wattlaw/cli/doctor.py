@@ -1,0 +1,29 @@
+"""`wattlaw doctor`: what can be measured and controlled here, and what to do about the rest."""
+
+from __future__ import annotations
+
+import click
+
+from wattlaw.cli.output import emit_json, json_option, print_table, say
+
+NAMES = {"doctor": "doctor"}
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what can be measured and controlled on this machine, and what to do about the rest."""
+    from wattlaw.measuring.check import check_up, machine
+
+    facts, findings = machine(), check_up()
+    if as_json:
+        emit_json("doctor", findings, facts)
+        return
+    say(f"{facts['host']}: {facts['cpu']}, {facts['cores']} cores for this process")
+    rows = []
+    for f in findings:
+        limits = ", ".join(
+            f"{name.removesuffix('_w').removesuffix('_mhz')} {value:g}" for name, value in f.limits.items()
+        )
+        rows.append((f.what, f.status, f.device, f"{f.how}; {limits}" if limits else f.how, f.do))
+    print_table(("what", "status", "device", "how, or why not", "what to do"), rows)

@@ -1,0 +1,82 @@
+"""`wattlaw measure -- CMD...`: time and energy of any command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wattlaw.cli.output import say, say_warnings
+
+NAMES = {"measure": "measure"}
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the whole record in this folder, as a run.")
+@click.option("--name", help="What the record calls the command; its program's name by default.")
+@click.option("--hz", default=10.0, show_default=True, help="Readings a second, 0.1 to 100.")
+@click.option(
+    "--gpus", help="Indices or UUIDs of the GPUs to read, such as 0,1; all that the command may use by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
+@click.option("--to", type=click.Path(path_type=Path), help="Write the JSON or CSV to this file, not to stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print no table.")
+def measure(
+    command: tuple[str, ...],
+    out: Path | None,
+    name: str | None,
+    hz: float,
+    gpus: str | None,
+    as_json: bool,
+    as_csv: bool,
+    to: Path | None,
+    quiet: bool,
+) -> None:
+    """Run a command and say what it cost: time, energy of each device, power, utilisation, memory.
+
+    Write the command after --. Its output, terminal, signals and exit code pass through unchanged; the
+    table goes to stderr.
+
+    \b
+    wattlaw measure -- python train.py
+    wattlaw measure -o runs/mine --name bert -- torchrun --nproc-per-node 4 train.py
+    wattlaw measure --json --to cost.json -- srun python train.py
+    """
+    from wattlaw.measuring.command import measure_command, pass_on_end
+    from wattlaw.measuring.outcome import items, lines, overall, to_csv
+
+    chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
+    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen)
+    if as_json or (to is not None and not as_csv):
+        _give(_json(items(outcome), overall(outcome), outcome.run.warnings), to)
+    if as_csv:
+        _give(to_csv(items(outcome)), to if not as_json else None)
+    if not quiet:
+        for line in lines(outcome):
+            say(line)
+        say_warnings(outcome.run.warnings)
+    raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
+
+
+def _json(items: list[dict[str, Any]], overall: dict[str, Any], warnings: Any) -> bytes:
+    import msgspec
+
+    from wattlaw import __version__
+
+    whole = {"wattlaw": __version__, "kind": "measure", "items": items, "overall": overall, "warnings": warnings}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def _give(data: bytes, to: Path | None) -> None:
+    import sys
+
+    from wattlaw.core.files import write_whole
+
+    if to is not None:
+        write_whole(to, data)
+        return
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

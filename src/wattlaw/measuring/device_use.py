@@ -1,0 +1,90 @@
+"""What each device did in a window: energy both ways, power, utilisation, memory, temperature, clocks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from wattlaw.core.reading import Reading
+from wattlaw.devices.meter import Boundary
+from wattlaw.measuring.series import mean, peak
+from wattlaw.measuring.telemetry import Series
+from wattlaw.measuring.window_energy import DeviceEnergy, HostWindow
+
+HOLDING_DOWN = {"hw_slowdown", "thermal", "hw_thermal", "power_brake"}
+"""What counts as throttling. A power cap, application clocks and idleness are settings, not faults."""
+
+
+class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One device in a window; None is "not read". ``energy`` is the reading that is taken, the two after it
+    are what counter and sampled power gave, J. ``throttled_share`` is the share of readings in which heat
+    or a power brake held the clocks down."""
+
+    host: str
+    device: str
+    boundary: Boundary
+    name: str = ""
+    uuid: str = ""
+    energy: Reading
+    counter_energy_j: float | None = None
+    sampled_energy_j: float | None = None
+    mean_power_w: float | None = None
+    max_power_w: float | None = None
+    utilisation: float | None = None
+    memory_peak_bytes: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttled_share: float | None = None
+
+
+def device_uses(window: HostWindow, found: list[DeviceEnergy]) -> list[DeviceUse]:
+    """Return every device of a host that has an energy, or is a GPU."""
+    energies = {e.device.id: e for e in found if e.host == window.host.host}
+    uses = []
+    for info in window.host.devices:
+        e = energies.get(info.id)
+        if e is None and info.boundary != "gpu":
+            continue
+        uses.append(
+            DeviceUse(
+                host=window.host.host,
+                device=info.id,
+                boundary=info.boundary,
+                name=info.name,
+                uuid=info.uuid,
+                energy=e.reading if e else Reading(None, "missing", info.reason or "no meter of its energy"),
+                counter_energy_j=e.counter.value if e else None,
+                sampled_energy_j=e.sampled.value if e else None,
+                **_quantities(window, e),
+                **_use(window, window.series.get(info.id) or Series()),
+            )
+        )
+    return uses
+
+
+def throttled_share(window: HostWindow, series: Series) -> float | None:
+    """Return the share of readings in the window in which heat or a power brake held the clocks down."""
+    seen = [names for at, names in series.throttle if window.start_s <= at <= window.end_s]
+    if not seen:
+        return None
+    return sum(bool(HOLDING_DOWN.intersection(names.split("|"))) for names in seen) / len(seen)
+
+
+def _quantities(window: HostWindow, e: DeviceEnergy | None) -> dict[str, float | None]:
+    elapsed = window.end_s - window.start_s
+    if e is None or e.reading.value is None or elapsed <= 0:
+        return {}
+    return {"mean_power_w": e.reading.value / elapsed}
+
+
+def _use(window: HostWindow, series: Series) -> dict[str, float | None]:
+    span = (window.start_s, window.end_s)
+    return {
+        "max_power_w": peak(series.column("power_w"), *span),
+        "utilisation": mean(series.column("utilisation"), *span),
+        "memory_peak_bytes": peak(series.column("memory_used_bytes"), *span),
+        "temperature_c": peak(series.column("temperature_c"), *span),
+        "sm_clock_mhz": mean(series.column("sm_clock_mhz"), *span),
+        "memory_clock_mhz": mean(series.column("memory_clock_mhz"), *span),
+        "throttled_share": throttled_share(window, series),
+    }

@@ -1,0 +1,109 @@
+"""What a measured command cost, as rows for JSON and CSV and as lines for a person."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from wattlaw.core.reading import Reading
+from wattlaw.core.units import QUANTITIES, show, show_time
+from wattlaw.measuring.command import Outcome
+
+_BOUNDARIES = ("gpu", "cpu", "dram", "node")
+
+_FIELDS = (
+    "mean_power_w", "max_power_w", "utilisation", "memory_peak_bytes", "temperature_c", "sm_clock_mhz",
+    "memory_clock_mhz", "throttled_share",
+)  # fmt: skip
+
+_OVERALL = (
+    "cpu_time_s", "cpu_utilisation", "memory_peak_bytes", "gpu_utilisation", "gpu_memory_peak_bytes",
+    "gpu_energy_j", "cpu_energy_j", "dram_energy_j", "node_energy_j", "gpu_mean_power_w", "gpu_max_power_w",
+    "gpu_temperature_c", "sm_clock_mhz", "memory_clock_mhz", "steps", "samples", "samples_per_s", "step_time_s",
+)  # fmt: skip
+
+_OF_THE_JOB = {"cpu_time_s": "CPU time", "memory_peak_bytes": "peak memory", "cpu_utilisation": "cores busy"}
+
+
+def items(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return a row a device; a boundary that no device measures has one row that says why, or its estimate."""
+    rows = []
+    for use in outcome.summary.devices:
+        row = {"device": use.device, "boundary": use.boundary, "name": use.name, "uuid": use.uuid, "host": use.host}
+        rows.append({**row, **_energy(use.energy), **{n: getattr(use, n) for n in _FIELDS}})
+    for boundary in _BOUNDARIES:
+        if any(r["boundary"] == boundary for r in rows):
+            continue
+        energy = outcome.run.reading(f"{boundary}_energy_j")
+        power = energy.value / outcome.elapsed_s if energy.value is not None and outcome.elapsed_s > 0 else None
+        device = "job" if energy.status == "estimated" else ""
+        row = {"device": device, "boundary": boundary, "name": "", "uuid": "", "host": ""}
+        rows.append({**row, **_energy(energy), **dict.fromkeys(_FIELDS), "mean_power_w": power})
+    return rows
+
+
+def overall(outcome: Outcome) -> dict[str, Any]:
+    """Return the totals: elapsed time, exit code, and each quantity with its status."""
+    known = {n: outcome.run.quantities[n] for n in _OVERALL if n in outcome.run.quantities}
+    return {"elapsed_s": outcome.elapsed_s, "exit_code": outcome.exit_code, "quantities": known}
+
+
+def to_csv(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows as CSV; an empty cell was not read."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def lines(outcome: Outcome) -> list[str]:
+    """Return what a person wants to read, one line each."""
+    found = [f"elapsed      {show_time(outcome.elapsed_s)}"]
+    if outcome.exit_code:
+        found[0] += f"   (exit code {outcome.exit_code})"
+    for row in items(outcome):
+        found.append(_device_line(row))
+    job = [
+        f"{title} {_show(n, outcome.run.quantities[n])}"
+        for n, title in _OF_THE_JOB.items()
+        if outcome.run.reading(n).value is not None
+    ]
+    found.append("job          " + ", ".join(job))
+    if outcome.run.reading("steps").value:
+        found.append(
+            f"steps        {_show('steps', outcome.run.reading('steps'))}, "
+            f"{_show('step_time_s', outcome.run.reading('step_time_s'))} a step"
+        )
+    return found
+
+
+def _device_line(row: dict[str, Any]) -> str:
+    label = row["device"] if row["device"] not in ("", "job") else row["boundary"]
+    if row["energy_j"] is None:
+        return f"{label:<12} energy missing: {row['reason']}"
+    words = [show(row["energy_j"], "J") + ("" if row["status"] == "measured" else " (estimated)")]
+    for name, unit, prefix in (
+        ("mean_power_w", "W", "mean "),
+        ("max_power_w", "W", "max "),
+        ("memory_peak_bytes", "B", "memory "),
+        ("temperature_c", "°C", ""),
+        ("sm_clock_mhz", "MHz", "SM "),
+    ):
+        if row[name] is not None:
+            words.append(prefix + show(row[name], unit))
+    if row["utilisation"] is not None:
+        words.append(f"busy {row['utilisation']:.0%}")
+    if row["throttled_share"]:
+        words.append(f"throttled {row['throttled_share']:.0%}")
+    return f"{label:<12} " + ", ".join(words) + (f"   [{row['reason']}]" if row["status"] == "estimated" else "")
+
+
+def _energy(reading: Reading) -> dict[str, Any]:
+    return {"energy_j": reading.value, "status": reading.status, "reason": reading.how}
+
+
+def _show(name: str, reading: Reading) -> str:
+    value = reading.value or 0.0
+    return f"{value:.0%}" if name.endswith("utilisation") else show(value, QUANTITIES[name].unit)

@@ -1,0 +1,166 @@
+"""wattlaw measure -- CMD: the command behaves as if it ran alone, and its cost is told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wattlaw
+
+MEASURE = [sys.executable, "-m", "wattlaw", "measure"]
+
+
+def run(*words: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MEASURE, *words], capture_output=True, text=True, timeout=60, **more)
+
+
+def test_output_input_and_exit_code_pass_through() -> None:
+    done = run("--", "sh", "-c", "cat; echo words >&2; exit 7", input="numbers")
+    assert (done.returncode, done.stdout) == (7, "numbers")
+    assert done.stderr.startswith("words\n")
+    assert "elapsed" in done.stderr
+    assert "exit code 7" in done.stderr
+
+
+def test_a_command_that_a_signal_ends_ends_the_measurement_alike() -> None:
+    assert run("-q", "--", "sh", "-c", "kill -TERM $$").returncode == -signal.SIGTERM
+    assert run("-q", "--", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
+
+
+def test_a_signal_reaches_the_command_which_alone_decides() -> None:
+    script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    job = subprocess.Popen([*MEASURE, "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert job.stdout
+    assert job.stdout.readline() == "ready\n"
+    job.terminate()
+    assert job.communicate(timeout=30)[0] == "caught\n"
+    assert job.returncode == 5
+
+
+def test_ctrl_c_on_the_terminal_is_for_the_command() -> None:
+    script = (
+        "import signal, time\nsignal.signal(signal.SIGINT, lambda *a: exit(9))\n"
+        "print('ready', flush=True)\ntime.sleep(30)"
+    )
+    job = subprocess.Popen(
+        [*MEASURE, "--", sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert job.stdout
+    assert job.stdout.readline() == "ready\n"
+    os.killpg(job.pid, signal.SIGINT)
+    _, words = job.communicate(timeout=30)
+    assert job.returncode == 9
+    assert "elapsed" in words
+
+
+def test_the_command_sees_the_terminal() -> None:
+    main, other = os.openpty()
+    job = subprocess.Popen([*MEASURE, "-q", "--", "sh", "-c", "test -t 0 && test -t 1 && echo terminal"],
+                           stdin=other, stdout=other, stderr=other)  # fmt: skip
+    os.close(other)
+    assert job.wait(30) == 0
+    assert b"terminal" in os.read(main, 100)
+    os.close(main)
+
+
+def test_json_names_every_boundary_with_its_status(trace) -> None:
+    replay = {**os.environ, "WATTLAW_REPLAY": str(trace(300, 30))}
+    done = run("-q", "--json", "--", "sleep", "1", env=replay)
+    told = json.loads(done.stdout)
+    assert told["kind"] == "measure"
+    assert told["overall"]["exit_code"] == 0
+    elapsed = told["overall"]["elapsed_s"]
+    by_boundary = {i["boundary"]: i for i in told["items"]}
+    assert by_boundary["gpu"]["energy_j"] == pytest.approx(300 * elapsed, abs=300 * 0.03)
+    assert by_boundary["gpu"]["status"] == "measured"
+    assert by_boundary["cpu"]["status"] == "estimated"
+    assert by_boundary["node"]["status"] == "missing"
+    assert by_boundary["node"]["energy_j"] is None
+    assert by_boundary["node"]["reason"]
+
+
+def test_csv_goes_to_a_file_and_leaves_stdout_to_the_command(tmp_path: Path) -> None:
+    done = run("--csv", "--to", str(tmp_path / "cost.csv"), "--", "echo", "mine")
+    assert done.stdout == "mine\n"
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "cost.csv").read_text())))
+    assert {r["boundary"] for r in rows} == {"gpu", "cpu", "dram", "node"}
+
+
+def test_a_kept_record_is_a_run_like_any_other(tmp_path: Path) -> None:
+    done = run("-o", str(tmp_path / "mine"), "--name", "busy", "--", sys.executable, "-c", "sum(range(10**7))")
+    assert done.returncode == 0
+    (measured,) = wattlaw.load_runs(tmp_path / "mine")
+    assert measured.setting.workload == "busy"
+    assert measured.reading("cpu_time_s").value > 0.05
+    assert measured.reading("elapsed_s").value > 0.05
+
+
+def test_windows_inside_the_command_count_its_steps(tmp_path: Path) -> None:
+    script = (
+        "import time, wattlaw\n"
+        "with wattlaw.measure('inner', name='x') as m:\n"
+        "    for _ in range(12): time.sleep(0.02); m.step(samples=3)\n"
+    )
+    done = run("-o", "outer", "--", sys.executable, "-c", script, cwd=tmp_path)
+    assert done.returncode == 0
+    (inner,) = wattlaw.load_runs(tmp_path / "inner")
+    assert inner.reading("samples").value == 36
+
+
+def test_a_missing_command_is_named_and_wrong_usage() -> None:
+    done = run("--", "no-such-command")
+    assert (done.returncode, done.stderr) == (2, "wattlaw: there is no command 'no-such-command'\n")
+
+
+def test_nohup_stays_nohup() -> None:
+    quiet = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            'trap "" HUP; exec "$@"',
+            "sh",
+            *MEASURE,
+            "-q",
+            "--",
+            "sh",
+            "-c",
+            "echo ready; sleep 0.5; echo end",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert quiet.stdout
+    assert quiet.stdout.readline() == "ready\n"
+    quiet.send_signal(signal.SIGHUP)
+    assert quiet.communicate(timeout=30)[0] == "end\n"
+    assert quiet.returncode == 0
+
+
+def test_doctor_says_what_is_measured_and_what_to_do_about_the_rest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wattlaw", "doctor", "--json"], capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    assert told["kind"] == "doctor"
+    assert {i["status"] for i in told["items"]} <= {"measured", "estimated", "missing"}
+    assert all(i["how"] for i in told["items"])
+    assert "CPU energy" in {i["what"] for i in told["items"]}
+
+
+def test_measuring_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> None:
+    here = {**os.environ, "TMPDIR": str(tmp_path)}
+    for _ in range(3):
+        assert run("-q", "--", "true", env=here).returncode == 0
+    assert list(tmp_path.iterdir()) == []

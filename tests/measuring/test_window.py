@@ -1,0 +1,135 @@
+"""wattlaw.measure around code blocks: records, inner windows, ranks, nesting, errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import wattlaw
+from wattlaw.core.errors import SettingError, UsageError
+from wattlaw.core.folder import scan
+from wattlaw.measuring.sampler import start_sampler
+from wattlaw.measuring.steps import read_steps
+
+
+def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
+    with wattlaw.measure(tmp_path / "mine", name="loop", warmup=1, setting={"batch_per_device": 8}) as m:
+        for i in range(4):
+            time.sleep(0.02)
+            m.step(samples=8, loss=1 / (i + 1))
+    (run,) = wattlaw.load_runs(tmp_path / "mine")
+    assert run == m.result
+    assert (run.setting.workload, run.setting.batch_per_device, run.repeat) == ("loop", 8, 0)
+    assert run.reading("steps").value == 3
+    assert run.reading("samples").value == 24
+    assert run.reading("loss_first").value == 1
+
+
+def test_each_use_of_a_folder_adds_a_repeat_and_a_decorated_function_is_measured_each_time(tmp_path: Path) -> None:
+    @wattlaw.measure(tmp_path / "mine", name="f")
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert [double(1), double(4)] == [2, 8]
+    assert sorted(r.repeat for r in wattlaw.load_runs(tmp_path / "mine")) == [0, 1]
+
+
+def test_the_energy_of_an_inner_window_is_its_own(monkeypatch: pytest.MonkeyPatch, trace) -> None:
+    monkeypatch.setenv("WATTLAW_REPLAY", str(trace(500, 30)))
+    with wattlaw.measure(hz=50) as m:
+        time.sleep(0.2)
+        with m.window("evaluation"):
+            time.sleep(0.4)
+        with m.window("evaluation"):
+            time.sleep(0.6)
+    assert m.result is not None
+    for part, seconds in zip(m.windows["evaluation"], (0.4, 0.6), strict=True):
+        elapsed = part["elapsed_s"].value
+        assert elapsed is not None
+        assert elapsed >= seconds
+        assert part["gpu_energy_j"].value == pytest.approx(500 * elapsed, abs=500 * 0.03)
+    whole = m.result.reading("elapsed_s").value
+    assert m.result.reading("gpu_energy_j").value == pytest.approx(500 * (whole or 0), abs=500 * 0.03)
+
+
+def test_a_nested_window_borrows_the_telemetry_that_is_taken_already(tmp_path: Path, trace) -> None:
+    (tmp_path / "outer").mkdir()
+    with start_sampler(tmp_path / "outer", replay=str(trace(100, 60))):
+        script = (
+            "import time, wattlaw\n"
+            "with wattlaw.measure('inner', name='x') as m: time.sleep(1.2)\n"
+            "e = m.result.reading('gpu_energy_j')\nprint(e.value / m.result.reading('elapsed_s').value, m._sampler)"
+        )
+        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    power, sampler = done.stdout.split()
+    assert float(power) == pytest.approx(100, rel=0.05)
+    assert sampler == "None"
+
+
+def test_inside_a_sweep_only_steps_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATTLAW_ATTEMPT", str(tmp_path))
+    monkeypatch.setenv("WATTLAW_WARMUP_STEPS", "2")
+    for _ in range(2):
+        with wattlaw.measure("elsewhere") as m:
+            for _ in range(3):
+                m.step(samples=1)
+        assert m.result is None
+    steps = read_steps(tmp_path / "steps-0.csv")
+    assert [s.step for s in steps] == [0, 1, 2, 3, 4, 5]
+    assert [s.warmup for s in steps[:3]] == [True, True, False]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rank-0.json", "steps-0.csv"]
+
+
+def test_two_ranks_make_one_record_with_one_sampler(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import time, wattlaw\n"
+        "with wattlaw.measure('mine', name='ddp') as m:\n"
+        "    for _ in range(5):\n        time.sleep(0.05)\n        m.step(samples=2)\n"
+    )
+    both = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "1234"}
+    ranks = [
+        subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, env=environment(both, rank)) for rank in "01"
+    ]
+    assert [r.wait(60) for r in ranks] == [0, 0]
+    (run,) = wattlaw.load_runs(tmp_path / "mine")
+    assert run.reading("samples").value == 20
+    assert run.setting.devices == 2
+    (attempt,) = (tmp_path / "mine").glob("*/attempt-1")
+    assert len(list(attempt.glob("telemetry-*.csv"))) == 1
+    assert not list((tmp_path / "mine").glob(".job-*"))
+
+
+def environment(more: dict[str, str], rank: str) -> dict[str, str]:
+    import os
+
+    return {**os.environ, **more, "RANK": rank, "LOCAL_RANK": rank}
+
+
+def test_an_error_in_the_block_is_recorded_and_goes_on(tmp_path: Path) -> None:
+    @wattlaw.measure(tmp_path / "mine", name="x")
+    def divide(by: int) -> float:
+        return 1 / by
+
+    with pytest.raises(ZeroDivisionError):
+        divide(0)
+    (summary,) = scan(tmp_path / "mine").summaries
+    run = json.loads(summary.read_text())
+    assert run["state"] == "failed"
+    assert "ZeroDivisionError" in run["error"]
+    assert "ZeroDivisionError" in (summary.parent / "attempt-1" / "error.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [({"hz": 1000}, UsageError), ({"warmup": -1}, UsageError), ({"setting": {"batch_per_device": 0}}, SettingError)],
+)
+def test_an_impossible_request_is_refused_at_once(arguments: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        wattlaw.measure("nowhere", **arguments)
+    assert not Path("nowhere").exists()
