@@ -49,7 +49,9 @@ def drawn(figure: Figure, name: str) -> bytes:
 def paper_spec(figure: Figure) -> dict[str, Any]:
     """Return one Vega-Lite spec of all panels side by side, with colours and fonts that stand on paper."""
     columns = min(len(figure.panels), COLUMNS)
-    panels = [_panel(p, WIDTHS[columns], figure) for p in figure.panels]
+    panels = [_panel(p, WIDTHS[columns]) for p in figure.panels]
+    if figure.legend:
+        _show_legend(panels[0])
     datasets: dict[str, Any] = {}
     for panel in panels:
         datasets |= panel.pop("datasets", {})
@@ -66,8 +68,17 @@ def paper_spec(figure: Figure) -> dict[str, Any]:
     return coloured
 
 
-def _panel(panel: Panel, width: int, figure: Figure) -> dict[str, Any]:
+def _panel(panel: Panel, width: int) -> dict[str, Any]:
     found = {**json.loads(json.dumps(panel.spec)), "width": width, "height": panel.height}
     if panel.title:
-        found["title"] = panel.title
+        found["title"] = {"text": panel.title, "limit": width}
     return found
+
+
+def _show_legend(panel: dict[str, Any]) -> None:
+    # on the page the legend stands outside of the charts; a file carries it in its first panel
+    for part in panel.get("layer", [panel]):
+        for name in ("color", "shape"):
+            channel = part.get("encoding", {}).get(name)
+            if channel and channel.get("legend", "") is None:
+                channel |= {"title": None, "legend": {"orient": "top", "columns": 3}}

@@ -92,9 +92,8 @@ class Unit:
     """The prefix in which values of one axis are read: ``Unit([0.0012, 0.004], "s")`` gives milliseconds."""
 
     def __init__(self, values: Iterable[float | None], unit: str) -> None:
-        finite = sorted(abs(v) for v in values if v and math.isfinite(v))
-        typical = finite[len(finite) // 2] if finite else 1.0
-        self.factor, self.unit = _prefix(typical, unit)
+        greatest = max((abs(v) for v in values if v and math.isfinite(v)), default=1.0)
+        self.factor, self.unit = _prefix(greatest, unit)
 
     def __call__(self, value: float | None) -> float | None:
         if value is None or not math.isfinite(value):
@@ -106,13 +105,13 @@ class Unit:
         return f"{words} ({self.unit})" if self.unit else words
 
 
-def _prefix(typical: float, unit: str) -> tuple[float, str]:
-    if unit == "s" and typical >= 100:
-        return (3600.0, "h") if typical >= 7200 else (60.0, "min")
+def _prefix(greatest: float, unit: str) -> tuple[float, str]:
+    if unit == "s" and greatest >= 300:
+        return (3600.0, "h") if greatest >= 7200 else (60.0, "min")
     if unit in ("", "h", "MHz", "°C"):
         return 1.0, unit
     for factor, prefix in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")]:
-        if typical >= factor:
+        if greatest >= factor:
             return factor, prefix + unit
     return 1e-9, "n" + unit
 

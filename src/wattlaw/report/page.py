@@ -95,7 +95,7 @@ def make_page(
         notes=(*notes, *fit_notes, *advice_notes),
         max_slowdown=max_slowdown,
     )
-    return Page(title or TITLE, context, sections(context))
+    return Page(title or _title(loaded), context, sections(context))
 
 
 def sections(context: Context) -> list[Section]:
@@ -192,6 +192,11 @@ def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], 
         return advise(runs, max_slowdown=max_slowdown), ()
     except FitError as error:
         return [], (Note("no advice", str(error)),)
+
+
+def _title(runs: list[Run]) -> str:
+    sweeps = {r.sweep for r in runs}
+    return f"{TITLE}: {sweeps.pop()}" if len(sweeps) == 1 and "" not in sweeps else TITLE
 
 
 def _facts(context: Context) -> list[str]:

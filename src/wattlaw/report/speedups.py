@@ -6,7 +6,11 @@ import math
 from typing import NamedTuple
 
 from wattlaw.core.findings import Fit, Interval
+from wattlaw.core.reading import Note
 from wattlaw.report.context import Group, factor_words
+
+MARGIN = 1.02
+"""What a speed-up may lie above the ideal before it is called too good to be true."""
 
 
 class Speedup(NamedTuple):
@@ -42,9 +46,24 @@ def speedups(fit: Fit) -> list[Speedup]:
     return sorted(found) if len(found) > 1 else []
 
 
+def too_good(fit: Fit) -> Note | None:
+    """Return a warning where even the low end of a speed-up lies above the ideal."""
+    for s in speedups(fit):
+        ideal = s.devices / s.base
+        if s.devices != s.base and (s.low or s.value) > ideal * MARGIN:
+            message = f"{s.devices:g} devices are {s.words} as fast as {s.base:g}, more than the ideal {ideal:g}×"
+            return Note("faster than ideal", message)
+    return None
+
+
 def series_name(fit: Fit, group: Group) -> str:
     """Return what tells a fit from the others of its workload: "batch 32, bf16"."""
-    rest = {k: v for k, v in fit.group.items() if k not in group.facts}
+    return group_words(fit.group, group)
+
+
+def group_words(found: dict[str, str], group: Group) -> str:
+    """Return what a finding's group says beyond its workload's own."""
+    rest = {k: v for k, v in found.items() if k not in group.facts}
     words = [f"batch {v}" if k == "batch_per_device" else factor_words(k, v) for k, v in rest.items()]
     return ", ".join(w for w in words if w)
 

@@ -6,10 +6,12 @@ import re
 from typing import NamedTuple
 
 from wattlaw.core.findings import Advice, Fit, Interval
+from wattlaw.core.setting import Setting
 from wattlaw.core.units import quantity, show
 from wattlaw.report.context import Context, Group, Row, counted
 from wattlaw.report.figure import shown
-from wattlaw.report.speedups import Speedup, series_name, speedups
+from wattlaw.report.meanings import plain
+from wattlaw.report.speedups import Speedup, series_name, speedups, too_good
 
 MOST_WARNINGS = 6
 
@@ -25,14 +27,17 @@ class Line(NamedTuple):
 
 def answer(context: Context, group: Group) -> Line:
     """Return the answer for one workload."""
-    advice = next((a for a in context.advice if group.owns(a.group)), None)
+    advised = [a for a in context.advice if group.owns(a.group)]
+    advice = advised[0] if advised else None
     if not group.rows:
         return Line(_all_failed(group), "", (("failed", f"{len(group.failed)} failed"),), ())
     row = group.row_of(advice.setting) if advice else None
     fit = _telling_fit(context, group, row)
     parts = [_faster(fit, group)] if fit else []
-    parts.append(_take(advice, group, row) if advice else _only(group))
+    parts.append(_take(advice, group) if advice else _only(group))
     detail = _detail(context, advice) if advice and len(group.rows) > 1 else ""
+    if len(advised) > 1:
+        detail = f"This is one of {len(advised)} kinds that are advised on apart: see “Which setting to take”. {detail}"
     return Line(
         glued("; ".join(p for p in parts if p) + "."), glued(detail), _marks(group), _warnings(group, fit, advice)
     )
@@ -75,8 +80,8 @@ def _comparison(most: Speedup, base: str) -> str:
     return f"are slower than {base}: {most.words} as fast"
 
 
-def _take(advice: Advice, group: Group, row: Row | None) -> str:
-    name = row.label if row else "another setting"
+def _take(advice: Advice, group: Group) -> str:
+    name = label_of(group, advice.setting)
     if len(group.rows) == 1:
         return _only(group)
     if advice.setting == advice.baseline:
@@ -97,6 +102,15 @@ def _detail(context: Context, advice: Advice) -> str:
 
 def _title(name: str) -> str:
     return {"energy_per_sample_j": "energy", "device_time_per_sample_s": "device time"}.get(name, quantity(name).title)
+
+
+def label_of(group: Group, setting: Setting) -> str:
+    """Return a setting as the figures name it."""
+    row = group.row_of(setting)
+    if row:
+        return row.label
+    devices = f"{setting.devices} {counted(setting.devices, group.device_words)}"
+    return devices + (f", batch {setting.batch_per_device}" if setting.batch_per_device else "")
 
 
 def percent(interval: Interval) -> str:
@@ -143,7 +157,8 @@ def _marks(group: Group) -> tuple[tuple[str, str], ...]:
 def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str, ...]:
     notes = [n for row in group.rows for n in row.notes]
     notes += [*(fit.warnings if fit else ()), *(advice.warnings if advice else ())]
-    # failed runs stand beside the line already
-    names = list(dict.fromkeys(n.name for n in notes if n.name != "failed runs"))
+    notes += [doubt] if fit and (doubt := too_good(fit)) else []
+    # these two stand beside the line already
+    names = list(dict.fromkeys(plain(n.name) for n in notes if plain(n.name) not in ("failed runs", "no energy meter")))
     more = (f"{len(names) - MOST_WARNINGS} more warnings",) if len(names) > MOST_WARNINGS else ()
     return (*names[:MOST_WARNINGS], *more)

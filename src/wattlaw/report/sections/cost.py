@@ -42,8 +42,7 @@ def cost(context: Context) -> Section | None:
             "Energy per sample, estimated",
             "energy_per_sample_j",
             "estimated",
-            "Nothing measured these energies: a stated power model gives them, so they say no more than the time "
-            "does. " + _models(context),
+            "An estimate, not a measurement: " + _models(context),
         ),
     ]
     found = [f for f in figures if f]
@@ -117,7 +116,8 @@ def _table(chosen: Sequence[tuple[Group, Sequence[Row]]], target: str, title: st
 def _models(context: Context) -> str:
     rows = (r.reading("energy_per_sample_j") for g in context.groups for r in g.rows)
     models = dict.fromkeys(r.how for r in rows if r.status == "estimated" and r.how)
-    return "Model: " + "; ".join(list(models)[:3]) + "." if models else ""
+    words = [m.removeprefix("model: ") for m in list(models)[:3]]
+    return "; ".join(words or ["the records name no model"]) + "."
 
 
 def _no_energy(context: Context) -> str:

@@ -31,7 +31,8 @@ def machine(context: Context) -> Section | None:
 def _of_runs(context: Context) -> dict[str, str]:
     runs = context.runs
     starts = sorted(r.started for r in runs if r.started)
-    when = f"{starts[0][:16]} – {starts[-1][:16]} UTC".replace("T", " ") if starts else ""
+    ends = dict.fromkeys(s[:16].replace("T", " ") for s in (starts[:1] + starts[-1:]))
+    when = " – ".join(ends) + " UTC" if starts else ""
     return {
         "when": when,
         "devices": _joined(r.machine.device_name for r in runs),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from wattlaw.core.reading import Reading
 from wattlaw.core.units import quantity
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import Cell, Section, Table, shown
+from wattlaw.report.meanings import plain
 from wattlaw.report.words import last_line
 
 NAMES = {"settings": "settings", "failures": "failures"}
@@ -41,7 +44,8 @@ def settings(context: Context) -> Section | None:
     columns = ["workload", "setting", "runs", *(HEADS.get(n) or quantity(n).title for n in names), "warnings"]
     cut = lines[:MOST_ROWS]
     text = Markup(
-        "<p>Medians over the repeats, with the least and the greatest in brackets. Select a heading to sort.</p>"
+        "<p>Medians over the repeats, for times and energies with the least and the greatest in brackets. "
+        "Select a heading to sort.</p>"
     )
     if len(lines) > len(cut):
         text += Markup("<p>{} of {} settings; <code>wattlaw runs export</code> gives them all.</p>").format(
@@ -53,8 +57,22 @@ def settings(context: Context) -> Section | None:
 
 def _cells(group: Group, row: Row, names: Sequence[str]) -> list[str]:
     runs = str(len(row.runs)) + (f", {row.failed} failed" if row.failed else "")
-    values = [shown(row.reading(n), quantity(n).unit) for n in names]
-    return [group.name, row.label, runs, *values, ", ".join(dict.fromkeys(n.name for n in row.notes))]
+    return [
+        group.name,
+        row.label,
+        runs,
+        *(_value(row.reading(n), n) for n in names),
+        ", ".join(dict.fromkeys(plain(n.name) for n in row.notes)),
+    ]
+
+
+def _value(reading: Reading, name: str) -> str:
+    if name in ALWAYS:
+        return shown(reading, quantity(name).unit)
+    # the rest is there to look things up: the median alone keeps the table narrow
+    if name.endswith("_utilisation") and reading.value is not None and math.isfinite(reading.value):
+        return f"{100 * reading.value:.0f} %"
+    return shown(Reading(reading.value, reading.status), quantity(name).unit)
 
 
 def _keys(group: Group, row: Row, names: Sequence[str]) -> list[Cell]:

@@ -54,7 +54,7 @@ def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
     alt = need("altair", "the report")
     sizes = sorted({p.devices for points in lines.values() for p in points})
     wide = sizes[-1] / sizes[0] >= 8
-    scale = alt.Scale(type="log", base=2) if wide else alt.Scale(zero=False, nice=False, padding=14)
+    scale = alt.Scale(nice=False, padding=14, **({"type": "log", "base": 2} if wide else {"zero": False}))
     x = alt.X(
         "devices:Q", title=group.device_words[1], scale=scale, axis=alt.Axis(values=sizes, format="d", grid=False)
     )

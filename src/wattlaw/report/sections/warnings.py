@@ -5,7 +5,8 @@ from __future__ import annotations
 from wattlaw.core.reading import Note
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section, Table
-from wattlaw.report.meanings import MEANINGS
+from wattlaw.report.meanings import coded, meaning, plain
+from wattlaw.report.speedups import too_good
 
 NAMES = {"warnings": "warnings"}
 
@@ -21,12 +22,16 @@ def warnings(context: Context) -> Section | None:
             runs[note.name] = runs.get(note.name, 0) + 1
             first.setdefault(note.name, note)
     of_fits = [n for f in context.fits for n in f.warnings]
+    doubts = [n for f in context.fits if (n := too_good(f))]
     of_advice = [n for a in context.advice for n in a.warnings]
-    for note in (*context.notes, *of_fits, *of_advice):
+    for note in (*context.notes, *of_fits, *doubts, *of_advice):
         first.setdefault(note.name, note)
     if not first:
         return Section("warnings", "Warnings", 70, missing="no run gave a warning")
-    rows = [[name, _where(runs.get(name, 0)), first[name].message, *MEANINGS.get(name, ("", ""))] for name in first]
+    rows = [
+        [plain(name), _where(runs.get(name, 0)), *map(coded, (first[name].message, *meaning(name)))]
+        for name in sorted(first, key=lambda n: -runs.get(n, 0))
+    ]
     table = Table(["warning", "runs", "for example", "what it means", "what to do"], rows, "Warnings")
     return Section("warnings", "Warnings", 70, tables=[table])
 

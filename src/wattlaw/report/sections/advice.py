@@ -1,0 +1,69 @@
+"""The advice in full: what each setting gains and costs, and how sure that is."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.units import quantity
+from wattlaw.report.context import Context, Group
+from wattlaw.report.figure import Section, Table, with_ends
+from wattlaw.report.speedups import group_words
+from wattlaw.report.words import label_of, percent
+
+NAMES = {"advice": "advice"}
+
+MOST_ROWS = 200
+COLUMNS = [
+    "workload",
+    "take",
+    "instead of",
+    "time per sample",
+    "what is made small",
+    "saved",
+    "slower by",
+    "bound holds",
+]
+
+
+def advice(context: Context) -> Section | None:
+    """List the recommended setting of every kind of workload."""
+    found = [(g, a) for g in context.groups for a in context.advice if g.owns(a.group)]
+    if not found:
+        return None
+    bound = context.max_slowdown
+    limit = f" among those at most {100 * bound:g} % slower than the fastest" if bound is not None else ""
+    words = Markup(
+        "<p>The cheapest setting{}; brackets are 90 % intervals from the scatter of the repeats.</p>"
+    ).format(limit)
+    rows = [_row(g, a) for g, a in found][:MOST_ROWS]
+    used = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
+    table = Table([COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows], "Advice")
+    return Section("advice", "Which setting to take", 42, text=words, tables=[table])
+
+
+def _row(group: Group, found: Advice) -> list[str]:
+    same = found.setting == found.baseline
+    time = found.predicted.get("time_per_sample_s")
+    chance = found.probability_bound_holds
+    small = quantity(found.minimise)
+    kind = group_words(found.group, group)
+    return [
+        f"{group.name}, {kind}" if kind else group.name,
+        label_of(group, found.setting) + ("" if found.is_measured else " (predicted)"),
+        "it is the fastest" if same else label_of(group, found.baseline),
+        _words(time, "s"),
+        f"{small.title}: {_words(found.predicted.get(found.minimise), small.unit)}",
+        "" if same else percent(found.gain),
+        "" if same else percent(found.slowdown),
+        "" if chance is None or same else show_chance(chance),
+    ]
+
+
+def show_chance(chance: float) -> str:
+    """Return a probability as "97 %", never as a certainty."""
+    return "> 99 %" if chance > 0.99 else "< 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+
+
+def _words(value: Interval | None, unit: str) -> str:
+    return with_ends(value.value, value.low, value.high, unit) if value else "missing"
