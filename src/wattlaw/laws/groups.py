@@ -8,14 +8,10 @@ from typing import NamedTuple
 
 from wattlaw.core.derive import derive
 from wattlaw.core.errors import FitError, UsageError, nearest
+from wattlaw.core.factors import Factor as Factor
+from wattlaw.core.factors import factors as factors
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
-from wattlaw.core.setting import FIELDS
-
-Factor = str | float | int | bool | None
-
-CHANCE = frozenset({"seed", "stop", "warmup_steps", "step_pattern"})
-"""Fields of a setting that change no rate: runs that differ only in these are repeats."""
 
 LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
 
@@ -34,18 +30,6 @@ class Sample(NamedTuple):
     y: list[float]
     status: str
     notes: tuple[Note, ...]
-
-
-def factors(run: Run) -> dict[str, Factor]:
-    """Return all that may set a run apart from another: fields of its setting, options, labels, machine."""
-    setting = run.setting
-    found: dict[str, Factor] = {n: getattr(setting, n) for n in FIELDS if n not in CHANCE and n != "options"}
-    found["devices"] = setting.devices
-    found["device_type"] = run.machine.device_type or setting.device_type
-    found["device_name"] = run.machine.device_name
-    found.update(run.labels)
-    found.update(setting.options)
-    return found
 
 
 def grouped(runs: Iterable[Run], over: Sequence[str]) -> tuple[list[Group], tuple[Note, ...]]:
