@@ -9,7 +9,7 @@ import click
 
 from wattlaw import __version__
 from wattlaw.core.errors import WattlawError, nearest
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import how_to_install, load, plugins
 
 ROOM = "wattlaw.cli"
 
@@ -65,6 +65,17 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:
         # the reader of our output went away, as `| head` does; keep Python from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:
+        # files of a run are explained where they are written; this is a full disk behind stdout and the like
+        print(f"wattlaw: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        sys.stdout = None  # nothing more can be written there, also not at exit
+        status = 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "wattlaw"):
+            raise
+        print(f"wattlaw: this needs {package}: {how_to_install(package)}", file=sys.stderr)
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
 

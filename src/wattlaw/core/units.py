@@ -94,6 +94,8 @@ def show(value: float, unit: str = "", digits: int = 3) -> str:
         return f"0 {unit}".rstrip()
     if unit == "s" and abs(value) >= 100:
         return show_time(value)
+    if unit == "1/s":
+        return f"{show(value, '', digits)}/s"
     if math.isinf(value):
         return f"{'−' if value < 0 else ''}∞ {unit}".rstrip()
     if unit in ("h", "°C", "MHz") or (unit == "" and abs(value) < 1e5):
