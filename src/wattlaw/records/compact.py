@@ -10,6 +10,7 @@ from typing import NamedTuple
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import make_folder
 from wattlaw.core.folder import INDEX, SUMMARY
+from wattlaw.core.reading import Note
 from wattlaw.core.run import Run, encode_run
 from wattlaw.records.index import Row, write_rows
 from wattlaw.records.load import Damaged, Stored, every, look
@@ -21,6 +22,11 @@ class Compacted(NamedTuple):
     path: Path
     runs: int
     damaged: tuple[Damaged, ...] = ()
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Those left out as named warnings."""
+        return tuple(d.note for d in self.damaged)
 
 
 def compact(path: str | Path) -> list[Compacted]:

@@ -33,6 +33,11 @@ class Damaged(NamedTuple):
         """One line that names the file and says what is wrong."""
         return str(self.error)
 
+    @property
+    def note(self) -> Note:
+        """The same as a named warning."""
+        return Note("damaged run", f"left out: {self.reason}")
+
 
 class Runs(list[Run]):
     """Runs in the order in which their folders sort; those that are only in an index come last.
@@ -51,7 +56,7 @@ class Runs(list[Run]):
     @property
     def notes(self) -> tuple[Note, ...]:
         """The damaged runs as named warnings, for ``--json`` and the report."""
-        return tuple(Note("damaged run", f"left out: {d.reason}") for d in self.damaged)
+        return tuple(d.note for d in self.damaged)
 
 
 class Stored(NamedTuple):

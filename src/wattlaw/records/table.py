@@ -1,0 +1,137 @@
+"""Runs as a table: one row for each setting, or for each value of what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from wattlaw.core.derive import derive
+from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.factors import Factor, factors, repeats
+from wattlaw.core.reading import Note, Reading, missing, spread
+from wattlaw.core.run import Run
+from wattlaw.core.units import QUANTITIES
+
+COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
+"""Quantities that are shown unless others are asked for."""
+
+_FIRST = ("workload", "preset", "nodes", "devices", "batch_per_device", "precision", "power_cap_w")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs that share what ``group`` says.
+
+    runs, failed   how many are done, and how many more failed
+    quantities     of the runs that are done: median over runs, with the 5th and 95th percentile where
+                   there are two or more; "estimated" where one of them is
+    warnings       of all of them, each once
+    """
+
+    group: dict[str, Factor]
+    runs: int
+    failed: int
+    quantities: dict[str, Reading]
+    warnings: tuple[Note, ...] = ()
+
+
+class Table(msgspec.Struct, frozen=True):
+    """``shared`` is what all rows have in common; each row's group has the rest."""
+
+    shared: dict[str, Factor]
+    rows: list[Row]
+
+
+def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> Table:
+    """Group runs by setting, or by the factors named in ``by``, and give the medians of ``columns``.
+
+    Raises UnknownNameError for a factor that no run has, or a quantity that is none.
+    """
+    runs = list(runs)
+    check_columns(runs, columns)
+    alike = repeats(runs)
+    told = [factors(members[0]) for members in alike]
+    names = _check_by(by, told) if by else list(dict.fromkeys(n for f in told for n in f))
+    merged: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], dict[str, Factor]] = {}
+    for group, members in zip(told, alike, strict=True):
+        key = tuple(repr(group.get(name)) for name in names)
+        merged.setdefault(key, []).extend(members)
+        groups.setdefault(key, {name: group.get(name) for name in names})
+    found = list(groups.values())
+    several = {n for n in names if len({repr(group.get(n)) for group in found}) > 1}
+    telling = list(by) or tell_apart(found)
+    first = found[0] if found else {}
+    shared: dict[str, Factor] = {n: v for n, v in first.items() if n not in several and v not in (None, "")}
+    rows = [_row({n: group.get(n) for n in telling}, merged[key], columns) for key, group in groups.items()]
+    rows.sort(key=lambda row: [_sortable(value) for value in row.group.values()])
+    return Table(shared, rows)
+
+
+def check_columns(runs: Iterable[Run], columns: Sequence[str]) -> None:
+    """Raise UnknownNameError where a name is no quantity and no run recorded it."""
+    odd = [name for name in columns if name not in QUANTITIES]
+    if odd:
+        known = {name for run in runs for name in run.quantities} | set(QUANTITIES)
+        for name in odd:
+            if name not in known:
+                raise UnknownNameError("quantity", name, known)
+
+
+def value(run: Run, name: str) -> Reading:
+    """Return a quantity as ``derive`` does; one that only other runs recorded is missing."""
+    if name in run.quantities or name in QUANTITIES:
+        return derive(run, name)
+    return missing("not recorded")
+
+
+def _row(group: dict[str, Factor], members: list[Run], columns: Sequence[str]) -> Row:
+    done = [run for run in members if run.state == "done"]
+    return Row(
+        group=group,
+        runs=len(done),
+        failed=len(members) - len(done),
+        quantities={name: _median([value(run, name) for run in done]) for name in columns},
+        warnings=tuple(dict.fromkeys(note for run in members for note in run.warnings)),
+    )
+
+
+def _median(readings: list[Reading]) -> Reading:
+    known = [r for r in readings if r.value is not None]
+    if not known:
+        return missing(readings[0].how if readings else "no run is done")
+    estimated = [r for r in known if r.status == "estimated"]
+    how = "; ".join(dict.fromkeys(r.how for r in (estimated or known) if r.how))
+    if len(known) < len(readings):
+        how = f"{len(known)} of {len(readings)} runs" + (f"; {how}" if how else "")
+    middle = spread([r.value for r in known if r.value is not None], how, "estimated" if estimated else "measured")
+    return middle if len(known) > 1 else msgspec.structs.replace(middle, low=None, high=None)
+
+
+def tell_apart(groups: Sequence[dict[str, Factor]]) -> list[str]:
+    """Return the factors that tell groups apart: the workload, the usual ones, then the others."""
+    names = list(dict.fromkeys(n for group in groups for n in group))
+    telling = {n for n in names if len({repr(group.get(n)) for group in groups}) > 1}
+    if "devices" in telling:
+        telling -= {"devices_per_node"} if _several_layouts(groups) else {"devices_per_node", "nodes"}
+    order = [n for n in _FIRST if n in telling or n == "workload"]
+    return [*order, *(n for n in names if n in telling and n not in order)]
+
+
+def _several_layouts(groups: Sequence[dict[str, Factor]]) -> bool:
+    layouts = {(group.get("devices"), group.get("nodes")) for group in groups}
+    return len(layouts) > len({devices for devices, _ in layouts})
+
+
+def _check_by(by: Sequence[str], told: list[dict[str, Factor]]) -> list[str]:
+    known = {name for group in told for name in group}
+    for name in by:
+        if known and name not in known:
+            raise UnknownNameError("factor", name, known)
+    return list(by)
+
+
+def _sortable(value: Factor) -> tuple[int, float, str]:
+    if isinstance(value, int | float):
+        return (1, float(value), "")
+    return (0 if value is None else 2, 0.0, str(value))
