@@ -6,7 +6,6 @@ alternates. The ratio of a pair is the time of the runner's block over that of t
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import tempfile
@@ -27,10 +26,10 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     from wattlaw.measuring.steps import StepLog
     from wattlaw.runner.worker_clock import HostClock
     from wattlaw.runner.worker_loop import Loop
-    from wattlaw.workloads.molecules.schnet import SchNetQM9
+    from wattlaw.workloads.molecules.schnet import SchNetWorkload
 
     torch.set_num_threads(1)
-    workload = SchNetQM9("tiny", {})
+    workload = SchNetWorkload("tiny", {})
     setting = setting_from({"workload": "schnet", "preset": "tiny", "batch_per_device": 32})
     ratios, bare_s, runner_s = [], [], []
     draw = random.Random(0)
@@ -49,7 +48,7 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
                 if kind == "bare":
                     took[kind] = bare.block(block)
                     continue
-                with start_sampler(Path(folder), hz=10, root_pids=[os.getpid()]):
+                with start_sampler(Path(folder), hz=10):
                     time.sleep(0.3)  # the sampler's own start is no part of a step
                     start = time.perf_counter()
                     for step in range(block):
