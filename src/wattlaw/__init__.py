@@ -7,7 +7,22 @@ The public names below are imported when they are first asked for, so that ``imp
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wattlaw.core.derive import derive as derive
+    from wattlaw.core.errors import WattlawError as WattlawError
+    from wattlaw.core.reading import Reading as Reading
+    from wattlaw.core.run import Run as Run
+    from wattlaw.core.setting import Setting as Setting
+    from wattlaw.core.setting import Stop as Stop
+    from wattlaw.core.sweepfile import Sweep as Sweep
+    from wattlaw.laws.advice import advise as advise
+    from wattlaw.laws.fit import fit as fit
+    from wattlaw.measuring.window import measure as measure
+    from wattlaw.records import load_runs as load_runs
+    from wattlaw.runner.api import run as run
+    from wattlaw.runner.api import sweep as sweep
 
 __version__ = "0.1.0"
 
@@ -23,8 +38,8 @@ _PUBLIC = {
     "measure": "wattlaw.measuring.window",
     "fit": "wattlaw.laws.fit",
     "advise": "wattlaw.laws.advice",
-    "run": "wattlaw.runner",
-    "sweep": "wattlaw.runner",
+    "run": "wattlaw.runner.api",
+    "sweep": "wattlaw.runner.api",
     "report": "wattlaw.report",
 }
 

@@ -134,7 +134,7 @@ def test_failed_trials_run_again_only_on_retry(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name = [", "Expected"),
+        ("name = [", "Invalid value"),
         ('nam = "x"', "did you mean 'name'"),
         ('name = "a/b"', "letters"),
         ("repeats = 0", "at least 1"),

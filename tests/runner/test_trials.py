@@ -16,7 +16,7 @@ SMALL = {"stop": {"steps": 6}, "warmup_steps": 2, "batch_per_device": 8, "thread
 
 def steps(out, run, rank=0):
     path = out / "run" / run.trial / f"attempt-{run.attempt}" / f"steps-{rank}.csv"
-    return list(csv.DictReader(path.open()))
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_every_step_has_its_phases_and_warm_up_is_marked(on_one_and_two):
     assert [r["warmup"] for r in rows] == ["1"] * 2 + ["0"] * 6
     for row in rows:
         phases = sum(float(row[p]) for p in ("data_s", "forward_s", "backward_s", "communication_s", "optimiser_s"))
-        assert phases == pytest.approx(float(row["end_s"]) - float(row["start_s"]), abs=1e-6)
+        assert phases == pytest.approx(float(row["end_s"]) - float(row["start_s"]), abs=5e-6)
         assert float(row["communication_s"]) > 0
 
 

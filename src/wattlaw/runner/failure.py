@@ -11,6 +11,10 @@ from wattlaw.launchers.launcher import Exit
 
 TAIL_LINES = 15
 
+_SUDDEN = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL}
+_UNSEEN_S = 0.5
+"""A rank that dies suddenly is seen gone a little later; the others hear of it at once and may raise before that."""
+
 
 class Failure(msgspec.Struct, frozen=True):
     """The first failing rank and the text that says why."""
@@ -46,7 +50,8 @@ def first_failure(attempt: Path, exits: list[Exit], out_of_memory: bool) -> Fail
     for end in exits:
         if end.code and end.rank not in spoken:
             text = f"rank {end.rank} {_how(end.code, out_of_memory)}{_tail(attempt, end.rank)}\n"
-            found.append((end.time_s, Failure(end.rank, text)))
+            unseen = _UNSEEN_S if end.code in _SUDDEN else 0.0
+            found.append((end.time_s - unseen, Failure(end.rank, text)))
     return min(found, key=lambda pair: pair[0])[1]
 
 
