@@ -52,6 +52,11 @@ def say(text: str) -> None:
 
 
 def say_warnings(warnings: Iterable[Note]) -> None:
-    """Print each named warning once to stderr."""
-    for note in dict.fromkeys(warnings):
-        say(f"warning: {note.name}: {note.message}")
+    """Print one line to stderr for each name of a warning: its first message, and how many more there are."""
+    by_name: dict[str, list[str]] = {}
+    for note in warnings:
+        by_name.setdefault(note.name, []).append(note.message)
+    for name, messages in by_name.items():
+        others = len(messages) - 1
+        more = f" (and {others} more like it)" if others else ""
+        say(f"warning: {name}: {messages[0]}{more}")

@@ -165,7 +165,103 @@ def _time(plan: Plan, trial: str) -> str:
 
 def show_runs(runs: Sequence[Run], as_json: bool) -> None:
     """Print the outcome of each run and the warnings beside them; exit code 1 where one failed."""
-    from wattlaw.core.reading import Note
+    from wattlaw.runner.progress import name, outcome
+
+    if as_json:
+        emit_json("runs", list(runs))
+    else:
+        print_table(
+            ["setting", "repeat", "outcome"],
+            [[name(r.setting, ["devices", "batch_per_device"]), str(r.repeat + 1), outcome(r)] for r in runs],
+        )
+    say_warnings(n for r in runs for n in r.warnings)
+    failed = [r for r in runs if r.state == "failed" and r.trial in wanted]
+    pid = running(folder)
+    overall = {
+        "trials": len(plan.trials), "done": len(plan.done) - len(failed), "failed": len(failed),
+        "left": len(plan.left), "left_s": plan.left_s, "running_pid": pid,
+    }  # fmt: skip
+    if as_json:
+        emit_json("sweep status", [{"trial": r.trial, "error": r.error} for r in failed], overall)
+        return
+    say(f"{whole.name}: {'run by process ' + str(pid) if pid else 'not running'}")
+    print_table(
+        ["trials", "done", "failed", "left", "time left"],
+        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), f"about {show_time(plan.left_s)}"]],
+    )
+    for run in failed:
+        click.echo(f"{run.trial}: {run.error.strip().splitlines()[-1]}")
+
+
+@sweep.command()
+@file_argument
+@out_option
+def cancel(file: Path, out: str) -> None:
+    """Stop a sweep that another process runs on this machine, as Ctrl-C would."""
+    from wattlaw.core.sweepfile import read_sweep
+    from wattlaw.runner import sweep as runner
+
+    pid = runner.cancel(Path(out) / read_sweep(file).name)
+    say(f"asked process {pid} to stop; `wattlaw sweep resume {file}` goes on from there")
+
+
+def carry_out_shown(what: str | Path | dict[str, Any], out: str) -> list[Run]:
+    """Carry out a sweep with a progress display; Ctrl-C says how to go on."""
+    from wattlaw.core.units import show_time
+    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.api import sweep as carry_out
+    from wattlaw.runner.progress import Display
+
+    whole, _ = as_sweep(what)
+    plan = plan_here(whole, Path(out) / whole.name)
+    if plan.left:
+        guess = " (a rough guess)" if plan.is_guess else ""
+        say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+    else:
+        say(f"all {len(plan.trials)} trials are done already")
+    try:
+        with Display(plan, list(whole.over)) as display:
+            return carry_out(what, out=out, watcher=display)
+    except KeyboardInterrupt:
+        again = f"wattlaw sweep resume {what}" if isinstance(what, Path) else "the same command"
+        say(f"stopped; what is done is kept, {again} goes on from there")
+        sys.exit(130)
+
+
+def show_plan(file: Path, out: str, as_json: bool) -> None:
+    """Print the trials of a sweep in the order in which they would run."""
+    from wattlaw.core.units import show_time
+    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.progress import name
+
+    whole, _ = as_sweep(file)
+    plan = plan_here(whole, Path(out) / whole.name)
+    overall = {"trials": len(plan.trials), "left": len(plan.left), "left_s": plan.left_s, "is_guess": plan.is_guess}
+    if as_json:
+        items = [
+            {"trial": t.id, "setting": t.setting, "repeat": t.repeat, "seconds": plan.seconds[t.id],
+             "done": t.id in plan.done}
+            for t in plan.trials
+        ]  # fmt: skip
+        emit_json("sweep plan", items, overall)
+        return
+    rows = [
+        [str(i), name(t.setting, list(whole.over)), str(t.repeat + 1), _time(plan, t.id), t.id]
+        for i, t in enumerate(plan.trials, 1)
+    ]
+    print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
+    guess = "; a rough guess, as no run of it is at hand yet" if plan.is_guess else ""
+    say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+
+
+def _time(plan: Plan, trial: str) -> str:
+    from wattlaw.core.units import show_time
+
+    return "done" if trial in plan.done else show_time(plan.seconds[trial])
+
+
+def show_runs(runs: Sequence[Run], as_json: bool) -> None:
+    """Print the outcome of each run and the warnings beside them; exit code 1 where one failed."""
     from wattlaw.runner.progress import name, outcome
 
     if as_json:
