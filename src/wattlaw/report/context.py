@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,11 +11,11 @@ from pathlib import Path
 
 from wattlaw.core.derive import derive, energy
 from wattlaw.core.environment import Environment
+from wattlaw.core.factors import Factor, factors, repeats
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.reading import Note, Reading, missing, quantile
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.groups import Factor, factors
 
 LAYOUT = frozenset({"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"})
 DEVICE_WORDS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs"), "gpu": ("GPU", "GPUs")}
@@ -110,7 +111,7 @@ class Context:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Workloads in the order of their names, those with more runs first where there are many."""
+        """Workloads in the order of their names."""
         return _groups(self.runs)
 
 
@@ -141,7 +142,10 @@ def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
             (run.machine.device_name or min(machines[name])) if len(machines[name]) > 1 else "",
         )
         buckets.setdefault(key, []).append(run)
-    return tuple(_group(key, buckets[key], index) for index, key in enumerate(sorted(buckets)))
+    return tuple(
+        _group(key, buckets[key], index)
+        for index, key in enumerate(sorted(buckets, key=lambda k: [natural(part) for part in k]))
+    )
 
 
 def _group(key: tuple[str, ...], runs: list[Run], index: int) -> Group:
@@ -157,12 +161,8 @@ COLOURS = 8
 
 
 def _rows(runs: list[Run]) -> tuple[Row, ...]:
-    buckets: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        key = tuple(sorted((k, repr(v)) for k, v in factors(run).items()))
-        buckets.setdefault(key, []).append(run)
     rows = []
-    for members in buckets.values():
+    for members in repeats(runs):
         done = tuple(r for r in members if r.state == "done")
         if done:
             rows.append(Row(factors(done[0]), done, len(members) - len(done)))
@@ -206,6 +206,11 @@ def factor_words(name: str, value: Factor) -> str:
     if isinstance(value, bool):
         return f"{name}: {'yes' if value else 'no'}"
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts "batch 8" before "batch 16"."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def counted(number: int, words: tuple[str, str]) -> str:

@@ -152,5 +152,6 @@ def least_first(rows: Sequence[Any], name: str, most: int = MOST_ROWS) -> list[A
 
 
 def left_out(shown_count: int, all_count: int, what: str) -> str:
-    """Return a sentence on what a figure doesn't show; empty where it shows all."""
-    return f" {all_count - shown_count} more {what} are in the tables." if shown_count < all_count else ""
+    """Return a sentence on what a figure doesn't draw; empty where it draws all."""
+    more = all_count - shown_count
+    return f" {more} more {what} are not drawn; `wattlaw runs export` lists them all." if more > 0 else ""

@@ -22,6 +22,7 @@ from wattlaw.report.context import Context
 from wattlaw.report.export import FORMATS, write_figures
 from wattlaw.report.figure import Section
 from wattlaw.report.folder import environments
+from wattlaw.report.meanings import coded
 from wattlaw.report.theme import CONFIG, css_colours
 from wattlaw.report.words import answer
 
@@ -115,6 +116,7 @@ def html(page: Page) -> str:
         loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    env.filters["coded"] = coded
     charts = {
         f"{figure.name}-{index}": {**panel.spec, "height": panel.height, "width": "container"}
         for section in page.sections
@@ -199,14 +201,18 @@ def _title(runs: list[Run]) -> str:
     return f"{TITLE}: {sweeps.pop()}" if len(sweeps) == 1 and "" not in sweeps else TITLE
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
+
+
 def _facts(context: Context) -> list[str]:
     runs, failed = len(context.runs), sum(r.state == "failed" for r in context.runs)
     settings = sum(len(g.rows) for g in context.groups)
     days = sorted({r.started[:10] for r in context.runs if r.started})
     machines = list(dict.fromkeys(r.machine.device_name for r in context.runs if r.machine.device_name))
-    facts = [f"{runs:,} run{'' if runs == 1 else 's'}".replace(",", " ") + (f" ({failed} failed)" if failed else "")]
+    facts = [f"{_count(runs, 'run')} ({failed} failed)" if failed else _count(runs, "run")]
     if settings:
-        facts.append(f"{settings} setting{'' if settings == 1 else 's'}")
+        facts.append(_count(settings, "setting"))
     facts += machines[:2] + ([f"{len(machines) - 2} more machines"] if len(machines) > 2 else [])
     return facts + ([days[0] if len(days) == 1 else f"{days[0]} – {days[-1]}"] if days else [])
 

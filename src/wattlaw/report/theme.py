@@ -37,6 +37,7 @@ _AXIS = {
 
 CONFIG: dict[str, Any] = {
     "background": None,
+    "locale": {"number": {"decimal": ".", "thousands": "\u202f", "grouping": [3], "currency": ["", ""]}},
     "font": PAGE_FONT,
     "padding": 4,
     "autosize": {"type": "fit-x", "contains": "padding"},

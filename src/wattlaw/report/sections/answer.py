@@ -10,6 +10,10 @@ from wattlaw.report.words import Line, answer
 
 NAMES = {"answer": "answer_section"}
 
+MOST_OPEN = 12
+
+_LIST = Markup('<ul class="answers">{}</ul>')
+_MORE = Markup("<details><summary>{} more workloads</summary>{}</details>")
 _ITEM = Markup(
     '<li style="--hue:{hue}"><p class="say"><strong>{name}</strong>: {short}</p>'
     '{detail}<p class="marks">{marks}</p></li>'
@@ -22,8 +26,11 @@ def answer_section(context: Context) -> Section:
     """Say for each workload how much faster more devices are and which setting to take."""
     if not context.runs:
         return Section("answer", "In short", 0, missing="there are no runs here; make some with `wattlaw sweep start`")
-    items = Markup("").join(_item(g, answer(context, g)) for g in context.groups)
-    return Section("answer", "In short", 0, text=Markup('<ul class="answers">{}</ul>').format(items))
+    items = [_item(g, answer(context, g)) for g in context.groups]
+    text = _LIST.format(Markup("").join(items[:MOST_OPEN]))
+    if items[MOST_OPEN:]:
+        text += _MORE.format(len(items) - MOST_OPEN, _LIST.format(Markup("").join(items[MOST_OPEN:])))
+    return Section("answer", "In short", 0, text=text)
 
 
 def _item(group: Group, line: Line) -> Markup:

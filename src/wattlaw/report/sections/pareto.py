@@ -105,8 +105,8 @@ def _points(context: Context, group: Group, target: str) -> list[Point]:
 
 def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str, Any]:
     alt = need("altair", "the report")
-    kept = [p for p in points if p.front or p.advised] + [p for p in points if not (p.front or p.advised)]
-    kept = kept[:MOST_POINTS]
+    beaten = [p for p in points if not (p.front or p.advised)]
+    kept = [p for p in points if p.front or p.advised] + beaten[:: 1 + len(beaten) // MOST_POINTS]
     times, costs = Unit([p.time_s for p in kept], "s"), Unit([p.cost for p in kept], unit)
 
     def scale(values: list[float]) -> Any:

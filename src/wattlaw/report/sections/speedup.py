@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from wattlaw.core.findings import Fit
 from wattlaw.core.plugins import need
-from wattlaw.report.context import Context, Group
+from wattlaw.report.context import Context, Group, natural
 from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, chart, left_out, spec
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
 
+MOST_LINES = 5
 TITLE = "Speed-up with more devices"
 CAPTION = (
     "Samples per second against the fewest devices that were run, at the same batch per device. Bars are 90 % "
@@ -27,8 +27,10 @@ def speedup(context: Context) -> Section | None:
         why = "" if not context.groups else "every setting was run on one number of devices only; "
         why += "sweep two or more, such as devices = [1, 2], to see a speed-up" if why else ""
         return Section("speedup", TITLE, 10, missing=why) if why else None
-    panels = [Panel(g.name, _chart(g, lines)) for g, lines in drawn[:MOST_PANELS]]
+    panels = [Panel(g.name, _chart(g, spread_over(lines, MOST_LINES))) for g, lines in drawn[:MOST_PANELS]]
     caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
+    if any(len(lines) > MOST_LINES for _, lines in drawn):
+        caption += f" Of more than {MOST_LINES} lines, {MOST_LINES} are drawn; the table below has more."
     figure = Figure("speedup", TITLE, caption, panels, _table(drawn))
     return Section("speedup", TITLE, 10, figures=[figure])
 
@@ -38,12 +40,25 @@ def _lines(context: Context, group: Group) -> dict[str, list[Speedup]]:
     for fit in context.fits:
         if group.owns(fit.group) and (points := speedups(fit)):
             found.setdefault(_name(fit, group), points)
-    return dict(sorted(found.items(), key=lambda item: _in_order(item[0])))
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
-    # "batch 8" before "batch 16"
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+def spread_over(lines: dict[str, list[Speedup]], most: int) -> dict[str, list[Speedup]]:
+    """Return at most so many lines, the first and the last among them."""
+    names = list(lines)
+    if len(names) <= most:
+        return lines
+    kept = [names[round(i * (len(names) - 1) / (most - 1))] for i in range(most)]
+    return {n: lines[n] for n in kept}
+
+
+def ticks(sizes: list[float]) -> list[float]:
+    """Return the sizes that fit on an axis as labels: the last, and those well below the next."""
+    found = sizes[-1:]
+    for size in reversed(sizes[:-1]):
+        if found[0] / size >= 1.2 or len(sizes) <= 5:
+            found.insert(0, size)
+    return found
 
 
 def _name(fit: Fit, group: Group) -> str:
@@ -53,25 +68,28 @@ def _name(fit: Fit, group: Group) -> str:
 def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
     alt = need("altair", "the report")
     sizes = sorted({p.devices for points in lines.values() for p in points})
-    wide = sizes[-1] / sizes[0] >= 8
-    scale = alt.Scale(nice=False, padding=14, **({"type": "log", "base": 2} if wide else {"zero": False}))
-    x = alt.X(
-        "devices:Q", title=group.device_words[1], scale=scale, axis=alt.Axis(values=sizes, format="d", grid=False)
-    )
-    y = alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(type="log", base=2) if wide else alt.Scale(zero=False))
-    names = list(lines)
-    several = len(names) > 1
-    orient = alt.Legend(title=None, orient="top", direction="horizontal", symbolStrokeColor=group.colour)
-    shape = alt.Shape("name:N", sort=names, legend=orient if several else None)
+    x, y = _axes(alt, group.device_words[1], sizes)
+    names, hue = list(lines), group.colour
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=3, symbolStrokeColor=hue)
+    shape = alt.Shape("name:N", sort=names, legend=legend if len(names) > 1 else None)
     dash = alt.StrokeDash("name:N", sort=names, legend=None)
-    rows = _rows(lines)
     ends: list[dict[str, Cell]] = [{"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])]
     ideal = chart(ends).mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1).encode(x=x, y=y)
-    base = chart(rows).encode(x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS])
-    bars = base.mark_rule(color=group.colour, strokeWidth=1.5, opacity=0.7).encode(y=alt.Y("low:Q"), y2="high:Q")
-    line = base.mark_line(color=group.colour, strokeWidth=1.75).encode(y=y, strokeDash=dash)
-    dots = base.mark_point(color=group.colour, fill=group.colour, size=52, opacity=1).encode(y=y, shape=shape)
+    base = chart(_rows(lines)).encode(x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS])
+    bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7).encode(y=alt.Y("low:Q"), y2="high:Q")
+    line = base.mark_line(color=hue, strokeWidth=1.75).encode(y=y, strokeDash=dash)
+    dots = base.mark_point(color=hue, fill=hue, size=52, opacity=1).encode(y=y, shape=shape)
     return spec(ideal + bars + line + dots)
+
+
+def _axes(alt: Any, words: str, sizes: list[float]) -> tuple[Any, Any]:
+    """Return the axes: linear, or in powers of two where the sizes span a factor of eight."""
+    wide = sizes[-1] / sizes[0] >= 8
+    kind = {"type": "log", "base": 2} if wide else {"zero": False}
+    places = alt.Axis(values=ticks(sizes), format="d", grid=False)
+    steps = {"values": [2.0**k for k in range(-6, 16)], "format": "~g"} if wide else {"tickCount": 5}
+    x = alt.X("devices:Q", title=words, scale=alt.Scale(nice=False, padding=14, **kind), axis=places)
+    return x, alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(**kind), axis=alt.Axis(**steps))
 
 
 _TIPS = [("name", "setting"), ("at", "devices"), ("text", "speed-up"), ("efficiency", "of ideal")]
