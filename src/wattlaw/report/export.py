@@ -14,9 +14,12 @@ from wattlaw.report.figure import Figure, Panel
 from wattlaw.report.theme import CONFIG, LIGHT, PAPER_FONT
 
 FORMATS = ("svg", "png", "pdf")
-COLUMNS = 3
-WIDTHS = {1: 460, 2: 320, 3: 250}
-"""Width of a panel, px, by panels in a row; a page of a journal is about 750 px wide."""
+WIDTHS = {1: 520, 2: 300, 3: 190}
+LABELLED_WIDTHS = {1: 420, 2: 220}
+"""Width of a panel, px, by panels in a row, without and with names of settings beside it.
+
+A row is about 740 px wide, so that its text of 11.5 px is still 7.5 points high on the 17 cm of a journal's page.
+"""
 
 
 def write_figures(figures: Sequence[Figure], page: Path, formats: Sequence[str]) -> list[Path]:
@@ -48,10 +51,11 @@ def drawn(figure: Figure, name: str) -> bytes:
 
 def paper_spec(figure: Figure) -> dict[str, Any]:
     """Return one Vega-Lite spec of all panels side by side, with colours and fonts that stand on paper."""
-    columns = min(len(figure.panels), COLUMNS)
-    panels = [_panel(p, WIDTHS[columns]) for p in figure.panels]
+    widths = LABELLED_WIDTHS if any(_has_names(p) for p in figure.panels) else WIDTHS
+    columns = min(len(figure.panels), max(widths))
+    panels = [_panel(p, widths[columns]) for p in figure.panels]
     if figure.legend:
-        _show_legend(panels[0])
+        _show_legend(panels[-1])
     datasets: dict[str, Any] = {}
     for panel in panels:
         datasets |= panel.pop("datasets", {})
@@ -75,10 +79,15 @@ def _panel(panel: Panel, width: int) -> dict[str, Any]:
     return found
 
 
+def _has_names(panel: Panel) -> bool:
+    parts = panel.spec.get("layer", [panel.spec])
+    return any(part.get("encoding", {}).get("y", {}).get("type") == "nominal" for part in parts)
+
+
 def _show_legend(panel: dict[str, Any]) -> None:
-    # on the page the legend stands outside of the charts; a file carries it in its first panel
+    # on the page the legend stands outside of the charts; a file carries it below its last panel
     for part in panel.get("layer", [panel]):
         for name in ("color", "shape"):
             channel = part.get("encoding", {}).get(name)
             if channel and channel.get("legend", "") is None:
-                channel |= {"title": None, "legend": {"orient": "top", "columns": 3}}
+                channel |= {"title": None, "legend": {"orient": "bottom", "columns": 3, "symbolStrokeWidth": 0}}

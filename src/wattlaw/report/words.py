@@ -34,7 +34,7 @@ def answer(context: Context, group: Group) -> Line:
     row = group.row_of(advice.setting) if advice else None
     fit = _telling_fit(context, group, row)
     parts = [_faster(fit, group)] if fit else []
-    parts.append(_take(advice, group) if advice else _only(group))
+    parts.append(_take(advice, group, not fit or _is_clear(fit)) if advice else _only(group))
     detail = _detail(context, advice) if advice and len(group.rows) > 1 else ""
     if len(advised) > 1:
         detail = f"This is one of {len(advised)} kinds that are advised on apart: see “Which setting to take”. {detail}"
@@ -70,6 +70,10 @@ def _faster(fit: Fit, group: Group) -> str:
     return f"{many} {_comparison(most, f'{most.base:g} {one}')}{where}"
 
 
+def _is_clear(fit: Fit) -> bool:
+    return max(speedups(fit), key=lambda s: s.devices).is_clear
+
+
 def _comparison(most: Speedup, base: str) -> str:
     if most.low is None:
         return f"are {most.words} as fast as {base} (one run each, so no interval)"
@@ -80,13 +84,15 @@ def _comparison(most: Speedup, base: str) -> str:
     return f"are slower than {base}: {most.words} as fast"
 
 
-def _take(advice: Advice, group: Group) -> str:
+def _take(advice: Advice, group: Group, clear: bool) -> str:
     name = label_of(group, advice.setting)
     if len(group.rows) == 1:
         return _only(group)
     if advice.setting == advice.baseline:
-        time = advice.predicted.get("time_per_sample_s")
-        return f"take {name}, the fastest setting" + (f" ({show(time.value, 's')} a sample)" if time else "")
+        row = group.row_of(advice.setting)
+        time = row.reading("time_per_sample_s").value if row else None
+        fastest = "the fastest setting" if clear else "the fastest setting by its mean, though not clearly"
+        return f"take {name}, {fastest}" + (f" ({show(time, 's')} a sample)" if time else "")
     what = _title(advice.minimise)
     return f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
 

@@ -34,7 +34,7 @@ def advice(context: Context) -> Section | None:
     bound = context.max_slowdown
     limit = f" among those at most {100 * bound:g} % slower than the fastest" if bound is not None else ""
     words = Markup(
-        "<p>The cheapest setting{}; brackets are 90 % intervals from the scatter of the repeats.</p>"
+        "<p>The cheapest setting{}; values are geometric means of the repeats, brackets their 90 % intervals.</p>"
     ).format(limit)
     rows = [_row(g, a) for g, a in found][:MOST_ROWS]
     used = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]

@@ -65,13 +65,8 @@ def _telemetry(found: list[Chosen], what: str) -> Figure | None:
         for g, run, t in drawn
         for device, points in t.lines.items()
     ]
-    return Figure(
-        what.replace("_", "-"),
-        title,
-        caption,
-        panels,
-        Table(["workload", "trial", "device", "least", "greatest"], rows, title),
-    )
+    table = Table(["workload", "trial", "device", "least", "greatest"], rows, title)
+    return Figure(title.lower().replace(" ", "-"), title, caption, panels, table)
 
 
 def _range(points: Points, unit: str) -> list[str]:
