@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import shlex
 import shutil
 import signal
@@ -28,6 +29,8 @@ from wattlaw.measuring.summary import Summary, summarise
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """The terminal sends these to the command too; the command alone decides what they mean."""
+
+_LOOK_S = 1.0
 
 
 class Outcome(NamedTuple):
@@ -121,16 +124,16 @@ def _run(words: Sequence[str], sampler: str) -> tuple[int, resource.struct_rusag
         except PermissionError:
             raise UsageError(f"{words[0]!r} is not executable") from None
         children.start(pid)
-        _, status, usage = os.wait4(pid, 0)
-        children.end()
+        status, usage = children.wait()
     return os.waitstatus_to_exitcode(status), usage
 
 
 class _Child:
     """The command that signals are passed on to; what comes before it runs waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: int) -> None:
         self.pid = 0
+        self.bell = bell
         self.waiting: list[int] = []
 
     def start(self, pid: int) -> None:
@@ -138,8 +141,16 @@ class _Child:
         for number in self.waiting:
             os.kill(pid, number)
 
-    def end(self) -> None:
-        self.pid = 0
+    def wait(self) -> tuple[int, resource.struct_rusage]:
+        """Wait for the end; woken by every signal, since one that comes just before a plain wait would be stuck."""
+        while True:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                return status, usage
+            select.select([self.bell], [], [], _LOOK_S)
+            with suppress(BlockingIOError):
+                os.read(self.bell, 4096)
 
     def pass_on(self, number: int, frame: object) -> None:
         if not self.pid:
@@ -156,14 +167,22 @@ def _signals() -> Iterator[tuple[_Child, list[int]]]:
     A signal that was ignored before, as under nohup, stays ignored here and in the command. Also gives
     the signals that the command must get back as they were.
     """
-    child = _Child()
+    bell, ring = os.pipe()
+    for end in (bell, ring):
+        os.set_blocking(end, False)
+    child = _Child(bell)
     heard = [s for s in (*_PASSED_ON, *_FROM_TERMINAL) if signal.getsignal(s) != signal.SIG_IGN]
     before = {s: signal.signal(s, signal.SIG_IGN if s in _FROM_TERMINAL else child.pass_on) for s in heard}
     # Python ignores the last two for itself
     restored = [int(s) for s in (*heard, signal.SIGPIPE, signal.SIGXFSZ)]
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    ringing = signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
     try:
         yield child, restored
     finally:
+        signal.set_wakeup_fd(ringing)
+        for end in (bell, ring):
+            os.close(end)
         for number, handler in before.items():
             signal.signal(number, handler)
 

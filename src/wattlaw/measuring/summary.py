@@ -31,6 +31,7 @@ from wattlaw.measuring.window_energy import (
     with_estimate,
 )
 
+_STRANGERS_S = 1.5
 _CLOCK_JUMP_S = 0.05
 _SLEW = 5e-4
 
@@ -174,7 +175,7 @@ def host_notes(w: HostWindow) -> list[Note]:
         if held:
             text = ", ".join(f"{name} in {n / len(seen):.0%}" for name, n in held.items())
             notes.append(Note("throttled", f"{where}: {text} of its readings"))
-        if device.startswith("gpu:") and (peak(series.column("processes"), w.start_s, w.end_s) or 0) > 0:
+        if device.startswith("gpu:") and _strangers(series.column("processes"), w) > 0:
             notes.append(Note("other_process_on_device", f"{where} also ran processes that are not this job's"))
     moved = [j.by_s for j in w.host.jumps if w.start_s <= j.time_s <= w.end_s]
     if w.host.clock_end is not None and not w.host.jumps:
@@ -189,6 +190,11 @@ def host_notes(w: HostWindow) -> list[Note]:
         late = "never wrote a row" if newest is None else f"wrote its last row {w.end_s - newest:.1f} s before the end"
         notes.append(Note("sampler_lost", f"{w.host.host}: the sampler {late}"))
     return notes + [Note("sampling_trouble", f"{w.host.host}: {text}") for text in w.host.troubles]
+
+
+def _strangers(processes: Column, w: HostWindow) -> float:
+    """Return the most foreign processes seen. They are counted once a second: what was seen just before counts too."""
+    return peak(processes, w.start_s - _STRANGERS_S, w.end_s) or 0
 
 
 def rank_notes(

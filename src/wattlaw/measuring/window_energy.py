@@ -89,6 +89,8 @@ def energy_notes(window: HostWindow, found: list[DeviceEnergy]) -> list[Note]:
             off = e.sampled.value / e.counter.value - 1
             if abs(off) > DISAGREEMENT:
                 notes.append(Note("counter_disagrees", f"{where}: sampled power gives {off:+.0%} against the counter"))
+        if e.counter.value is None and e.sampled.value and _readings(window, e, "energy_j") >= _FEW_READINGS:
+            notes.append(Note("counter_disagrees", f"{where}: {e.counter.why}; the energy is that of sampled power"))
         if e.counter.steps_back:
             notes.append(Note("counter_went_back", f"{where}: its energy counter fell {e.counter.steps_back} times"))
         notes += _lost(window, e, where) + _short(window, e, where)
@@ -138,12 +140,15 @@ def _short(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
     if e.device.update_s and elapsed < _SHORT_UPDATES * e.device.update_s:
         text = f"{elapsed:.2f} s are fewer than {_SHORT_UPDATES} update periods ({e.device.update_s:g} s) of {where}"
         return [Note("window_short", text)]
-    series = window.series.get(e.device.id) or Series()
-    name = "energy_j" if e.counter.value is not None else "power_w"
-    n = len(within(series.column(name), window.start_s, window.end_s))
+    n = _readings(window, e, "energy_j" if e.counter.value is not None else "power_w")
     if n < _FEW_READINGS:
         return [Note("window_short", f"only {n} readings of {where} lie within the window")]
     return []
+
+
+def _readings(window: HostWindow, e: DeviceEnergy, column: str) -> int:
+    series = window.series.get(e.device.id) or Series()
+    return len(within(series.column(column), window.start_s, window.end_s))
 
 
 def _count(parts: list[DeviceEnergy]) -> str:

@@ -158,7 +158,7 @@ class Nvml(Meter):
 
     def _strangers(self, gpu: _Gpu) -> int | None:
         """Return how many processes on the device are not the job's; None where that cannot be seen."""
-        running = gpu.memory.ask("GetComputeRunningProcesses")
+        running = gpu.memory.ask("GetComputeRunningProcesses_v3")
         if running is None:
             running = gpu.memory.ask("GetComputeRunningProcesses_v2")
         if running is None:

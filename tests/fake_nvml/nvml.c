@@ -1,0 +1,272 @@
+/* A stand-in for libnvidia-ml.so.1 for tests of wattlaw. Its devices live in a file that all processes map
+ * ($FAKE_NVML_STATE), so limits set by one are seen by all. Power follows load, clock and cap; energy is its
+ * exact integral; what the counters show is renewed only every update period, as on real devices.
+ * Nothing measured through it says anything about real hardware.
+ *
+ * -DOLD_DRIVER leaves out what old drivers lack: the energy counter, field values, newer process lists. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7,
+       UNINITIALIZED = 1, LOST = 15, UNKNOWN = 999 };
+
+/* The places of a device's values; tests/fake_nvml/__init__.py has the same list. */
+enum { LOAD, IDLE_W, FULL_W, LIMIT_W, DEFAULT_W, LOW_W, HIGH_W, SM_LOCK, MEMORY_LOCK, SM_MHZ, MEMORY_MHZ, UPDATE_S,
+       AVERAGE_S, LOST_AT, MAY_SET, HAS_COUNTER, FAIL_EVERY, CALLS, COUNTER_SHIFT_J, TEMPERATURE, THROTTLE, OTHER_PID,
+       MEMORY_USED, HAS_INSTANT, IGNORES_SETS, SETS, IS_MIG, VALUES = 64 };
+
+#define SEGMENTS 2048
+#define MOST 16
+
+typedef struct { double at, watts, joules; } Segment;
+typedef struct { double v[VALUES]; long n; Segment segment[SEGMENTS]; } Device;
+typedef struct { long count; Device device[MOST]; } State;
+
+static State *state;
+static int file = -1, users;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+static int map_state(void) {
+    const char *path = getenv("FAKE_NVML_STATE");
+    if (state) return OK;
+    if (!path) return NOT_FOUND;
+    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (file < 0 || ftruncate(file, sizeof(State))) return NOT_FOUND;
+    state = mmap(NULL, sizeof(State), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (state == MAP_FAILED) { state = NULL; return NOT_FOUND; }
+    return OK;
+}
+
+static double clock_now(Device *d) {
+    double most = d->v[SM_LOCK] > 0 ? fmin(d->v[SM_LOCK], d->v[SM_MHZ]) : d->v[SM_MHZ];
+    double dynamic = d->v[LOAD] * (d->v[FULL_W] - d->v[IDLE_W]);
+    double allowed = d->v[LIMIT_W] - d->v[IDLE_W];
+    if (dynamic <= 0) return fmin(most, 0.2 * d->v[SM_MHZ]);
+    double share = most / d->v[SM_MHZ];
+    if (dynamic * share * share > allowed) share = sqrt(fmax(allowed, 0.01) / dynamic);
+    return share * d->v[SM_MHZ];
+}
+
+static double watts_now(Device *d) {
+    if (d->v[SM_MHZ] <= 0) return 0; /* still being described */
+    double share = clock_now(d) / d->v[SM_MHZ];
+    return d->v[IDLE_W] + d->v[LOAD] * (d->v[FULL_W] - d->v[IDLE_W]) * share * share;
+}
+
+static double joules_at(Device *d, double at) {
+    long i = d->n - 1;
+    while (i > 0 && i > d->n - SEGMENTS + 1 && d->segment[i % SEGMENTS].at > at) i--;
+    Segment s = d->segment[i % SEGMENTS];
+    return s.joules + s.watts * fmax(0, at - s.at);
+}
+
+/* Begin a new segment of constant power; called after every change of load, cap or clock. */
+static void changed(Device *d) {
+    double at = now();
+    Segment next = { at, watts_now(d), d->n ? joules_at(d, at) : 0 };
+    d->segment[d->n % SEGMENTS] = next;
+    d->n++;
+}
+
+static double renewed(Device *d) {
+    double period = d->v[UPDATE_S];
+    return period > 0 ? floor(now() / period) * period : now();
+}
+
+static int enter(Device *d) {
+    if (!state || !users) return UNINITIALIZED;
+    if (d < state->device || d >= state->device + state->count) return INVALID_ARGUMENT;
+    flock(file, LOCK_EX);
+    d->v[CALLS]++;
+    int result = OK;
+    if (d->v[LOST_AT] > 0 && now() >= d->v[LOST_AT]) result = LOST;
+    else if (d->v[FAIL_EVERY] > 0 && fmod(d->v[CALLS], d->v[FAIL_EVERY]) == 0) result = UNKNOWN;
+    if (result) flock(file, LOCK_UN);
+    return result;
+}
+
+static int leave(int result) { flock(file, LOCK_UN); return result; }
+
+#define ENTER(d) do { int r = enter(d); if (r) return r; } while (0)
+
+/* For tests, called from Python. */
+int fake_create(int count) {
+    int r = map_state();
+    if (r) return r;
+    memset(state, 0, sizeof(State));
+    state->count = count;
+    return OK;
+}
+void fake_set(int index, int place, double value) {
+    if (map_state()) return;
+    flock(file, LOCK_EX);
+    Device *d = &state->device[index];
+    d->v[place] = value;
+    changed(d);
+    flock(file, LOCK_UN);
+}
+double fake_get(int index, int place) { return map_state() ? -1 : state->device[index].v[place]; }
+double fake_joules(int index, double at) {
+    if (map_state()) return -1;
+    flock(file, LOCK_EX);
+    double j = joules_at(&state->device[index], at);
+    flock(file, LOCK_UN);
+    return j;
+}
+
+int nvmlInitWithFlags(unsigned flags) { int r = map_state(); if (!r) users++; return r; }
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+int nvmlShutdown(void) { if (users) users--; return OK; }
+const char *nvmlErrorString(int r) {
+    switch (r) {
+        case INVALID_ARGUMENT: return "Invalid Argument";
+        case NOT_SUPPORTED: return "Not Supported";
+        case NO_PERMISSION: return "Insufficient Permissions";
+        case NOT_FOUND: return "Not Found";
+        case LOST: return "GPU is lost";
+        default: return "Unknown Error";
+    }
+}
+int nvmlSystemGetDriverVersion(char *text, unsigned n) { snprintf(text, n, "999.fake"); return OK; }
+int nvmlDeviceGetCount_v2(unsigned *n) { if (!state) return UNINITIALIZED; *n = state->count; return OK; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned i, Device **d) {
+    if (!state || i >= (unsigned)state->count) return INVALID_ARGUMENT;
+    *d = &state->device[i];
+    return OK;
+}
+static int index_of(Device *d) { return (int)(d - state->device); }
+int nvmlDeviceGetIndex(Device *d, unsigned *i) { ENTER(d); *i = index_of(d); return leave(OK); }
+int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
+    ENTER(d);
+    snprintf(text, n, "GPU-fa4e0000-0000-0000-0000-%012d", index_of(d));
+    return leave(OK);
+}
+int nvmlDeviceGetName(Device *d, char *text, unsigned n) {
+    ENTER(d);
+    snprintf(text, n, "Fake GPU (no hardware)");
+    return leave(OK);
+}
+int nvmlDeviceGetMigMode(Device *d, unsigned *current, unsigned *pending) {
+    ENTER(d);
+    *current = *pending = d->v[IS_MIG] > 0;
+    return leave(OK);
+}
+int nvmlDeviceGetPowerUsage(Device *d, unsigned *mw) {
+    ENTER(d);
+    double at = renewed(d), span = d->v[AVERAGE_S];
+    double w = span > 0 ? (joules_at(d, at) - joules_at(d, at - span)) / span : watts_now(d);
+    *mw = (unsigned)lround(w * 1e3);
+    return leave(OK);
+}
+int nvmlDeviceGetUtilizationRates(Device *d, unsigned *both) {
+    ENTER(d);
+    both[0] = (unsigned)lround(100 * d->v[LOAD]);
+    both[1] = (unsigned)lround(50 * d->v[LOAD]);
+    return leave(OK);
+}
+int nvmlDeviceGetMemoryInfo(Device *d, unsigned long long *m) {
+    ENTER(d);
+    m[0] = 80ull << 30;
+    m[2] = (unsigned long long)d->v[MEMORY_USED];
+    m[1] = m[0] - m[2];
+    return leave(OK);
+}
+int nvmlDeviceGetTemperature(Device *d, int sensor, unsigned *c) { ENTER(d); *c = d->v[TEMPERATURE]; return leave(OK); }
+int nvmlDeviceGetCurrentClocksThrottleReasons(Device *d, unsigned long long *bits) {
+    ENTER(d);
+    *bits = (unsigned long long)d->v[THROTTLE];
+    if (d->v[LOAD] > 0 && watts_now(d) >= d->v[LIMIT_W] - 1e-6) *bits |= 4;
+    return leave(OK);
+}
+int nvmlDeviceGetClockInfo(Device *d, int kind, unsigned *mhz) {
+    ENTER(d);
+    double memory = d->v[MEMORY_LOCK] > 0 ? fmin(d->v[MEMORY_LOCK], d->v[MEMORY_MHZ]) : d->v[MEMORY_MHZ];
+    *mhz = (unsigned)lround(kind == 2 ? memory : clock_now(d));
+    return leave(OK);
+}
+int nvmlDeviceGetMaxClockInfo(Device *d, int kind, unsigned *mhz) {
+    ENTER(d);
+    *mhz = (unsigned)(kind == 2 ? d->v[MEMORY_MHZ] : d->v[SM_MHZ]);
+    return leave(OK);
+}
+int nvmlDeviceGetSupportedMemoryClocks(Device *d, unsigned *n, unsigned *mhz) {
+    ENTER(d);
+    if (*n < 2) { *n = 2; return leave(INSUFFICIENT_SIZE); }
+    *n = 2;
+    mhz[0] = (unsigned)d->v[MEMORY_MHZ];
+    mhz[1] = (unsigned)d->v[MEMORY_MHZ] / 2;
+    return leave(OK);
+}
+int nvmlDeviceGetSupportedGraphicsClocks(Device *d, unsigned memory, unsigned *n, unsigned *mhz) {
+    ENTER(d);
+    if (*n < 10) { *n = 10; return leave(INSUFFICIENT_SIZE); }
+    *n = 10;
+    for (int i = 0; i < 10; i++) mhz[i] = (unsigned)(d->v[SM_MHZ] * (10 - i) / 10);
+    return leave(OK);
+}
+int nvmlDeviceGetPowerManagementLimit(Device *d, unsigned *mw) { ENTER(d); *mw = lround(d->v[LIMIT_W] * 1e3); return leave(OK); }
+int nvmlDeviceGetEnforcedPowerLimit(Device *d, unsigned *mw) { ENTER(d); *mw = lround(d->v[LIMIT_W] * 1e3); return leave(OK); }
+int nvmlDeviceGetPowerManagementDefaultLimit(Device *d, unsigned *mw) { ENTER(d); *mw = lround(d->v[DEFAULT_W] * 1e3); return leave(OK); }
+int nvmlDeviceGetPowerManagementLimitConstraints(Device *d, unsigned *low, unsigned *high) {
+    ENTER(d);
+    *low = lround(d->v[LOW_W] * 1e3);
+    *high = lround(d->v[HIGH_W] * 1e3);
+    return leave(OK);
+}
+static int set(Device *d, int place, double value) {
+    if (d->v[MAY_SET] <= 0) return NO_PERMISSION;
+    d->v[SETS]++;
+    if (d->v[IGNORES_SETS] <= 0) { d->v[place] = value; changed(d); }
+    return OK;
+}
+int nvmlDeviceSetPowerManagementLimit(Device *d, unsigned mw) {
+    ENTER(d);
+    if (mw * 1e-3 < d->v[LOW_W] || mw * 1e-3 > d->v[HIGH_W]) return leave(INVALID_ARGUMENT);
+    return leave(set(d, LIMIT_W, mw * 1e-3));
+}
+int nvmlDeviceSetGpuLockedClocks(Device *d, unsigned low, unsigned high) { ENTER(d); return leave(set(d, SM_LOCK, high)); }
+int nvmlDeviceResetGpuLockedClocks(Device *d) { ENTER(d); return leave(set(d, SM_LOCK, 0)); }
+int nvmlDeviceSetMemoryLockedClocks(Device *d, unsigned low, unsigned high) { ENTER(d); return leave(set(d, MEMORY_LOCK, high)); }
+int nvmlDeviceResetMemoryLockedClocks(Device *d) { ENTER(d); return leave(set(d, MEMORY_LOCK, 0)); }
+
+#ifndef OLD_DRIVER
+int nvmlDeviceGetTotalEnergyConsumption(Device *d, unsigned long long *mj) {
+    ENTER(d);
+    if (d->v[HAS_COUNTER] <= 0) return leave(NOT_SUPPORTED);
+    *mj = (unsigned long long)llround(fmax(0, joules_at(d, renewed(d)) + d->v[COUNTER_SHIFT_J]) * 1e3);
+    return leave(OK);
+}
+typedef struct { unsigned id, scope; long long stamp, latency; int kind, result; unsigned long long value; } Field;
+int nvmlDeviceGetFieldValues(Device *d, int n, Field *f) {
+    ENTER(d);
+    for (int i = 0; i < n; i++) {
+        f[i].result = NOT_SUPPORTED;
+        f[i].kind = 1;
+        if (f[i].id == 186 && d->v[HAS_INSTANT] > 0) { f[i].result = OK; f[i].value = (unsigned)lround(watts_now(d) * 1e3); }
+    }
+    return leave(OK);
+}
+typedef struct { unsigned pid; unsigned long long memory; unsigned instance, compute; } Process;
+int nvmlDeviceGetComputeRunningProcesses_v3(Device *d, unsigned *n, Process *p) {
+    ENTER(d);
+    if (d->v[OTHER_PID] <= 0) { *n = 0; return leave(OK); }
+    if (*n < 1) { *n = 1; return leave(INSUFFICIENT_SIZE); }
+    *n = 1;
+    memset(p, 0, sizeof *p);
+    p->pid = (unsigned)d->v[OTHER_PID];
+    return leave(OK);
+}
+#endif

@@ -1,0 +1,272 @@
+"""Meters and controls against a fake driver: what a real one may do to them, without touching a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.fake_nvml import FakeNvml, build
+
+CAPPED = """
+import sys, time
+from wattlaw.measuring.limits import limited
+with limited({"power_cap_w": float(sys.argv[1])}, [0]) as limits:
+    print(limits[0].previous, limits[0].now, flush=True)
+    sys.stdin.read()
+"""
+
+MEASURE = [sys.executable, "-m", "wattlaw", "measure", "-q"]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def fake(library: Path, tmp_path: Path) -> FakeNvml:
+    return FakeNvml(library, tmp_path / "state")
+
+
+@pytest.fixture
+def capped(fake: FakeNvml) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
+    """Start a process that holds GPU 0 at a power cap until its input closes."""
+    started = []
+
+    def start(watts: float) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CAPPED, str(watts)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=fake.environment,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: subprocess.Popen[str]) -> list[float]:
+    assert process.stdout
+    return [float(word) for word in process.stdout.readline().split()]
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+
+
+def wait_for(fake: FakeNvml, watts: float) -> None:
+    until = time.monotonic() + 20
+    while fake.get(0, "limit_w") != watts:
+        assert time.monotonic() < until, f"the cap stayed at {fake.get(0, 'limit_w')}"
+        time.sleep(0.02)
+
+
+def guards() -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"wattlaw.measuring.guard" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def measure(fake: FakeNvml, *words: str, **more: str) -> dict:
+    done = subprocess.run(
+        [*MEASURE, "--json", *words],
+        capture_output=True, text=True, timeout=60, check=True, env={**fake.environment, **more},
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def gpu(told: dict, device: str = "gpu:0") -> dict:
+    return next(i for i in told["items"] if i["device"] == device)
+
+
+def names(told: dict) -> set[str]:
+    return {w["name"] for w in told["warnings"]}
+
+
+def test_energy_comes_from_the_counter_and_agrees_with_the_truth(fake: FakeNvml) -> None:
+    fake.set(0, load=1)
+    start = fake.joules(0)
+    began = time.monotonic()
+    told = measure(fake, "--", "sleep", "2")
+    power = (fake.joules(0) - start) / (time.monotonic() - began)
+    item = gpu(told)
+    assert item["reason"] == "nvml counter"
+    assert item["mean_power_w"] == pytest.approx(power, rel=0.03)
+    assert item["energy_j"] == pytest.approx(power * told["overall"]["elapsed_s"], rel=0.03)
+    assert gpu(told, "gpu:1")["mean_power_w"] == pytest.approx(60, rel=0.03)
+    assert item["sm_clock_mhz"] == pytest.approx(1500 * (320 / 340) ** 0.5, rel=0.01)
+
+
+def test_only_the_jobs_own_devices_are_read(fake: FakeNvml) -> None:
+    told = measure(fake, "--", "sleep", "0.2", CUDA_VISIBLE_DEVICES=fake.uuid(1))
+    assert [i["uuid"] for i in told["items"] if i["boundary"] == "gpu"] == [fake.uuid(1)]
+
+
+def test_an_old_driver_without_counter_or_field_values_gives_sampled_power(tmp_path: Path) -> None:
+    old = FakeNvml(build(tmp_path / "old", is_old=True), tmp_path / "state", count=1)
+    old.set(0, load=0.5)
+    item = gpu(measure(old, "--hz", "20", "--", "sleep", "1"))
+    assert item["reason"] == "nvml sampled power"
+    assert item["mean_power_w"] == pytest.approx(60 + 0.5 * 340, rel=0.02)
+
+
+def test_calls_that_fail_now_and_then_leave_gaps_but_no_wrong_energy(fake: FakeNvml) -> None:
+    fake.set(0, load=0.5, fail_every=5)
+    item = gpu(measure(fake, "--hz", "50", "--", "sleep", "1.5"))
+    assert item["mean_power_w"] == pytest.approx(230, rel=0.05)
+
+
+def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(fake: FakeNvml) -> None:
+    fake.set(0, lost_at=time.monotonic() + 2)
+    told = measure(fake, "--", "sleep", "7")
+    assert gpu(told)["energy_j"] is None
+    assert gpu(told, "gpu:1")["energy_j"] is not None
+    assert told["overall"]["quantities"]["gpu_energy_j"]["status"] == "missing"
+    assert "device_lost" in names(told)
+
+
+def test_a_counter_that_goes_backwards_is_noticed(fake: FakeNvml, tmp_path: Path) -> None:
+    fake.set(0, load=1, counter_shift_j=100_000)
+    job = subprocess.Popen(
+        [*MEASURE, "--hz", "100", "--to", str(tmp_path / "cost.json"), "--", "sh", "-c", "echo ready; sleep 2.5"],
+        stdout=subprocess.PIPE, env=fake.environment, text=True,
+    )  # fmt: skip
+    assert job.stdout
+    job.stdout.readline()
+    time.sleep(1)
+    fake.set(0, counter_shift_j=0)
+    job.communicate(timeout=30)
+    told = json.loads((tmp_path / "cost.json").read_text())
+    assert "counter_went_back" in names(told)
+    assert gpu(told)["mean_power_w"] == pytest.approx(380, rel=0.05)
+
+
+def test_throttling_and_strangers_on_the_device_are_warned_about(fake: FakeNvml) -> None:
+    fake.set(0, throttle=0x40, other_pid=1)
+    assert {"throttled", "other_process_on_device"} <= names(measure(fake, "--", "sleep", "0.5"))
+
+
+def test_a_cap_is_read_back_and_the_value_found_before_comes_back(fake: FakeNvml, capped) -> None:
+    process = capped(200)
+    assert first_line(process) == [380, 200]
+    assert fake.get(0, "limit_w") == 200
+    end(process)
+    assert fake.get(0, "limit_w") == 380
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_process_leaves_no_cap_behind(fake: FakeNvml, capped, number: signal.Signals) -> None:
+    process = capped(150)
+    first_line(process)
+    process.send_signal(number)
+    process.wait(20)
+    wait_for(fake, 380)
+
+
+def test_of_two_on_one_device_the_first_ones_old_value_wins(fake: FakeNvml, capped) -> None:
+    first, second = capped(200), None
+    assert first_line(first) == [380, 200]
+    second = capped(150)
+    assert first_line(second) == [380, 150]
+    end(first)
+    assert fake.get(0, "limit_w") == 150
+    end(second)
+    assert fake.get(0, "limit_w") == 380
+
+
+def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -> None:
+    first = capped(200)
+    first_line(first)
+    second = capped(150)
+    first_line(second)
+    second.kill()
+    wait_for(fake, 200)
+    end(first)
+    assert fake.get(0, "limit_w") == 380
+
+
+def test_a_guard_that_is_killed_alone_is_stood_in_for(fake: FakeNvml, capped) -> None:
+    before = set(guards())
+    process = capped(200)
+    first_line(process)
+    (guard,) = set(guards()) - before
+    os.kill(guard, signal.SIGKILL)
+    end(process)
+    assert fake.get(0, "limit_w") == 380
+
+
+def test_what_a_killed_guard_left_behind_is_put_back_by_the_next(fake: FakeNvml, capped) -> None:
+    before = set(guards())
+    process = capped(200)
+    first_line(process)
+    (guard,) = set(guards()) - before
+    os.kill(guard, signal.SIGKILL)
+    process.kill()
+    process.wait(20)
+    assert fake.get(0, "limit_w") == 200
+    second = capped(250)
+    assert first_line(second) == [380, 250]
+    end(second)
+    assert fake.get(0, "limit_w") == 380
+
+
+def test_a_value_out_of_range_is_refused_with_the_range_and_nothing_is_set(fake: FakeNvml, capped) -> None:
+    process = capped(900)
+    _, errors = process.communicate(timeout=30)
+    assert f"power_cap_w is 900 W; {fake.uuid(0)} takes 100 to 400 W" in errors
+    assert fake.get(0, "sets") == 0
+
+
+def test_a_refused_permission_names_the_ways_to_get_it(fake: FakeNvml, capped) -> None:
+    fake.set(0, may_set=0)
+    process = capped(200)
+    _, errors = process.communicate(timeout=30)
+    assert "is not permitted to this user; root may (`sudo nvidia-smi -i 0 -pl 200`" in errors
+    assert "Slurm prolog" in errors
+    assert not list((Path(fake.environment["WATTLAW_STATE"])).glob("*.json"))
+
+
+def test_a_device_that_ignores_a_cap_is_found_out(fake: FakeNvml, capped) -> None:
+    fake.set(0, ignores_sets=1)
+    _, errors = capped(200).communicate(timeout=30)
+    assert "was set to 200 W, but it says 380 W" in errors
+
+
+def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
+    script = (
+        "from wattlaw.measuring.limits import limited\n"
+        "with limited({'sm_clock_mhz': 900, 'memory_clock_mhz': 800}) as limits:\n    input()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=fake.environment)
+    until = time.monotonic() + 20
+    while fake.get(1, "memory_lock") != 800:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert [fake.get(i, "sm_lock") for i in (0, 1)] == [900, 900]
+    process.communicate(b"\n", timeout=30)
+    assert [fake.get(i, n) for i in (0, 1) for n in ("sm_lock", "memory_lock")] == [0, 0, 0, 0]
+
+
+def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:
+    script = "from wattlaw.measuring.limits import limited\nwith limited({'power_cap_w': None}) as l: assert l == []"
+    subprocess.run([sys.executable, "-c", script], check=True, env=fake.environment)
+    assert fake.get(0, "calls") == 0
