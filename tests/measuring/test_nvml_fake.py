@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.fake_nvml import FakeNvml, build
 
+import wattlaw
+
 CAPPED = """
 import sys, time
 from wattlaw.measuring.limits import limited
@@ -264,6 +266,32 @@ def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
     assert [fake.get(i, "sm_lock") for i in (0, 1)] == [900, 900]
     process.communicate(b"\n", timeout=30)
     assert [fake.get(i, n) for i in (0, 1) for n in ("sm_lock", "memory_lock")] == [0, 0, 0, 0]
+
+
+def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: FakeNvml, tmp_path: Path) -> None:
+    fake.set(0, load=1)
+    told = measure(fake, "-o", str(tmp_path / "runs"), "--gpus", "0", "--power-cap", "200", "--", "sleep", "1")
+    assert gpu(told)["mean_power_w"] == pytest.approx(200, rel=0.03)
+    assert fake.get(0, "limit_w") == 380
+    (run,) = wattlaw.load_runs(tmp_path / "runs")
+    assert run.setting.power_cap_w == 200
+    (limit,) = json.loads(next((tmp_path / "runs").glob("*/attempt-1/limits.json")).read_text())
+    assert (limit["asked"], limit["now"], limit["previous"]) == (200, 200, 380)
+
+
+def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(fake: FakeNvml, capped) -> None:
+    before = set(guards())
+    process = capped(200)
+    first_line(process)
+    for pid in set(guards()) - before:
+        os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait(20)
+    words = [sys.executable, "-m", "wattlaw", "doctor", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=fake.environment)
+    items = {i["what"]: i for i in json.loads(done.stdout)["items"]}
+    assert items["control power_cap_w"]["how"].startswith("100 to 400 W")
+    assert "before it was 380" in items["limit left behind: power_cap_w"]["how"]
 
 
 def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:

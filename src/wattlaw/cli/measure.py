@@ -20,6 +20,9 @@ NAMES = {"measure": "measure"}
 @click.option(
     "--gpus", help="Indices or UUIDs of the GPUs to read, such as 0,1; all that the command may use by default."
 )
+@click.option("--power-cap", type=float, help="Hold the GPUs at this power limit while it runs, W.")
+@click.option("--sm-clock", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
+@click.option("--memory-clock", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
 @click.option("--to", type=click.Path(path_type=Path), help="Write the JSON or CSV to this file, not to stdout.")
@@ -30,6 +33,9 @@ def measure(
     name: str | None,
     hz: float,
     gpus: str | None,
+    power_cap: float | None,
+    sm_clock: float | None,
+    memory_clock: float | None,
     as_json: bool,
     as_csv: bool,
     to: Path | None,
@@ -49,7 +55,8 @@ def measure(
     from wattlaw.measuring.outcome import items, lines, overall, to_csv
 
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
-    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen)
+    limits = {"power_cap_w": power_cap, "sm_clock_mhz": sm_clock, "memory_clock_mhz": memory_clock}
+    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits)
     if as_json or (to is not None and not as_csv):
         _give(_json(items(outcome), overall(outcome), outcome.run.warnings), to)
     if as_csv:

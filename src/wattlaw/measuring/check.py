@@ -8,10 +8,16 @@ import shutil
 import msgspec
 
 from wattlaw.core.cores import cpu_name, usable_cores
+from wattlaw.core.errors import DeviceError
+from wattlaw.core.plugins import plugins
+from wattlaw.devices.control import Control
 from wattlaw.devices.cpu_model import VARIABLE, watts_per_core
 from wattlaw.devices.meter import DeviceInfo, Probe, Scope
 from wattlaw.measuring.engine import probe_meters
+from wattlaw.measuring.guard import ROOM as CONTROLS
+from wattlaw.measuring.guard import opened
 from wattlaw.measuring.host import host_name
+from wattlaw.measuring.limit_state import left_behind
 from wattlaw.measuring.sampler import REPLAY
 
 
@@ -35,7 +41,7 @@ def check_up() -> list[Finding]:
     for meter, _ in probed:
         meter.close()
     probes = [p for _, p in probed]
-    return [*_energies(probes), *_refusals(probes), *_rest(probes), *_slurm()]
+    return [*_energies(probes), *_refusals(probes), *_rest(probes), *_controls(), *_left(), *_slurm()]
 
 
 def machine() -> dict[str, str | int]:
@@ -78,6 +84,47 @@ def _rest(probes: list[Probe]) -> list[Finding]:
         if device in ids:
             found.append(Finding(what=what, status="measured", how="procfs"))
     return found
+
+
+def _controls() -> list[Finding]:
+    found = []
+    for name in plugins(CONTROLS):
+        try:
+            with opened(name) as control:
+                found += [_control(control, name, device) for device in control.devices(None)]
+        except DeviceError as error:
+            found.append(Finding(what=f"control {name}", status="missing", how=str(error)))
+    return found
+
+
+def _control(control: Control, name: str, device: str) -> Finding:
+    try:
+        low, high, unit = control.allowed(device)
+    except DeviceError as error:
+        return Finding(what=f"control {name}", status="missing", how=str(error), device=device)
+    how = f"{low:g} to {high:g} {unit}"
+    if os.geteuid() == 0:
+        return Finding(what=f"control {name}", status="measured", how=how, device=device)
+    hint = "root sets it: run wattlaw under sudo, or ask for a Slurm prolog"
+    if name.endswith("_mhz"):
+        hint = "root sets it; under Slurm `srun --gpu-freq` needs no root"
+    return Finding(what=f"control {name}", status="missing", how=f"{how}, but not by this user", device=device, do=hint)
+
+
+def _left() -> list[Finding]:
+    """Return the limits that a killed guard left behind."""
+    return [
+        Finding(
+            what=f"limit left behind: {held.control}",
+            status="missing",
+            how=f"set to {held.holders[-1].value:g} by a process that was killed together with its guard; "
+            f"before it was {'not set' if held.previous is None else f'{held.previous:g}'}",
+            device=held.device,
+            do="the next wattlaw that sets it puts the old value back at its end",
+        )
+        for held in left_behind()
+        if held.holders
+    ]
 
 
 def _slurm() -> list[Finding]:

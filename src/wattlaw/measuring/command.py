@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.engine import Engine
 from wattlaw.measuring.host import boot_id
+from wattlaw.measuring.limits import limited
 from wattlaw.measuring.record import Record, finish, new_record, run_of
 from wattlaw.measuring.sampler import REPLAY, VARIABLE
 from wattlaw.measuring.summary import Summary, summarise
@@ -49,17 +50,19 @@ def measure_command(
     name: str | None = None,
     hz: float = 10.0,
     gpus: Sequence[int | str] | None = None,
+    limits: Mapping[str, float | None] | None = None,
 ) -> Outcome:
-    """Run a command to its end and return what it cost.
+    """Run a command to its end and return what it cost. Called from the main thread: it passes signals on.
 
-    ``folder`` keeps the whole record there, else none is kept. Raises UsageError for a command that is not
-    there or an impossible rate, RecordError where the folder cannot be written.
+    ``folder`` keeps the whole record there, else none is kept. ``limits`` are held while the command runs,
+    by the name of a setting's field, such as {"power_cap_w": 200}. Raises UsageError for a command that is
+    not there or an impossible rate, RecordError where the folder cannot be written, and what ``limited`` raises.
     """
     if not words:
         raise UsageError("no command; write it after --, as in wattlaw measure -- python train.py")
     root = folder or Path(tempfile.mkdtemp(prefix="wattlaw-"))
     try:
-        return _measure(words, root, folder is not None, name, hz, gpus)
+        return _measure(words, root, folder is not None, name, hz, gpus, limits or {})
     finally:
         if folder is None:
             shutil.rmtree(root, ignore_errors=True)
@@ -77,10 +80,21 @@ def pass_on_end(exit_code: int) -> int:
 
 
 def _measure(
-    words: Sequence[str], root: Path, is_kept: bool, name: str | None, hz: float, gpus: Sequence[int | str] | None
+    words: Sequence[str],
+    root: Path,
+    is_kept: bool,
+    name: str | None,
+    hz: float,
+    gpus: Sequence[int | str] | None,
+    limits: Mapping[str, float | None],
 ) -> Outcome:
-    setting = Setting(workload=name or Path(words[0]).name or "command", command=shlex.join(words), stop=Stop(),
-                      warmup_steps=0)  # fmt: skip
+    setting = Setting(
+        workload=name or Path(words[0]).name or "command",
+        command=shlex.join(words),
+        stop=Stop(),
+        warmup_steps=0,
+        **{n: v for n, v in limits.items() if v is not None},  # type: ignore[arg-type]
+    )
     if is_kept:
         record = new_record(root, setting)
     else:
@@ -92,14 +106,22 @@ def _measure(
         replay=os.environ.get(REPLAY, ""),
         apart=(os.getpid(),),
     )
-    engine = Engine(record.attempt, scope, hz)
-    engine.start()
-    try:
-        start = engine.edge()
-        exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
-        end = time.monotonic()
-    finally:
-        engine.stop()
+    with limited(limits, gpus, record.attempt):
+        engine = Engine(record.attempt, scope, hz)
+        engine.start()
+        try:
+            start = engine.edge()
+            exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
+            end = time.monotonic()
+        finally:
+            engine.stop()
+    return _outcome(record, is_kept, exit_code, usage, (start, end))
+
+
+def _outcome(
+    record: Record, is_kept: bool, exit_code: int, usage: resource.struct_rusage, between: tuple[float, float]
+) -> Outcome:
+    start, end = between
     cpu_time = usage.ru_utime + usage.ru_stime
     summary = summarise(record.attempt, None, (start, end), cpu_time)
     own: dict[str, Reading] = {"cpu_time_s": measured(cpu_time, "the system's account of the command")}
