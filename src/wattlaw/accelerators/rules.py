@@ -1,0 +1,136 @@
+"""Rules that find what is doubtful in a table whose cells are all well formed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from wattlaw.accelerators.words import Entry, Fault, segment
+from wattlaw.core.units import show
+
+if TYPE_CHECKING:
+    from wattlaw.accelerators.read import Table
+
+LEAST_OP_PER_JOULE = 1e8
+MOST_OP_PER_JOULE = 5e13
+"""What is promised between 2012 and 2026 lies within; below is a slip of the unit, above a claim to look at."""
+
+POWER_CHANGE = 2.0
+"""A power that changes by more than this factor from one survey to the next is another power."""
+
+
+def doubts(table: Table) -> Iterator[Fault]:
+    """Return what the rules of one table doubt: efficiency out of range, disagreeing rows, repeated labels."""
+    for entry, line in zip(table.entries, table.lines, strict=True):
+        yield from _efficiency(entry, table.file, line)
+    yield from _disagreeing(table)
+    yield from _labels(table)
+
+
+def one_row_each(table: Table) -> Table:
+    """Keep the first row of each accelerator and precision, and name the others."""
+    first: dict[tuple[str, str], int] = {}
+    entries, lines, faults = [], [], list(table.faults)
+    for entry, line in zip(table.entries, table.lines, strict=True):
+        key = (entry.accelerator, entry.precision)
+        if key not in first:
+            first[key] = line
+            entries.append(entry)
+            lines.append(line)
+            continue
+        kept = entries[lines.index(first[key])]
+        same = (kept.peak_op_per_s, kept.power_w) == (entry.peak_op_per_s, entry.power_w)
+        text = f"{entry.accelerator} at {entry.precision} stands in line {first[key]} already"
+        text += "" if same else f" with other figures ({figures(kept)}, here {figures(entry)})"
+        name = "repeated-row" if same else "disagreement"
+        faults.append(Fault(table.file, line, "accelerator", f"{text}; the first is kept", "dropped", name))
+    return table._replace(entries=entries, lines=lines, faults=faults)
+
+
+def changes(tables: Sequence[Table]) -> Iterator[Fault]:
+    """Return what changed between tables of several years beyond belief: the power of a device, by a factor of 2."""
+    last: dict[tuple[str, str], tuple[Entry, str]] = {}
+    for table in tables:
+        for entry, line in zip(table.entries, table.lines, strict=True):
+            key = (entry.accelerator, entry.precision)
+            if key in last and not _near(last[key][0].power_w, entry.power_w, POWER_CHANGE):
+                before, file = last[key]
+                text = f"{entry.product}: {before.power_w} W in {file}, {entry.power_w} W here"
+                yield Fault(table.file, line, "power_w", text, "doubted", "power-changed")
+            last[key] = (entry, table.file)
+
+
+def figures(entry: Entry) -> str:
+    """Return an entry's promise as "312 Top/s at 400 W"."""
+    peak = show(entry.peak_op_per_s, "op/s") if entry.peak_op_per_s else "no peak"
+    return f"{peak} at {show(entry.power_w, 'W')}" if entry.power_w else f"{peak}, power not known"
+
+
+def _efficiency(entry: Entry, file: str, line: int) -> Iterator[Fault]:
+    per_joule = entry.op_per_joule
+    if per_joule is None or entry.peak_op_per_s is None:
+        return
+    column = "peak_op_per_s"
+    if per_joule < LEAST_OP_PER_JOULE:
+        text = f"{figures(entry)} is {per_joule:.3g} op/s/W, under {LEAST_OP_PER_JOULE:.0e}; the unit has slipped"
+        if LEAST_OP_PER_JOULE <= per_joule * 1e12 <= MOST_OP_PER_JOULE:
+            text += f" (as Top/s it would be {entry.peak_op_per_s * 1e12:.3g})"
+        yield Fault(file, line, column, text, "doubted", "unit-slip")
+    elif per_joule > MOST_OP_PER_JOULE:
+        text = f"{figures(entry)} is {per_joule:.3g} op/s/W, over {MOST_OP_PER_JOULE:.0e}; a claim to look at"
+        yield Fault(file, line, column, text, "doubted", "high-outlier")
+
+
+def _disagreeing(table: Table) -> Iterator[Fault]:
+    first: dict[tuple[str, ...], tuple[Entry, int]] = {}
+    for entry, line in zip(table.entries, table.lines, strict=True):
+        key = (entry.accelerator, entry.label, entry.precision, entry.use, entry.form_factor)
+        if key not in first:
+            first[key] = (entry, line)
+            continue
+        before, its_line = first[key]
+        same = (before.peak_op_per_s, before.power_w) == (entry.peak_op_per_s, entry.power_w)
+        text = f"{entry.product} at {entry.precision} stands in line {its_line} already"
+        text += "" if same else f" with other figures ({figures(before)}, here {figures(entry)})"
+        yield Fault(table.file, line, "", text, "doubted", "repeated-row" if same else "disagreement")
+
+
+def _labels(table: Table) -> Iterator[Fault]:
+    users: dict[str, dict[str, int]] = defaultdict(dict)
+    for entry, line in zip(table.entries, table.lines, strict=True):
+        users[entry.label].setdefault(entry.accelerator, line)
+    for label, lines in users.items():
+        if len(lines) > 1:
+            text = f"{label!r} is the label of {len(lines)} accelerators: {', '.join(lines)}"
+            yield Fault(table.file, max(lines.values()), "label", text, "doubted", "repeated-label")
+
+
+def _near(one: float | None, other: float | None, factor: float) -> bool:
+    return one is None or other is None or 1 / factor <= one / other <= factor
+
+
+def counts(entries: Sequence[Entry]) -> dict[str, object]:
+    """Return the counts by which two versions of a survey's table are compared.
+
+    ``at_least`` counts entries by promised op/s/W; "pareto_points" those to which no other is equal or better
+    in both peak and power, and better in one.
+    """
+    from statistics import median
+
+    ratios = [r for e in entries if (r := e.op_per_joule) is not None]
+    points = [(e.peak_op_per_s, e.power_w) for e in entries if e.peak_op_per_s and e.power_w]
+    return {
+        "rows": len(entries),
+        "form_factor": {w: sum(e.form_factor == w for e in entries) for w in ("chip", "card", "system")},
+        "use": {w: sum(e.use == w for e in entries) for w in ("inference", "training")},
+        "with_peak_and_power": len(ratios),
+        "at_least": {f"{r:.0e}": sum(x >= r for x in ratios) for r in (1e12, 1e13, 1e14)},
+        "median_op_per_joule": median(ratios) if ratios else None,
+        "pareto_points": sum(not any(_beats(q, p) for q in points) for p in points),
+        "segment": {s: sum(segment(e.power_w) == s for e in entries) for s in dict.fromkeys(segment(e.power_w) for e in entries)},
+    }
+
+
+def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one != other and one[0] >= other[0] and one[1] <= other[1]
