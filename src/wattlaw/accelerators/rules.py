@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from wattlaw.accelerators.words import Entry, Fault, segment
+from wattlaw.accelerators.words import Entry, Fault
 from wattlaw.core.units import show
 
 if TYPE_CHECKING:
@@ -108,29 +108,3 @@ def _labels(table: Table) -> Iterator[Fault]:
 
 def _near(one: float | None, other: float | None, factor: float) -> bool:
     return one is None or other is None or 1 / factor <= one / other <= factor
-
-
-def counts(entries: Sequence[Entry]) -> dict[str, object]:
-    """Return the counts by which two versions of a survey's table are compared.
-
-    ``at_least`` counts entries by promised op/s/W; "pareto_points" those to which no other is equal or better
-    in both peak and power, and better in one.
-    """
-    from statistics import median
-
-    ratios = [r for e in entries if (r := e.op_per_joule) is not None]
-    points = [(e.peak_op_per_s, e.power_w) for e in entries if e.peak_op_per_s and e.power_w]
-    return {
-        "rows": len(entries),
-        "form_factor": {w: sum(e.form_factor == w for e in entries) for w in ("chip", "card", "system")},
-        "use": {w: sum(e.use == w for e in entries) for w in ("inference", "training")},
-        "with_peak_and_power": len(ratios),
-        "at_least": {f"{r:.0e}": sum(x >= r for x in ratios) for r in (1e12, 1e13, 1e14)},
-        "median_op_per_joule": median(ratios) if ratios else None,
-        "pareto_points": sum(not any(_beats(q, p) for q in points) for p in points),
-        "segment": {s: sum(segment(e.power_w) == s for e in entries) for s in dict.fromkeys(segment(e.power_w) for e in entries)},
-    }
-
-
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one != other and one[0] >= other[0] and one[1] <= other[1]

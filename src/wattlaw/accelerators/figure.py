@@ -1,0 +1,341 @@
+"""The figure of the surveys: promised peak against power, log-log, with lines of equal efficiency.
+
+Colour is the precision, shape the form factor, fill training or inference. Vega-Lite by Altair: hover and
+filter on a page, and the same spec as SVG, PNG or PDF.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wattlaw.accelerators.labels import Box, place, text_width
+from wattlaw.accelerators.survey import frontier
+from wattlaw.accelerators.words import SEGMENTS, Entry, segment
+from wattlaw.core.errors import UsageError
+from wattlaw.core.files import write_whole
+from wattlaw.core.plugins import need
+from wattlaw.core.units import show
+
+FORMATS = ("html", "svg", "png", "pdf", "json")
+WIDTH, HEIGHT = 900, 620
+LABEL_SIZE = 8.5
+
+COLOURS = {
+    "int1": "#7d858e", "int2": "#7d858e", "int4": "#b5528c", "int8": "#0072b2", "int16": "#3d9bd6", "int32": "#8c6d3f",
+    "fp4": "#e06aa5", "fp8": "#8a5aa8", "fp16": "#d55e00", "bf16": "#c98a00", "tf32": "#5d7a1f", "fp32": "#009e73",
+    "fp64": "#005a41", "analog": "#b3261e", "unknown": "#9aa1a9",
+}  # fmt: skip
+SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
+FILLS = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
+LINES = tuple(10.0**k for k in range(9, 17))
+"""Efficiencies of the iso-lines, op/s/W."""
+
+_KEY = "filled: sold for training, hollow: for inference, pale: not known; step line: no other has more peak for less power"
+_INK, _SOFT, _FAINT = "#1b1f24", "#59616b", "#c3c9cf"
+_PREFIXED = "replace(format(datum.value, '~s'), regexp('([a-zA-Zµ]?)$'), ' $1')"
+_BANDS = ("#eef1f4", "#f8f9fa")
+
+
+class Frame(NamedTuple):
+    """What the axes span: least and greatest power, W, and peak, op/s; and the size in px."""
+
+    power: tuple[float, float]
+    peak: tuple[float, float]
+    width: int = WIDTH
+    height: int = HEIGHT
+
+    def pixel(self, power: float, peak: float) -> tuple[float, float]:
+        """Return where a point lies, px from the top left."""
+        return self.width * _share(power, self.power), self.height * (1 - _share(peak, self.peak))
+
+    def value(self, x: float, y: float) -> tuple[float, float]:
+        """Return the power and peak at a place in px."""
+        return _at(x / self.width, self.power), _at(1 - y / self.height, self.peak)
+
+
+def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool = True) -> Any:
+    """Return the figure as an Altair chart.
+
+    ``zoom`` is a segment's name: only its powers are shown. Raises UsageError where no entry has both
+    peak and power, MissingPartError without Altair.
+    """
+    alt = need("altair", "the figure of accelerators")
+    shown = [e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))]
+    if not shown:
+        raise UsageError("no accelerator that has both a peak and a power is left to plot; loosen the filters")
+    frame = _frame(shown, zoom)
+    lines, told = _iso_lines(frame)
+    layers = [_bands(alt, frame), _band_titles(alt, frame), *_iso(alt, frame, lines, told), _front(alt, frame, shown)]
+    if labels:
+        layers += _labels(alt, shown, frame, told)
+    choices, keep = _choices(alt, shown)
+    layers.append(_points(alt, shown, frame, keep).add_params(*choices))
+    chart = alt.layer(*layers).properties(width=frame.width, height=frame.height)
+    return styled(chart.properties(title=headed(alt, title or "Promised peak against peak power", _KEY)))
+
+
+def write(chart: Any, path: Path) -> None:
+    """Write a chart as HTML (nothing is fetched when it is read), SVG, PNG, PDF or Vega-Lite JSON.
+
+    Raises UsageError for another ending, MissingPartError without vl-convert.
+    """
+    name = path.suffix.lstrip(".").lower()
+    if name not in FORMATS:
+        raise UsageError(f"{path}: a figure ends in {', '.join('.' + f for f in FORMATS)}")
+    if name == "json":
+        write_whole(path, (chart.to_json(validate=False) + "\n").encode())
+        return
+    vl_convert = need("vl_convert", "writing figures")
+    spec = chart.to_dict(validate=False)
+    match name:
+        case "html":
+            write_whole(path, vl_convert.vegalite_to_html(spec, bundle=True).encode())
+        case "svg":
+            write_whole(path, vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode())
+        case "png":
+            write_whole(path, vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[]))
+        case _:
+            write_whole(path, vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[]))
+
+
+def _frame(entries: Sequence[Entry], zoom: str) -> Frame:
+    powers = [e.power_w or 1 for e in entries]
+    peaks = [e.peak_op_per_s or 1 for e in entries]
+    low, high = min(powers), max(powers)
+    if zoom:
+        band = next(s for s in SEGMENTS if s.name == zoom)
+        low, high = max(band.low, low / 1.1), min(band.high, high * 1.1)
+    room = (high / low) ** 0.04 * 1.08
+    tall = (max(peaks) / min(peaks)) ** 0.05 * 1.15
+    return Frame((low / room, high * room), (min(peaks) / tall, max(peaks) * tall))
+
+
+def _bands(alt: Any, frame: Frame) -> Any:
+    rows = [
+        {"low": max(s.low, frame.power[0]), "high": min(s.high, frame.power[1]), "shade": _BANDS[i % 2]}
+        for i, s in enumerate(SEGMENTS)
+        if s.low < frame.power[1] and s.high > frame.power[0]
+    ]
+    return (
+        _chart(alt, rows)
+        .mark_rect(tooltip=None)
+        .encode(
+            x=_x(alt, frame, "low"),
+            x2="high:Q",
+            y=alt.value(0),
+            y2=alt.value(frame.height),
+            color=alt.Color("shade:N", scale=None),
+        )
+    )
+
+
+def _band_titles(alt: Any, frame: Frame) -> Any:
+    rows = []
+    for band in SEGMENTS:
+        low, high = max(band.low, frame.power[0]), min(band.high, frame.power[1])
+        if low < high and frame.width * (_share(high, frame.power) - _share(low, frame.power)) > 75:
+            rows.append({"middle": math.sqrt(low * high), "words": _broken(band.title, low, high, frame)})
+    return (
+        _chart(alt, rows)
+        .mark_text(fontSize=11, color=_SOFT, fontStyle="italic", lineBreak="\n", baseline="top", tooltip=None)
+        .encode(x=_x(alt, frame, "middle"), y=alt.value(7), text="words:N")
+    )
+
+
+def _iso_lines(frame: Frame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the ends of the lines of equal efficiency within the frame, and their names where they begin."""
+    lines, words = [], []
+    for ratio in LINES:
+        low = max(frame.power[0], frame.peak[0] / ratio)
+        high = min(frame.power[1], frame.peak[1] / ratio)
+        if high <= low:
+            continue
+        lines.append({"power": low, "peak": low * ratio, "power2": high, "peak2": high * ratio})
+        words.append({"power": low, "peak": low * ratio, "words": show(ratio, "op/s/W")})
+    return lines, [w for w in words if _stands(frame, w)]
+
+
+def _stands(frame: Frame, word: dict[str, Any]) -> bool:
+    x, y = frame.pixel(word["power"], word["peak"])
+    return y > 90 and x < frame.width - 80
+
+
+def _iso(alt: Any, frame: Frame, lines: list[dict[str, Any]], words: list[dict[str, Any]]) -> list[Any]:
+    drawn = (
+        _chart(alt, lines)
+        .mark_rule(color=_FAINT, strokeWidth=1, strokeDash=[4, 3], tooltip=None)
+        .encode(x=_x(alt, frame, "power"), x2="power2:Q", y=_y(alt, frame, "peak"), y2="peak2:Q")
+    )
+    told = (
+        _chart(alt, words)
+        .mark_text(color=_SOFT, fontSize=10, align="left", baseline="bottom", angle=_slope(frame) % 360, dy=-2, dx=8)
+        .encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="words:N")
+    )
+    return [drawn, told]
+
+
+def _slope(frame: Frame) -> float:
+    """Return the angle at which a line of equal efficiency rises, degrees; negative is upwards."""
+    across = frame.width / math.log10(frame.power[1] / frame.power[0])
+    up = frame.height / math.log10(frame.peak[1] / frame.peak[0])
+    return -math.degrees(math.atan2(up, across))
+
+
+def _iso_boxes(frame: Frame, words: list[dict[str, Any]]) -> list[Box]:
+    """Return small boxes along the slanted names of the lines, so that no label covers them."""
+    angle = math.radians(_slope(frame))
+    boxes = []
+    for word in words:
+        x, y = frame.pixel(word["power"], word["peak"])
+        for along in range(8, 84, 8):
+            middle_x, middle_y = x + along * math.cos(angle), y + along * math.sin(angle) - 8
+            boxes.append(Box(middle_x - 6, middle_y - 6, middle_x + 6, middle_y + 6))
+    return boxes
+
+
+def _front(alt: Any, frame: Frame, entries: Sequence[Entry]) -> Any:
+    rows = [{"power": e.power_w, "peak": e.peak_op_per_s} for e in frontier(entries)]
+    return (
+        _chart(alt, rows)
+        .mark_line(interpolate="step-after", color=_SOFT, strokeWidth=1.2, opacity=0.55, tooltip=None)
+        .encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"))
+    )
+
+
+def _labels(alt: Any, entries: Sequence[Entry], frame: Frame, told: list[dict[str, Any]]) -> list[Any]:
+    front = {id(e) for e in frontier(entries)}
+    order = sorted(entries, key=lambda e: (id(e) not in front, -(max(e.surveys, default=0) or e.year or 0), e.label))
+    first = list({(e.label, e.power_w, e.peak_op_per_s): e for e in reversed(order)}.values())[::-1]
+    points = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in first]
+    inside = Box(2, 34, frame.width - 2, frame.height - 2)
+    rows = []
+    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, _iso_boxes(frame, told)):
+        power, peak = frame.value(spot.x, spot.y)
+        entry = first[spot.index]
+        wide = points[spot.index][0] - spot.x
+        near = min(max(wide, 0), text_width(entry.label, LABEL_SIZE))
+        end = frame.value(spot.x + near, spot.y)
+        rows.append({
+            "power": power, "peak": peak, "label": entry.label, "precision": entry.precision, "led": spot.led,
+            "from": entry.power_w, "height": entry.peak_op_per_s, "to": end[0],
+        })  # fmt: skip
+    words = _chart(alt, rows).mark_text(
+        align="left", baseline="middle", fontSize=LABEL_SIZE, color=_INK, tooltip=None
+    ).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
+    leaders = _chart(alt, [r for r in rows if r["led"]]).mark_rule(
+        color=_SOFT, strokeWidth=0.5, opacity=0.7, tooltip=None
+    ).encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q")
+    return [leaders, words]
+
+
+def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
+    """Return the filters a reader can set on the page, and the condition that an entry passes them all."""
+    by_precision = alt.selection_point(name="precision_shown", fields=["precision"], bind="legend")
+    choices, keep = [by_precision], by_precision
+    for field, words in (("use", ("training", "inference")), ("form_factor", ("chip", "card", "system"))):
+        options = [None, *(w for w in words if any(getattr(e, field) == w for e in entries))]
+        menu = alt.binding_select(options=options, labels=["all", *options[1:]], name=f"{field.replace('_', ' ')} ")
+        choice = alt.selection_point(name=f"{field}_shown", fields=[field], bind=menu)
+        choices.append(choice)
+        keep = keep & choice
+    return [*choices, alt.selection_interval(name="zoom", bind="scales")], keep
+
+
+def _points(alt: Any, entries: Sequence[Entry], frame: Frame, keep: Any) -> Any:
+    rows = [_row(e) for e in sorted(entries, key=lambda e: e.power_w or 0)]
+    here = [p for p in COLOURS if any(e.precision == p for e in entries)]
+    shapes = [f for f in SHAPES if any(e.form_factor == f for e in entries)]
+    grey = {"symbolFillColor": _SOFT, "symbolStrokeColor": _SOFT}
+    colours = alt.Scale(domain=here, range=[COLOURS[p] for p in here])
+    shape = alt.Shape(
+        "form_factor:N", title="form factor", legend=alt.Legend(**grey),
+        scale=alt.Scale(domain=shapes, range=[SHAPES[s] for s in shapes]),
+    )  # fmt: skip
+    return (
+        _chart(alt, rows)
+        .mark_point(size=46, strokeWidth=1.4)
+        .encode(
+            x=_x(alt, frame, "power"),
+            y=_y(alt, frame, "peak"),
+            stroke=alt.Stroke("precision:N", scale=colours, legend=None),
+            fill=alt.Fill("precision:N", title="precision", scale=colours, legend=alt.Legend(symbolType="circle")),
+            shape=shape,
+            fillOpacity=alt.FillOpacity("fill:Q", scale=None),
+            opacity=alt.condition(keep, alt.value(1), alt.value(0.06)),
+            tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _HOVER.items()],
+        )
+    )
+
+
+_HOVER = {
+    "name": "accelerator", "year": "year", "sort": "kind", "precision": "precision", "peak_told": "promised peak",
+    "power_told": "peak power", "ratio_told": "efficiency", "surveys": "surveys", "note": "note",
+}  # fmt: skip
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    year = f"{entry.year}" + (" (first listed)" if entry.year_from == "listed" else "")
+    return {
+        "name": f"{entry.company} {entry.product}", "year": year, "precision": entry.precision,
+        "sort": f"{entry.form_factor}, {entry.technology}, {entry.use}",
+        "form_factor": entry.form_factor, "use": entry.use, "fill": FILLS[entry.use], "power": entry.power_w, "peak": entry.peak_op_per_s,
+        "peak_told": show(entry.peak_op_per_s or 0, "op/s") + (" (sparse)" if entry.counting == "sparse" else ""),
+        "power_told": show(entry.power_w or 0, "W"), "ratio_told": show(entry.op_per_joule or 0, "op/s/W"),
+        "surveys": " ".join(map(str, entry.surveys)) or "none", "note": entry.note,
+    }  # fmt: skip
+
+
+def _chart(alt: Any, rows: list[dict[str, Any]]) -> Any:
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def _x(alt: Any, frame: Frame, field: str) -> Any:
+    scale = alt.Scale(type="log", domain=list(frame.power), nice=False)
+    axis = alt.Axis(title="peak power", labelExpr=_PREFIXED + "+'W'", values=_decades(frame.power))
+    return alt.X(f"{field}:Q", scale=scale, axis=axis)
+
+
+def _y(alt: Any, frame: Frame, field: str) -> Any:
+    scale = alt.Scale(type="log", domain=list(frame.peak), nice=False)
+    axis = alt.Axis(title="promised peak", labelExpr=_PREFIXED + "+'op/s'", values=_decades(frame.peak))
+    return alt.Y(f"{field}:Q", scale=scale, axis=axis)
+
+
+def _decades(ends: tuple[float, float]) -> list[float]:
+    steps = (1, 2, 5) if ends[1] / ends[0] < 100 else (1,)
+    powers = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)
+    return [v for k in powers for s in steps if ends[0] <= (v := s * 10.0**k) <= ends[1]]
+
+
+def headed(alt: Any, title: str, below: str) -> Any:
+    """Return a title with a line below it, as every figure of accelerators has."""
+    return alt.Title(title, subtitle=below, anchor="start", fontSize=14, color=_INK, subtitleColor=_SOFT, offset=10)
+
+
+def styled(chart: Any) -> Any:
+    """Return a chart with the type and colours of all figures of accelerators."""
+    font = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+    return (
+        chart.configure(font=font, background="#ffffff", padding=10)
+        .configure_view(stroke=_FAINT)
+        .configure_axis(grid=False, labelColor=_SOFT, titleColor=_INK, domain=False, tickColor=_FAINT,
+                        labelFontSize=11, titleFontSize=12, titleFontWeight="normal")
+        .configure_legend(labelColor=_INK, titleColor=_INK, labelFontSize=11, titleFontSize=11, symbolSize=60,
+                          titleFontWeight="bold", rowPadding=2)
+    )  # fmt: skip
+
+
+def _broken(words: str, low: float, high: float, frame: Frame) -> str:
+    wide = frame.width * (_share(high, frame.power) - _share(low, frame.power))
+    return words if wide > 6.2 * len(words) else words.replace("data-centre ", "data-centre\n").replace("low ", "low\n")
+
+
+def _share(value: float, ends: tuple[float, float]) -> float:
+    return math.log(value / ends[0]) / math.log(ends[1] / ends[0])
+
+
+def _at(share: float, ends: tuple[float, float]) -> float:
+    return math.exp(math.log(ends[0]) + share * math.log(ends[1] / ends[0]))
