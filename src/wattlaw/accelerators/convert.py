@@ -28,8 +28,9 @@ from wattlaw.core.files import write_whole
 
 HERE = Path(__file__).parent
 PREFACE = f"""# wattlaw accelerators {FORMAT}
-# Facts from the Lincoln AI Computing Survey (Reuther et al., 2019-2025, github.com/areuther/ai-accelerators) and from Epoch AI,
-# "Data on Machine Learning Hardware" (epoch.ai/data, CC BY 4.0), converted and mended; see docs/accelerators.md.
+# Facts from the Lincoln AI Computing Survey (Reuther et al., 2019-2025, github.com/areuther/ai-accelerators)
+# and from Epoch AI, "Data on Machine Learning Hardware" (epoch.ai/data, CC BY 4.0), converted and mended;
+# see docs/accelerators.md.
 """
 LISTING = ("accelerator", "precision", "survey", "peak_op_per_s", "power_w")
 
@@ -92,6 +93,11 @@ def catalogue_text(entries: list[Entry]) -> str:
     return PREFACE + _csv(COLUMNS, [{c: cell(getattr(e, c)) for c in COLUMNS} for e in entries])
 
 
+def listings_text(listings: list[dict[str, str]]) -> str:
+    """Return the text of listings.csv."""
+    return _csv(LISTING, listings)
+
+
 def cell(value: object) -> str:
     """Return a value as the catalogue's files write it."""
     if value is None:
@@ -105,7 +111,7 @@ def main() -> None:
     """Write catalogue.csv and listings.csv beside this file."""
     entries, listings = convert(Path(sys.argv[1]))
     write_whole(HERE / "catalogue.csv", catalogue_text(entries).encode())
-    write_whole(HERE / "listings.csv", _csv(LISTING, listings).encode())
+    write_whole(HERE / "listings.csv", listings_text(listings).encode())
     print(f"{len(entries)} entries, {len(listings)} listings", file=sys.stderr)
 
 
@@ -117,11 +123,12 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def _add_survey(
-    path: Path, names: Names, found: dict[tuple[str, str], Entry], listings: list[dict[str, str]]
-) -> None:
+def _add_survey(path: Path, names: Names, found: dict[tuple[str, str], Entry], listings: list[dict[str, str]]) -> None:
     for entry in read_table(path).entries:
-        company, product = company_of(entry.company), re.sub(r"^(Intel|Xilinx) (?=Arria|XC|ZCU|Zynq)", "", entry.product)
+        company, product = (
+            company_of(entry.company),
+            re.sub(r"^(Intel|Xilinx) (?=Arria|XC|ZCU|Zynq)", "", entry.product),
+        )
         key = names.identity("survey", company, entry.product, entry.label)
         if (key, entry.precision) in found and entry.surveys[0] in found[key, entry.precision].surveys:
             # a second design on the same part, from another paper
@@ -139,7 +146,7 @@ def _add_survey(
 
 
 def _settle_unknown(found: dict[tuple[str, str], Entry]) -> None:
-    """Give the listing of an unnamed precision ("AI" in 2019) to the row that later surveys name, the nearest in peak."""
+    """Give the listing of an unnamed precision ("AI" in 2019) to the named row that is nearest in peak."""
     for key in [k for k in found if k[1] == "unknown"]:
         named = [e for k, e in found.items() if k[0] == key[0] and k != key and e.peak_op_per_s]
         if named:
@@ -235,17 +242,21 @@ def _mend_one(found: dict[tuple[str, str], Entry], key: tuple[str, str], mend: d
     entry = found[key]
     value: object = mend["value"]
     if mend["column"].endswith(("_s", "_w", "_bytes", "_usd")):
-        value = float(mend["value"])
+        value = float(mend["value"]) if mend["value"] else None
     elif mend["column"] == "year":
         value = int(mend["value"])
     note = "; ".join(dict.fromkeys(n for n in (entry.note, mend["why"]) if n))
     source = " ".join(dict.fromkeys(f"{mend['source']} {entry.source}".split()))
-    changed = {"note": note, "source": source}
+    changed: dict[str, object] = {"note": note, "source": source}
     if mend["column"] != "note":
         changed[mend["column"]] = value
     found[key] = msgspec.structs.replace(entry, **changed)
     if mend["column"] == "precision":
-        found[key[0], mend["value"]] = found.pop(key)
+        moved, there = found.pop(key), found.get((key[0], mend["value"]))
+        if there is not None:
+            notes = "; ".join(n for n in (there.note, moved.note) if n)
+            moved = msgspec.structs.replace(there, surveys=tuple(sorted({*there.surveys, *moved.surveys})), note=notes)
+        found[key[0], mend["value"]] = moved
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ _BOTH = re.compile(r"Trainium|Inferentia|Gaudi|Instinct MI[23]")
 _BF16_ONLY = re.compile(r"TPU|BR100|Dojo|Ascend 920")
 _TRAINING = re.compile(
     r"\b(A100|A800|H100|H200|H800|H20|B100|B200|B300|GB200|GB300|GH200|V100S?|P100|K80|MI2\d\dX|MI3\d\d[AX]?)\b"
-    r"|TPU v[23457]|TPU v6|Trainium|GAUDI|Gaudi|Ascend 9|BR100|Dojo|MLU290|MXC500|Tiangai|GPU Max|S4000|Shensuan|Kunlun R"
+    r"|TPU v[23457]|TPU v6|Trainium|GAUDI|Gaudi|Ascend 9|BR100|Dojo|MLU290|MXC500|Tiangai|GPU Max|S4000|Shensuan"
+    r"|Kunlun R"
 )
 _INFERENCE = re.compile(r"\b(T4|L4|L2|L20|L40|A10G?|A30|A40|P4|P40)\b|TPU v1|TPU v4i|Inferentia|MTIA|Groq|Hanguang|"
                         r"MLU270|MLU370|Ascend 310|Zhikai|MXN100|Rubin CPX|Kunlun I\b|K200")  # fmt: skip
@@ -65,10 +66,14 @@ def _entry(accelerator: str, company: str, name: str, precision: str, peak: floa
         accelerator=accelerator,
         company=company,
         product=product,
-        label=re.sub(r"^(Tesla|Instinct|Radeon Instinct|GeForce|Data Center GPU|TPU) |\(.*\)|PCle", "", product).strip(),
+        label=re.sub(
+            r"^(Tesla|Instinct|Radeon Instinct|GeForce|Data Center GPU|TPU) |\(.*\)|PCle", "", product
+        ).strip(),
         year=int(year) if year else None,
         year_from="release" if year else "unknown",
-        form_factor="chip" if re.search("TPU|Ascend|Trainium|Inferentia|MTIA|Maia|Dojo|PEZY|Sunway|MT-|GroqChip", name) else "card",
+        form_factor="chip"
+        if re.search("TPU|Ascend|Trainium|Inferentia|MTIA|Maia|Dojo|PEZY|Sunway|MT-|GroqChip", name)
+        else "card",
         technology=next((word for pattern, word in _TECHNOLOGIES if pattern.search(name)), "unknown"),
         use="inference" if precision.startswith("int") and training != "unknown" else training,
         precision=precision,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from wattlaw.accelerators.frame import Frame, decades, frame_of, iso_boxes, iso_lines, share, slope
 from wattlaw.accelerators.labels import Box, place, text_width
 from wattlaw.accelerators.survey import frontier
 from wattlaw.accelerators.words import SEGMENTS, Entry, segment
@@ -20,7 +21,6 @@ from wattlaw.core.plugins import need
 from wattlaw.core.units import show
 
 FORMATS = ("html", "svg", "png", "pdf", "json")
-WIDTH, HEIGHT = 900, 620
 LABEL_SIZE = 8.5
 
 COLOURS = {
@@ -30,30 +30,10 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
 FILLS = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
-LINES = tuple(10.0**k for k in range(9, 17))
-"""Efficiencies of the iso-lines, op/s/W."""
-
-_KEY = "filled: sold for training, hollow: for inference, pale: not known; step line: no other has more peak for less power"
+_KEY = "filled: sold for training, hollow: for inference, pale: not known; step line: most peak for the power"
 _INK, _SOFT, _FAINT = "#1b1f24", "#59616b", "#c3c9cf"
 _PREFIXED = "replace(format(datum.value, '~s'), regexp('([a-zA-Zµ]?)$'), ' $1')"
 _BANDS = ("#eef1f4", "#f8f9fa")
-
-
-class Frame(NamedTuple):
-    """What the axes span: least and greatest power, W, and peak, op/s; and the size in px."""
-
-    power: tuple[float, float]
-    peak: tuple[float, float]
-    width: int = WIDTH
-    height: int = HEIGHT
-
-    def pixel(self, power: float, peak: float) -> tuple[float, float]:
-        """Return where a point lies, px from the top left."""
-        return self.width * _share(power, self.power), self.height * (1 - _share(peak, self.peak))
-
-    def value(self, x: float, y: float) -> tuple[float, float]:
-        """Return the power and peak at a place in px."""
-        return _at(x / self.width, self.power), _at(1 - y / self.height, self.peak)
 
 
 def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool = True) -> Any:
@@ -66,8 +46,8 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
     shown = [e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))]
     if not shown:
         raise UsageError("no accelerator that has both a peak and a power is left to plot; loosen the filters")
-    frame = _frame(shown, zoom)
-    lines, told = _iso_lines(frame)
+    frame = frame_of(shown, zoom)
+    lines, told = iso_lines(frame)
     layers = [_bands(alt, frame), _band_titles(alt, frame), *_iso(alt, frame, lines, told), _front(alt, frame, shown)]
     if labels:
         layers += _labels(alt, shown, frame, told)
@@ -101,18 +81,6 @@ def write(chart: Any, path: Path) -> None:
             write_whole(path, vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[]))
 
 
-def _frame(entries: Sequence[Entry], zoom: str) -> Frame:
-    powers = [e.power_w or 1 for e in entries]
-    peaks = [e.peak_op_per_s or 1 for e in entries]
-    low, high = min(powers), max(powers)
-    if zoom:
-        band = next(s for s in SEGMENTS if s.name == zoom)
-        low, high = max(band.low, low / 1.1), min(band.high, high * 1.1)
-    room = (high / low) ** 0.04 * 1.08
-    tall = (max(peaks) / min(peaks)) ** 0.05 * 1.15
-    return Frame((low / room, high * room), (min(peaks) / tall, max(peaks) * tall))
-
-
 def _bands(alt: Any, frame: Frame) -> Any:
     rows = [
         {"low": max(s.low, frame.power[0]), "high": min(s.high, frame.power[1]), "shade": _BANDS[i % 2]}
@@ -136,31 +104,13 @@ def _band_titles(alt: Any, frame: Frame) -> Any:
     rows = []
     for band in SEGMENTS:
         low, high = max(band.low, frame.power[0]), min(band.high, frame.power[1])
-        if low < high and frame.width * (_share(high, frame.power) - _share(low, frame.power)) > 75:
+        if low < high and frame.width * (share(high, frame.power) - share(low, frame.power)) > 75:
             rows.append({"middle": math.sqrt(low * high), "words": _broken(band.title, low, high, frame)})
     return (
         _chart(alt, rows)
         .mark_text(fontSize=11, color=_SOFT, fontStyle="italic", lineBreak="\n", baseline="top", tooltip=None)
         .encode(x=_x(alt, frame, "middle"), y=alt.value(7), text="words:N")
     )
-
-
-def _iso_lines(frame: Frame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the ends of the lines of equal efficiency within the frame, and their names where they begin."""
-    lines, words = [], []
-    for ratio in LINES:
-        low = max(frame.power[0], frame.peak[0] / ratio)
-        high = min(frame.power[1], frame.peak[1] / ratio)
-        if high <= low:
-            continue
-        lines.append({"power": low, "peak": low * ratio, "power2": high, "peak2": high * ratio})
-        words.append({"power": low, "peak": low * ratio, "words": show(ratio, "op/s/W")})
-    return lines, [w for w in words if _stands(frame, w)]
-
-
-def _stands(frame: Frame, word: dict[str, Any]) -> bool:
-    x, y = frame.pixel(word["power"], word["peak"])
-    return y > 90 and x < frame.width - 80
 
 
 def _iso(alt: Any, frame: Frame, lines: list[dict[str, Any]], words: list[dict[str, Any]]) -> list[Any]:
@@ -171,29 +121,10 @@ def _iso(alt: Any, frame: Frame, lines: list[dict[str, Any]], words: list[dict[s
     )
     told = (
         _chart(alt, words)
-        .mark_text(color=_SOFT, fontSize=10, align="left", baseline="bottom", angle=_slope(frame) % 360, dy=-2, dx=8)
+        .mark_text(color=_SOFT, fontSize=10, align="left", baseline="bottom", angle=slope(frame) % 360, dy=-2, dx=8)
         .encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="words:N")
     )
     return [drawn, told]
-
-
-def _slope(frame: Frame) -> float:
-    """Return the angle at which a line of equal efficiency rises, degrees; negative is upwards."""
-    across = frame.width / math.log10(frame.power[1] / frame.power[0])
-    up = frame.height / math.log10(frame.peak[1] / frame.peak[0])
-    return -math.degrees(math.atan2(up, across))
-
-
-def _iso_boxes(frame: Frame, words: list[dict[str, Any]]) -> list[Box]:
-    """Return small boxes along the slanted names of the lines, so that no label covers them."""
-    angle = math.radians(_slope(frame))
-    boxes = []
-    for word in words:
-        x, y = frame.pixel(word["power"], word["peak"])
-        for along in range(8, 84, 8):
-            middle_x, middle_y = x + along * math.cos(angle), y + along * math.sin(angle) - 8
-            boxes.append(Box(middle_x - 6, middle_y - 6, middle_x + 6, middle_y + 6))
-    return boxes
 
 
 def _front(alt: Any, frame: Frame, entries: Sequence[Entry]) -> Any:
@@ -212,23 +143,26 @@ def _labels(alt: Any, entries: Sequence[Entry], frame: Frame, told: list[dict[st
     points = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in first]
     inside = Box(2, 34, frame.width - 2, frame.height - 2)
     rows = []
-    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, _iso_boxes(frame, told)):
+    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, iso_boxes(frame, told)):
         power, peak = frame.value(spot.x, spot.y)
-        entry = first[spot.index]
-        wide = points[spot.index][0] - spot.x
+        entry = first[spot.point]
+        wide = points[spot.point][0] - spot.x
         near = min(max(wide, 0), text_width(entry.label, LABEL_SIZE))
         end = frame.value(spot.x + near, spot.y)
         rows.append({
             "power": power, "peak": peak, "label": entry.label, "precision": entry.precision, "led": spot.led,
             "from": entry.power_w, "height": entry.peak_op_per_s, "to": end[0],
         })  # fmt: skip
-    words = _chart(alt, rows).mark_text(
-        align="left", baseline="middle", fontSize=LABEL_SIZE, color=_INK, tooltip=None
-    ).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
-    leaders = _chart(alt, [r for r in rows if r["led"]]).mark_rule(
-        color=_SOFT, strokeWidth=0.5, opacity=0.7, tooltip=None
-    ).encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q")
-    return [leaders, words]
+    base = _chart(alt, rows).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
+    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
+    halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4, opacity=0.75)
+    words = base.mark_text(**kind, color=_INK)
+    leaders = (
+        _chart(alt, [r for r in rows if r["led"]])
+        .mark_rule(color=_SOFT, strokeWidth=0.5, opacity=0.7, tooltip=None)
+        .encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q")
+    )
+    return [leaders, halo, words]
 
 
 def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
@@ -277,15 +211,24 @@ _HOVER = {
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    year = f"{entry.year}" + (" (first listed)" if entry.year_from == "listed" else "")
+    listed = " (first listed)" if entry.year_from == "listed" else ""
+    sparse = " (sparse)" if entry.counting == "sparse" else ""
     return {
-        "name": f"{entry.company} {entry.product}", "year": year, "precision": entry.precision,
+        "name": f"{entry.company} {entry.product}",
+        "year": f"{entry.year or 'unknown'}{listed}",
+        "precision": entry.precision,
         "sort": f"{entry.form_factor}, {entry.technology}, {entry.use}",
-        "form_factor": entry.form_factor, "use": entry.use, "fill": FILLS[entry.use], "power": entry.power_w, "peak": entry.peak_op_per_s,
-        "peak_told": show(entry.peak_op_per_s or 0, "op/s") + (" (sparse)" if entry.counting == "sparse" else ""),
-        "power_told": show(entry.power_w or 0, "W"), "ratio_told": show(entry.op_per_joule or 0, "op/s/W"),
-        "surveys": " ".join(map(str, entry.surveys)) or "none", "note": entry.note,
-    }  # fmt: skip
+        "form_factor": entry.form_factor,
+        "use": entry.use,
+        "fill": FILLS[entry.use],
+        "power": entry.power_w,
+        "peak": entry.peak_op_per_s,
+        "peak_told": show(entry.peak_op_per_s or 0, "op/s") + sparse,
+        "power_told": show(entry.power_w or 0, "W"),
+        "ratio_told": show(entry.op_per_joule or 0, "op/s/W"),
+        "surveys": " ".join(map(str, entry.surveys)) or "none",
+        "note": entry.note,
+    }
 
 
 def _chart(alt: Any, rows: list[dict[str, Any]]) -> Any:
@@ -294,20 +237,14 @@ def _chart(alt: Any, rows: list[dict[str, Any]]) -> Any:
 
 def _x(alt: Any, frame: Frame, field: str) -> Any:
     scale = alt.Scale(type="log", domain=list(frame.power), nice=False)
-    axis = alt.Axis(title="peak power", labelExpr=_PREFIXED + "+'W'", values=_decades(frame.power))
+    axis = alt.Axis(title="peak power", labelExpr=_PREFIXED + "+'W'", values=decades(frame.power))
     return alt.X(f"{field}:Q", scale=scale, axis=axis)
 
 
 def _y(alt: Any, frame: Frame, field: str) -> Any:
     scale = alt.Scale(type="log", domain=list(frame.peak), nice=False)
-    axis = alt.Axis(title="promised peak", labelExpr=_PREFIXED + "+'op/s'", values=_decades(frame.peak))
+    axis = alt.Axis(title="promised peak", labelExpr=_PREFIXED + "+'op/s'", values=decades(frame.peak))
     return alt.Y(f"{field}:Q", scale=scale, axis=axis)
-
-
-def _decades(ends: tuple[float, float]) -> list[float]:
-    steps = (1, 2, 5) if ends[1] / ends[0] < 100 else (1,)
-    powers = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)
-    return [v for k in powers for s in steps if ends[0] <= (v := s * 10.0**k) <= ends[1]]
 
 
 def headed(alt: Any, title: str, below: str) -> Any:
@@ -320,6 +257,7 @@ def styled(chart: Any) -> Any:
     font = "Helvetica, Arial, 'Liberation Sans', sans-serif"
     return (
         chart.configure(font=font, background="#ffffff", padding=10)
+        .configure_title(anchor="start", fontSize=12, color=_INK, fontWeight="bold")
         .configure_view(stroke=_FAINT)
         .configure_axis(grid=False, labelColor=_SOFT, titleColor=_INK, domain=False, tickColor=_FAINT,
                         labelFontSize=11, titleFontSize=12, titleFontWeight="normal")
@@ -329,13 +267,5 @@ def styled(chart: Any) -> Any:
 
 
 def _broken(words: str, low: float, high: float, frame: Frame) -> str:
-    wide = frame.width * (_share(high, frame.power) - _share(low, frame.power))
+    wide = frame.width * (share(high, frame.power) - share(low, frame.power))
     return words if wide > 6.2 * len(words) else words.replace("data-centre ", "data-centre\n").replace("low ", "low\n")
-
-
-def _share(value: float, ends: tuple[float, float]) -> float:
-    return math.log(value / ends[0]) / math.log(ends[1] / ends[0])
-
-
-def _at(share: float, ends: tuple[float, float]) -> float:
-    return math.exp(math.log(ends[0]) + share * math.log(ends[1] / ends[0]))

@@ -21,13 +21,15 @@ class Box(NamedTuple):
 
     def meets(self, other: Box) -> bool:
         """Return whether the two share any area."""
-        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        return (
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+        )
 
 
 class Placed(NamedTuple):
     """A label that found a place: which point's, its left end and middle, and whether it needs a line to its point."""
 
-    index: int
+    point: int
     x: float
     y: float
     led: bool
@@ -83,9 +85,7 @@ def _around(x: float, y: float, wide: float, high: float, distance: float) -> li
 
 
 def _inside(box: Box, frame: Box) -> bool:
-    return (
-        box.left >= frame.left and box.right <= frame.right and box.top >= frame.top and box.bottom <= frame.bottom
-    )
+    return box.left >= frame.left and box.right <= frame.right and box.top >= frame.top and box.bottom <= frame.bottom
 
 
 class _Grid:

@@ -45,7 +45,9 @@ def read_raw(path: Path) -> RawTable:
     lines = text.splitlines(keepends=True)
     preface = [line.strip() for line in _preface(lines)]
     reader = csv.reader(lines[len(preface) :])
-    header, rows = [], []
+    header: list[str] = []
+    header_line = 0
+    rows: list[Row] = []
     before = len(preface)
     for cells in _records(reader, str(path), before, faults):
         if not header:
@@ -100,7 +102,9 @@ def _preface(lines: list[str]) -> Iterator[str]:
         yield line
 
 
-def _records(reader: Iterator[list[str]], file: str, before: int, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
+def _records(
+    reader: Iterator[list[str]], file: str, before: int, faults: list[Fault]
+) -> Iterator[tuple[int, list[str]]]:
     line = before + 1
     while True:
         try:

@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from wattlaw.accelerators import rules
 from wattlaw.accelerators.rawtable import RawTable, Row, fault, gathered, read_raw
 from wattlaw.accelerators.words import VOCABULARIES, Entry, Fault, normalise, slug
@@ -28,7 +30,17 @@ _SURVEY = {
     "precision": "Precision", "power_w": "Power", "technology": "Technology", "use": "IorT",
     "form_factor": "FormFactor", "source": "ReferenceURL",
 }  # fmt: skip
-_WIDELY_KNOWN = {"Country", "PlotLocation", "Hide", "PlotLocationZ", "HideZ", "AI Model", "Updated", "Notes", "Reference"}
+_WIDELY_KNOWN = {
+    "Country",
+    "PlotLocation",
+    "Hide",
+    "PlotLocationZ",
+    "HideZ",
+    "AI Model",
+    "Updated",
+    "Notes",
+    "Reference",
+}
 
 
 class Table(NamedTuple):
@@ -64,7 +76,8 @@ def read_table(path: Path, year: int | None = None) -> Table:
     table = Table(raw.file, entries, lines, raw.faults)
     if columns is not _SURVEY:
         table = rules.one_row_each(table)
-    return table._replace(faults=gathered([*table.faults, *rules.doubts(table)]))
+    doubts = [msgspec.structs.replace(f, column=columns.get(f.column, f.column)) for f in rules.doubts(table)]
+    return table._replace(faults=gathered([*table.faults, *doubts]))
 
 
 def _layout(raw: RawTable) -> dict[str, str]:
@@ -132,7 +145,9 @@ def _word(raw: RawTable, row: Row, name: str, column: str) -> str:
     word = normalise(name, text)
     if word is None:
         valid = ", ".join(VOCABULARIES[name][0])
-        fault(raw.faults, where, f"{text!r} is not known, read as unknown; valid: {valid}", "doubted", f"unknown-{name}")
+        fault(
+            raw.faults, where, f"{text!r} is not known, read as unknown; valid: {valid}", "doubted", f"unknown-{name}"
+        )
         return "unknown"
     if not text and column in row.cells and name in ("precision", "use", "form_factor", "technology"):
         fault(raw.faults, where, "no value, read as unknown", "doubted", "no-value")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wattlaw.accelerators.words import Entry, Fault
@@ -16,6 +17,9 @@ LEAST_OP_PER_JOULE = 1e8
 MOST_OP_PER_JOULE = 5e13
 """What is promised between 2012 and 2026 lies within; below is a slip of the unit, above a claim to look at."""
 
+MOST_TURNS_PER_S = 150.0
+"""A memory of 1 GB and more is read through at most so often a second; HBM3E reaches about 50."""
+
 POWER_CHANGE = 2.0
 """A power that changes by more than this factor from one survey to the next is another power."""
 
@@ -24,6 +28,7 @@ def doubts(table: Table) -> Iterator[Fault]:
     """Return what the rules of one table doubt: efficiency out of range, disagreeing rows, repeated labels."""
     for entry, line in zip(table.entries, table.lines, strict=True):
         yield from _efficiency(entry, table.file, line)
+        yield from _bandwidth(entry, table.file, line)
     yield from _disagreeing(table)
     yield from _labels(table)
 
@@ -50,15 +55,19 @@ def one_row_each(table: Table) -> Table:
 
 def changes(tables: Sequence[Table]) -> Iterator[Fault]:
     """Return what changed between tables of several years beyond belief: the power of a device, by a factor of 2."""
-    last: dict[tuple[str, str], tuple[Entry, str]] = {}
+    last: dict[tuple[str, ...], tuple[list[float], str]] = {}
     for table in tables:
+        here: dict[tuple[str, ...], tuple[list[float], str]] = {}
         for entry, line in zip(table.entries, table.lines, strict=True):
-            key = (entry.accelerator, entry.precision)
-            if key in last and not _near(last[key][0].power_w, entry.power_w, POWER_CHANGE):
-                before, file = last[key]
-                text = f"{entry.product}: {before.power_w} W in {file}, {entry.power_w} W here"
+            if entry.power_w is None:
+                continue
+            key = (entry.accelerator, entry.precision, entry.form_factor)
+            before, file = last.get(key, ([], ""))
+            if before and not any(1 / POWER_CHANGE <= was / entry.power_w <= POWER_CHANGE for was in before):
+                text = f"{entry.product}: {show(before[-1], 'W')} in {Path(file).name}, {show(entry.power_w, 'W')} here"
                 yield Fault(table.file, line, "power_w", text, "doubted", "power-changed")
-            last[key] = (entry, table.file)
+            here.setdefault(key, ([], table.file))[0].append(entry.power_w)
+        last |= here
 
 
 def figures(entry: Entry) -> str:
@@ -80,6 +89,13 @@ def _efficiency(entry: Entry, file: str, line: int) -> Iterator[Fault]:
     elif per_joule > MOST_OP_PER_JOULE:
         text = f"{figures(entry)} is {per_joule:.3g} op/s/W, over {MOST_OP_PER_JOULE:.0e}; a claim to look at"
         yield Fault(file, line, column, text, "doubted", "high-outlier")
+
+
+def _bandwidth(entry: Entry, file: str, line: int) -> Iterator[Fault]:
+    memory, bandwidth = entry.memory_bytes, entry.memory_bandwidth_bytes_per_s
+    if memory and bandwidth and memory >= 1e9 and bandwidth / memory > MOST_TURNS_PER_S:
+        text = f"{show(bandwidth, 'bytes/s')} can't belong to {show(memory, 'bytes')} of memory"
+        yield Fault(file, line, "memory_bandwidth_bytes_per_s", text, "doubted", "strange-bandwidth")
 
 
 def _disagreeing(table: Table) -> Iterator[Fault]:
@@ -104,7 +120,3 @@ def _labels(table: Table) -> Iterator[Fault]:
         if len(lines) > 1:
             text = f"{label!r} is the label of {len(lines)} accelerators: {', '.join(lines)}"
             yield Fault(table.file, max(lines.values()), "label", text, "doubted", "repeated-label")
-
-
-def _near(one: float | None, other: float | None, factor: float) -> bool:
-    return one is None or other is None or 1 / factor <= one / other <= factor

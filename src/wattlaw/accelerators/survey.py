@@ -109,7 +109,9 @@ def listings(path: Path = LISTINGS) -> tuple[Listing, ...]:
     """Return what each survey says of each accelerator, as it stood in that year's table."""
     with open(path, encoding="utf-8", newline="") as file:
         return tuple(
-            Listing(r["accelerator"], r["precision"], int(r["survey"]), _number(r["peak_op_per_s"]), _number(r["power_w"]))
+            Listing(
+                r["accelerator"], r["precision"], int(r["survey"]), _number(r["peak_op_per_s"]), _number(r["power_w"])
+            )
             for r in csv.DictReader(file)
         )
 
@@ -169,7 +171,9 @@ def _renamed_precisions(found: list[Change]) -> list[Change]:
     for device, changes in by_device.items():
         if sorted(c.change for c in changes) == ["gone", "new"]:
             was, now = (next(c.precision for c in changes if c.change == w) for w in ("gone", "new"))
-            told.append(Change(accelerator=device, precision=now, change="changed", column="precision", before=was, after=now))
+            told.append(
+                Change(accelerator=device, precision=now, change="changed", column="precision", before=was, after=now)
+            )
         else:
             told += changes
     return told

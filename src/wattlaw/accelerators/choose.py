@@ -1,0 +1,212 @@
+"""Which accelerator for a workload: candidates ranked by predicted time and energy within a power budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Literal
+
+import msgspec
+
+from wattlaw.accelerators.measured import achieved
+from wattlaw.accelerators.peaks import entry as entry_of
+from wattlaw.accelerators.roofline import BENCHMARKS, Roofline, best_sixteen_bit, calibrated, measured_times
+from wattlaw.accelerators.words import Entry
+from wattlaw.core.errors import UnknownNameError, UsageError
+from wattlaw.core.findings import Interval
+from wattlaw.core.reading import Note, quantile
+from wattlaw.core.run import Run
+from wattlaw.core.units import show
+from wattlaw.workloads import table as workloads
+
+By = Literal["time", "energy"]
+
+MLPERF = {
+    "mlperf-resnet": "resnet", "mlperf-bert": "bert", "resnet50": "resnet", "resnet50-v1.5": "resnet",
+    "bert-large": "bert", "bert-large-uncased": "bert",
+}  # fmt: skip
+"""Workloads that an MLPerf benchmark measures itself."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One accelerator for a workload. Intervals hold 90 % of the errors found on devices left out of the fit.
+
+    devices        how many the budget feeds at their promised peak power
+    time_s         to train on ``samples`` with all of them, as if they scaled as within one node
+    energy_j       of the devices alone, at their promised peak power: at most this
+    measured       whether the time is this very device's own MLPerf result, and not the roofline's
+    """
+
+    accelerator: str
+    label: str
+    year: int | None
+    devices: int
+    power_w: float
+    time_s: Interval
+    energy_j: Interval
+    price_usd: float | None
+    measured: bool
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Candidates, best first, with what they were predicted from and how far that errs on devices left out."""
+
+    workload: str
+    candidates: tuple[Candidate, ...]
+    basis: str
+    median_error: float
+    devices_held_out: int
+    warnings: tuple[Note, ...] = ()
+
+
+def choose(
+    workload: str,
+    entries: Iterable[Entry],
+    *,
+    budget_kw: float = 100.0,
+    samples: float = 1e6,
+    preset: str = "base",
+    by: By = "time",
+    runs: Sequence[Run] = (),
+) -> Choice:
+    """Rank accelerators for a workload within a power budget, kW, by the time or energy of ``samples`` samples.
+
+    ``entries`` are the candidates, at any precision: each counts once, at its better 16-bit format. ``runs`` of
+    this workload on known devices correct the prediction. Raises UnknownNameError for a workload whose operations
+    nobody counted, UsageError where the budget feeds no candidate.
+    """
+    if not budget_kw > 0 or not samples > 0:
+        raise UsageError("the budget and the samples must be above 0")
+    line, basis = roofline_of(workload, preset)
+    line, corrected = _corrected(line, workload, preset, runs)
+    known = measured_times(MLPERF[workload]) if workload in MLPERF and not corrected else {}
+    least = least_memory_bytes(workload, preset)
+    roomy = [e for e in _devices(entries) if e.memory_bytes and e.memory_bytes >= least]
+    found = [c for e in roomy if (c := _candidate(e, line, budget_kw, samples, known.get(e.accelerator)))]
+    if not found:
+        raise UsageError(
+            f"no candidate has a dense 16-bit peak, bandwidth, power and {show(least, 'B')} of memory, "
+            f"and fits into {budget_kw:g} kW; loosen the filters or raise the budget"
+        )
+    found.sort(key=lambda c: (c.time_s if by == "time" else c.energy_j).value)
+    return Choice(
+        workload=workload,
+        candidates=tuple(found),
+        basis=basis + corrected,
+        median_error=line.median_error,
+        devices_held_out=len(line.ratios),
+        warnings=_warnings(workload, bool(corrected)),
+    )
+
+
+def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
+    """Return a workload's roofline and from what it was made.
+
+    A workload that MLPerf measures has its own. For another, the share of peak comes from BERT (bound by
+    arithmetic), the bytes moved per byte of activations from ResNet-50 (bound by bandwidth), and the intervals
+    from the errors of both.
+    """
+    if workload in MLPERF:
+        return calibrated(MLPERF[workload]), f"single-node MLPerf results of {MLPERF[workload]}"
+    counts = workloads.counts(workload, preset)
+    reference = workloads.counts("resnet50-v1.5", "base")
+    if counts is None or reference is None:
+        raise UnknownNameError("workload", workload, {*MLPERF, *workloads.table()})
+    bert, resnet = calibrated("bert"), calibrated("resnet")
+    moved = resnet.bytes_per_sample / (reference.activation_bytes / reference.batch)
+    line = Roofline(
+        counts.flop_per_sample * bert.op_per_sample / BENCHMARKS["bert"],
+        counts.activation_bytes / counts.batch * moved,
+        (*bert.ratios, *resnet.ratios),
+    )
+    return line, f"counts of {workload} ({preset}); efficiency of MLPerf bert and resnet"
+
+
+def least_memory_bytes(workload: str, preset: str = "base") -> float:
+    """Return the memory that training needs at least: weights, gradients and Adam's two moments in fp32, and a sample.
+
+    MLPerf's BERT-large has 336 M parameters, its ResNet-50 25.6 M; a gigabyte is taken for a sample.
+    """
+    if workload in MLPERF:
+        return 16 * {"bert": 336e6, "resnet": 25.6e6}[MLPERF[workload]] + 1e9
+    counts = workloads.counts(workload, preset)
+    return 4 * counts.gradient_bytes + counts.activation_bytes / counts.batch if counts else 0.0
+
+
+def _devices(entries: Iterable[Entry]) -> list[Entry]:
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.accelerator, []).append(entry)
+    return [e for same in groups.values() if (e := best_sixteen_bit(same)) is not None]
+
+
+def _candidate(
+    entry: Entry, line: Roofline, budget_kw: float, samples: float, measured: Interval | None
+) -> Candidate | None:
+    if not (entry.peak_op_per_s and entry.memory_bandwidth_bytes_per_s and entry.power_w):
+        return None
+    devices = int(budget_kw * 1000 / entry.power_w)
+    if devices < 1:
+        return None
+    predicted = line.time_s(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s)
+    each = measured or _interval(predicted, *line.interval)
+    return Candidate(
+        accelerator=entry.accelerator,
+        label=entry.label,
+        year=entry.year,
+        devices=devices,
+        power_w=entry.power_w,
+        time_s=_times(each, samples / devices),
+        energy_j=_times(each, samples * entry.power_w),
+        price_usd=entry.price_usd,
+        measured=measured is not None,
+    )
+
+
+def _corrected(line: Roofline, workload: str, preset: str, runs: Sequence[Run]) -> tuple[Roofline, str]:
+    """Scale a roofline by what own runs of the workload achieved over what it predicts for their devices."""
+    ratios = []
+    for run in runs:
+        if run.state != "done" or (run.setting.workload, run.setting.preset) != (workload, preset):
+            continue
+        row = achieved(run)
+        entry = entry_of(row.accelerator, row.precision)
+        if (
+            isinstance(entry, Entry)
+            and row.samples_per_s.value
+            and entry.memory_bandwidth_bytes_per_s
+            and entry.peak_op_per_s
+        ):
+            predicted = line.time_s(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s)
+            ratios.append(1 / row.samples_per_s.value / predicted)
+    if not ratios:
+        return line, ""
+    factor, middle = median(ratios), quantile(sorted(line.ratios), 0.5)
+    scaled = Roofline(
+        line.op_per_sample * factor, line.bytes_per_sample * factor, tuple(r / middle for r in line.ratios)
+    )
+    return scaled, f"; corrected by {len(ratios)} own runs (x {factor:.3g} in time)"
+
+
+def _interval(value: float, low: float, high: float) -> Interval:
+    return Interval(value, value * low, value * high)
+
+
+def _times(interval: Interval, factor: float) -> Interval:
+    low, high = (None if end is None else end * factor for end in (interval.low, interval.high))
+    return Interval(interval.value * factor, low, high)
+
+
+def _warnings(workload: str, corrected: bool) -> tuple[Note, ...]:
+    notes = [
+        Note(
+            "device-power-only",
+            "budget and energy are the devices' at promised peak power; hosts and cooling add to it",
+        ),
+        Note("one-node-scaling", "devices are taken to scale as within one node; a network slows many small ones down"),
+    ]
+    if workload not in MLPERF and not corrected:
+        notes.append(
+            Note("not-measured", f"no run of {workload} stands behind this; give some with --runs to correct it")
+        )
+    return tuple(notes)

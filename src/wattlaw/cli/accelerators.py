@@ -1,0 +1,154 @@
+"""``wattlaw accelerators``: what can be bought, what it promises per watt, and what it delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wattlaw.cli.accelerators_drawn import choose, frontier, measured, plot, trend
+from wattlaw.cli.accelerators_filters import CATALOGUE, PATH, entries, filters, peak_cells, print_entries
+from wattlaw.cli.output import emit_json, json_option, print_table, say
+
+if TYPE_CHECKING:
+    from wattlaw.accelerators.words import Entry, Fault
+
+NAMES = {"accelerators": "accelerators"}
+
+
+@click.group()
+def accelerators() -> None:
+    """The catalogue of AI accelerators: what they promise per watt, and what they deliver."""
+
+
+for command in (plot, trend, frontier, measured, choose):
+    accelerators.add_command(command)
+
+
+@accelerators.command("list")
+@filters
+@json_option
+def list_(as_json: bool, **chosen: Any) -> None:
+    """List the accelerators that the filters keep, one line a device and precision."""
+    from wattlaw.accelerators.survey import counts
+
+    found = entries(chosen)
+    if as_json:
+        emit_json("accelerators", found, counts(found))
+        return
+    print_entries(found)
+
+
+@accelerators.command()
+@click.argument("name")
+@CATALOGUE
+@json_option
+def show(name: str, catalogue: Path | None, as_json: bool) -> None:
+    """Show all that is known of one accelerator; NAME may be a driver's or MLPerf's name for it."""
+    from wattlaw.accelerators.catalogue import load, named
+
+    found = named(load(catalogue).entries, name)
+    if as_json:
+        emit_json("accelerators", found, {"rows": len(found)})
+        return
+    first = found[0]
+    say(f"{first.company} {first.product} ({first.accelerator})")
+    rows = [(title, text) for title, text in _facts(first) if text]
+    print_table(["fact", "value"], rows)
+    print_table(["precision", "peak", "counts", "efficiency", "surveys", "note"], [peak_cells(e) for e in found])
+    say("sources: " + " ".join(dict.fromkeys(s for e in found for s in e.source.split())))
+
+
+@accelerators.command()
+@click.argument("names", nargs=-1, required=True)
+@CATALOGUE
+@json_option
+def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> None:
+    """Compare accelerators side by side."""
+    from wattlaw.accelerators.catalogue import load, named
+    from wattlaw.accelerators.words import PRECISIONS
+
+    groups = [named(load(catalogue).entries, n) for n in names]
+    if as_json:
+        emit_json("accelerators", [e for g in groups for e in g], {"rows": sum(map(len, groups))})
+        return
+    columns = [[text for _, text in _facts(g[0])] for g in groups]
+    titles = [title for title, _ in _facts(groups[0][0])]
+    rows = [[t, *(c[i] or "?" for c in columns)] for i, t in enumerate(titles)]
+    for precision in PRECISIONS:
+        peaks = [next((peak_cells(e)[1] for e in g if e.precision == precision), "?") for g in groups]
+        if any(p != "?" for p in peaks):
+            rows.append([f"peak, {precision}", *peaks])
+    print_table(["", *(g[0].label for g in groups)], rows)
+
+
+@accelerators.command()
+@click.argument("before", type=int)
+@click.argument("after", type=int)
+@json_option
+def diff(before: int, after: int, as_json: bool) -> None:
+    """Show what changed from the survey of one year to that of another."""
+    from wattlaw.accelerators.survey import diff as between
+
+    found = between(before, after)
+    totals = {word: sum(c.change == word for c in found) for word in ("new", "gone", "changed")}
+    if as_json:
+        emit_json("accelerators diff", found, totals)
+        return
+    cells = [[c.change, c.accelerator, c.precision, c.column, _cell(c.before), _cell(c.after)] for c in found]
+    print_table(["change", "accelerator", "precision", "column", str(before), str(after)], cells)
+    say(", ".join(f"{n} {word}" for word, n in totals.items()))
+
+
+@accelerators.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@json_option
+def check(files: tuple[Path, ...], as_json: bool) -> None:
+    """Name what is wrong or doubtful in tables of accelerators: file, line, column, fault.
+
+    Of several files, given in the order of their years, a power that changed beyond belief is named too.
+    Exit code 1 where a row had to be dropped.
+    """
+    from wattlaw.accelerators.read import read_table
+    from wattlaw.accelerators.rules import changes
+
+    tables = [read_table(f) for f in files]
+    faults: Sequence[Fault] = [*(f for t in tables for f in t.faults), *changes(tables)]
+    rows = sum(len(t.entries) for t in tables)
+    if as_json:
+        emit_json("accelerators check", faults, {"rows": rows, "faults": len(faults)})
+    else:
+        for fault in faults:
+            where = f"{fault.file}:{fault.line}" + (f": {fault.column}" if fault.column else "")
+            click.echo(f"{where}: {fault.fault} [{fault.handling}: {fault.name}]")
+        said = ", ".join(f"{sum(f.handling == h for f in faults)} {h}" for h in ("mended", "doubted", "dropped"))
+        say(f"{rows} good rows; {said}")
+    if any(f.handling == "dropped" and f.name != "blank-row" for f in faults):
+        raise click.exceptions.Exit(1)
+
+
+def _cell(value: float | str | None) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else value
+
+
+def _facts(entry: Entry) -> list[tuple[str, str]]:
+    from wattlaw.core.units import show as told
+
+    def value(number: float | None, unit: str) -> str:
+        return told(number, unit) if number else ""
+
+    year = f"{entry.year or ''}" + (" (first listed)" if entry.year_from == "listed" else "")
+    return [
+        ("company", entry.company),
+        ("product", entry.product),
+        ("year", year),
+        ("form factor", entry.form_factor),
+        ("technology", entry.technology),
+        ("peak power", value(entry.power_w, "W")),
+        ("memory", f"{entry.memory_bytes / 1e9:.4g} GB" if entry.memory_bytes else ""),
+        ("memory bandwidth", value(entry.memory_bandwidth_bytes_per_s, "B/s")),
+        ("link bandwidth", value(entry.link_bandwidth_bytes_per_s, "B/s")),
+        ("price", f"{entry.price_usd:.0f} USD" if entry.price_usd else ""),
+    ]

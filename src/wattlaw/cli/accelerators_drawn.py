@@ -1,0 +1,186 @@
+"""``wattlaw accelerators``: figures, the frontier, what was achieved, and what to choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wattlaw.cli.accelerators_filters import CATALOGUE, OUT, PATH, entries, filters, pictured, print_entries
+from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+
+if TYPE_CHECKING:
+    from wattlaw.accelerators.measured import Achieved
+    from wattlaw.core.findings import Interval
+    from wattlaw.core.reading import Reading
+
+
+@click.command()
+@filters
+@OUT
+@click.option("--zoom", default="", help="A segment to zoom into, or 'each' for a file a segment.")
+@click.option("--labels/--no-labels", default=True, help="Write the names beside the points.")
+@click.option("--title", default="", help="Title of the figure.")
+def plot(out: Path | None, zoom: str, labels: bool, title: str, **chosen: Any) -> None:
+    """Draw the figure of the surveys: promised peak against peak power.
+
+    With --survey YEAR the figures are those that the survey of that year gave.
+    """
+    from wattlaw.accelerators.figure import plot as draw
+    from wattlaw.accelerators.figure import write
+    from wattlaw.accelerators.words import SEGMENTS
+
+    found = pictured(chosen)
+    path = out or Path("accelerators.html")
+    names = [s.name for s in SEGMENTS] if zoom == "each" else [zoom]
+    for name in names:
+        to = path.with_name(f"{path.stem}-{name}{path.suffix}") if zoom == "each" else path
+        write(draw(found, title, name, labels), to)
+        say(f"wrote {to}")
+
+
+@click.command()
+@filters
+@click.option(
+    "--by", type=click.Choice(["segment", "precision", "technology", "form_factor", "use"]), default="segment"
+)
+@OUT
+@json_option
+def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
+    """Show promised efficiency over the years; with -o also draw it."""
+    from wattlaw.accelerators.figure import write
+    from wattlaw.accelerators.survey import trend as over_years
+    from wattlaw.accelerators.trendfigure import plot_trend
+    from wattlaw.core.units import show as told
+
+    found = pictured(chosen)
+    rows = over_years(found, by)
+    if out:
+        write(plot_trend(found), out)
+        say(f"wrote {out}")
+    if as_json:
+        emit_json("accelerators trend", rows, {"rows": len(rows)})
+        return
+    unit = "op/s/W"
+    cells = [
+        [
+            r.group,
+            str(r.year),
+            str(r.entries),
+            told(r.median_op_per_joule, unit),
+            told(r.best_op_per_joule, unit),
+            r.best,
+        ]
+        for r in rows
+    ]
+    print_table([by, "year", "entries", "median", "best", "whose"], cells)
+
+
+@click.command()
+@filters
+@json_option
+def frontier(as_json: bool, **chosen: Any) -> None:
+    """List the accelerators that no other beats in both peak and power."""
+    from wattlaw.accelerators.survey import frontier as best
+
+    found = best(pictured(chosen))
+    if as_json:
+        emit_json("accelerators", found, {"rows": len(found)})
+        return
+    print_entries(found)
+
+
+@click.command()
+@click.argument("folder", required=False, type=PATH)
+@click.option("--precision", default="", help="Taken where a run records none, as imported ones do not.")
+@CATALOGUE
+@OUT
+@json_option
+def measured(folder: Path | None, precision: str, catalogue: Path | None, out: Path | None, as_json: bool) -> None:
+    """Show what the runs of FOLDER achieved of what their devices promise.
+
+    Without FOLDER: the single-node results of MLPerf Training that come with wattlaw.
+    """
+    from wattlaw.accelerators.figure import write
+    from wattlaw.accelerators.measured import achieved_all, mlperf_achieved
+    from wattlaw.accelerators.trendfigure import plot_measured
+    from wattlaw.records import load_runs
+
+    found = achieved_all(load_runs(folder), catalogue, precision) if folder else mlperf_achieved()
+    if out:
+        write(plot_measured(found), out)
+        say(f"wrote {out}")
+    if as_json:
+        emit_json("accelerators measured", found, {"rows": len(found)})
+        return
+    columns = ["workload", "accelerator", "precision", "devices", "samples/s each", "share of peak", "flop/J", "source"]
+    print_table(columns, [_achieved(r) for r in found])
+    unknown = dict.fromkeys(r.share_of_peak.how for r in found if r.share_of_peak.value is None)
+    for why in unknown:
+        say(f"unknown share: {why}")
+
+
+@click.command()
+@click.option("--workload", required=True, help="A workload of `wattlaw list workloads`, mlperf-bert or mlperf-resnet.")
+@click.option("--preset", default="base", show_default=True, help="Preset of the workload.")
+@click.option("--budget-kw", type=float, default=100.0, show_default=True, help="Power for the devices, kW.")
+@click.option("--samples", type=float, default=1e6, show_default=True, help="Samples to train on.")
+@click.option("--by", type=click.Choice(["time", "energy"]), default="time", show_default=True, help="What ranks.")
+@click.option("--runs", type=PATH, default=None, help="Folder of own runs that correct the prediction.")
+@click.option("--most", type=int, default=20, show_default=True, help="Candidates to print.")
+@filters
+@json_option
+def choose(
+    workload: str, preset: str, budget_kw: float, samples: float, by: Any, runs: Path | None, most: int,
+    as_json: bool, **chosen: Any,
+) -> None:  # fmt: skip
+    """Rank accelerators for a workload by predicted time or energy within a power budget."""
+    from wattlaw.accelerators.choose import choose as rank
+    from wattlaw.records import load_runs
+
+    # what is sold for inference alone is no candidate for training unless it is asked for
+    chosen["use"] = chosen["use"] or ("training", "unknown")
+    found = rank(
+        workload, entries(chosen), budget_kw=budget_kw, samples=samples, preset=preset, by=by,
+        runs=load_runs(runs) if runs else (),
+    )  # fmt: skip
+    error = {"basis": found.basis, "median_error": found.median_error, "devices_held_out": found.devices_held_out}
+    if as_json:
+        emit_json("accelerators choose", found.candidates, error, found.warnings)
+        return
+    rows = [
+        [
+            c.label,
+            str(c.year or "?"),
+            str(c.devices),
+            _ends(c.time_s, "s"),
+            _ends(c.energy_j, "J"),
+            "result" if c.measured else "roofline",
+        ]
+        for c in found.candidates[:most]
+    ]
+    print_table(["accelerator", "year", "devices", "time [90 %]", "energy at most [90 %]", "from"], rows)
+    say(f"{found.basis}; left-out devices are predicted to {100 * found.median_error:.0f} % (median)")
+    say_warnings(found.warnings)
+
+
+def _achieved(row: Achieved) -> list[str]:
+    from wattlaw.core.units import show as told
+
+    def value(reading: Reading, unit: str) -> str:
+        return told(reading.value, unit) if reading.value is not None else "unknown"
+
+    share = row.share_of_peak.value
+    return [
+        row.workload, row.accelerator, row.precision, str(row.devices), value(row.samples_per_s, ""),
+        f"{100 * share:.1f} %" if share is not None else "unknown", value(row.flop_per_joule, ""), row.source,
+    ]  # fmt: skip
+
+
+def _ends(interval: Interval, unit: str) -> str:
+    from wattlaw.core.units import show as told
+
+    if interval.low is None or interval.high is None:
+        return told(interval.value, unit)
+    return f"{told(interval.value, unit)} [{told(interval.low, unit)}, {told(interval.high, unit)}]"

@@ -1,0 +1,128 @@
+"""Peaks, what runs achieve of them, the roofline fitted to measured devices, and what it chooses."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from wattlaw.accelerators.catalogue import built_in
+from wattlaw.accelerators.choose import choose
+from wattlaw.accelerators.measured import achieved, mlperf_achieved
+from wattlaw.accelerators.peaks import peak_op_per_s
+from wattlaw.accelerators.roofline import BENCHMARKS, Point, calibrated, fit, leave_one_out, measured_points
+from wattlaw.core.errors import FitError, UnknownNameError, UsageError
+from wattlaw.core.reading import measured
+from wattlaw.core.run import Machine, Run
+from wattlaw.core.setting import setting_from
+from wattlaw.workloads.table import counts
+
+A100 = "NVIDIA A100-SXM4-80GB"
+
+
+def run(device: str = A100, rate: float = 800.0, source: str = "wattlaw", **setting: object) -> Run:
+    chosen = setting_from({"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 2, **setting})
+    quantities = {"samples_per_s": measured(rate), "gpu_mean_power_w": measured(600.0)}
+    machine = Machine(device_type="cuda", device_name=device)
+    return Run(setting=chosen, trial="t", source=source, machine=machine, quantities=quantities)
+
+
+def test_a_peak_is_dense_and_names_its_device() -> None:
+    peak = peak_op_per_s(A100, "bf16")
+    assert (peak.value, peak.status) == (312e12, "estimated")
+    assert "A100 SXM4 80 GB" in peak.how
+    assert "dense" in peak.how
+    assert peak_op_per_s("nvidia  a100-sxm4-80GB", "tf32").value == 156e12
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "why"),
+    [
+        ("TPU", "bf16", "unknown device 'TPU'"),
+        ("N/A", "bf16", "unknown device 'N/A'"),
+        ("NVIDIA A100", "bf16", "unknown device"),
+        ("", "bf16", "unknown device"),
+        ("Tesla V100-SXM2-16GB", "bf16", "no peak at precision 'bf16'"),
+        (A100, "", "no peak at precision 'unknown'"),
+        ("nvidia-dgx-h100", "fp16", "counts structured sparsity"),
+    ],
+)
+def test_a_peak_is_never_guessed(device: str, precision: str, why: str) -> None:
+    peak = peak_op_per_s(device, precision)
+    assert peak.value is None
+    assert why in peak.how
+
+
+def test_a_runs_share_of_peak_is_counted_work_over_promised_peak() -> None:
+    counted = counts("resnet50", "base")
+    assert counted is not None
+    row = achieved(run())
+    assert row.samples_per_s.value == 400
+    assert row.share_of_peak.value == pytest.approx(400 * counted.flop_per_sample / 312e12)
+    assert row.flop_per_joule.value == pytest.approx(400 * counted.flop_per_sample / 300)
+    assert row.share_of_peak.status == "estimated"
+
+
+def test_what_is_not_known_of_a_run_makes_its_share_missing_with_the_reason() -> None:
+    assert "unknown device 'Tesla X'" in achieved(run("Tesla X")).share_of_peak.how
+    assert "does not name its device" in achieved(run("")).share_of_peak.how
+    assert "have not been counted" in achieved(run(workload="mine")).share_of_peak.how
+    imported = achieved(run(source="somebody"))
+    assert imported.precision == "unknown"
+    assert "does not record its precision" in imported.share_of_peak.how
+    assert achieved(run(source="somebody"), precision="bf16").share_of_peak.value is not None
+
+
+def test_no_mlperf_result_exceeds_its_devices_promise() -> None:
+    shares = [r.share_of_peak.value for r in mlperf_achieved() if r.share_of_peak.value is not None]
+    assert len(shares) > 60
+    assert all(0.02 < s < 0.9 for s in shares)
+
+
+def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None:
+    def point(name: str, peak: float, bandwidth: float, slow: float = 1.0) -> Point:
+        return Point(name, slow * (1e12 / peak + 2e9 / bandwidth), peak, bandwidth)
+
+    points = [point(f"d{i}", 1e14 * (i + 1), 1e12 * (1 + i % 3)) for i in range(7)]
+    for given in (points, [*points, point("odd", 5e14, 2e12, slow=3)]):
+        found = fit(given, least_op=1e11)
+        assert found.op_per_sample == pytest.approx(1e12, rel=1e-6)
+        assert found.bytes_per_sample == pytest.approx(2e9, rel=1e-6)
+    with pytest.raises(FitError, match="at least three known devices"):
+        fit(points[:2], 1e11)
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_a_device_left_out_is_predicted_within_a_fifth(benchmark: str) -> None:
+    held = leave_one_out(measured_points(benchmark), BENCHMARKS[benchmark])
+    assert len(held) >= 12
+    assert calibrated(benchmark).median_error <= 0.20
+    assert calibrated(benchmark).median_error == pytest.approx(median(abs(h.error) for h in held))
+
+
+def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
+    found = choose("mlperf-bert", built_in().entries, budget_kw=10, samples=1e6, by="energy")
+    energies = [c.energy_j.value for c in found.candidates]
+    assert energies == sorted(energies)
+    assert all(c.devices * c.power_w <= 10_000 for c in found.candidates)
+    assert all(c.time_s.low <= c.time_s.value <= c.time_s.high for c in found.candidates)
+    assert found.median_error <= 0.2
+    assert any(c.measured for c in found.candidates)
+    assert all(c.energy_j.value == pytest.approx(c.time_s.value * c.devices * c.power_w) for c in found.candidates)
+
+
+def test_own_runs_correct_what_is_chosen() -> None:
+    entries = [e for e in built_in().entries if e.accelerator == "nvidia-a100-sxm4-80-gb"]
+    own = [run(workload="gpt2", rate=100.0)]
+    (found,) = choose("gpt2", entries, budget_kw=1, samples=1e5, runs=own).candidates
+    assert found.devices == 2
+    assert found.time_s.value == pytest.approx(1e5 / 100.0)
+
+
+def test_what_cannot_be_chosen_says_what_would_be() -> None:
+    with pytest.raises(UnknownNameError, match="mlperf-bert"):
+        choose("mlperf-bertt", built_in().entries)
+    with pytest.raises(UsageError, match="raise the budget"):
+        choose("mlperf-bert", built_in().entries, budget_kw=0.001)
+    with pytest.raises(UsageError, match="above 0"):
+        choose("mlperf-bert", built_in().entries, budget_kw=0)
