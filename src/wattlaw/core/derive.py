@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wattlaw.core.reading import Reading, Status, missing
-from wattlaw.core.run import Run
+from wattlaw.core.run import NOT_RECORDED, Run
 from wattlaw.core.units import quantity
 
 BOUNDARIES = ("node", "gpu", "cpu", "dram")
@@ -24,7 +24,7 @@ def derive(run: Run, name: str) -> Reading:
         return run.quantities[name]
     quantity(name)
     rule = _RULES.get(name)
-    return rule(run) if rule else missing("not recorded")
+    return rule(run) if rule else NOT_RECORDED
 
 
 def energy(run: Run) -> tuple[Reading, str]:

@@ -13,6 +13,8 @@ from wattlaw.core.setting import Setting
 FORMAT = 1
 """Version of summary.json that this wattlaw writes. It reads this one and every older one."""
 
+NOT_RECORDED = missing("not recorded")
+
 State = Literal["done", "failed"]
 
 
@@ -52,7 +54,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fals
 
     def reading(self, name: str) -> Reading:
         """Return a recorded quantity; a missing reading where the record has none."""
-        return self.quantities.get(name) or missing("not recorded")
+        return self.quantities.get(name) or NOT_RECORDED
 
 
 class _Version(msgspec.Struct):

@@ -50,20 +50,16 @@ def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str]
     runs = list(runs)
     check_columns(runs, columns)
     alike = repeats(runs)
-    told = [factors(members[0]) for members in alike]
-    names = _check_by(by, told) if by else list(dict.fromkeys(n for f in told for n in f))
-    merged: dict[tuple[str, ...], list[Run]] = {}
-    groups: dict[tuple[str, ...], dict[str, Factor]] = {}
-    for group, members in zip(told, alike, strict=True):
-        key = tuple(repr(group.get(name)) for name in names)
-        merged.setdefault(key, []).extend(members)
-        groups.setdefault(key, {name: group.get(name) for name in names})
-    found = list(groups.values())
-    several = {n for n in names if len({repr(group.get(n)) for group in found}) > 1}
-    telling = list(by) or tell_apart(found)
-    first = found[0] if found else {}
-    shared: dict[str, Factor] = {n: v for n, v in first.items() if n not in several and v not in (None, "")}
-    rows = [_row({n: group.get(n) for n in telling}, merged[key], columns) for key, group in groups.items()]
+    groups = [factors(members[0]) for members in alike]
+    if by:
+        groups, alike = _merged(by, groups, alike)
+    telling = list(by) or tell_apart(groups)
+    first = groups[0] if groups else {}
+    common = {n for n in first if n not in telling and all(group.get(n) == first[n] for group in groups)}
+    shared: dict[str, Factor] = {n: v for n, v in first.items() if n in common and v not in (None, "")}
+    rows = [
+        _row({n: group.get(n) for n in telling}, members, columns) for group, members in zip(groups, alike, strict=True)
+    ]
     rows.sort(key=lambda row: [_sortable(value) for value in row.group.values()])
     return Table(shared, rows)
 
@@ -123,12 +119,21 @@ def _several_layouts(groups: Sequence[dict[str, Factor]]) -> bool:
     return len(layouts) > len({devices for devices, _ in layouts})
 
 
-def _check_by(by: Sequence[str], told: list[dict[str, Factor]]) -> list[str]:
-    known = {name for group in told for name in group}
+def _merged(
+    by: Sequence[str], groups: list[dict[str, Factor]], alike: list[list[Run]]
+) -> tuple[list[dict[str, Factor]], list[list[Run]]]:
+    """Join the groups that are alike in the factors of ``by``. Raises UnknownNameError where no group has one."""
+    known = {name for group in groups for name in group}
     for name in by:
         if known and name not in known:
             raise UnknownNameError("factor", name, known)
-    return list(by)
+    members: dict[tuple[str, ...], list[Run]] = {}
+    joined: dict[tuple[str, ...], dict[str, Factor]] = {}
+    for group, runs in zip(groups, alike, strict=True):
+        key = tuple(repr(group.get(name)) for name in by)
+        members.setdefault(key, []).extend(runs)
+        joined.setdefault(key, {name: group.get(name) for name in by})
+    return list(joined.values()), list(members.values())
 
 
 def _sortable(value: Factor) -> tuple[int, float, str]:

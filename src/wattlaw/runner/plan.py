@@ -107,11 +107,12 @@ def _estimate(ordered: Sequence[Trial], place: Place, runs: Sequence[Run]) -> tu
         seconds = run.reading("trial_s").value
         if seconds and run.state == "done":
             by_workload.setdefault((run.setting.workload, run.setting.preset), []).append(seconds)
+    medians = {key: statistics.median(seconds) for key, seconds in by_workload.items()}
     found, guess = {}, False
     for trial in ordered:
-        known = by_workload.get((trial.setting.workload, trial.setting.preset))
+        known = medians.get((trial.setting.workload, trial.setting.preset))
         guess |= known is None
-        found[trial.id] = statistics.median(known) if known else _guess(trial.setting, place)
+        found[trial.id] = _guess(trial.setting, place) if known is None else known
     return found, guess
 
 
