@@ -1,0 +1,49 @@
+"""Runs by the thousand, to measure on: thirty quantities each, half of them missing, as without a GPU."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from wattlaw.core.folder import write_run
+from wattlaw.core.reading import Note, Reading, missing
+from wattlaw.core.run import Machine, Run
+from wattlaw.core.sweepfile import Trial
+from wattlaw.core.units import QUANTITIES
+
+NAMES = [n for n in QUANTITIES if "per_sample" not in n][:30]
+
+
+def make(sweep: Path, planned: Sequence[Trial]) -> None:
+    """Write the folders of trials that are done, as the runner does."""
+    draw = random.Random(0)
+    flush, os.fsync = os.fsync, lambda number: None  # let the system decide when it writes
+    try:
+        for trial in planned:
+            (sweep / trial.id / "attempt-1").mkdir(parents=True)
+            write_run(sweep / trial.id, run_of(trial, sweep.name, draw))
+    finally:
+        os.fsync = flush
+
+
+def run_of(trial: Trial, sweep: str, draw: random.Random) -> Run:
+    """Return a run of a trial with random values."""
+    none = missing("no NVIDIA driver on this machine; see wattlaw doctor")
+    quantities = {
+        name: none
+        if number % 2
+        else Reading(draw.random(), "measured", "steps of all ranks", draw.random(), draw.random(), 100)
+        for number, name in enumerate(NAMES)
+    }
+    return Run(
+        setting=trial.setting,
+        trial=trial.id,
+        sweep=sweep,
+        repeat=trial.repeat,
+        started="2026-11-23T05:06:41.123Z",
+        machine=Machine("cpu", "Xeon", 1, 2, "Xeon"),
+        quantities=quantities | {"trial_s": Reading(10 + draw.random())},
+        warnings=(Note("few-cores", "2 processes on 1 core"),),
+    )

@@ -1,0 +1,72 @@
+"""`import wattlaw` (at most 0.1 s), `wattlaw --help` (0.2 s) and the size of the base install (20 MB).
+
+Each beside an empty Python in alternating order; the time of `import wattlaw` is what it adds to that. The
+size is that of site-packages in a fresh environment with the base dependencies, pip and setuptools aside.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+from _spread import spread
+
+ROOT = Path(__file__).parent.parent
+WORDS = {
+    "empty": ["-c", "pass"],
+    "import": ["-c", "import wattlaw"],
+    "help": ["-m", "wattlaw", "--help"],
+}
+
+
+def main(repeats: int = 25) -> dict[str, Any]:
+    """Return the times, the size, and the ratio of `wattlaw --help` over an empty Python."""
+    with tempfile.TemporaryDirectory() as place:
+        python, megabytes = base_install(Path(place))
+        took: dict[str, list[float]] = {name: [] for name in WORDS}
+        busy: dict[str, list[float]] = {name: [] for name in WORDS}
+        for turn in range(repeats + 1):
+            for name in sorted(WORDS, reverse=turn % 2 == 0):
+                start, before = time.perf_counter(), children_cpu()
+                subprocess.run([python, *WORDS[name]], stdout=subprocess.DEVNULL, check=True)
+                took[name].append(time.perf_counter() - start)
+                busy[name].append(children_cpu() - before)
+    empty, imported, helped = (took[name][1:] for name in ("empty", "import", "help"))
+    ratios = [h / e for h, e in zip(helped, empty, strict=True)]
+    return {
+        "import_s": spread([i - e for i, e in zip(imported, empty, strict=True)]),
+        "help_s": spread(helped),
+        "empty_python_s": spread(empty),
+        "help_cpu_s": spread(busy["help"][1:]),
+        "empty_python_cpu_s": spread(busy["empty"][1:]),
+        "base_install_mb": round(megabytes, 2),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_is": "time of `wattlaw --help` over that of an empty Python",
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+    }
+
+
+def children_cpu() -> float:
+    """Return the CPU time of all child processes so far, s: a busy machine lengthens it little."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def base_install(place: Path) -> tuple[str, float]:
+    """Install wattlaw without extras into a fresh environment; return its Python and the size in MB."""
+    venv.create(place / "v", with_pip=True)
+    python = str(place / "v" / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(ROOT)]
+    subprocess.run(pip, check=True, stdout=sys.stderr)
+    (packages,) = (place / "v" / "lib").glob("python*/site-packages")
+    tools = ("pip", "setuptools", "_distutils_hack", "pkg_resources", "distutils-precedence.pth")
+    files = [p for p in packages.rglob("*") if p.is_file()]
+    kept = [p for p in files if not p.relative_to(packages).parts[0].startswith(tools)]
+    return python, sum(p.stat().st_size for p in kept) / 1e6

@@ -1,0 +1,77 @@
+"""100,000 runs: loaded from the index and grouped (at most 5 s, 1 GB), and the index made from folders (60 s).
+
+The runs have thirty quantities each, half of them missing, as on a machine without a GPU. Loading from the
+folders alternates with loading from the index. Files are in the system's cache.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from _runs import make
+from _spread import PEAK, fresh, spread
+from wattlaw.core.folder import INDEX
+from wattlaw.core.sweepfile import sweep_from, trials
+
+RUNS = 100_000
+OVER = {"devices": [1, 2, 4, 8], "batch_per_device": list(range(1, 51)), "power_cap_w": list(range(100, 200))}
+SHARED = {"workload": "schnet", "preset": "tiny", "stop": {"steps": 100}}
+
+LOAD = f"""
+import json, sys, time
+start = time.perf_counter()
+from wattlaw.records import load_runs
+from wattlaw.records.table import tabulate
+runs = load_runs(sys.argv[1])
+loaded = time.perf_counter()
+rows = tabulate(runs).rows
+end = time.perf_counter()
+{PEAK}
+print(json.dumps({{"s": end - start, "group_s": end - loaded, "peak_mb": peak, "runs": len(runs),
+    "groups": len(rows)}}))
+"""
+
+COMPACT = f"""
+import json, sys, time
+start = time.perf_counter()
+from wattlaw.records import compact
+(written,) = compact(sys.argv[1])
+end = time.perf_counter()
+{PEAK}
+print(json.dumps({{"s": end - start, "peak_mb": peak, "runs": written.runs}}))
+"""
+
+
+def main(count: int = RUNS, repeats: int = 5) -> dict[str, Any]:
+    """Return times and peak memory, and how much faster the index is than the folders."""
+    with tempfile.TemporaryDirectory() as place:
+        sweep = Path(place, "runs", "big")
+        make(sweep, trials(sweep_from({"name": "big", "repeats": 5, "setting": SHARED, "over": OVER}))[:count])
+        index, aside = sweep / INDEX, Path(place, INDEX)
+        compacted, loaded, folders = [], [], []
+        for _ in range(repeats):
+            index.unlink(missing_ok=True)
+            compacted.append(fresh(COMPACT, str(sweep.parent)))
+            loaded.append(fresh(LOAD, str(sweep.parent)))
+            os.replace(index, aside)
+            folders.append(fresh(LOAD, str(sweep.parent)))
+            os.replace(aside, index)
+        size = index.stat().st_size
+    ratios = [f["s"] / i["s"] for f, i in zip(folders, loaded, strict=True)]
+    return {
+        "runs": int(loaded[0]["runs"]),
+        "groups": int(loaded[0]["groups"]),
+        "load_and_group_s": spread([x["s"] for x in loaded]),
+        "group_s": spread([x["group_s"] for x in loaded]),
+        "load_peak_mb": spread([x["peak_mb"] for x in loaded]),
+        "compact_s": spread([x["s"] for x in compacted]),
+        "compact_peak_mb": spread([x["peak_mb"] for x in compacted]),
+        "index_mb": round(size / 1e6, 1),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_is": "time to load and group from the folders over that from the index",
+        "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+    }
