@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from tests.report.fabricated import run, sweep
 
+from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
+from wattlaw.devices.meter import DeviceInfo, Probe
+from wattlaw.measuring.host import Host
 from wattlaw.report.export import paper_spec
 from wattlaw.report.figure import shown, with_ends
 from wattlaw.report.page import make_page
@@ -139,3 +143,20 @@ def test_a_trial_with_damaged_steps_is_not_drawn(tmp_path):
 def test_a_counter_gives_a_rate_and_long_series_few_points():
     assert rate([0.0, 0.5, 1.0, 1.5], [0.0, 1.0, 2.0, 3.0], 0.4) == [(0.5, 2.0), (1.0, 2.0), (1.5, 2.0)]
     assert len(thinned([(float(i), 1.0) for i in range(10_000)], 240)) <= 240
+
+
+def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
+    path = attempt(tmp_path, run(), "")
+    probes = (
+        Probe(meter="rapl", reason="counters are readable by root only", grant="sudo chmod o+r /sys/x"),
+        Probe(meter="nvml", devices=(DeviceInfo(id="gpu:0", boundary="gpu", limits={"power_limit_w": 250.0}),)),
+    )
+    (path / "host-h.json").write_bytes(msgspec.json.encode(Host(host="h", probes=probes)))
+    (table,) = sections(tmp_path)["meters"].tables
+    assert "power limit 250 W" in table.rows[1]
+    assert "<code>sudo chmod o+r /sys/x</code>" in table.rows[0][-1]
+
+
+def test_a_folder_without_runs_is_said_so(tmp_path):
+    with pytest.raises(RecordError, match="there are no runs in"):
+        make_page(tmp_path)

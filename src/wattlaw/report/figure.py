@@ -39,6 +39,12 @@ class Table:
     keys: Sequence[Sequence[Cell]] = ()
 
 
+def filled(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Table:
+    """Return a table without the columns that are empty in every row."""
+    used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    return Table([columns[i] for i in used], [[row[i] for i in used] for row in rows], caption)
+
+
 @dataclass(frozen=True)
 class Panel:
     """One chart of a figure: a Vega-Lite spec without size and configuration, and its name for people."""

@@ -8,8 +8,10 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.core.environment import Environment
+from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.folder import attempts
 from wattlaw.core.run import Run
+from wattlaw.measuring.host import Host, read_host
 
 MOST_ENVIRONMENTS = 24
 
@@ -27,14 +29,30 @@ def attempt_of(folder: Path | None, run: Run) -> Path | None:
 
 def environments(folder: Path | None, runs: Sequence[Run]) -> list[Environment]:
     """Return the distinct environments of runs spread evenly over the sweep; unreadable ones are left out."""
-    step = max(1, len(runs) // MOST_ENVIRONMENTS)
     found: dict[bytes, Environment] = {}
-    for run in runs[::step]:
-        attempt = attempt_of(folder, run)
-        env = _read(attempt / "environment.json") if attempt else None
+    for attempt in _some_attempts(folder, runs):
+        env = _read(attempt / "environment.json")
         if env:
             found.setdefault(msgspec.json.encode(msgspec.structs.replace(env, clock=(0.0, ""))), env)
     return list(found.values())
+
+
+def hosts(folder: Path | None, runs: Sequence[Run]) -> list[Host]:
+    """Return the distinct hosts and their meters, of runs spread as above; unreadable ones are left out."""
+    found: dict[bytes, Host] = {}
+    for attempt in _some_attempts(folder, runs):
+        for path in sorted(attempt.glob("host-*.json")):
+            try:
+                host = read_host(path)
+            except (OSError, DamagedRunError):
+                continue
+            found.setdefault(msgspec.json.encode((host.host, host.probes)), host)
+    return list(found.values())
+
+
+def _some_attempts(folder: Path | None, runs: Sequence[Run]) -> list[Path]:
+    step = max(1, len(runs) // MOST_ENVIRONMENTS)
+    return [a for run in runs[::step] if (a := attempt_of(folder, run))]
 
 
 def _read(path: Path) -> Environment | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from wattlaw import __version__
 from wattlaw.core.environment import utc_now
-from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.errors import FitError, RecordError, UsageError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.plugins import load, need, plugins
@@ -169,6 +169,8 @@ def _loaded(runs: str | os.PathLike[str] | Iterable[Run]) -> tuple[list[Run], tu
     from wattlaw.records import load_runs
 
     loaded = load_runs(runs)
+    if not loaded and not loaded.damaged:
+        raise RecordError(f"there are no runs in {os.fspath(runs)}; `wattlaw sweep start SWEEP.toml` makes some")
     return list(loaded), loaded.notes
 
 

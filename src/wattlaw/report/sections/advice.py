@@ -7,7 +7,7 @@ from markupsafe import Markup
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.units import quantity
 from wattlaw.report.context import Context, Group
-from wattlaw.report.figure import Section, Table, with_ends
+from wattlaw.report.figure import Section, filled, with_ends
 from wattlaw.report.speedups import group_words
 from wattlaw.report.words import label_of, percent
 
@@ -37,9 +37,7 @@ def advice(context: Context) -> Section | None:
         "<p>The cheapest setting{}; values are geometric means of the repeats, brackets their 90 % intervals.</p>"
     ).format(limit)
     rows = [_row(g, a) for g, a in found][:MOST_ROWS]
-    used = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
-    table = Table([COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows], "Advice")
-    return Section("advice", "Which setting to take", 42, text=words, tables=[table])
+    return Section("advice", "Which setting to take", 42, text=words, tables=[filled(COLUMNS, rows, "Advice")])
 
 
 def _row(group: Group, found: Advice) -> list[str]:

@@ -88,7 +88,9 @@ def _axis(rows: Sequence[Row], scaled: Unit, target: str) -> str:
     if target == "time_per_sample_s":
         return scaled.title("time per sample")
     kinds = list(dict.fromkeys(r.boundaries for r in rows))
-    return scaled.title(f"{kinds[0].upper()} energy per sample" if len(kinds) == 1 else "energy per sample")
+    if len(kinds) > 1:
+        return scaled.title("energy per sample, of different parts")
+    return scaled.title(f"{kinds[0].upper()} energy per sample")
 
 
 def _point(row: Row, reading: Reading, scaled: Unit, unit: str) -> dict[str, str | int | float | None]:
@@ -105,12 +107,15 @@ def _point(row: Row, reading: Reading, scaled: Unit, unit: str) -> dict[str, str
 def _table(chosen: Sequence[tuple[Group, Sequence[Row]]], target: str, title: str) -> Table:
     unit = quantity(target).unit
     rows, keys = [], []
+    is_energy = unit == "J"
     for group, members in chosen:
         for row in members:
             reading = row.reading(target)
-            rows.append([group.name, row.label, shown(reading, unit), str(reading.n or 1), reading.status])
-            keys.append([group.name, row.label, reading.value, reading.n or 1, reading.status])
-    return Table(["workload", "setting", "median [least – greatest]", "repeats", "status"], rows, title, keys)
+            within = [row.boundaries] if is_energy else []
+            rows.append([group.name, row.label, shown(reading, unit), str(reading.n or 1), reading.status, *within])
+            keys.append([group.name, row.label, reading.value, reading.n or 1, reading.status, *within])
+    columns = ["workload", "setting", "median [least – greatest]", "repeats", "status", *(["of"] if is_energy else [])]
+    return Table(columns, rows, title, keys)
 
 
 def _models(context: Context) -> str:

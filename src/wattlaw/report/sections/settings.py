@@ -29,7 +29,7 @@ HEADS = {
     "time_per_sample_s": "time per sample",
     "energy_per_sample_j": "energy per sample",
     "memory_peak_bytes": "peak memory",
-    "cpu_utilisation": "cores busy",
+    "cpu_utilisation": "machine busy",
     "loss_last": "last loss",
 }
 ALWAYS = ("step_time_s", "time_per_sample_s", "energy_per_sample_j")
