@@ -17,7 +17,7 @@ from wattlaw.workloads.count import count
 
 ROOM = "wattlaw.workloads"
 STEPS = 40
-"""Within so many steps of its own optimiser each workload's loss falls to FALLS_TO of its first or less."""
+"""So many steps of its own optimiser bring a workload's loss to FALLS_TO of its first four steps', or lower."""
 FALLS_TO = 0.9
 
 every_workload = pytest.mark.parametrize("name", sorted(plugins(ROOM)))
@@ -81,7 +81,8 @@ def test_the_loss_falls_within_forty_steps(name):
     optimiser = workload.optimiser(model.parameters())
     size = workload.batch["tiny"]
     data = workload.data("train")
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
+    # four batches again and again, so that the fall is the model's and not the draw's
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()[: 4 * size]
     losses = []
     for step in range(STEPS):
         picked = [order[(step * size + k) % len(order)] for k in range(size)]
@@ -90,7 +91,7 @@ def test_the_loss_falls_within_forty_steps(name):
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert sum(losses[-5:]) / 5 <= FALLS_TO * losses[0]
+    assert sum(losses[-4:]) <= FALLS_TO * sum(losses[:4])
 
 
 @every_workload

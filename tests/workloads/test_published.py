@@ -16,6 +16,8 @@ from wattlaw.workloads.vision.resnet import ResNet, Size
 
 PUBLISHED = {
     "schnet": 455_809,
+    "dimenet": 2_100_070,
+    "dimenet++": 1_885_830,
     "resnet50": 25_557_032,
     "resnet50-v1.5": 25_557_032,
     "resnet101": 44_549_160,

@@ -12,7 +12,7 @@ from torch import Tensor
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
 from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs, interpolate, place_on_grid
 from wattlaw.workloads.molecules.qm9 import qm9
-from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetWorkload
+from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
 
 CUTOFF = 4.0
 SIZE = SIZES["base"]._replace(hidden=32, filters=24, interactions=2, cutoff=CUTOFF)
@@ -136,4 +136,4 @@ def test_pairs_are_those_of_a_plain_double_loop():
 
 def test_an_unknown_target_is_answered_with_the_nearest():
     with pytest.raises(Exception, match="did you mean 'homo'"):
-        SchNetWorkload("tiny", {"target": "hommo"})
+        SchNetQM9("tiny", {"target": "hommo"})

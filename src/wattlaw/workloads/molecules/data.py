@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.pairs import Graph, find_pairs, incoming, place_on_grid
 from wattlaw.workloads.molecules.qm9 import ELEMENTS, PROPERTIES, Table, qm9
+from wattlaw.workloads.molecules.slots import find_slots
 
 Array = np.ndarray[Any, Any]
 
@@ -61,8 +62,12 @@ class Molecules(Dataset[Molecule]):
         )
 
 
-def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: int = 0) -> Graph:
-    """Join molecules to one graph; with ``grid_points`` its distances are placed on a grid up to ``cutoff``."""
+def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: int = 0, slots: bool = False) -> Graph:
+    """Join molecules to one graph.
+
+    With ``grid_points`` its distances are placed on a grid up to ``cutoff``; with ``slots`` it is made ready
+    for sums over triplets.
+    """
     sizes = np.array([len(m.numbers) for m in molecules])
     pair_counts = np.array([len(m.first) for m in molecules])
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -84,6 +89,7 @@ def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: i
         row_starts=torch.from_numpy(row_starts),
         target=torch.stack([m.target for m in molecules]),
         grid=grid,
+        slots=find_slots(rows, row_starts) if slots else None,
     )
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from wattlaw.workloads.molecules.slots import Slots
+
 Array = np.ndarray[Any, Any]
 
 
@@ -63,7 +65,8 @@ class Graph:
 
     numbers (A,) int64; positions (A, 3), Å; molecule (A,) int64, ascending; starts (B + 1,) int64: first atom
     of each molecule; first, second (P,) int64; distance (P,), Å; rows (2P,) and row_starts (A + 1,): the
-    messages that end at each atom in turn; target (B,); grid: where the distances lie on a grid, or None.
+    messages that end at each atom in turn; target (B,); grid: where the distances lie on a grid, or None;
+    slots: neighbours in the order for sums over triplets, or None.
     """
 
     numbers: Tensor
@@ -77,6 +80,7 @@ class Graph:
     row_starts: Tensor
     target: Tensor
     grid: Grid | None = None
+    slots: Slots | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """Return the graph on ``device``."""
@@ -156,7 +160,8 @@ def bag(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor | None = No
     return torch.embedding_bag(table, rows, starts, False, 0, False, weights, True)[0]
 
 
-def _apply(function: Any, *inputs: Any) -> Tensor:
+def applied(function: Any, *inputs: Any) -> Tensor:
+    """Return what an autograd function gives (its ``apply`` has no types of its own)."""
     result: Tensor = function.apply(*inputs)
     return result
 
@@ -174,9 +179,9 @@ class _Convolve(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         filters, atoms = ctx.saved_tensors
-        to_filters = _apply(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
+        to_filters = applied(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
         # messages go both ways with one filter, so the sum is its own transpose
-        to_atoms = _apply(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
+        to_atoms = applied(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
         return to_filters, to_atoms, None
 
 
@@ -191,8 +196,8 @@ class _Products(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
-        to_left = _apply(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
-        to_right = _apply(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
+        to_left = applied(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
+        to_right = applied(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
         return to_left, to_right, None
 
 
@@ -220,19 +225,54 @@ class _SumMolecules(Function):
         return gradient.index_select(0, ctx.graph.molecule), None
 
 
+class _Spread(Function):
+    @staticmethod
+    def forward(ctx: Any, atoms: Tensor, graph: Graph, to_ends: bool) -> Tensor:
+        ctx.graph, ctx.to_ends = graph, to_ends
+        index = (graph.first, graph.second) if to_ends else (graph.second, graph.first)
+        return atoms.index_select(0, torch.cat(index))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        if not ctx.to_ends:
+            gradient = gradient.view(2, -1, gradient.shape[1]).flip(0).flatten(0, 1)
+        return applied(_Collect, gradient.contiguous(), ctx.graph), None, None
+
+
+class _Collect(Function):
+    @staticmethod
+    def forward(ctx: Any, messages: Tensor, graph: Graph) -> Tensor:
+        ctx.graph = graph
+        return bag(messages, graph.rows, graph.row_starts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return applied(_Spread, gradient, ctx.graph, True), None
+
+
+def spread(atoms: Tensor, graph: Graph, to_ends: bool) -> Tensor:
+    """Return for each message the features of the atom where it ends, or begins: (A, F) -> (2P, F)."""
+    return applied(_Spread, atoms, graph, to_ends)
+
+
+def collect(messages: Tensor, graph: Graph) -> Tensor:
+    """Return the sum of the messages that end at each atom: (2P, F) -> (A, F)."""
+    return applied(_Collect, messages.contiguous(), graph)
+
+
 def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
     """Return Σ_j W_ij ∘ x_j for each atom i: filters W (P, F), atoms x (A, F) -> (A, F).
 
     Differentiable any number of times.
     """
-    return _apply(_Convolve, filters, atoms.to(filters.dtype).contiguous(), graph)
+    return applied(_Convolve, filters, atoms.to(filters.dtype).contiguous(), graph)
 
 
 def interpolate(table: Tensor, grid: Grid) -> Tensor:
     """Return the values at the pairs of a function known on the grid: (G, F) -> (P, F)."""
-    return _apply(_Interpolate, table, grid)
+    return applied(_Interpolate, table, grid)
 
 
 def sum_molecules(values: Tensor, graph: Graph) -> Tensor:
     """Return the sum over each molecule's atoms: (A, F) -> (B, F)."""
-    return _apply(_SumMolecules, values, graph)
+    return applied(_SumMolecules, values, graph)

@@ -7,21 +7,18 @@ single precision on a grid of distances, from which pairs are interpolated (see 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from wattlaw.core.errors import UnknownNameError
-from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.molecules.data import Molecule, Targets, batch_molecules, qm9_part
+from wattlaw.workloads.molecules.data import Molecule, batch_molecules
 from wattlaw.workloads.molecules.pairs import Graph, convolve, interpolate, sum_molecules
-from wattlaw.workloads.molecules.qm9 import PROPERTIES
+from wattlaw.workloads.molecules.regression import QM9Regression
 
-NAMES = {"schnet": "SchNetWorkload"}
+NAMES = {"schnet": "SchNetQM9"}
 
 FILTER_POINTS = 1024
 """Points of the filter's grid. With 50 Gaussians up to 10 Å the cubic's error is below 1e-6 of the filter,
@@ -118,44 +115,23 @@ class SchNet(nn.Module):
         return sum_molecules(x, graph).squeeze(1)
 
 
-class SchNetWorkload(Workload):
+class SchNetQM9(QM9Regression):
     """SchNet learns a property of QM9's molecules. Options: ``target``; ``interpolate`` the filters or not."""
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 64, "base": 32}
-    options: ClassVar = {"target": "u0", "interpolate": True}
+    options: ClassVar = {**QM9Regression.options, "interpolate": True}
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        if self.chosen["target"] not in PROPERTIES:
-            raise UnknownNameError("target", str(self.chosen["target"]), PROPERTIES)
         self.size = SIZES[preset]
-        self.targets: Targets | None = None
+        self.cutoff, self.molecules = self.size.cutoff, self.size.molecules
 
     def model(self) -> nn.Module:
         return SchNet(self.size)
-
-    def data(self, split: Split) -> Dataset[Molecule]:
-        data, self.targets = qm9_part(split, str(self.chosen["target"]), self.size.cutoff, self.size.molecules)
-        return data
 
     def collate(self, samples: Sequence[Molecule]) -> Graph:
         # a grid pays where it has fewer points than there are pairs
         pairs = sum(len(m.first) for m in samples)
         use = self.chosen["interpolate"] and pairs > FILTER_POINTS
-        return batch_molecules(samples, self.size.cutoff, FILTER_POINTS if use else 0)
-
-    def loss(self, model: nn.Module, batch: Graph) -> Tensor:
-        return F.mse_loss(model(batch), batch.target)
-
-    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=1e-3)
-
-    def evaluate(self, model: nn.Module, batches: Iterable[Graph]) -> dict[str, float]:
-        """Return the mean absolute error in the property's unit (meV for energies)."""
-        errors = torch.cat([(model(batch) - batch.target).abs().detach() for batch in batches])
-        assert self.targets is not None, "data() gives the targets' scale"
-        error = float(errors.mean()) * self.targets.deviation
-        if self.targets.unit == "eV":
-            return {"mae_mev": error * 1000}
-        return {"mae": error}
+        return batch_molecules(samples, self.cutoff, FILTER_POINTS if use else 0)

@@ -1,0 +1,339 @@
+"""DimeNet (Gasteiger et al., arXiv 2003.03123) and DimeNet++ (arXiv 2011.14115): messages that know angles.
+
+Both are calculated without a row for every triplet, see ``triplets``. DimeNet's angle is the one of its first
+implementation, which every later one keeps: between i → j and i → k.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from wattlaw.workloads.molecules.data import Molecule, batch_molecules
+from wattlaw.workloads.molecules.pairs import Graph, applied, collect, spread, sum_molecules
+from wattlaw.workloads.molecules.regression import QM9Regression
+from wattlaw.workloads.molecules.slots import Slots
+from wattlaw.workloads.molecules.triplets import angles, bilinear_sum, filtered_sum
+
+NAMES = {"dimenet": "DimeNetQM9", "dimenet++": "DimeNetPlusQM9"}
+
+SPHERICAL, RADIAL = 7, 6
+"""Orders of the angular basis, and radial functions of each."""
+
+
+class Size(NamedTuple):
+    """Sizes of the layers, the cutoff in Å, and how many molecules of QM9 it trains on (None: all).
+
+    ``bilinear`` is DimeNet's; ``triplet``, ``basis`` and ``output`` are DimeNet++'s.
+    """
+
+    hidden: int
+    blocks: int
+    bilinear: int = 8
+    triplet: int = 64
+    basis: int = 8
+    output: int = 256
+    cutoff: float = 5.0
+    molecules: int | None = None
+
+
+def bessel(x: np.ndarray[Any, Any], orders: int) -> np.ndarray[Any, Any]:
+    """Return spherical Bessel functions j_0 … j_(orders-1) of ``x`` > 0 in a new first dimension."""
+    found = [np.sin(x) / x, np.sin(x) / x**2 - np.cos(x) / x]
+    for k in range(1, orders - 1):
+        found.append((2 * k + 1) / x * found[k] - found[k - 1])
+    return np.stack(found[:orders])
+
+
+def bessel_zeros(orders: int, count: int) -> np.ndarray[Any, Any]:
+    """Return the first ``count`` zeros of each order, (orders, count), by bisection.
+
+    The zeros of one order lie between those of the order below.
+    """
+    known = np.arange(1, count + orders) * np.pi
+    zeros = [known[:count]]
+    for order in range(1, orders):
+        low, high = known[:-1].copy(), known[1:].copy()
+        sign = np.sign(bessel(low, orders + 1)[order])
+        for _ in range(60):
+            middle = (low + high) / 2
+            left = np.sign(bessel(middle, orders + 1)[order]) == sign
+            low, high = np.where(left, middle, low), np.where(left, high, middle)
+        known = (low + high) / 2
+        zeros.append(known[:count])
+    return np.stack(zeros)
+
+
+def envelope(x: Tensor) -> Tensor:
+    """Return the smooth cutoff u(x)/x with u(0) = 1 and u(1) = u′(1) = u″(1) = 0 (exponent p = 6)."""
+    fifth = x**5
+    return (1 / x - 28 * fifth + 48 * fifth * x - 21 * fifth * x * x) * (x < 1)
+
+
+class Bases(nn.Module):
+    """Radial basis with learnt frequencies, and the fixed one of the angular functions."""
+
+    zeros: Tensor
+    norms: Tensor
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.frequencies = nn.Parameter(torch.arange(1, RADIAL + 1) * math.pi)
+        zeros = bessel_zeros(SPHERICAL, RADIAL)
+        beyond = np.stack([bessel(zeros[order], SPHERICAL + 1)[order + 1] for order in range(SPHERICAL)])
+        self.register_buffer("zeros", torch.tensor(zeros, dtype=torch.float64), persistent=False)
+        self.register_buffer("norms", torch.tensor(np.sqrt(2) / np.abs(beyond), dtype=torch.float64), persistent=False)
+
+    def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the radial basis (P, RADIAL) and that of the angles (P, SPHERICAL, RADIAL)."""
+        x = distance[:, None] / self.cutoff
+        radial = envelope(x) * torch.sin(self.frequencies * x)
+        return radial, self.angular(x).to(distance.dtype)
+
+    def angular(self, x: Tensor) -> Tensor:
+        """Return normalised j_l(z_ln·x)·envelope(x), in double precision, which the recursion needs."""
+        x = x.to(self.zeros.dtype)
+        found = []
+        for order in range(SPHERICAL):
+            t = self.zeros[order] * x
+            below, value = torch.sin(t) / t, torch.sin(t) / t**2 - torch.cos(t) / t
+            if order == 0:
+                value = below
+            for k in range(1, order):
+                below, value = value, (2 * k + 1) / t * value - below
+            found.append(self.norms[order] * value)
+        return torch.stack(found, 1) * envelope(x)[..., None]
+
+    def _apply(self, function: Any, recurse: bool = True) -> Bases:
+        # a change of precision leaves these constants in double; a change of device takes them along
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+        self.zeros, self.norms = self.zeros.double(), self.norms.double()
+        return self
+
+
+def orthogonal(layer: nn.Linear) -> nn.Linear:
+    """Return the layer with orthogonal weights scaled as Glorot's, and no bias at first."""
+    with torch.no_grad():
+        nn.init.orthogonal_(layer.weight)
+        scale = 2.0 / ((layer.weight.shape[0] + layer.weight.shape[1]) * layer.weight.var())
+        layer.weight.mul_(scale.sqrt())
+        if layer.bias is not None:
+            layer.bias.zero_()
+    return layer
+
+
+def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
+    """Return a new orthogonal layer."""
+    return orthogonal(nn.Linear(inside, outside, bias))
+
+
+class _Residual(Function):
+    # keeps a third less than the same layers one by one, and adds the two gradients while multiplying
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        before_1 = F.linear(x, w1, b1)
+        before_2 = F.linear(F.silu(before_1), w2, b2)
+        ctx.save_for_backward(x, w1, w2, before_1, before_2)
+        return F.silu(before_2).add_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        x, w1, w2, before_1, before_2 = ctx.saved_tensors
+        g2 = torch.ops.aten.silu_backward(gradient, before_2)
+        w2_gradient, b2_gradient = g2.T @ F.silu(before_1), g2.sum(0)
+        g1 = torch.ops.aten.silu_backward(g2 @ w2, before_1)
+        return torch.addmm(gradient, g1, w1), g1.T @ x, g1.sum(0), w2_gradient, b2_gradient
+
+
+class Residual(nn.Module):
+    """Two layers added to their input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = linear(width, width), linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (E, width)."""
+        if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
+            out: Tensor = x + F.silu(self.second(F.silu(self.first(x))))
+            return out
+        weights = (self.first.weight, self.first.bias, self.second.weight, self.second.bias)
+        return applied(_Residual, x, *weights)
+
+
+class Start(nn.Module):
+    """The first messages, from the elements of both atoms and their distance."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.elements = nn.Embedding(95, hidden)
+        nn.init.uniform_(self.elements.weight, -math.sqrt(3), math.sqrt(3))
+        self.radial = nn.Linear(RADIAL, hidden)
+        self.join = nn.Linear(3 * hidden, hidden)
+
+    def forward(self, radial: Tensor, graph: Graph) -> Tensor:
+        """Return messages (2P, hidden). The joining layer is applied to atoms and pairs, which are fewer."""
+        end, start, apart = self.join.weight.chunk(3, 1)
+        elements = self.elements.weight
+        ends = F.embedding(graph.numbers, elements @ end.T)
+        starts = F.embedding(graph.numbers, elements @ start.T)
+        both = F.linear(F.silu(self.radial(radial)), apart, self.join.bias)
+        joined = spread(ends, graph, to_ends=True) + spread(starts, graph, to_ends=False)
+        return F.silu(joined.view(2, -1, joined.shape[1]) + both).flatten(0, 1)
+
+
+class Interaction(nn.Module):
+    """What a message becomes when it has heard of the others: layers that DimeNet and DimeNet++ share."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.arriving, self.own = linear(hidden, hidden), linear(hidden, hidden)
+
+    def close(self, hidden: int) -> None:
+        """Add the layers that follow, so that parameters stand in the order of their use."""
+        self.before = Residual(hidden)
+        self.middle = linear(hidden, hidden)
+        self.after = nn.Sequential(Residual(hidden), Residual(hidden))
+
+    def update(self, x: Tensor, heard: Tensor) -> Tensor:
+        """Return the new messages, (2P, hidden)."""
+        out: Tensor = self.after(F.silu(self.middle(self.before(F.silu(self.own(x)) + heard))) + x)
+        return out
+
+
+class Bilinear(Interaction):
+    """DimeNet's: triplets enter through a bilinear layer."""
+
+    def __init__(self, size: Size) -> None:
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(torch.randn(size.hidden, size.bilinear, size.hidden) * (2 / size.hidden))
+        self.radial = linear(RADIAL, size.hidden, bias=False)
+        self.angular = linear(SPHERICAL * RADIAL, size.bilinear, bias=False)
+        self.arriving, self.own = linear(size.hidden, size.hidden), linear(size.hidden, size.hidden)
+        self.close(size.hidden)
+
+    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+        """Return the new messages, (2P, hidden)."""
+        arriving = F.silu(self.arriving(x)).view(2, -1, x.shape[1]) * self.radial(radial)
+        mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        sums = bilinear_sum(arriving.flatten(0, 1), mixed, tables, slots)
+        # the sum over triplets comes first, so that the large product has a row a message, not a triplet
+        heard = (sums @ self.weight.flatten(1).T)[slots.origin]
+        return self.update(x, heard)
+
+
+class Narrow(Interaction):
+    """DimeNet++'s: triplets enter by a product of fewer features."""
+
+    def __init__(self, size: Size) -> None:
+        nn.Module.__init__(self)
+        self.radial_in, self.radial_out = linear(RADIAL, size.basis, False), linear(size.basis, size.hidden, False)
+        self.angular_in = linear(SPHERICAL * RADIAL, size.basis, bias=False)
+        self.angular_out = linear(size.basis, size.triplet, bias=False)
+        self.arriving, self.own = linear(size.hidden, size.hidden), linear(size.hidden, size.hidden)
+        self.down, self.up = linear(size.hidden, size.triplet, False), linear(size.triplet, size.hidden, False)
+        self.close(size.hidden)
+
+    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+        """Return the new messages, (2P, hidden)."""
+        arriving = F.silu(self.arriving(x)).view(2, -1, x.shape[1]) * self.radial_out(self.radial_in(radial))
+        arriving = F.silu(self.down(arriving.flatten(0, 1)))
+        both = self.angular_out.weight @ self.angular_in.weight
+        mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        heard = F.silu(self.up(filtered_sum(arriving, mixed, tables, slots)))
+        return self.update(x, heard)
+
+
+class Output(nn.Module):
+    """Messages summed at the atoms where they end, and a perceptron; it gives 0 until it is trained."""
+
+    def __init__(self, hidden: int, wide: int) -> None:
+        super().__init__()
+        self.radial = linear(RADIAL, hidden, bias=False)
+        self.up = linear(hidden, wide, bias=False) if wide else nn.Identity()
+        width = wide or hidden
+        self.layers = nn.ModuleList(linear(width, width) for _ in range(3))
+        self.last = nn.Linear(width, 1, bias=False)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, x: Tensor, radial: Tensor, graph: Graph) -> Tensor:
+        """Return the share of each atom, (A, 1)."""
+        weighted = x.view(2, -1, x.shape[1]) * self.radial(radial)
+        atoms = self.up(collect(weighted.flatten(0, 1), graph))
+        for layer in self.layers:
+            atoms = F.silu(layer(atoms))
+        out: Tensor = self.last(atoms)
+        return out
+
+
+class DimeNet(nn.Module):
+    """DimeNet, or DimeNet++ where ``plus``: one number a molecule."""
+
+    def __init__(self, size: Size, plus: bool) -> None:
+        super().__init__()
+        self.plus = plus
+        self.bases = Bases(size.cutoff)
+        self.start = Start(size.hidden)
+        wide = size.output if plus else 0
+        self.outputs = nn.ModuleList(Output(size.hidden, wide) for _ in range(size.blocks + 1))
+        block = Narrow if plus else Bilinear
+        self.interactions = nn.ModuleList(block(size) for _ in range(size.blocks))
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Return one number a molecule, (B,)."""
+        slots = graph.slots
+        assert slots is not None, "batch the molecules with slots"
+        radial, angular = self.bases(graph.distance)
+        tables = angles(graph, slots, SPHERICAL, at_goal=not self.plus)
+        if self.plus:
+            tables = [t.transpose(1, 2).flatten(2).contiguous() for t in tables]
+        angular = angular.transpose(0, 1).contiguous()
+        x = self.start(radial, graph)
+        atoms = self.outputs[0](x, radial, graph)
+        for interaction, output in zip(self.interactions, list(self.outputs)[1:], strict=True):
+            x = interaction(x, radial, angular, tables, slots)
+            atoms = atoms + output(x, radial, graph)
+        return sum_molecules(atoms, graph).squeeze(1)
+
+
+class DimeNetQM9(QM9Regression):
+    """DimeNet learns a property of QM9's molecules. Option: ``target``."""
+
+    presets = ("tiny", "base")
+    batch: ClassVar = {"tiny": 16, "base": 32}
+    sizes: ClassVar = {
+        "tiny": Size(32, 2, bilinear=4, molecules=1024),
+        "base": Size(128, 6),
+    }
+    plus = False
+
+    def __init__(self, preset: str = "base", options: Any = None) -> None:
+        super().__init__(preset, options)
+        self.size = self.sizes[preset]
+        self.cutoff, self.molecules = self.size.cutoff, self.size.molecules
+
+    def model(self) -> nn.Module:
+        return DimeNet(self.size, self.plus)
+
+    def collate(self, samples: Sequence[Molecule]) -> Graph:
+        return batch_molecules(samples, self.cutoff, slots=True)
+
+
+class DimeNetPlusQM9(DimeNetQM9):
+    """DimeNet++ learns a property of QM9's molecules. Option: ``target``."""
+
+    sizes: ClassVar = {
+        "tiny": Size(32, 2, triplet=16, basis=4, output=64, molecules=1024),
+        "base": Size(128, 4),
+    }
+    plus = True

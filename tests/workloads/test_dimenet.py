@@ -1,0 +1,126 @@
+"""DimeNet and DimeNet++: equal to torch-geometric's, though they never list a triplet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import spherical_jn
+from torch import Tensor, nn
+
+from wattlaw.workloads.molecules.data import Molecules, batch_molecules
+from wattlaw.workloads.molecules.dimenet import DimeNet, Size, bessel_zeros
+from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.qm9 import qm9
+
+SIZE = Size(24, 2, bilinear=4, triplet=16, basis=4, output=32)
+
+
+def graph_of(count: int, double: bool = True) -> Graph:
+    table = qm9(count)
+    data = Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 5.0)
+    graph = batch_molecules([data[k] for k in range(count)], 5.0, slots=True)
+    if not double:
+        return graph
+    places = graph.positions.double()
+    distance = (places[graph.first] - places[graph.second]).norm(dim=1)
+    return dataclasses.replace(graph, positions=places, distance=distance, target=graph.target.double())
+
+
+def plain_triplets(graph: Graph) -> tuple[Tensor, Tensor]:
+    """Return the messages (k → j, j → i) of every triplet by two plain loops."""
+    starts = torch.cat([graph.second, graph.first]).tolist()
+    ends = torch.cat([graph.first, graph.second]).tolist()
+    arriving_at: dict[int, list[int]] = {}
+    for message, end in enumerate(ends):
+        arriving_at.setdefault(end, []).append(message)
+    found = [
+        (arriving, leaving)
+        for leaving, (start, end) in enumerate(zip(starts, ends, strict=True))
+        for arriving in arriving_at.get(start, [])
+        if starts[arriving] != end
+    ]
+    return torch.tensor([a for a, _ in found]), torch.tensor([b for _, b in found])
+
+
+def reference(monkeypatch: pytest.MonkeyPatch, graph: Graph, plus: bool, own_basis: bool) -> nn.Module:
+    """Return torch-geometric's model with the graph's edges and triplets.
+
+    Its own basis takes many seconds to derive and holds constants in single precision; without ``own_basis``
+    scipy's functions stand in.
+    """
+    module: Any = pytest.importorskip("torch_geometric.nn.models.dimenet")
+    ends, starts = torch.cat([graph.first, graph.second]), torch.cat([graph.second, graph.first])
+    arriving, leaving = plain_triplets(graph)
+    known = (ends, starts, ends[leaving], starts[leaving], starts[arriving], arriving, leaving)
+    monkeypatch.setattr(module, "radius_graph", lambda *args, **kwargs: torch.stack([starts, ends]))
+    monkeypatch.setattr(module, "triplets", lambda edge_index, num_nodes: known)
+    if not own_basis:
+        import torch_geometric.nn.models.dimenet_utils as formulas
+
+        monkeypatch.setattr(formulas, "bessel_basis", lambda n, k: [[1.0] * k] * n)
+    if plus:
+        model = module.DimeNetPlusPlus(24, 1, 2, 16, 4, 32, 7, 6, output_initializer="glorot_orthogonal")
+    else:
+        model = module.DimeNet(24, 1, 2, 4, 7, 6, output_initializer="glorot_orthogonal")
+    if not own_basis:
+        model.sbf.bessel_funcs = [scipy_bessel(order, z) for order, row in enumerate(bessel_zeros(7, 6)) for z in row]
+    return model
+
+
+def scipy_bessel(order: int, zero: float) -> Callable[[Tensor], Tensor]:
+    norm = np.sqrt(2) / abs(spherical_jn(order + 1, zero))
+    return lambda x: torch.from_numpy(norm * spherical_jn(order, zero * x.double().numpy())).to(x.dtype)
+
+
+def compare(theirs: nn.Module, graph: Graph, plus: bool, tolerance: float) -> None:
+    ours = DimeNet(SIZE, plus)
+    with torch.no_grad():
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.copy_(other)
+    out = ours(graph)
+    expected = theirs(graph.numbers, graph.positions, graph.molecule).squeeze(1)
+    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance * float(expected.detach().abs().max()))
+    for result in (out, expected):
+        (result - graph.target).square().mean().backward()
+    for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
+        scale = float(other.grad.abs().max())
+        torch.testing.assert_close(
+            mine.grad, other.grad, rtol=10 * tolerance, atol=10 * tolerance * scale, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("plus", [False, True], ids=["dimenet", "dimenet++"])
+@pytest.mark.parametrize(("precision", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+def test_outputs_and_gradients_equal_torch_geometric(monkeypatch, request, plus, precision, tolerance):
+    default = torch.get_default_dtype()
+    request.addfinalizer(lambda: torch.set_default_dtype(default))
+    torch.set_default_dtype(precision)
+    graph = graph_of(4, double=precision == torch.float64)
+    torch.manual_seed(0)
+    compare(reference(monkeypatch, graph, plus, own_basis=False), graph, plus, tolerance)
+
+
+@pytest.mark.full
+def test_outputs_equal_torch_geometric_with_its_own_basis(monkeypatch):
+    graph = graph_of(4, double=False)
+    torch.manual_seed(0)
+    compare(reference(monkeypatch, graph, True, own_basis=True), graph, True, 2e-5)
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_an_untrained_dimenet_gives_exactly_zero(plus):
+    out = DimeNet(SIZE, plus)(graph_of(3, double=False))
+    assert torch.equal(out, torch.zeros(3))
+
+
+def test_zeros_of_bessel_functions_are_those_of_the_tables():
+    # Abramowitz and Stegun, table 10.6
+    zeros = bessel_zeros(4, 3)
+    assert zeros[0] == pytest.approx(np.pi * np.array([1, 2, 3]))
+    assert zeros[1] == pytest.approx([4.493409, 7.725252, 10.904122], abs=1e-6)
+    assert zeros[3] == pytest.approx([6.987932, 10.417119, 13.698023], abs=1e-6)
