@@ -147,6 +147,7 @@ def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
         ({"workload": "schnet", "batch_per_device": 0}, SettingError, "at least 1"),
         ({"workload": "schnet", "devices": 4000}, SettingError, "this machine has"),
         ({"workload": "schnet", "nodes": 2, "devices": 2}, SettingError, "Slurm"),
+        ({"workload": "schnet", "power_cap_w": 150, "device_type": "cpu"}, SettingError, "set on GPUs"),
         ({"workload": "schnet", "accumulation": 0}, SettingError, "at least 1"),
         ({"command": "python t.py {bach}"}, UnknownNameError, "placeholder"),
         ({"command": "python t.py", "step_pattern": "("}, SettingError, "no regular expression"),

@@ -53,6 +53,9 @@ def check_place(setting: Setting, place: Place) -> None:
         raise SettingError(f"{setting.devices} processes are asked for, but this machine has {place.cores} CPU cores")
     if kind == "cpu" and setting.precision in ("tf32", "fp16") and not setting.command:
         raise SettingError(f"precision {setting.precision} needs a GPU; on a CPU use fp32 or bf16")
+    for name in ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz"):
+        if kind == "cpu" and getattr(setting, name) is not None:
+            raise SettingError(f"{name} is set on GPUs, and {_none(place)}; leave it out")
     if kind == "cpu" and setting.backend == "nccl":
         raise SettingError("backend nccl needs GPUs; on a CPU use gloo")
 
@@ -67,6 +70,10 @@ def machine(setting: Setting, place: Place) -> Machine:
     kind = device_type(setting, place)
     name = place.gpus[0] if kind == "cuda" and place.gpus else cpu_name()
     return Machine(kind, name, setting.nodes, place.cores, cpu_name())
+
+
+def _none(place: Place) -> str:
+    return "device_type is cpu" if place.gpus else "this machine has none"
 
 
 def _gpu_names() -> tuple[str, ...]:

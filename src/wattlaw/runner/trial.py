@@ -13,6 +13,7 @@ import msgspec
 
 from wattlaw import __version__
 from wattlaw.core.environment import Environment, capture, utc_now
+from wattlaw.core.errors import RecordError, WattlawError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import new_attempt, write_run
 from wattlaw.core.reading import Reading, measured
@@ -21,6 +22,7 @@ from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
 from wattlaw.launchers.launcher import Job, Launched, Launcher
 from wattlaw.launchers.local import Local
+from wattlaw.measuring.limits import limited
 from wattlaw.measuring.sampler import start_sampler
 from wattlaw.measuring.steps import StepLog
 from wattlaw.measuring.summary import summarise
@@ -31,6 +33,7 @@ from wattlaw.runner.options import training_options
 from wattlaw.runner.spec import Spec, read_answer, write_spec
 
 LOOK_S = 0.05
+LIMITS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
 Tick = Callable[[Path], None]
 
 
@@ -101,6 +104,20 @@ def _job(setting: Setting, attempt: Path) -> Job:
 
 
 def _carry_out(
+    job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
+) -> Failure | None:
+    wanted = {name: getattr(setting, name) for name in LIMITS}
+    try:
+        with limited(wanted, _gpus(job), attempt):
+            return _launch(job, setting, attempt, hz, limit_s, launcher, tick)
+    except RecordError:
+        raise
+    except WattlawError as error:
+        # a limit that was refused, or a command that cannot be started: this trial failed, the sweep goes on
+        return Failure(0, f"{error}\n")
+
+
+def _launch(
     job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
 ) -> Failure | None:
     kills = oom_kills()

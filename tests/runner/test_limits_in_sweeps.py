@@ -1,0 +1,86 @@
+"""Power caps swept over a user's own command, on the fake NVML: set, read back, recorded, put back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.fake_nvml import FakeNvml, build
+from tests.runner.conftest import SRC, wattlaw
+
+SWEEP = """
+name = "caps"
+repeats = 1
+[setting]
+command = "python -c 'import time; time.sleep({seconds})' {{devices}}"
+[over]
+devices = [1, 2]
+power_cap_w = [{caps}]
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def gpus(library, tmp_path):
+    fake = FakeNvml(library, tmp_path / "state")
+    fake.environment["PYTHONPATH"] = str(SRC)
+    return fake
+
+
+def sweep_file(tmp_path, seconds, caps):
+    path = tmp_path / "caps.toml"
+    path.write_text(SWEEP.format(seconds=seconds, caps=caps))
+    return str(path)
+
+
+def test_a_sweep_over_caps_sets_each_reads_it_back_and_leaves_what_it_found(gpus, tmp_path):
+    done = wattlaw(
+        "sweep", "start", sweep_file(tmp_path, 0.3, "150, 250"), "-o", str(tmp_path), "--json", env=gpus.environment
+    )
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["items"]
+    assert len(runs) == 4
+    for run in runs:
+        limits = json.loads((tmp_path / "caps" / run["trial"] / "attempt-1" / "limits.json").read_text())
+        assert len(limits) == run["setting"].get("devices_per_node", 1)
+        assert {(limit["now"], limit["previous"]) for limit in limits} == {(run["setting"]["power_cap_w"], 380.0)}
+    assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]
+
+
+def test_a_cap_out_of_range_fails_its_trials_only(gpus, tmp_path):
+    done = wattlaw("sweep", "start", sweep_file(tmp_path, 0.1, "20, 250"), "-o", str(tmp_path), env=gpus.environment)
+    assert done.returncode == 1
+    assert "2 of 4 trials failed" in done.stderr
+    assert "takes 100 to 400 W" in done.stderr
+
+
+def test_a_refused_permission_is_recorded_with_the_ways_to_get_it(gpus, tmp_path):
+    gpus.set(0, may_set=0)
+    gpus.set(1, may_set=0)
+    done = wattlaw("sweep", "start", sweep_file(tmp_path, 0.1, "250"), "-o", str(tmp_path), env=gpus.environment)
+    assert done.returncode == 1
+    assert "sudo" in done.stderr
+    assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]
+
+
+def test_a_killed_sweep_puts_every_cap_back(gpus, tmp_path):
+    words = [sys.executable, "-m", "wattlaw", "sweep", "start", sweep_file(tmp_path, 40, "150"), "-o", str(tmp_path)]
+    runner = subprocess.Popen(words, env=gpus.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 30
+    while gpus.get(0, "limit_w") != 150:
+        assert time.monotonic() < until, "the cap was never set"
+        time.sleep(0.02)
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    while [gpus.get(i, "limit_w") for i in (0, 1)] != [380, 380]:
+        assert time.monotonic() < until, "the cap was never put back"
+        time.sleep(0.02)
