@@ -89,6 +89,7 @@ def test_a_hang_ends_at_its_time_limit(tmp_path):
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "failed"
     assert "time limit of 6 s" in run.error
+    assert "own.py" in run.error, "the error says where the rank hangs"
 
 
 def test_a_command_is_swept_with_steps_found_in_its_output(tmp_path):

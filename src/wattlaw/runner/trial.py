@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -149,11 +150,21 @@ def _wait(
             if now >= grace_until or len(exits) == job.ranks:
                 return first_failure(attempt, exits, oom_kills() > kills)
         if limit_s is not None and now - start > limit_s:
+            if (attempt / "spec.json").exists():
+                _ask_where(launched)
             return Failure.hang(attempt, job.ranks, limit_s)
         for call in ticks:
             if call:
                 call(attempt)
         time.sleep(LOOK_S)
+
+
+def _ask_where(launched: Launched) -> None:
+    # wattlaw's own ranks answer SIGUSR1 with their stack; a user's command would only die of it
+    for pid in launched.pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
+    time.sleep(0.5)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ launchers set them. What goes wrong is written to ``error-<rank>.json`` beside t
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 import time
 import traceback
@@ -21,6 +23,8 @@ from wattlaw.runner.spec import Answer, Spec, read_spec, write_answer
 
 def main(path: str) -> int:
     """Carry out one rank; return the exit code."""
+    # asked for by the runner where a trial passes its time limit: says where it hangs
+    faulthandler.register(signal.SIGUSR1)
     # Slurm names its tasks otherwise
     rank = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
     os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
