@@ -97,7 +97,7 @@ def filtered_sum(messages: Tensor, radial: Tensor, tables: list[Tensor], slots: 
 
     messages (2P, F), radial (P, L, F), tables of ``angles`` as (N, i, k·L) -> (2P, F).
     """
-    result: Tensor = _Filtered.apply(
+    result: Tensor = _Filtered.apply(  # type: ignore[no-untyped-call]
         messages.to(tables[0].dtype), radial.to(tables[0].dtype).contiguous(), tables, slots
     )
     return result
