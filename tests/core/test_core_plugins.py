@@ -113,5 +113,7 @@ def test_every_name_of_every_room_stands_for_something(place: str):
             if (error.name or "").startswith("wattlaw"):
                 raise
             continue  # its library is not installed here
+        except MissingPartError:
+            continue
         assert hasattr(module, plugin.attribute), plugin
         assert plugin.version >= 1
