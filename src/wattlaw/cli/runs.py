@@ -139,6 +139,13 @@ def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
         overall = {"shared": tabled.shared, "runs": len(loaded), "unfinished": len(loaded.unfinished)}
         emit_json("runs", [_plain(row) for row in tabled.rows], overall, loaded.notes)
         return
+    print_rows(tabled)
+    if loaded.unfinished:
+        say(f"{len(loaded.unfinished)} trials were begun and are not done.")
+
+
+def print_rows(tabled: Table) -> None:
+    """Print a row for each setting, and where its estimates and gaps come from."""
     columns = [n for n in (tabled.rows[0].quantities if tabled.rows else {}) if _is_known(tabled, n)]
     factors = list(tabled.rows[0].group)
     head = [*factors, "runs", *(_SHORT.get(n, n) for n in columns), "warnings"]
@@ -150,8 +157,6 @@ def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
         rows.append([*(_word(row.group[n]) for n in factors), count, *cells, notes])
     print_table(head, rows, title=", ".join(f"{n} {_word(v)}" for n, v in tabled.shared.items() if _is_telling(n, v)))
     _say_status(tabled)
-    if loaded.unfinished:
-        say(f"{len(loaded.unfinished)} trials were begun and are not done.")
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NAMES = {"sweep": "sweep"}
 
+_WITHOUT_STEPS = ("trial_s", "energy_j", "memory_peak_bytes")
+
 out_option = click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
 file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
 
@@ -164,16 +166,15 @@ def _time(plan: Plan, trial: str) -> str:
 
 
 def show_runs(runs: Sequence[Run], as_json: bool) -> None:
-    """Print the outcome of each run and the warnings beside them; exit code 1 where one failed."""
-    from wattlaw.runner.progress import name, outcome
+    """Print a row for each setting and the warnings beside it; exit code 1 where a run failed."""
+    from wattlaw.cli.runs import print_rows
+    from wattlaw.records.table import COLUMNS, tabulate
 
     if as_json:
         emit_json("runs", list(runs))
     else:
-        print_table(
-            ["setting", "repeat", "outcome"],
-            [[name(r.setting, ["devices", "batch_per_device"]), str(r.repeat + 1), outcome(r)] for r in runs],
-        )
+        has_steps = any(r.reading("step_time_s").value is not None for r in runs)
+        print_rows(tabulate(runs, columns=COLUMNS if has_steps else _WITHOUT_STEPS))
     say_warnings(n for r in runs for n in r.warnings)
     failed = [r for r in runs if r.state == "failed"]
     if failed:
