@@ -15,6 +15,7 @@ from wattlaw.measuring.host import Host
 from wattlaw.report.export import paper_spec
 from wattlaw.report.figure import shown, with_ends
 from wattlaw.report.page import make_page
+from wattlaw.report.sections.pareto import Point, near
 from wattlaw.report.sections.speedup import ticks
 from wattlaw.report.trace import rate, thinned
 
@@ -160,3 +161,16 @@ def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
 def test_a_folder_without_runs_is_said_so(tmp_path):
     with pytest.raises(RecordError, match="there are no runs in"):
         make_page(tmp_path)
+
+
+def test_what_all_settings_share_is_left_out_of_their_short_names():
+    (group,) = make_page(sweep([("a", 0.1)], devices=(1,), batches=(8, 16))).context.groups
+    assert [r.short for r in group.rows] == ["batch 8", "batch 16"]
+    assert [r.label for r in group.rows] == ["1 process, batch 8", "1 process, batch 16"]
+
+
+def test_the_picture_of_fast_and_frugal_keeps_to_the_front():
+    rows = [None] * 4
+    front = [Point(rows[0], 1.0, 4.0, True, False), Point(rows[1], 2.0, 2.0, True, True)]
+    beaten = [Point(rows[2], 3.0, 3.0, False, False), Point(rows[3], 9.0, 3.0, False, False)]
+    assert near([*front, *beaten]) == [*front, beaten[0]]

@@ -23,12 +23,16 @@ DEVICE_WORDS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs"), "gpu":
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One setting with all its repeats: what a figure draws as one mark and a table as one line."""
+    """One setting with all its repeats: what a figure draws as one mark and a table as one line.
+
+    ``label`` names it in full; ``short`` says what sets it apart from the others of its workload.
+    """
 
     factors: dict[str, Factor]
     runs: tuple[Run, ...]
     failed: int = 0
     label: str = ""
+    short: str = ""
     _known: dict[str, Reading] = field(default_factory=dict)
 
     @property
@@ -174,18 +178,25 @@ def _labelled(rows: list[Row]) -> tuple[Row, ...]:
     names = dict.fromkeys(n for row in rows for n in row.factors)
     telling = [n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1]
     layouts = len({(row.devices, row.factors["nodes"]) for row in rows}) > len({row.devices for row in rows})
-    return tuple(Row(row.factors, row.runs, row.failed, _label(row, telling, layouts)) for row in rows)
+    return tuple(Row(row.factors, row.runs, row.failed, *_labels(row, rows, telling, layouts)) for row in rows)
 
 
-def _label(row: Row, telling: list[str], layouts: bool) -> str:
+def _labels(row: Row, rows: list[Row], telling: list[str], layouts: bool) -> tuple[str, str]:
+    """Return a setting's name in full, and what of it is not shared by all settings of its workload."""
     kind = row.runs[0].machine.device_type or row.runs[0].setting.device_type
-    words = [f"{row.devices} {counted(row.devices, DEVICE_WORDS.get(kind, ('device', 'devices')))}"]
-    if layouts:
-        words.append(f"{row.factors['nodes']} {counted(int(row.factors['nodes'] or 1), ('node', 'nodes'))}")
-    if row.batch:
-        words.append(f"batch {row.batch}")
-    words += [word for n in telling if (word := factor_words(n, row.factors.get(n)))]
-    return ", ".join(words)
+    devices = f"{row.devices} {counted(row.devices, DEVICE_WORDS.get(kind, ('device', 'devices')))}"
+    nodes = int(row.factors["nodes"] or 1)
+    batch = f"batch {row.batch}" if row.batch else ""
+    rest = [word for n in telling if (word := factor_words(n, row.factors.get(n)))]
+    full = [devices, f"{nodes} {counted(nodes, ('node', 'nodes'))}" if layouts else "", batch, *rest]
+    alone = [
+        full[0] if len({r.devices for r in rows}) > 1 else "",
+        full[1],
+        batch if len({r.batch for r in rows}) > 1 else "",
+        *rest,
+    ]
+    name = ", ".join(w for w in full if w)
+    return name, ", ".join(w for w in alone if w) or name
 
 
 def factor_words(name: str, value: Factor) -> str:

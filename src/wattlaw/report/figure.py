@@ -56,7 +56,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of one or more panels; ``table`` holds the same numbers for those who can't see it."""
+    """A figure of one or more panels.
+
+    table   the same numbers, for those who can't see the figure
+    legend  (name, colour) of what all panels share
+    wide    whether its panels want half of the page each rather than a third
+    """
 
     name: str
     title: str
@@ -64,6 +69,7 @@ class Figure:
     panels: Sequence[Panel]
     table: Table | None = None
     legend: Sequence[tuple[str, str]] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,11 @@ def least_first(rows: Sequence[Any], name: str, most: int = MOST_ROWS) -> list[A
     ranked = sorted(rows, key=lambda r: v if (v := r.reading(name).value) is not None else math.inf)
     chosen = {id(r) for r in ranked[:most]}
     return [r for r in rows if id(r) in chosen]
+
+
+def has_long(rows: Sequence[Any]) -> bool:
+    """Whether names of settings are too long for a third of the page."""
+    return any(len(r.short) > 24 for r in rows)
 
 
 def left_out(shown_count: int, all_count: int, what: str) -> str:

@@ -112,6 +112,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
 }
 
 
+def clipped(text: str, most: int = 240) -> str:
+    """Return a text that is not longer than a few lines."""
+    return text if len(text) <= most else text[:most].rsplit(" ", 1)[0] + " …"
+
+
 def coded(text: str) -> Markup:
     """Return text as markup, what stands between backticks as code."""
     parts = text.split("`")

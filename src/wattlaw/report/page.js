@@ -56,7 +56,9 @@
   addEventListener("scroll", () => { tip.style.display = "none"; }, { passive: true });
 
   const draw = box => vegaEmbed(box, charts[box.dataset.chart], {
-    mode: "vega-lite", renderer: "svg", actions: false, config, tooltip: showTip,
+    mode: "vega-lite", renderer: "svg", actions: false, tooltip: showTip,
+    // names of settings get at most half of a narrow panel
+    config: { ...config, axisY: { ...config.axisY, labelLimit: Math.max(100, Math.min(300, box.clientWidth / 2)) } },
   }).then(() => box.classList.add("drawn"));
   Promise.all([...document.querySelectorAll("[data-chart]")].map(draw)).then(() => { root.dataset.drawn = "yes"; });
 })();

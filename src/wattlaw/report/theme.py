@@ -43,6 +43,7 @@ CONFIG: dict[str, Any] = {
     "autosize": {"type": "fit-x", "contains": "padding"},
     "view": {"stroke": None},
     "axis": _AXIS,
+    "axisY": {"labelLimit": 260},
     "legend": {
         "labelColor": "var(--soft)", "titleColor": "var(--soft)", "labelFontSize": 11.5, "labelLimit": 220,
         "symbolSize": 50, "symbolFillColor": "var(--soft)", "symbolStrokeColor": "var(--soft)", "padding": 0,

@@ -35,7 +35,7 @@ def answer(context: Context, group: Group) -> Line:
     fit = _telling_fit(context, group, row)
     parts = [_faster(fit, group)] if fit else []
     parts.append(_take(advice, group, not fit or _is_clear(fit)) if advice else _only(group))
-    detail = _detail(context, advice) if advice and len(group.rows) > 1 else ""
+    detail = _detail(context, group, advice) if advice and len(group.rows) > 1 else ""
     if len(advised) > 1:
         detail = f"This is one of {len(advised)} kinds that are advised on apart: see “Which setting to take”. {detail}"
     return Line(
@@ -93,20 +93,42 @@ def _take(advice: Advice, group: Group, clear: bool) -> str:
         time = row.reading("time_per_sample_s").value if row else None
         fastest = "the fastest setting" if clear else "the fastest setting by its mean, though not clearly"
         return f"take {name}, {fastest}" + (f" ({show(time, 's')} a sample)" if time else "")
-    what = _title(advice.minimise)
+    what = title_of(advice.minimise)
     return f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
 
 
-def _detail(context: Context, advice: Advice) -> str:
+def _detail(context: Context, group: Group, advice: Advice) -> str:
+    what = title_of(advice.minimise)
     if advice.setting != advice.baseline:
-        return advice.words.removeprefix(", ".join(advice.group.values()) + ": ").capitalize()
-    what = _title(advice.minimise)
+        return f"The fastest is {label_of(group, advice.baseline)}.{_surely(context, advice)}{_batches(advice)}"
     if context.max_slowdown is None:
         return f"It also needs the least {what}."
     return f"No other setting needs less {what} and is at most {100 * context.max_slowdown:g} % slower."
 
 
-def _title(name: str) -> str:
+def _surely(context: Context, advice: Advice) -> str:
+    chance, bound = advice.probability_bound_holds, context.max_slowdown
+    if bound is None:
+        return ""
+    if chance is None:
+        return f" How surely it is at most {100 * bound:g} % slower is not known without repeats."
+    return f" It is at most {100 * bound:g} % slower with probability {chance_words(chance)}."
+
+
+def _batches(advice: Advice) -> str:
+    mine, other = (s.devices * (s.batch_per_device or 0) for s in (advice.setting, advice.baseline))
+    if mine == other or not mine or not other:
+        return ""
+    return f" Its global batch is {mine} instead of {other}, so the steps to a given loss may differ."
+
+
+def chance_words(chance: float) -> str:
+    """Return a probability as "97 %", never as a certainty."""
+    return "> 99 %" if chance > 0.99 else "< 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+
+
+def title_of(name: str) -> str:
+    """Return a quantity's short title within a sentence."""
     return {"energy_per_sample_j": "energy", "device_time_per_sample_s": "device time"}.get(name, quantity(name).title)
 
 

@@ -9,7 +9,7 @@ from wattlaw.core.units import quantity
 from wattlaw.report.context import Context, Group
 from wattlaw.report.figure import Section, filled, with_ends
 from wattlaw.report.speedups import group_words
-from wattlaw.report.words import label_of, percent
+from wattlaw.report.words import chance_words, label_of, percent, title_of
 
 NAMES = {"advice": "advice"}
 
@@ -51,16 +51,11 @@ def _row(group: Group, found: Advice) -> list[str]:
         label_of(group, found.setting) + ("" if found.is_measured else " (predicted)"),
         "it is the fastest" if same else label_of(group, found.baseline),
         _words(time, "s"),
-        f"{small.title}: {_words(found.predicted.get(found.minimise), small.unit)}",
+        f"{title_of(found.minimise)}: {_words(found.predicted.get(found.minimise), small.unit)}",
         "" if same else percent(found.gain),
         "" if same else percent(found.slowdown),
-        "" if chance is None or same else show_chance(chance),
+        "" if chance is None or same else chance_words(chance),
     ]
-
-
-def show_chance(chance: float) -> str:
-    """Return a probability as "97 %", never as a certainty."""
-    return "> 99 %" if chance > 0.99 else "< 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
 
 
 def _words(value: Interval | None, unit: str) -> str:

@@ -17,6 +17,7 @@ from wattlaw.report.figure import (
     Table,
     Unit,
     chart,
+    has_long,
     least_first,
     left_out,
     shown,
@@ -60,7 +61,9 @@ def _figure(context: Context, name: str, title: str, target: str, status: str, c
     cut = [(g, least_first(rows, target)) for g, rows in chosen[:MOST_PANELS]]
     caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
     panels = [Panel(g.name, _chart(g, rows, target), 24 * len(rows) + 8) for g, rows in cut]
-    return Figure(name, title, caption, panels, _table(cut, target, title))
+    return Figure(
+        name, title, caption, panels, _table(cut, target, title), wide=has_long([r for _, rows in cut for r in rows])
+    )
 
 
 def _chart(group: Group, rows: Sequence[Row], target: str) -> dict[str, Any]:
@@ -68,10 +71,10 @@ def _chart(group: Group, rows: Sequence[Row], target: str) -> dict[str, Any]:
     unit = quantity(target).unit
     readings = [r.reading(target) for r in rows]
     scaled = Unit([r.value for r in readings], unit)
-    labels = [r.label for r in rows]
+    labels = [r.short for r in rows]
     scale = alt.Scale(type="log") if spans(r.value for r in readings) > 20 else alt.Scale(zero=True)
     x = alt.X("value:Q", title=_axis(rows, scaled, target), scale=scale, axis=alt.Axis(tickCount=5))
-    y = alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False, labelLimit=190))
+    y = alt.Y("name:N", sort=labels, title=None, axis=alt.Axis(grid=False))
     data = [_point(row, reading, scaled, unit) for row, reading in zip(rows, readings, strict=True)]
     tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in (("label", "setting"), ("text", "median"), ("n", "repeats"))]
     base = chart(data).encode(y=y, tooltip=tips)
@@ -96,6 +99,7 @@ def _axis(rows: Sequence[Row], scaled: Unit, target: str) -> str:
 def _point(row: Row, reading: Reading, scaled: Unit, unit: str) -> dict[str, str | int | float | None]:
     return {
         "label": row.label,
+        "name": row.short,
         "value": scaled(reading.value),
         "low": scaled(reading.low),
         "high": scaled(reading.high),
@@ -132,7 +136,8 @@ def _no_energy(context: Context) -> str:
         return ""
     reasons = _reasons(context)[:3] or list(dict.fromkeys(r.how for r in lost if r.how))[:3]
     scope = "Energy" if len(lost) == len(rows) else f"Energy of {len(lost)} of {len(rows)} settings"
-    return f"{scope} is missing, because {'; '.join(reasons) or 'no meter gave one'}."
+    why = "; ".join("it was not recorded" if r == "not recorded" else r for r in reasons)
+    return f"{scope} is missing, because {why or 'no meter gave one'}."
 
 
 def _reasons(context: Context) -> list[str]:

@@ -25,7 +25,11 @@ from wattlaw.report.figure import (
 NAMES = {"pareto": "pareto"}
 
 MOST_POINTS = 400
+FAR = 2.0
+"""Settings so many times slower or dearer than any on the front are left out of the picture."""
+
 TITLE = "Fast or frugal"
+CUT = " Settings more than twice as slow or as dear as any on the line are not drawn."
 
 
 class Point(NamedTuple):
@@ -70,6 +74,7 @@ def _figure(context: Context, groups: list[Group], name: str, target: str, unit:
         f"Each point is a setting: {words} against time per sample; down and to the left is better. On the line lie "
         "the settings that no other beats in both. The ring marks the advised one."
         + (" No energy was measured, so the cost is device time." if unit == "s" else "")
+        + (CUT if any(len(near(points)) < len(points) for _, points in drawn) else "")
         + left_out(len(panels), len(drawn), "workloads")
     )
     rows = [
@@ -103,18 +108,20 @@ def _points(context: Context, group: Group, target: str) -> list[Point]:
     return found
 
 
+def near(points: list[Point]) -> list[Point]:
+    """Return the front, what is advised, and of the rest what lies within FAR of the front's ends."""
+    chosen = [p for p in points if p.front or p.advised]
+    slow, dear = (FAR * max(getattr(p, n) for p in chosen) for n in ("time_s", "cost"))
+    beaten = [p for p in points if not (p.front or p.advised) and p.time_s <= slow and p.cost <= dear]
+    return chosen + beaten[:: 1 + len(beaten) // MOST_POINTS]
+
+
 def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str, Any]:
     alt = need("altair", "the report")
-    beaten = [p for p in points if not (p.front or p.advised)]
-    kept = [p for p in points if p.front or p.advised] + beaten[:: 1 + len(beaten) // MOST_POINTS]
+    kept = near(points)
     times, costs = Unit([p.time_s for p in kept], "s"), Unit([p.cost for p in kept], unit)
-
-    def scale(values: list[float]) -> Any:
-        return alt.Scale(type="log") if spans(values) > 20 else alt.Scale(zero=False, padding=18, nice=False)
-
-    x = alt.X("time:Q", title=times.title("time per sample"), scale=scale([p.time_s for p in kept]),
-              axis=alt.Axis(tickCount=5))  # fmt: skip
-    y = alt.Y("cost:Q", title=costs.title(words), scale=scale([p.cost for p in kept]), axis=alt.Axis(tickCount=5))
+    x = alt.X("time:Q", title=times.title("time per sample"), **_axis(alt, [p.time_s for p in kept]))
+    y = alt.Y("cost:Q", title=costs.title(words), **_axis(alt, [p.cost for p in kept]))
     base = chart([_datum(p, times, costs, unit) for p in kept]).encode(x=x, y=y)
     line = base.transform_filter("datum.front").mark_line(
         color=group.colour, interpolate="step-after", strokeWidth=1.25, opacity=0.6
@@ -122,12 +129,19 @@ def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str
     ring = base.transform_filter("datum.advised").mark_point(
         size=260, color="var(--ink)", strokeWidth=1.5, opacity=1, fill=None
     )
-    tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in
-            (("label", "setting"), ("t", "time per sample"), ("c", words), ("advice", "advice"))]  # fmt: skip
-    dots = base.mark_point(color=group.colour, size=60, strokeWidth=1.5, opacity=1).encode(
-        fill=alt.condition("datum.front", alt.value(group.colour), alt.value("var(--paper)")), tooltip=tips
+    names = {"label": "setting", "t": "time per sample", "c": words, "advice": "advice"}
+    dots = base.mark_point(color=group.colour, size=60 if len(kept) <= 40 else 28, strokeWidth=1.5, opacity=1)
+    dots = dots.encode(
+        fill=alt.condition("datum.front", alt.value(group.colour), alt.value("var(--paper)")),
+        tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in names.items()],
     )
     return spec(line + dots + ring)
+
+
+def _axis(alt: Any, values: list[float]) -> dict[str, Any]:
+    if spans(values) > 20:
+        return {"scale": alt.Scale(type="log", padding=18), "axis": alt.Axis(tickCount=5, grid=False)}
+    return {"scale": alt.Scale(zero=False, padding=18, nice=False), "axis": alt.Axis(tickCount=5)}
 
 
 def _datum(point: Point, times: Unit, costs: Unit, unit: str) -> dict[str, Cell]:

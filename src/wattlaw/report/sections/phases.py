@@ -16,6 +16,7 @@ from wattlaw.report.figure import (
     Table,
     Unit,
     chart,
+    has_long,
     least_first,
     left_out,
     spec,
@@ -57,7 +58,8 @@ def phases(context: Context) -> Section | None:
         ],
         TITLE,
     )
-    figure = Figure("phases", TITLE, caption, panels, table, [*PHASES.values(), REST])
+    wide = has_long([r for _, rows in cut for r in rows])
+    figure = Figure("phases", TITLE, caption, panels, table, [*PHASES.values(), REST], wide)
     return Section("phases", TITLE, 30, figures=[figure])
 
 
@@ -89,6 +91,7 @@ def _chart(rows: list[Row]) -> dict[str, Any]:
         data += [
             {
                 "label": row.label,
+                "name": row.short,
                 "phase": name,
                 "order": index,
                 "value": unit(parts[name]),
@@ -102,7 +105,7 @@ def _chart(rows: list[Row]) -> dict[str, Any]:
     return spec(
         drawn.encode(
             x=alt.X("value:Q", stack="zero", title=unit.title("time per step"), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("label:N", sort=[r.label for r in rows], title=None, axis=alt.Axis(grid=False, labelLimit=190)),
+            y=alt.Y("name:N", sort=[r.short for r in rows], title=None, axis=alt.Axis(grid=False)),
             color=alt.Color("phase:N", scale=colour, legend=None),
             order=alt.Order("order:Q"),
             tooltip=[

@@ -14,6 +14,10 @@ NAMES = {"speedup": "speedup"}
 
 MOST_LINES = 5
 TITLE = "Speed-up with more devices"
+NONE = (
+    "no settings differ in their number of devices alone; sweep two or more, such as devices = [1, 2], "
+    "to see a speed-up"
+)
 CAPTION = (
     "Samples per second against the fewest devices that were run, at the same batch per device. Bars are 90 % "
     "intervals over repeats; the dashed line is ideal: twice the devices, twice the rate."
@@ -24,9 +28,7 @@ def speedup(context: Context) -> Section | None:
     """Draw one panel a workload and one line a batch size, precision or whatever else was varied."""
     drawn = [(g, lines) for g in context.groups if (lines := _lines(context, g))]
     if not drawn:
-        why = "" if not context.groups else "every setting was run on one number of devices only; "
-        why += "sweep two or more, such as devices = [1, 2], to see a speed-up" if why else ""
-        return Section("speedup", TITLE, 10, missing=why) if why else None
+        return Section("speedup", TITLE, 10, missing=NONE) if any(g.rows for g in context.groups) else None
     panels = [Panel(g.name, _chart(g, spread_over(lines, MOST_LINES))) for g, lines in drawn[:MOST_PANELS]]
     caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
     if any(len(lines) > MOST_LINES for _, lines in drawn):

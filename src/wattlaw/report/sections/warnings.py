@@ -5,7 +5,7 @@ from __future__ import annotations
 from wattlaw.core.reading import Note
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section, Table
-from wattlaw.report.meanings import coded, meaning, plain
+from wattlaw.report.meanings import clipped, coded, meaning, plain
 from wattlaw.report.speedups import too_good
 
 NAMES = {"warnings": "warnings"}
@@ -29,7 +29,7 @@ def warnings(context: Context) -> Section | None:
     if not first:
         return Section("warnings", "Warnings", 70, missing="no run gave a warning")
     rows = [
-        [plain(name), _where(runs.get(name, 0)), *map(coded, (first[name].message, *meaning(name)))]
+        [plain(name), _where(runs.get(name, 0)), *map(coded, (clipped(first[name].message), *meaning(name)))]
         for name in sorted(first, key=lambda n: -runs.get(n, 0))
     ]
     table = Table(["warning", "runs", "for example", "what it means", "what to do"], rows, "Warnings")
