@@ -37,6 +37,8 @@ def cpu_energy(cpu_time_s: float | None) -> Reading:
     """Estimate the CPU energy of a job, J: its CPU-seconds × watts of one busy core."""
     if cpu_time_s is None:
         return missing("no meter measures CPU energy here, and the job's CPU time is not known")
+    if cpu_time_s <= 0:
+        return missing("no meter measures CPU energy here, and the job's CPU time is below the system's tick")
     watts = watts_per_core()
     origin = f"from {VARIABLE}" if VARIABLE in os.environ else f"assumed; set {VARIABLE} to change it"
     return estimated(cpu_time_s * watts, f"model: CPU-seconds of the job × {watts:g} W a busy core ({origin})")

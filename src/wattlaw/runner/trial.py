@@ -122,13 +122,14 @@ def _launch(
     job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
 ) -> Failure | None:
     kills = oom_kills()
-    launched = launcher.launch(job)
-    try:
-        sampler = start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True)
-        with sampler, _output_steps(setting, attempt) as follow:
-            return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
-    finally:
-        launched.stop()
+    # the sampler comes first, so that a short command is seen from its beginning
+    with start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True):
+        launched = launcher.launch(job)
+        try:
+            with _output_steps(setting, attempt) as follow:
+                return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
+        finally:
+            launched.stop()
 
 
 def _gpus(job: Job) -> list[str]:
