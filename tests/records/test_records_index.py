@@ -15,6 +15,7 @@ from tests.records.conftest import make_run
 import wattlaw
 from wattlaw.core.errors import NewerFormatError, RecordError
 from wattlaw.core.folder import INDEX, SUMMARY, read_run, write_run
+from wattlaw.core.reading import Reading
 from wattlaw.core.setting import Setting
 from wattlaw.records import compact, write_index
 from wattlaw.records.columns import COLUMNS
@@ -146,6 +147,14 @@ def test_an_index_stays_whole_when_it_cannot_be_replaced(sweep: Path):
     assert "would be larger than files may be here" in done.stderr.splitlines()[-1]
     assert (sweep / INDEX).read_bytes() == before
     assert not list(sweep.glob(".*"))
+
+
+def test_a_quantity_may_have_any_name(tmp_path: Path):
+    names = ["trial", "number", "summary", "loss_status", "loss", "", "Ω m"]
+    run = make_run(1, quantities={name: Reading(float(n)) for n, name in enumerate(names)})
+    write_index(tmp_path, [run, make_run(2)])
+    assert wattlaw.load_runs(tmp_path)[0] == run
+    assert parquet.read_table(tmp_path / INDEX)["quantity_trial"].to_pylist() == [0.0, None]
 
 
 def test_duckdb_asks_all_indexes_in_place(sweep: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
@@ -111,7 +112,7 @@ def _compare_one(name: str, pairs: list[tuple[list[Run], list[Run]]]) -> list[Di
 
 
 def _values(runs: list[Run], name: str) -> list[float]:
-    return [v for run in runs if (v := derive(run, name).value) is not None and v > 0]
+    return [v for run in runs if (v := derive(run, name).value) is not None and 0 < v < math.inf]
 
 
 def _pooled(noise: tuple[tuple[float, float], tuple[float, float]]) -> tuple[float, float]:

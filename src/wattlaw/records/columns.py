@@ -74,8 +74,9 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def column_of(quantity: str) -> str:
-    """Return the column of a quantity: its own name, unless a fixed column has it."""
-    return f"quantity_{quantity}" if quantity in _TAKEN else quantity
+    """Return the column of a quantity: its own name, unless another column has that."""
+    taken = quantity in _TAKEN or quantity.endswith("_status")
+    return f"quantity_{quantity}" if taken else quantity
 
 
 def last_line(text: str) -> str:

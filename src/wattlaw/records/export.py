@@ -17,6 +17,7 @@ from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
 from wattlaw.core.units import QUANTITIES
 from wattlaw.records.columns import COLUMNS, column_of, row
+from wattlaw.records.index import array, types_of
 from wattlaw.records.table import value
 
 FORMATS = ("csv", "parquet", "json")
@@ -87,10 +88,9 @@ def _csv(runs: Sequence[Run]) -> bytes:
 def _parquet(runs: Sequence[Run]) -> bytes:
     arrow, parquet = need("pyarrow", "a Parquet file"), need("pyarrow.parquet", "a Parquet file")
     columns, rows = flat(runs)
-    kinds = {"text": arrow.string(), "whole": arrow.int64(), "number": arrow.float64()}
-    types = {c.name: kinds.get(c.type) or arrow.list_(arrow.string()) for c in COLUMNS}
-    types |= {n: kinds["text" if n.endswith("_status") else "number"] for n in columns if n not in types}
-    arrays = {n: arrow.array([one.get(n) for one in rows], types[n]) for n in columns}
+    types = types_of(arrow)
+    types |= {n: types["text" if n.endswith("_status") else "number"] for n in columns if n not in types}
+    arrays = {n: array(arrow, [one.get(n) for one in rows], types[n]) for n in columns}
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.table(arrays), sink, compression="zstd")
     return bytes(sink.getvalue())

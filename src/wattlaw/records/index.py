@@ -90,28 +90,41 @@ def write_rows(index: Path, pairs: Iterable[tuple[Run, Row]]) -> int:
     return int(table.num_rows)
 
 
+def types_of(arrow: Any) -> dict[str, Any]:
+    """Return the arrow types of the fixed columns and, as "text", "whole" and "number", those of the others."""
+    types = {"text": arrow.string(), "whole": arrow.int64(), "number": arrow.float64()}
+    return types | {c.name: types.get(c.type) or arrow.list_(arrow.string()) for c in COLUMNS}
+
+
+def array(arrow: Any, values: list[Any], type_: Any) -> Any:
+    """Return an arrow array; a whole number that 64 bits cannot hold becomes empty."""
+    try:
+        return arrow.array(values, type_)
+    except OverflowError:
+        return arrow.array([v if isinstance(v, int) and abs(v) < 2**63 else None for v in values], type_)
+
+
 class _Chunk:
     """Columns of some thousand runs, on their way into a table."""
 
     def __init__(self, arrow: Any) -> None:
-        types = {"text": arrow.string(), "whole": arrow.int64(), "number": arrow.float64()}
         self.arrow, self.length = arrow, 0
-        self.types = {c.name: types.get(c.type) or arrow.list_(arrow.string()) for c in COLUMNS}
-        self.values: dict[str, list[Any]] = {name: [] for name in self.types}
-        self.types |= {"folder": types["text"], "mtime_ns": types["whole"], "size": types["whole"]}
+        self.types = types_of(arrow)
+        self.types |= dict(zip(PLACE, (self.types[t] for t in ("text", "whole", "whole")), strict=False))
+        self.values: dict[str, list[Any]] = {column.name: [] for column in COLUMNS}
         self.rows: list[Row] = []
 
     def add(self, run: Run, place: Row) -> None:
         for name, value in row(run).items():
             self.values[name].append(value)
         for name, reading in run.quantities.items():
-            self._put(column_of(name), reading.value, self.arrow.float64())
-            self._put(f"{column_of(name)}_status", reading.status, self.arrow.string())
+            self._put(column_of(name), reading.value, self.types["number"])
+            self._put(f"{column_of(name)}_status", reading.status, self.types["text"])
         self.rows.append(place)
         self.length += 1
 
     def _put(self, name: str, value: Any, type_: Any) -> None:
-        if name not in self.types:
+        if name not in self.values:
             self.types[name], self.values[name] = type_, []
         values = self.values[name]
         # runs before this one did not have the quantity
@@ -123,7 +136,7 @@ class _Chunk:
             values.extend([None] * (self.length - len(values)))
         for name in PLACE[:3]:
             self.values[name] = [getattr(place, name) for place in self.rows]
-        arrays = {n: self.arrow.array(v, self.types[n]) for n, v in self.values.items()}
+        arrays = {n: array(self.arrow, v, self.types[n]) for n, v in self.values.items()}
         summaries = self.arrow.array([place.summary for place in self.rows], self.arrow.binary())
         return self.arrow.table(arrays | {"summary": summaries.cast(self.arrow.string())})
 
