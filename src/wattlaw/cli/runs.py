@@ -155,7 +155,8 @@ def print_rows(tabled: Table) -> None:
         cells = [_cell(n, row.quantities[n]) for n in columns]
         notes = ", ".join(dict.fromkeys(note.name for note in row.warnings))
         rows.append([*(_word(row.group[n]) for n in factors), count, *cells, notes])
-    print_table(head, rows, title=", ".join(f"{n} {_word(v)}" for n, v in tabled.shared.items() if _is_telling(n, v)))
+    click.echo(", ".join(f"{n} {_word(v)}" for n, v in tabled.shared.items() if _is_telling(n, v)))
+    print_table(head, rows)
     _say_status(tabled)
 
 
@@ -251,7 +252,8 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
     unit = known.unit if known else ""
     text = show_time(reading.value) if unit == "s" else show(reading.value, "" if unit == "1/s" else unit)
     if reading.low is not None and reading.high is not None and reading.value:
-        text += f" ±{50 * (reading.high - reading.low) / abs(reading.value):.2g} %"
+        half = 50 * (reading.high - reading.low) / abs(reading.value)
+        text += f" ±{half:.2g} %" if half < 99.5 else f" ±{half:.0f} %"
     return text + (estimated if reading.status == "estimated" else "")
 
 
