@@ -22,7 +22,15 @@ PUBLISHED = {
     "resnet50-v1.5": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "nnconv": 617_025,
+    "resnet101-v2": 44_577_896,
+    "resnet152-v2": 60_236_904,
+    "vgg11": 132_863_336,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
     "gpt2": 124_439_808,
+    "bert-base": 109_514_298,
+    "distilbert": 66_985_530,
 }
 
 
@@ -100,3 +108,62 @@ def _shortcut_last(model: nn.Module) -> nn.Module:
         if "shortcut" in module._modules:
             module._modules["shortcut"] = module._modules.pop("shortcut")
     return model
+
+
+@pytest.mark.parametrize("task", ["masked-lm", "classify"])
+@pytest.mark.parametrize("name", ["bert-base", "distilbert"])
+def test_bert_equals_transformers_with_the_same_weights(name, task):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    workload = load("wattlaw.workloads", "workload", name)("tiny", {"task": task})
+    size = workload.size
+    ours = workload.model().double().eval()
+    if name == "bert-base":
+        config = transformers.BertConfig(
+            vocab_size=size.vocabulary, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+            intermediate_size=256, max_position_embeddings=128, num_labels=2,
+        )  # fmt: skip
+        kinds = {"masked-lm": transformers.BertForMaskedLM, "classify": transformers.BertForSequenceClassification}
+    else:
+        config = transformers.DistilBertConfig(
+            vocab_size=size.vocabulary, dim=64, n_layers=1, n_heads=4, hidden_dim=256, max_position_embeddings=128,
+            num_labels=2,
+        )  # fmt: skip
+        kinds = {
+            "masked-lm": transformers.DistilBertForMaskedLM,
+            "classify": transformers.DistilBertForSequenceClassification,
+        }
+    theirs = kinds[task](config).double().eval()
+    copy_encoder(dict(theirs.named_parameters()), ours)
+    batch = workload.collate([workload.data("train")[k] for k in range(3)])
+    scores, expected = ours(batch["tokens"]), theirs(batch["tokens"]).logits
+    torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
+    for result in (scores, expected):
+        nn.functional.cross_entropy(result.flatten(0, -2), batch["target"].flatten()).backward()
+    embedding = next(p for n, p in theirs.named_parameters() if n.endswith("word_embeddings.weight"))
+    torch.testing.assert_close(ours.tokens.weight.grad, embedding.grad, rtol=1e-9, atol=1e-12)
+
+
+def copy_encoder(theirs: dict[str, torch.Tensor], ours: nn.Module) -> None:
+    """Copy an encoder whose query, key and value are three layers into ours, where they are one."""
+    left = {n: p for n, p in theirs.items() if not any(w in n for w in ("position", "token_type"))}
+    with torch.no_grad():
+        for name, mine in ours.named_parameters():
+            if name.startswith("places"):
+                mine.copy_(next(p for n, p in theirs.items() if "position" in n))
+            elif name.startswith("kinds"):
+                mine.copy_(next(p for n, p in theirs.items() if "token_type" in n))
+            elif name == "head_bias":
+                mine.copy_(left.pop(next(n for n in left if n.endswith(("predictions.bias", "projector.bias")))))
+            elif ".qkv." in name:
+                three = [n for n in left if any(w in n for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin"))]
+                three = [n for n in three if n.endswith(name.rpartition(".")[2])][:3]
+                mine.copy_(torch.cat([left.pop(n) for n in three]))
+            else:
+                mine.copy_(left.pop(next(n for n, p in left.items() if p.shape == mine.shape and same_kind(n, name))))
+
+
+def same_kind(theirs: str, ours: str) -> bool:
+    """Tell whether two names end alike (weight or bias) and neither belongs to attention's three layers."""
+    inside = any(w in theirs for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin", "predictions.bias"))
+    return not inside and theirs.rpartition(".")[2] == ours.rpartition(".")[2]

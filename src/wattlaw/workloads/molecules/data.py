@@ -90,6 +90,7 @@ def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: i
         target=torch.stack([m.target for m in molecules]),
         grid=grid,
         slots=find_slots(rows, row_starts) if slots else None,
+        largest=int(sizes.max()),
     )
 
 

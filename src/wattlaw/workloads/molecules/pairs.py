@@ -66,7 +66,8 @@ class Graph:
     numbers (A,) int64; positions (A, 3), Å; molecule (A,) int64, ascending; starts (B + 1,) int64: first atom
     of each molecule; first, second (P,) int64; distance (P,), Å; rows (2P,) and row_starts (A + 1,): the
     messages that end at each atom in turn; target (B,); grid: where the distances lie on a grid, or None;
-    slots: neighbours in the order for sums over triplets, or None.
+    slots: neighbours in the order for sums over triplets, or None; atoms (A, …) and bonds (P, …): features that
+    some models take, else empty; largest: most atoms in a molecule.
     """
 
     numbers: Tensor
@@ -81,14 +82,22 @@ class Graph:
     target: Tensor
     grid: Grid | None = None
     slots: Slots | None = None
+    atoms: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    bonds: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    largest: int = 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """Return the graph on ``device``."""
         moved: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = value.to(device, non_blocking=non_blocking) if value is not None else None
+            can_move = isinstance(value, Tensor | Grid | Slots)
+            moved[field.name] = value.to(device, non_blocking=non_blocking) if can_move else value
         return Graph(**moved)
+
+    def with_features(self, atoms: Tensor, bonds: Tensor) -> Graph:
+        """Return the graph with features of its atoms and pairs."""
+        return dataclasses.replace(self, atoms=atoms, bonds=bonds)
 
     def __len__(self) -> int:
         return len(self.target)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.molecules.data import Molecule, Targets, qm9_part
+from wattlaw.workloads.molecules.data import Targets, qm9_part
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import PROPERTIES
 
@@ -35,7 +35,7 @@ class QM9Regression(Workload):
             raise UnknownNameError("target", str(self.chosen["target"]), PROPERTIES)
         self.targets: Targets | None = None
 
-    def data(self, split: Split) -> Dataset[Molecule]:
+    def data(self, split: Split) -> Dataset[Any]:
         data, self.targets = qm9_part(split, str(self.chosen["target"]), self.cutoff, self.molecules)
         return data
 

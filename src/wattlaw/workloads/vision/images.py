@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.plugins import how_to_install
-from wattlaw.workloads.base import Split
+from wattlaw.workloads.base import Split, Workload
 
 SPLIT_SEED = 42
 _TRAIN, _VALID = 1500, 1650
@@ -62,3 +64,42 @@ def digits() -> tuple[Tensor, Tensor]:
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path}: the digits cannot be read ({error}); install scikit-learn again") from None
     return torch.from_numpy(rows[:, :64].reshape(-1, 8, 8).copy()), torch.from_numpy(rows[:, 64].astype(np.int64))
+
+
+class ImageWorkload(Workload):
+    """A network that classifies images of ``side`` × ``side`` pixels and some channels.
+
+    Smaller images are enlarged to that size, so that ``base`` costs what its published form does.
+    """
+
+    presets = ("tiny", "base")
+    batch: ClassVar = {"tiny": 64, "base": 32}
+    side: int
+    channels: int
+
+    def data(self, split: Split) -> Dataset[Image]:
+        return Digits(split)
+
+    def loss(self, model: nn.Module, batch: Image) -> Tensor:
+        return F.cross_entropy(model(self.fitted(batch["pixels"])), batch["label"])
+
+    def fitted(self, pixels: Tensor) -> Tensor:
+        """Return images as the network takes them: enlarged on the device, grey repeated in each channel."""
+        if pixels.shape[-1] != self.side:
+            pixels = F.interpolate(pixels, size=(self.side, self.side), mode="bilinear")
+        if pixels.shape[1] != self.channels:
+            pixels = pixels.expand(-1, self.channels, -1, -1)
+        return pixels
+
+    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4)
+
+    def evaluate(self, model: nn.Module, batches: Iterable[Image]) -> dict[str, float]:
+        """Return the shares of images whose class is the first guess, and among the first five."""
+        first = fifth = images = 0
+        for batch in batches:
+            guesses = model(self.fitted(batch["pixels"])).detach().topk(5).indices == batch["label"][:, None]
+            first += int(guesses[:, 0].sum())
+            fifth += int(guesses.sum())
+            images += len(guesses)
+        return {"top1": first / images, "top5": fifth / images} if images else {}

@@ -4,16 +4,12 @@ in the 3 × 3 convolution of a block where the paper does in the first 1 × 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.vision.images import Digits, Image
+from wattlaw.workloads.vision.images import ImageWorkload
 
 NAMES = {
     "resnet50": "ResNet50",
@@ -93,44 +89,10 @@ class ResNet(nn.Module):
         return scores
 
 
-class ImageWorkload(Workload):
-    """A network that classifies images. ``base`` sees the digits enlarged to its published input size."""
-
-    presets = ("tiny", "base")
-    batch: ClassVar = {"tiny": 64, "base": 32}
-    size: Size
-
-    def data(self, split: Split) -> Dataset[Image]:
-        return Digits(split)
-
-    def loss(self, model: nn.Module, batch: Image) -> Tensor:
-        return F.cross_entropy(model(self.fitted(batch["pixels"])), batch["label"])
-
-    def fitted(self, pixels: Tensor) -> Tensor:
-        """Return images as the network takes them: enlarged on the device, grey repeated in each channel."""
-        if pixels.shape[-1] != self.size.side:
-            pixels = F.interpolate(pixels, size=(self.size.side, self.size.side), mode="bilinear")
-        if pixels.shape[1] != self.size.channels:
-            pixels = pixels.expand(-1, self.size.channels, -1, -1)
-        return pixels
-
-    def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4)
-
-    def evaluate(self, model: nn.Module, batches: Iterable[Image]) -> dict[str, float]:
-        """Return the shares of images whose class is the first guess, and among the first five."""
-        first = fifth = images = 0
-        for batch in batches:
-            guesses = model(self.fitted(batch["pixels"])).detach().topk(5).indices == batch["label"][:, None]
-            first += int(guesses[:, 0].sum())
-            fifth += int(guesses.sum())
-            images += len(guesses)
-        return {"top1": first / images, "top5": fifth / images} if images else {}
-
-
 class ResNetWorkload(ImageWorkload):
     """A ResNet classifies images."""
 
+    batch: ClassVar = {"tiny": 64, "base": 32}
     depth: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
     shallow: ClassVar[tuple[int, ...]] = (1, 1, 1)
     late_stride: ClassVar[bool] = False
@@ -139,6 +101,7 @@ class ResNetWorkload(ImageWorkload):
         super().__init__(preset, options)
         tiny = preset == "tiny"
         self.size = Size(self.shallow, 16, 10, 8, 1, small=True) if tiny else Size(self.depth, 64, 1000, 224, 3)
+        self.side, self.channels = self.size.side, self.size.channels
 
     def model(self) -> nn.Module:
         return ResNet(self.size, self.late_stride)

@@ -1,0 +1,117 @@
+"""Bonds and atoms' surroundings read off a geometry, in the layout of the usual QM9 features.
+
+The usual features come from a chemistry toolkit that knows the molecule's formula; these are estimated
+from distances alone: the columns are the same, single entries may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wattlaw.workloads.molecules.data import Molecule, Molecules, batch_molecules
+from wattlaw.workloads.molecules.pairs import Graph
+
+Array = np.ndarray[Any, Any]
+
+ATOM_FEATURES = 11
+"""H, C, N, O, F, atomic number, aromatic, sp, sp2, sp3, hydrogens bound."""
+
+BOND_FEATURES = 5
+"""Single, double, triple, aromatic bond, and the distance in Å; a pair without a bond has 0 in the first four."""
+
+RADII = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57}
+"""Covalent radii, Å (Cordero et al., Dalton Transactions 2008, 2832)."""
+
+STRETCH = 1.25
+"""Atoms are bound up to so many times the sum of their radii."""
+
+LENGTHS = {
+    (6, 6): (1.27, 1.37, 1.43),
+    (6, 7): (1.22, 1.31, 1.39),
+    (6, 8): (0.0, 1.28, 1.28),
+    (7, 7): (1.17, 1.27, 1.38),
+    (7, 8): (0.0, 1.25, 1.25),
+}
+"""Longest triple, double and aromatic bond between two elements, Å: halfway between usual lengths (our choice)."""
+
+SINGLE, DOUBLE, TRIPLE, AROMATIC = 1, 2, 3, 4
+
+
+class Bonded(NamedTuple):
+    """A sample: the molecule, its atoms' features (N, 11) and the kind of bond of each pair (P,), 0 for none."""
+
+    molecule: Molecule
+    features: Tensor
+    bonds: Tensor
+
+
+class BondedMolecules(Dataset[Bonded]):
+    """Molecules with bonds and features, found once."""
+
+    def __init__(self, molecules: Molecules) -> None:
+        self.molecules = molecules
+        owner = np.repeat(np.arange(len(molecules)), np.diff(molecules.pair_starts))
+        begin = np.array(molecules.atom_starts)[owner]
+        first, second = molecules.first.numpy() + begin, molecules.second.numpy() + begin
+        numbers = molecules.numbers.numpy()
+        kinds = bond_kinds(numbers[first], numbers[second], molecules.distance.numpy())
+        self.bonds = torch.from_numpy(kinds)
+        self.features = torch.from_numpy(atom_features(numbers, first, second, kinds))
+
+    def __len__(self) -> int:
+        return len(self.molecules)
+
+    def __getitem__(self, index: int) -> Bonded:
+        starts, pairs = self.molecules.atom_starts, self.molecules.pair_starts
+        return Bonded(
+            self.molecules[index],
+            self.features[starts[index] : starts[index + 1]],
+            self.bonds[pairs[index] : pairs[index + 1]],
+        )
+
+
+def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
+    """Return the kind of bond (P,) between elements ``first`` and ``second`` (P,) so far apart (Å)."""
+    low, high = np.minimum(first, second).astype(int), np.maximum(first, second).astype(int)
+    radius = np.zeros(max(RADII) + 1, np.float32)
+    radius[list(RADII)] = list(RADII.values())
+    bound = distance < STRETCH * (radius[low] + radius[high])
+    kinds = np.where(bound, SINGLE, 0).astype(np.uint8)
+    for (a, b), (triple, double, aromatic) in LENGTHS.items():
+        these = bound & (low == a) & (high == b)
+        for limit, kind in ((aromatic, AROMATIC), (double, DOUBLE), (triple, TRIPLE)):
+            kinds[these & (distance < limit)] = kind
+    return kinds
+
+
+def atom_features(numbers: Array, first: Array, second: Array, kinds: Array) -> Array:
+    """Return features (A, 11) float32 of atoms from the pairs (P,) with their kinds of bond."""
+    bound = kinds > 0
+    ends = np.concatenate([first[bound], second[bound]])
+    others = np.concatenate([second[bound], first[bound]])
+    size = len(numbers)
+    neighbours = np.bincount(ends, minlength=size)
+    hydrogens = np.bincount(ends[numbers[others] == 1], minlength=size)
+    aromatic = kinds == AROMATIC
+    in_ring = np.bincount(np.concatenate([first[aromatic], second[aromatic]]), minlength=size) > 0
+    # lone pairs take a place as bonds do: nitrogen has one, oxygen two, fluorine three
+    lone = np.select([numbers == 7, numbers == 8, numbers == 9], [1, 2, 3], 0)
+    places = np.where(numbers == 1, 0, neighbours + lone)
+    columns = [numbers == z for z in RADII]
+    columns += [numbers, in_ring, places == 2, places == 3, places >= 4, hydrogens]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def batch_bonded(samples: Sequence[Bonded], cutoff: float) -> Graph:
+    """Join samples to one graph with slots, ``atoms`` (A, 11) and ``bonds`` (P, 5)."""
+    graph = batch_molecules([s.molecule for s in samples], cutoff, slots=True)
+    kinds = torch.cat([s.bonds for s in samples]).long()
+    one_hot = torch.nn.functional.one_hot(kinds, 5)[:, 1:]
+    bonds = torch.cat([one_hot, graph.distance[:, None]], 1)
+    return graph.with_features(torch.cat([s.features for s in samples]), bonds)
