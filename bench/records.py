@@ -31,7 +31,8 @@ loaded = time.perf_counter()
 rows = tabulate(runs).rows
 end = time.perf_counter()
 {PEAK}
-print(json.dumps({{"s": end - start, "group_s": end - loaded, "peak_mb": peak, "runs": len(runs),
+print(json.dumps({{"s": end - start, "group_s": end - loaded, "peak_mb": peak,
+    "cpu_s": time.process_time(), "runs": len(runs),
     "groups": len(rows)}}))
 """
 
@@ -66,6 +67,7 @@ def main(count: int = RUNS, repeats: int = 5) -> dict[str, Any]:
         "runs": int(loaded[0]["runs"]),
         "groups": int(loaded[0]["groups"]),
         "load_and_group_s": spread([x["s"] for x in loaded]),
+        "load_and_group_cpu_s": spread([x["cpu_s"] for x in loaded]),
         "group_s": spread([x["group_s"] for x in loaded]),
         "load_peak_mb": spread([x["peak_mb"] for x in loaded]),
         "compact_s": spread([x["s"] for x in compacted]),

@@ -17,7 +17,7 @@ from wattlaw.core.errors import NewerFormatError, RecordError
 from wattlaw.core.folder import INDEX, SUMMARY, read_run, write_run
 from wattlaw.core.reading import Reading
 from wattlaw.core.setting import Setting
-from wattlaw.records import compact, write_index
+from wattlaw.records import compact, keep_index, write_index
 from wattlaw.records.columns import COLUMNS
 
 duckdb = pytest.importorskip("duckdb")
@@ -147,6 +147,15 @@ def test_an_index_stays_whole_when_it_cannot_be_replaced(sweep: Path):
     assert "would be larger than files may be here" in done.stderr.splitlines()[-1]
     assert (sweep / INDEX).read_bytes() == before
     assert not list(sweep.glob(".*"))
+
+
+def test_an_index_that_cannot_be_written_is_a_warning_to_the_sweep_that_wants_one(sweep: Path, caplog):
+    (sweep / INDEX).mkdir()
+    keep_index(sweep)
+    assert "no index was written" in caplog.text
+    (sweep / INDEX).rmdir()
+    keep_index(sweep)
+    assert (sweep / INDEX).is_file()
 
 
 def test_a_quantity_may_have_any_name(tmp_path: Path):

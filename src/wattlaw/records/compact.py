@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from wattlaw.core.files import make_folder
 from wattlaw.core.folder import INDEX, SUMMARY
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run, encode_run
-from wattlaw.records.index import Row, write_rows
+from wattlaw.records.index import Row, installed, write_rows
 from wattlaw.records.load import Damaged, Stored, every, look
 
 
@@ -39,6 +40,16 @@ def compact(path: str | Path) -> list[Compacted]:
     found = look(path.parent if (path / SUMMARY).is_file() else path)
     homes = {*found.indexed, *(os.path.dirname(trial) for trial in found.stamps)}
     return [_compact_one(Path(home)) for home in sorted(homes)]
+
+
+def keep_index(sweep: str | Path) -> None:
+    """Write the index of a sweep where pyarrow is installed; an index that cannot be written is only a warning."""
+    if not installed():
+        return
+    try:
+        compact(sweep)
+    except RecordError as error:
+        logging.getLogger("wattlaw").warning("warning: no index was written: %s", error)
 
 
 def write_index(folder: str | Path, runs: Iterable[Run]) -> Compacted:

@@ -10,7 +10,7 @@ from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import scan
 from wattlaw.core.run import Run
 from wattlaw.core.sweepfile import Sweep, read_sweep, sweep_from
-from wattlaw.records import load_runs
+from wattlaw.records import keep_index, load_runs
 from wattlaw.runner.place import here
 from wattlaw.runner.plan import Plan, plan
 from wattlaw.runner.sweep import Watcher, carry_out
@@ -37,6 +37,7 @@ def sweep(
     folder = Path(out) / whole.name
     planned = plan_here(whole, folder)
     carry_out(planned, folder, source, watcher)
+    keep_index(folder)
     wanted = {t.id for t in planned.trials}
     return [r for r in load_runs(folder) if r.trial in wanted]
 
