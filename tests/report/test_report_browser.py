@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from tests.report.fabricated import failed, sweep
+from tests.report.test_report_page import CASES
 
 from wattlaw.core.reading import Note
 from wattlaw.report import report
@@ -67,6 +68,21 @@ def test_every_figure_is_drawn_without_error_or_network(opened):
         assert box["height"] > 50
         assert drawing.locator("path, line, text").count() > 5
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_pages_of_odd_runs_are_drawn_without_error_too(browser, tmp_path):
+    faults: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: faults.append(str(e)))
+    for name, runs in CASES.items():
+        path = tmp_path / f"{name}.html"
+        report(runs, path)
+        page.goto(path.as_uri())
+        if page.locator("#figures").count():
+            page.wait_for_selector("html[data-drawn=yes]", timeout=60_000)
+        assert faults == [], name
+    page.close()
 
 
 @pytest.mark.parametrize("opened", [("light", 1280)], indirect=True)

@@ -174,3 +174,10 @@ def test_the_picture_of_fast_and_frugal_keeps_to_the_front():
     front = [Point(rows[0], 1.0, 4.0, True, False), Point(rows[1], 2.0, 2.0, True, True)]
     beaten = [Point(rows[2], 3.0, 3.0, False, False), Point(rows[3], 9.0, 3.0, False, False)]
     assert near([*front, *beaten]) == [*front, beaten[0]]
+
+
+def test_settings_whose_names_were_cut_alike_stay_apart():
+    long = "python train.py --data /very/long/path/that/goes/on/and/on/and/on --lr "
+    runs = [run("command", command=long + rate) for rate in ("0.1", "0.2")]
+    (group,) = make_page(runs).context.groups
+    assert len({r.short for r in group.rows}) == len(group.rows) == 2

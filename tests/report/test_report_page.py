@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -43,6 +44,11 @@ CASES = {
 }
 
 
+@functools.cache
+def page_of(case):
+    return make_page(CASES[case])
+
+
 def text_of(page: str) -> str:
     return re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.S)
 
@@ -50,7 +56,7 @@ def text_of(page: str) -> str:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", sorted(plugins(ROOM)))
 def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
-    made = make_page(CASES[case])
+    made = page_of(case)
     found = load(ROOM, "report section", name)(made.context)
     assert found is None or isinstance(found, Section)
     if found:
@@ -60,7 +66,7 @@ def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_page_shows_nothing_that_is_not_finite(case):
-    page = html(make_page(CASES[case]))
+    page = html(page_of(case))
     # why a law left such a run out may say so
     shown = re.sub(r"it is (nan|inf)", "", text_of(page))
     assert not re.search(r"\b(nan|inf|infinity|not a number)\b", shown, re.I)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,7 +179,19 @@ def _labelled(rows: list[Row]) -> tuple[Row, ...]:
     names = dict.fromkeys(n for row in rows for n in row.factors)
     telling = [n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1]
     layouts = len({(row.devices, row.factors["nodes"]) for row in rows}) > len({row.devices for row in rows})
-    return tuple(Row(row.factors, row.runs, row.failed, *_labels(row, rows, telling, layouts)) for row in rows)
+    labels = _unique([_labels(row, rows, telling, layouts) for row in rows])
+    return tuple(Row(row.factors, row.runs, row.failed, *name) for row, name in zip(rows, labels, strict=True))
+
+
+def _unique(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Number what is called the same, such as long commands that were cut, so that no figure joins them."""
+    seen: Counter[str] = Counter()
+    found = []
+    for full, short in names:
+        seen[full] += 1
+        ending = f" ({seen[full]})" if seen[full] > 1 else ""
+        found.append((full + ending, short + ending))
+    return found
 
 
 def _labels(row: Row, rows: list[Row], telling: list[str], layouts: bool) -> tuple[str, str]:

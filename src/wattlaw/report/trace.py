@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from wattlaw.measuring.telemetry import Column, Series, read_telemetry
 
 MOST_RANKS = 16
 MOST_DEVICES = 8
+MOST_BYTES = 32_000_000
+"""A picture of one trial is not worth reading more than this."""
 MOST_POINTS = 240
 SMOOTH_S = 0.5
 """CPU time comes in ticks of 10 ms, so a rate is taken over so long."""
@@ -37,7 +40,7 @@ class Trace(NamedTuple):
 
 def read_trace(attempt: Path) -> Trace | None:
     """Read a trial's folder; None where it holds no steps. Ranks and files that are damaged are left out."""
-    ranks = [s for path in sorted(attempt.glob("steps-*.csv"))[:MOST_RANKS] if (s := _steps(path))]
+    ranks = [s for path in _small_enough(sorted(attempt.glob("steps-*.csv"))[:MOST_RANKS]) if (s := _steps(path))]
     if not ranks:
         return None
     start, end = ranks[0][0].start_s, ranks[0][-1].end_s
@@ -48,6 +51,11 @@ def read_trace(attempt: Path) -> Trace | None:
     steps = [(s.start_s - start, slowest[s.step]) for s in ranks[0]]
     what, lines = _lines(attempt, start)
     return Trace(thinned(steps), lines, what, end - start)
+
+
+def _small_enough(paths: list[Path]) -> list[Path]:
+    sizes = itertools.accumulate(path.stat().st_size for path in paths)
+    return [path for path, size in zip(paths, sizes, strict=True) if size <= MOST_BYTES]
 
 
 def thinned(points: Points, most: int = MOST_POINTS) -> Points:
@@ -78,7 +86,8 @@ def _steps(path: Path) -> list[Step]:
 
 def _lines(attempt: Path, start_s: float) -> tuple[str, dict[str, Points]]:
     series: dict[str, Series] = {}
-    files = sorted(attempt.glob("telemetry-*.csv"))[:1]  # clocks of several hosts do not compare
+    # clocks of several hosts do not compare, so one host stands for all
+    files = _small_enough(sorted(attempt.glob("telemetry-*.csv"))[:1])
     for path in files:
         try:
             series = read_telemetry(path)

@@ -126,16 +126,16 @@ def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str
     line = base.transform_filter("datum.front").mark_line(
         color=group.colour, interpolate="step-after", strokeWidth=1.25, opacity=0.6
     )
-    ring = base.transform_filter("datum.advised").mark_point(
-        size=260, color="var(--ink)", strokeWidth=1.5, opacity=1, fill=None
-    )
     names = {"label": "setting", "t": "time per sample", "c": words, "advice": "advice"}
     dots = base.mark_point(color=group.colour, size=60 if len(kept) <= 40 else 28, strokeWidth=1.5, opacity=1)
     dots = dots.encode(
         fill=alt.condition("datum.front", alt.value(group.colour), alt.value("var(--paper)")),
         tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in names.items()],
     )
-    return spec(line + dots + ring)
+    if not any(p.advised for p in kept):
+        return spec(line + dots)
+    ring = base.transform_filter("datum.advised")
+    return spec(line + dots + ring.mark_point(size=260, color="var(--ink)", strokeWidth=1.5, opacity=1, fill=None))
 
 
 def _axis(alt: Any, values: list[float]) -> dict[str, Any]:
