@@ -49,9 +49,9 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
     frame = frame_of(shown, zoom)
     lines, told = iso_lines(frame)
     layers = [_bands(alt, frame), _band_titles(alt, frame), *_iso(alt, frame, lines, told), _front(alt, frame, shown)]
-    if labels:
-        layers += _labels(alt, shown, frame, told)
     choices, keep = _choices(alt, shown)
+    if labels:
+        layers += _labels(alt, _placed(shown, frame, iso_boxes(frame, told)), frame, keep)
     layers.append(_points(alt, shown, frame, keep).add_params(*choices))
     chart = alt.layer(*layers).properties(width=frame.width, height=frame.height)
     return styled(chart.properties(title=headed(alt, title or "Promised peak against peak power", _KEY)))
@@ -136,33 +136,50 @@ def _front(alt: Any, frame: Frame, entries: Sequence[Entry]) -> Any:
     )
 
 
-def _labels(alt: Any, entries: Sequence[Entry], frame: Frame, told: list[dict[str, Any]]) -> list[Any]:
+def _labels(alt: Any, rows: list[dict[str, Any]], frame: Frame, keep: Any) -> list[Any]:
+    seen = alt.condition(keep, alt.value(1), alt.value(0.06))
+    base = _chart(alt, rows).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
+    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
+    halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4).encode(
+        opacity=alt.condition(keep, alt.value(0.75), alt.value(0))
+    )
+    words = base.mark_text(**kind, color=_INK).encode(opacity=seen)
+    leaders = (
+        _chart(alt, [r for r in rows if r["led"]])
+        .mark_rule(color=_SOFT, strokeWidth=0.5, tooltip=None)
+        .encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q", opacity=seen)
+    )
+    return [leaders, halo, words]
+
+
+def _placed(entries: Sequence[Entry], frame: Frame, blocked: Sequence[Box]) -> list[dict[str, Any]]:
+    """Return the labels that find a place: the frontier's first, then those of the newest surveys and years."""
     front = {id(e) for e in frontier(entries)}
     order = sorted(entries, key=lambda e: (id(e) not in front, -(max(e.surveys, default=0) or e.year or 0), e.label))
     first = list({(e.label, e.power_w, e.peak_op_per_s): e for e in reversed(order)}.values())[::-1]
     points = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in first]
     inside = Box(2, 34, frame.width - 2, frame.height - 2)
     rows = []
-    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, iso_boxes(frame, told)):
-        power, peak = frame.value(spot.x, spot.y)
+    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, blocked):
         entry = first[spot.point]
-        wide = points[spot.point][0] - spot.x
-        near = min(max(wide, 0), text_width(entry.label, LABEL_SIZE))
-        end = frame.value(spot.x + near, spot.y)
-        rows.append({
-            "power": power, "peak": peak, "label": entry.label, "precision": entry.precision, "led": spot.led,
-            "from": entry.power_w, "height": entry.peak_op_per_s, "to": end[0],
-        })  # fmt: skip
-    base = _chart(alt, rows).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
-    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
-    halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4, opacity=0.75)
-    words = base.mark_text(**kind, color=_INK)
-    leaders = (
-        _chart(alt, [r for r in rows if r["led"]])
-        .mark_rule(color=_SOFT, strokeWidth=0.5, opacity=0.7, tooltip=None)
-        .encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q")
-    )
-    return [leaders, halo, words]
+        power, peak = frame.value(spot.x, spot.y)
+        # a leader ends at that end of the label which is nearer to its point
+        near = min(max(points[spot.point][0] - spot.x, 0), text_width(entry.label, LABEL_SIZE))
+        rows.append(
+            {
+                "label": entry.label,
+                "power": power,
+                "peak": peak,
+                "precision": entry.precision,
+                "use": entry.use,
+                "form_factor": entry.form_factor,
+                "led": spot.led,
+                "from": entry.power_w,
+                "height": entry.peak_op_per_s,
+                "to": frame.value(spot.x + near, spot.y)[0],
+            }
+        )
+    return rows
 
 
 def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
@@ -182,6 +199,7 @@ def _points(alt: Any, entries: Sequence[Entry], frame: Frame, keep: Any) -> Any:
     rows = [_row(e) for e in sorted(entries, key=lambda e: e.power_w or 0)]
     here = [p for p in COLOURS if any(e.precision == p for e in entries)]
     shapes = [f for f in SHAPES if any(e.form_factor == f for e in entries)]
+    circles = alt.Legend(symbolType="circle")
     grey = {"symbolFillColor": _SOFT, "symbolStrokeColor": _SOFT}
     colours = alt.Scale(domain=here, range=[COLOURS[p] for p in here])
     shape = alt.Shape(
@@ -194,8 +212,8 @@ def _points(alt: Any, entries: Sequence[Entry], frame: Frame, keep: Any) -> Any:
         .encode(
             x=_x(alt, frame, "power"),
             y=_y(alt, frame, "peak"),
-            stroke=alt.Stroke("precision:N", scale=colours, legend=None),
-            fill=alt.Fill("precision:N", title="precision", scale=colours, legend=alt.Legend(symbolType="circle")),
+            stroke=alt.Stroke("precision:N", title="precision", scale=colours, legend=circles),
+            fill=alt.Fill("precision:N", title="precision", scale=colours, legend=circles),
             shape=shape,
             fillOpacity=alt.FillOpacity("fill:Q", scale=None),
             opacity=alt.condition(keep, alt.value(1), alt.value(0.06)),

@@ -1,0 +1,61 @@
+"""The catalogue: seconds of `list` and `plot` in fresh processes, and the roofline's error on devices left out."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPEATS = 7
+SOURCE = Path(__file__).parent.parent / "src"
+
+
+def main(repeats: int = REPEATS) -> dict[str, Any]:
+    """Return wall seconds (median, least, greatest) of each command, and errors by benchmark."""
+    from wattlaw.accelerators.roofline import BENCHMARKS, leave_one_out, measured_points
+
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        commands = {
+            "list": ["list"],
+            "plot_svg": ["plot", "--survey", "2025", "-o", f"{folder}/a.svg"],
+            "plot_html": ["plot", "--survey", "2025", "-o", f"{folder}/a.html"],
+            "plot_png": ["plot", "--survey", "2025", "-o", f"{folder}/a.png"],
+        }
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(repeats):
+            for name, words in commands.items():
+                times[name].append(_seconds(words))
+    for name, values in times.items():
+        found[f"{name}_s"] = [round(f(values), 3) for f in (statistics.median, min, max)]
+    for benchmark, least in BENCHMARKS.items():
+        errors = [abs(h.error) for h in leave_one_out(measured_points(benchmark), least)]
+        found[f"{benchmark}_left_out"] = {
+            "devices": len(errors),
+            "median_error": round(statistics.median(errors), 4),
+            "mean_error": round(statistics.fmean(errors), 4),
+            "greatest_error": round(max(errors), 4),
+        }
+    return found
+
+
+def _seconds(words: list[str]) -> float:
+    begin = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "wattlaw", "accelerators", *words],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    return time.monotonic() - begin
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(main()))

@@ -1,0 +1,54 @@
+"""The interactive figure in a real browser: drawn, filtered, explained under the pointer; nothing fetched."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from wattlaw.accelerators.figure import plot, write
+from wattlaw.accelerators.survey import edition
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [pytest.mark.full, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")]
+
+
+def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path / "a.html"
+    write(plot(edition(2025)), path)
+    faults: list[str] = []
+    asked: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda e: faults.append(str(e)))
+        page.on("request", lambda r: asked.append(r.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("#vega-chart canvas, #vega-chart svg, .vega-embed canvas, .vega-embed svg")
+        menus = page.locator("select")
+        assert menus.count() == 2
+        before = page.screenshot()
+        page.locator("select[name^=use_shown]").select_option(label="training")
+        page.wait_for_timeout(300)
+        assert page.screenshot() != before
+        box = page.locator(".vega-embed canvas, .vega-embed svg").first.bounding_box()
+        assert box
+        told = ""
+        for across in range(200, 900, 6):
+            page.mouse.move(box["x"] + across, box["y"] + 300)
+            told = (
+                page.locator("#vg-tooltip-element").inner_text()
+                if page.locator("#vg-tooltip-element.visible").count()
+                else ""
+            )
+            if told:
+                break
+        assert "promised peak" in told
+        browser.close()
+    assert faults == []
+    assert asked == [path.as_uri()]
