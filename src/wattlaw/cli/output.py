@@ -28,22 +28,43 @@ def emit_json(kind: str, items: Sequence[Any], overall: Any = None, warnings: It
     sys.stdout.buffer.flush()
 
 
+MOST_DRAWN = 200
+"""Rich measures every cell; a longer table is written as plain aligned lines."""
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """Print a table to stdout; columns whose cells all start like numbers stand to the right."""
+    cells = [[str(c) for c in row] for row in rows]
+    right = [bool(cells) and _numeric([row[index] for row in cells]) for index in range(len(columns))]
+    if len(cells) > MOST_DRAWN:
+        _print_lines(columns, cells, right, title)
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    cells = [[str(c) for c in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for index, name in enumerate(columns):
-        numeric = all(row[index][:1].isdigit() or row[index][:1] in "-–+<" for row in cells if row[index])
-        table.add_column(name, justify="right" if numeric and cells else "left", overflow="fold")
+    for name, is_right in zip(columns, right, strict=True):
+        table.add_column(name, justify="right" if is_right else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
     # a pipe gets whole lines; a terminal gets its own width
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
+
+
+def _numeric(column: Sequence[str]) -> bool:
+    return all(cell[:1].isdigit() or cell[:1] in "-–+<" for cell in column if cell)
+
+
+def _print_lines(columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str) -> None:
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    aligned = [
+        "   ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in (list(columns), *cells)
+    ]
+    rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
+    click.echo("\n".join([*([title] if title else []), aligned[0], rule, *aligned[1:], ""]))
 
 
 def say(text: str) -> None:
