@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROUNDS = 15
+CODECARBON = ("monitor", "--offline", "--country-iso-code", "USA", "--", "true")
 
 
 def main() -> dict[str, Any]:
@@ -27,7 +28,7 @@ def main() -> dict[str, Any]:
             "wattlaw": [sys.executable, "-m", "wattlaw", "measure", "-q", "--", "true"],
             "import wattlaw": [sys.executable, "-c", "import wattlaw"],
             "python -c pass": [sys.executable, "-c", "pass"],
-            "codecarbon": [f"{peers}/codecarbon/bin/codecarbon", *["monitor", "--offline", "--country-iso-code", "USA", "--", "true"]],
+            "codecarbon": [f"{peers}/codecarbon/bin/codecarbon", *CODECARBON],
             "carbontracker": [f"{peers}/carbontracker/bin/carbontracker", str(script)],
             "perun": [f"{peers}/perun/bin/perun", "monitor", str(script)],
             "import codecarbon": [f"{peers}/codecarbon/bin/python", "-c", "import codecarbon"],

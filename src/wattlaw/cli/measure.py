@@ -57,6 +57,8 @@ def measure(
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
     limits = {"power_cap_w": power_cap, "sm_clock_mhz": sm_clock, "memory_clock_mhz": memory_clock}
     outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits)
+    if outcome.run is None or outcome.summary is None:  # the first task of this step tells it for all nodes
+        raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
     if as_json or (to is not None and not as_csv):
         _give(_json(items(outcome), overall(outcome), outcome.run.warnings), to)
     if as_csv:

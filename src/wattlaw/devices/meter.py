@@ -75,6 +75,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the meters of one sampler are to read, and where the system's files lie.
 
     root_pid  root of the job's tree of processes
+    slurm_job  processes of this Slurm job belong to it too, wherever they descend from
     gpus      indices or UUIDs of the GPUs to read; None is all that the job may use
     replay    a trace that the meter "replay" plays
     apart     processes that are no part of the job even where they descend from it (the sampler itself),
@@ -82,6 +83,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     root_pid: int
+    slurm_job: str = ""
     gpus: tuple[str, ...] | None = None
     replay: str = ""
     apart: tuple[int, ...] = ()

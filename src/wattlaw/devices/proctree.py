@@ -33,8 +33,9 @@ class Tree:
     but counts for nothing itself: it is the runner of a trial, not the trial.
     """
 
-    def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc") -> None:
+    def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc", slurm_job: str = "") -> None:
         self.root = root
+        self.slurm_job = slurm_job
         self.apart = set(apart)
         self.proc = proc
         self.alive: dict[int, Process] = {}
@@ -82,6 +83,9 @@ class Tree:
         fresh = {p: read for p in pids - self.foreign - known.keys() - others if (read := self._read(p))}
         if self.root in fresh:
             known[self.root] = fresh.pop(self.root)
+        if self.slurm_job:
+            for pid in [p for p in fresh if self._is_of_job(p)]:
+                known[pid] = fresh.pop(pid)
         # a child may stand before its parent in the list, so go round until nothing joins
         while joining := [p for p in fresh.values() if p.parent in known]:
             for process in joining:
@@ -103,6 +107,22 @@ class Tree:
             return Process(pid, int(f[1]), int(f[19]), 0.0, 0.0, 0)
         own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
         return Process(pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES)
+
+    def _is_of_job(self, pid: int) -> bool:
+        # Slurm names the job in the processes' control group, and in their environment where it uses none
+        if f"/job_{self.slurm_job}/".encode() in self._text(pid, "cgroup"):
+            return True
+        variables = self._text(pid, "environ").split(b"\0")
+        node = os.environ.get("SLURMD_NODENAME")
+        wanted = [f"SLURM_JOB_ID={self.slurm_job}", *([f"SLURMD_NODENAME={node}"] if node else [])]
+        return all(w.encode() in variables for w in wanted)
+
+    def _text(self, pid: int, name: str) -> bytes:
+        try:
+            with open(f"{self.proc}/{pid}/{name}", "rb") as file:
+                return file.read()
+        except OSError:
+            return b""  # gone, or another user's
 
     def _shared_bytes(self, pid: int) -> int:
         try:

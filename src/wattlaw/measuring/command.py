@@ -6,26 +6,29 @@ import os
 import resource
 import select
 import shlex
-import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, Protocol
 
 from wattlaw.core.errors import UsageError
 from wattlaw.core.reading import Reading, measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
-from wattlaw.measuring.engine import Engine
+from wattlaw.measuring.engine import Engine, check_rate
 from wattlaw.measuring.host import boot_id
 from wattlaw.measuring.limits import limited
+from wattlaw.measuring.node_samplers import NodeSamplers
+from wattlaw.measuring.ranks import Place, announced, announced_attempt, place
 from wattlaw.measuring.record import Record, finish, new_record, run_of
 from wattlaw.measuring.sampler import REPLAY, VARIABLE
+from wattlaw.measuring.slurm import is_step, nodes_of_job, nodes_of_step, starts_step
 from wattlaw.measuring.summary import Summary, summarise
+from wattlaw.measuring.together import Part, common_window, tell_end, wait_for_all_ends, wait_for_all_samplers
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
@@ -35,12 +38,21 @@ _LOOK_S = 1.0
 
 
 class Outcome(NamedTuple):
-    """What became of a command. ``exit_code`` is negative for the signal that ended it."""
+    """What became of a command. ``exit_code`` is negative for the signal that ended it.
+
+    ``run`` and ``summary`` are None where another node of the same step makes the record.
+    """
 
     exit_code: int
     elapsed_s: float
-    run: Run
-    summary: Summary
+    run: Run | None
+    summary: Summary | None
+
+
+class _Samplers(Protocol):
+    def start(self) -> None: ...
+    def edge(self) -> float: ...
+    def stop(self) -> object: ...
 
 
 def measure_command(
@@ -55,17 +67,38 @@ def measure_command(
     """Run a command to its end and return what it cost. Called from the main thread: it passes signals on.
 
     ``folder`` keeps the whole record there, else none is kept. ``limits`` are held while the command runs,
-    by the name of a setting's field, such as {"power_cap_w": 200}. Raises UsageError for a command that is
-    not there or an impossible rate, RecordError where the folder cannot be written, and what ``limited`` raises.
+    by the name of a setting's field, such as {"power_cap_w": 200}. In a Slurm allocation one sampler a node
+    runs, for `wattlaw measure -- srun …` as for `srun wattlaw measure -- …`; of the latter's tasks on one
+    node only the first measures, the others become the command. Several nodes need a ``folder`` that all
+    of them see. Raises UsageError for a command that is not there or an impossible rate, RecordError where
+    the folder cannot be written, and what ``limited`` raises.
     """
     if not words:
         raise UsageError("no command; write it after --, as in wattlaw measure -- python train.py")
-    root = folder or Path(tempfile.mkdtemp(prefix="wattlaw-"))
-    try:
-        return _measure(words, root, folder is not None, name, hz, gpus, limits or {})
-    finally:
-        if folder is None:
-            shutil.rmtree(root, ignore_errors=True)
+    here = place() if is_step() else Place(0, 1, 0, 1)
+    if here.local_rank > 0:
+        _become(words)
+    values = {n: v for n, v in (limits or {}).items() if v is not None}
+    setting = Setting(workload=name or Path(words[0]).name or "command", command=shlex.join(words), stop=Stop(),
+                      warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
+    chosen = None if gpus is None else tuple(map(str, gpus))
+    with _record(folder, setting, here) as (record, is_kept), limited(values, gpus, record.attempt):
+        samplers = _samplers(words, record.attempt, hz, chosen, here)
+        samplers.start()
+        try:
+            start = samplers.edge()
+            exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
+            end = time.monotonic()
+            parts = _meet(record.attempt, start, end, exit_code) if is_kept and nodes_of_step() > 1 else []
+        finally:
+            samplers.stop()
+        if not here.is_leader and is_kept:
+            return Outcome(exit_code, end - start, None, None)
+        if parts:
+            wait_for_all_samplers(record.attempt, len(parts))
+            return _outcome(record, is_kept, exit_code, None, common_window(parts))
+        own = usage if not starts_step(words) and here.local_world == 1 else None
+        return _outcome(record, is_kept, exit_code, own, (start, end))
 
 
 def pass_on_end(exit_code: int) -> int:
@@ -79,61 +112,79 @@ def pass_on_end(exit_code: int) -> int:
     return 128 - exit_code
 
 
-def _measure(
-    words: Sequence[str],
-    root: Path,
-    is_kept: bool,
-    name: str | None,
-    hz: float,
-    gpus: Sequence[int | str] | None,
-    limits: Mapping[str, float | None],
-) -> Outcome:
-    setting = Setting(
-        workload=name or Path(words[0]).name or "command",
-        command=shlex.join(words),
-        stop=Stop(),
-        warmup_steps=0,
-        **{n: v for n, v in limits.items() if v is not None},  # type: ignore[arg-type]
-    )
-    if is_kept:
-        record = new_record(root, setting)
-    else:
-        (root / "attempt-1").mkdir()
-        record = Record(root, root / "attempt-1", setting, 0)
-    scope = Scope(
-        root_pid=os.getpid(),
-        gpus=None if gpus is None else tuple(map(str, gpus)),
-        replay=os.environ.get(REPLAY, ""),
-        apart=(os.getpid(),),
-    )
-    with limited(limits, gpus, record.attempt):
-        engine = Engine(record.attempt, scope, hz)
-        engine.start()
-        try:
-            start = engine.edge()
-            exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
-            end = time.monotonic()
-        finally:
-            engine.stop()
-    return _outcome(record, is_kept, exit_code, usage, (start, end))
+@contextmanager
+def _record(folder: Path | None, setting: Setting, here: Place) -> Iterator[tuple[Record, bool]]:
+    """Give the record, and whether it is kept: a new one, the one that the first task announces, or a passing one."""
+    with ExitStack() as stack:
+        if folder is None:
+            # other nodes must see it: /tmp is each node's own
+            beside = "." if nodes_of_job() > 1 and not is_step() else None
+            prefix = ".wattlaw-" if beside else "wattlaw-"
+            passing = tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True)
+            root = Path(stack.enter_context(passing))
+            attempt = root / "attempt-1"
+            attempt.mkdir()
+            yield Record(root, attempt, setting, 0), False
+        elif here.is_leader:
+            record = new_record(folder, setting)
+            if nodes_of_step() > 1 and is_step():
+                stack.enter_context(announced(folder, record.attempt))
+            yield record, True
+        else:
+            attempt = announced_attempt(folder)
+            yield Record(attempt.parent, attempt, setting, 0), True
+
+
+def _samplers(words: Sequence[str], attempt: Path, hz: float, gpus: tuple[str, ...] | None, here: Place) -> _Samplers:
+    if starts_step(words):
+        check_rate(hz)
+        return NodeSamplers(attempt, hz, gpus)
+    # the tasks of a step on one node are children of one daemon of Slurm's
+    root = os.getppid() if here.local_world > 1 else os.getpid()
+    scope = Scope(root_pid=root, gpus=gpus, replay=os.environ.get(REPLAY, ""), apart=(os.getpid(),))
+    return Engine(attempt, scope, hz)
+
+
+def _meet(attempt: Path, start_s: float, end_s: float, exit_code: int) -> list[Part]:
+    tell_end(attempt, start_s, end_s, exit_code)
+    return wait_for_all_ends(attempt, nodes_of_step())
+
+
+def _become(words: Sequence[str]) -> NoReturn:
+    """Turn this process into the command: another task on this node measures already."""
+    try:
+        os.execvp(words[0], list(words))
+    except FileNotFoundError:
+        raise UsageError(f"there is no command {words[0]!r}") from None
+    except PermissionError:
+        raise UsageError(f"{words[0]!r} is not executable") from None
 
 
 def _outcome(
-    record: Record, is_kept: bool, exit_code: int, usage: resource.struct_rusage, between: tuple[float, float]
+    record: Record,
+    is_kept: bool,
+    exit_code: int,
+    usage: resource.struct_rusage | None,
+    between: tuple[float, float],
 ) -> Outcome:
     start, end = between
-    cpu_time = usage.ru_utime + usage.ru_stime
-    summary = summarise(record.attempt, None, (start, end), cpu_time)
-    own: dict[str, Reading] = {"cpu_time_s": measured(cpu_time, "the system's account of the command")}
-    peak = (summary.quantities["memory_peak_bytes"].value or 0) / 1024
-    # before it became the command the process was a copy of this one, and the system counts that too
-    if usage.ru_maxrss > max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss):
-        own["memory_peak_bytes"] = measured(usage.ru_maxrss * 1024.0, "largest single process, the system's account")
+    cpu_time = usage.ru_utime + usage.ru_stime if usage else None
+    summary = summarise(record.attempt, None, between, cpu_time)
+    own = _of_the_system(usage, summary) if usage else {}
     quantities = {**summary.quantities, **own, "trial_s": measured(end - start, "monotonic clock")}
     error = "" if exit_code == 0 else f"the command ended with {_ending(exit_code)}"
     whole = Summary(**{**{n: getattr(summary, n) for n in summary.__struct_fields__}, "quantities": quantities})
     run = finish(record, whole, error) if is_kept else run_of(record, whole, error)
     return Outcome(exit_code, end - start, run, whole)
+
+
+def _of_the_system(usage: resource.struct_rusage, summary: Summary) -> dict[str, Reading]:
+    own = {"cpu_time_s": measured(usage.ru_utime + usage.ru_stime, "the system's account of the command")}
+    peak = (summary.quantities["memory_peak_bytes"].value or 0) / 1024
+    # before it became the command the process was a copy of this one, and the system counts that too
+    if usage.ru_maxrss > max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss):
+        own["memory_peak_bytes"] = measured(usage.ru_maxrss * 1024.0, "largest single process, the system's account")
+    return own
 
 
 def _run(words: Sequence[str], sampler: str) -> tuple[int, resource.struct_rusage]:

@@ -17,6 +17,7 @@ from wattlaw.core.plugins import load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
 from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair, host_name
 from wattlaw.measuring.lanes import Lane
+from wattlaw.measuring.slurm import why_shared
 from wattlaw.measuring.telemetry import TelemetryFile
 
 ROOM = "wattlaw.devices.meters"
@@ -41,7 +42,7 @@ class Engine:
         self.fast: list[Lane] = []
         self.slow: list[Lane] = []
         self.host = Host(host=host_name(), boot_id=boot_id(), hz=hz, root_pid=scope.root_pid,
-                         cores=usable_cores(), cpu_name=cpu_name())  # fmt: skip
+                         cores=usable_cores(), cpu_name=cpu_name(), shared=why_shared())  # fmt: skip
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="wattlaw-keeper", daemon=True)
         self._used_s = (0.0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -56,8 +57,8 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def host_name() -> str:
-    """Return the host's short name, fit for a file's name."""
-    name = socket.gethostname().split(".")[0]
+    """Return the host's short name, fit for a file's name; on a Slurm node the name that Slurm gives it."""
+    name = (os.environ.get("SLURMD_NODENAME") or socket.gethostname()).split(".")[0]
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "host"
 
 

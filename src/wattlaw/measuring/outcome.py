@@ -7,8 +7,10 @@ import io
 from typing import Any
 
 from wattlaw.core.reading import Reading
+from wattlaw.core.run import Run
 from wattlaw.core.units import QUANTITIES, show, show_time
 from wattlaw.measuring.command import Outcome
+from wattlaw.measuring.summary import Summary
 
 _BOUNDARIES = ("gpu", "cpu", "dram", "node")
 
@@ -29,13 +31,13 @@ _OF_THE_JOB = {"cpu_time_s": "CPU time", "memory_peak_bytes": "peak memory", "cp
 def items(outcome: Outcome) -> list[dict[str, Any]]:
     """Return a row a device; a boundary that no device measures has one row that says why, or its estimate."""
     rows = []
-    for use in outcome.summary.devices:
+    for use in _summary(outcome).devices:
         row = {"device": use.device, "boundary": use.boundary, "name": use.name, "uuid": use.uuid, "host": use.host}
         rows.append({**row, **_energy(use.energy), **{n: getattr(use, n) for n in _FIELDS}})
     for boundary in _BOUNDARIES:
         if any(r["boundary"] == boundary for r in rows):
             continue
-        energy = outcome.run.reading(f"{boundary}_energy_j")
+        energy = _run(outcome).reading(f"{boundary}_energy_j")
         power = energy.value / outcome.elapsed_s if energy.value is not None and outcome.elapsed_s > 0 else None
         device = "job" if energy.status == "estimated" else ""
         row = {"device": device, "boundary": boundary, "name": "", "uuid": "", "host": ""}
@@ -45,7 +47,7 @@ def items(outcome: Outcome) -> list[dict[str, Any]]:
 
 def overall(outcome: Outcome) -> dict[str, Any]:
     """Return the totals: elapsed time, exit code, and each quantity with its status."""
-    known = {n: outcome.run.quantities[n] for n in _OVERALL if n in outcome.run.quantities}
+    known = {n: _run(outcome).quantities[n] for n in _OVERALL if n in _run(outcome).quantities}
     return {"elapsed_s": outcome.elapsed_s, "exit_code": outcome.exit_code, "quantities": known}
 
 
@@ -66,15 +68,15 @@ def lines(outcome: Outcome) -> list[str]:
     for row in items(outcome):
         found.append(_device_line(row))
     job = [
-        f"{title} {_show(n, outcome.run.quantities[n])}"
+        f"{title} {_show(n, _run(outcome).quantities[n])}"
         for n, title in _OF_THE_JOB.items()
-        if outcome.run.reading(n).value is not None
+        if _run(outcome).reading(n).value is not None
     ]
     found.append("job          " + ", ".join(job))
-    if outcome.run.reading("steps").value:
+    if _run(outcome).reading("steps").value:
         found.append(
-            f"steps        {_show('steps', outcome.run.reading('steps'))}, "
-            f"{_show('step_time_s', outcome.run.reading('step_time_s'))} a step"
+            f"steps        {_show('steps', _run(outcome).reading('steps'))}, "
+            f"{_show('step_time_s', _run(outcome).reading('step_time_s'))} a step"
         )
     return found
 
@@ -107,3 +109,13 @@ def _energy(reading: Reading) -> dict[str, Any]:
 def _show(name: str, reading: Reading) -> str:
     value = reading.value or 0.0
     return f"{value:.0%}" if name.endswith("utilisation") else show(value, QUANTITIES[name].unit)
+
+
+def _run(outcome: Outcome) -> Run:
+    assert outcome.run is not None, "another node of the step makes the record"
+    return outcome.run
+
+
+def _summary(outcome: Outcome) -> Summary:
+    assert outcome.summary is not None, "another node of the step makes the record"
+    return outcome.summary

@@ -45,13 +45,16 @@ class Place(NamedTuple):
 def place() -> Place:
     """Read this process's place from its environment."""
     rank, world = _number("RANK"), _number("WORLD_SIZE")
+    if rank is None or world is None:
+        # a batch script has a process id too, but only a step says how many tasks take part
+        rank, world = _number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS")
     if rank is None or world is None or not 0 <= rank < world:
         return Place(0, 1, 0, 1)
     local = _number("LOCAL_RANK")
     local = _number("SLURM_LOCALID") if local is None else local
     local_world = _number("LOCAL_WORLD_SIZE")
     if local_world is None:
-        local_world = world // max(1, _number("SLURM_NNODES") or 1)
+        local_world = world // max(1, _number("SLURM_STEP_NUM_NODES") or 1)
     return Place(rank, world, rank if local is None else local, max(1, local_world))
 
 

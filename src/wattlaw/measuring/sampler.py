@@ -36,7 +36,10 @@ _ANSWER_WAIT_S = 5.0
 
 
 class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive."""
+    """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive.
+
+    Where ``parent`` is 0, as on another node, the end of its standard input alone says that it is not needed any more.
+    """
 
     folder: str
     root_pid: int
@@ -46,6 +49,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     meters: tuple[str, ...] | None = None
     replay: str = ""
     is_root_apart: bool = False
+    slurm_job: str = ""
 
 
 class Sampler:
@@ -99,7 +103,7 @@ class Sampler:
             os.write(stdin.fileno(), word.encode() + b"\n")
         except BrokenPipeError:
             return
-        _line(stdout.fileno(), _ANSWER_WAIT_S)
+        answer_line(stdout.fileno(), _ANSWER_WAIT_S)
 
     def _end(self) -> None:
         for ask in (self.process.terminate, self.process.kill):
@@ -157,11 +161,11 @@ def start_sampler(
         [sys.executable, "-m", "wattlaw.measuring.sampler", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=_environment(),
+        env=environment_of_sampler(),
         start_new_session=True,  # Ctrl-C on the terminal is for the job; the sampler sees it end
     )
     assert process.stdout is not None
-    if _line(process.stdout.fileno(), _START_WAIT_S) != b"ready":
+    if answer_line(process.stdout.fileno(), _START_WAIT_S) != b"ready":
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
@@ -192,11 +196,11 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
-    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart)
+    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job)
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
     engine.start()
     _answer("ready")
-    while not told and os.getppid() == spec.parent:
+    while not told and spec.parent in (0, os.getppid()):
         if not select.select([0], [], [], FLUSH_S / 2)[0]:
             continue
         words = os.read(0, 4096).decode().split()
@@ -215,7 +219,7 @@ def _answer(text: str) -> None:
         os.write(1, text.encode() + b"\n")
 
 
-def _line(file: int, timeout_s: float) -> bytes:
+def answer_line(file: int, timeout_s: float) -> bytes:
     """Return the next line from a pipe, without its end; what there is when the time is over or the pipe closes."""
     text = b""
     until = time.monotonic() + timeout_s
@@ -229,7 +233,8 @@ def _line(file: int, timeout_s: float) -> bytes:
     return text.strip()
 
 
-def _environment() -> dict[str, str]:
+def environment_of_sampler() -> dict[str, str]:
+    """Return the environment in which a sampler process finds this very wattlaw."""
     # the sampler must find this very wattlaw, however the parent found it
     here = str(Path(__file__).parents[2])
     paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]

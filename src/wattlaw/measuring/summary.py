@@ -15,7 +15,7 @@ from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
 from wattlaw.measuring.device_use import HOLDING_DOWN, DeviceUse, device_uses
-from wattlaw.measuring.host import Host, boot_id, read_host
+from wattlaw.measuring.host import Host, boot_id, clock_pair, read_host
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
 from wattlaw.measuring.steps import Rank, read_rank, read_steps
@@ -238,10 +238,15 @@ def _offset(rank: Rank | None, hosts: list[Host]) -> float:
 
 
 def _base(hosts: list[Host], offsets: dict[int, float]) -> float:
-    """Return the offset of the clock on which all times are put: this host's, where it took part."""
+    """Return the offset of the clock on which all times are put: this host's own, as its sampler read it."""
     here = boot_id()
     own = [h.offset_s for h in hosts if h.boot_id == here]
-    return next(iter([*own, *(h.offset_s for h in hosts), *offsets.values()]), 0.0)
+    if own:
+        return own[0]
+    if not hosts:
+        return next(iter(offsets.values()), 0.0)
+    monotonic, utc = clock_pair()
+    return utc - monotonic
 
 
 def _telemetry_span(hosts: list[Host], base_s: float) -> tuple[float, float]:

@@ -24,7 +24,7 @@ class Procfs(Meter):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self.tree = Tree(scope.root_pid, scope.apart, scope.proc)
+        self.tree = Tree(scope.root_pid, scope.apart, scope.proc, scope.slurm_job)
         self.busy: tuple[float, float] | None = None
         self.is_slow = False
 

@@ -1,0 +1,45 @@
+"""What a Slurm allocation means for measuring: whose node it is, and where this process stands in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def why_shared() -> str:
+    """Return why this node's own energy is not the job's alone; "" where it is, or outside Slurm."""
+    job, mine, total = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_CPUS_ON_NODE", ""), os.cpu_count()
+    if not job or not mine.isdigit() or total is None or int(mine) >= total:
+        return ""
+    return f"Slurm job {job} holds {mine} of the {total} CPUs of this node"
+
+
+def is_step() -> bool:
+    """Return whether this process is a task that srun started."""
+    return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ
+
+
+def starts_step(words: Sequence[str]) -> bool:
+    """Return whether a command hands its work to the nodes of this allocation, away from this process."""
+    return "SLURM_JOB_ID" in os.environ and not is_step() and bool(words) and Path(words[0]).name == "srun"
+
+
+def nodes_of_job() -> int:
+    """Return how many nodes the allocation has."""
+    return _count("SLURM_JOB_NUM_NODES")
+
+
+def nodes_of_step() -> int:
+    """Return on how many nodes this step runs."""
+    return _count("SLURM_STEP_NUM_NODES")
+
+
+def job_id() -> str:
+    """Return the job's number; "" outside Slurm."""
+    return os.environ.get("SLURM_JOB_ID", "")
+
+
+def _count(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdigit() else 1
