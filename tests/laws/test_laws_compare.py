@@ -8,6 +8,7 @@ import pytest
 from tests.records.conftest import make_run
 
 from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.reading import Reading
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import Setting
 from wattlaw.laws.compare import Comparison, compare
@@ -63,6 +64,19 @@ def test_machines_may_differ_and_the_kind_of_device_asked_for_may_not():
     assert compare(runs(0.1, 0.01, 1), asked).matched == 0
     mixed = compare(runs(0.1, 0.01, 1), [*b, *runs(0.1, 0.01, 2)])
     assert "several machines" in [note.name for note in mixed.warnings]
+
+
+def test_energies_of_different_boundaries_are_not_compared():
+    def measured(repeat: int, **energies: float) -> Run:
+        readings = {name: Reading(value) for name, value in energies.items()}
+        return make_run(1, repeat, quantities={"samples": Reading(10.0), **readings})
+
+    a = [measured(r, gpu_energy_j=10.0 + r, cpu_energy_j=5.0) for r in range(3)]
+    b = [measured(r, gpu_energy_j=10.0 + r) for r in range(3)]
+    found = compare(a, b, ["energy_per_sample_j", "gpu_energy_j"])
+    assert [d.quantity for d in found.differences] == ["gpu_energy_j"]
+    assert "gpu+cpu, measured in a and gpu, measured in b" in found.warnings[0].message
+    assert len(compare(a, a, ["energy_per_sample_j"]).differences) == 1
 
 
 def test_an_estimate_stays_one_and_a_misspelt_quantity_is_refused():

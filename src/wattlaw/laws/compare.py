@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from wattlaw.core.derive import derive
+from wattlaw.core.derive import derive, energy
 from wattlaw.core.factors import Factor, factors
 from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
@@ -17,6 +17,9 @@ from wattlaw.core.units import QUANTITIES, quantity
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
 
 QUANTITIES_COMPARED = ("step_time_s", "samples_per_s", "energy_per_sample_j")
+
+_WIDEST = frozenset({"energy_j", "energy_per_sample_j", "energy_delay_product_js"})
+"""Quantities that hold whatever was measured: two of them compare only where that is the same."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +65,15 @@ def compare(a: Iterable[Run], b: Iterable[Run], quantities: Sequence[str] = QUAN
     left, right = _by_setting(a), _by_setting(b)
     both = [key for key in left if key in right]
     found: list[Difference] = []
+    notes = _notes(left, right, both)
     for name in quantities:
-        found += _compare_one(name, [(left[key], right[key]) for key in both])
+        unlike = [key for key in both if name in _WIDEST and _boundaries(left[key]) != _boundaries(right[key])]
+        apart = set(unlike)
+        found += _compare_one(name, [(left[key], right[key]) for key in both if key not in apart])
+        if unlike:
+            notes = (*notes, _unlike(name, left[unlike[0]], right[unlike[0]]))
     found.sort(key=lambda d: repr(sorted(d.group.items())))
-    return Comparison(found, len(both), len(left) - len(both), len(right) - len(both), _notes(left, right, both))
+    return Comparison(found, len(both), len(left) - len(both), len(right) - len(both), notes)
 
 
 Members = dict[tuple[str, ...], list[Run]]
@@ -109,6 +117,17 @@ def _compare_one(name: str, pairs: list[tuple[list[Run], list[Run]]]) -> list[Di
             )
         )
     return found
+
+
+def _boundaries(runs: list[Run]) -> set[str]:
+    """Return what the energies of runs hold, and whether they were measured: "gpu+cpu, measured"."""
+    found = [energy(run) for run in runs]
+    return {f"{boundary}, {reading.status}" for reading, boundary in found if reading.value is not None}
+
+
+def _unlike(name: str, *sides: list[Run]) -> Note:
+    a, b = ("; ".join(sorted(_boundaries(runs))) or "missing" for runs in sides)
+    return Note("unlike energies", f"{name} is not compared where it holds {a} in a and {b} in b")
 
 
 def _values(runs: list[Run], name: str) -> list[float]:

@@ -1,0 +1,117 @@
+"""Quantities computed from a record, what sets runs apart, errors and the snapshot of a machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlaw.core import environment, errors
+from wattlaw.core.derive import derive, energy
+from wattlaw.core.errors import UnknownNameError, UsageError, WattlawError, nearest
+from wattlaw.core.factors import factors, repeats
+from wattlaw.core.reading import Reading, estimated, missing
+from wattlaw.core.run import Machine, Run
+from wattlaw.core.setting import Setting
+
+
+def run_with(devices: int = 1, **quantities: Reading) -> Run:
+    return Run(setting=Setting("w", devices_per_node=devices), trial="w-0-r0", quantities=quantities)
+
+
+def test_the_widest_measured_energy_counts():
+    gpu, cpu, node = Reading(10.0, how="nvml"), Reading(5.0, how="rapl"), Reading(20.0, how="bmc")
+    assert energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu, node_energy_j=node)) == (node, "node")
+    added, boundary = energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu))
+    assert (added.value, added.status, boundary, added.how) == (15.0, "measured", "gpu+cpu", "nvml; rapl")
+
+
+def test_an_estimate_is_never_added_to_a_measurement():
+    total, boundary = energy(run_with(gpu_energy_j=Reading(10.0), cpu_energy_j=estimated(5.0, "model")))
+    assert (total.value, total.status, boundary) == (10.0, "measured", "gpu")
+    total, boundary = energy(run_with(cpu_energy_j=estimated(5.0, "model"), node_energy_j=missing("no meter")))
+    assert (total.value, total.status, boundary, total.how) == (5.0, "estimated", "cpu", "model")
+
+
+def test_what_was_not_measured_stays_missing_with_its_reason():
+    assert energy(run_with(gpu_energy_j=missing("no driver")))[0] == missing("no driver")
+    assert derive(run_with(), "energy_per_sample_j").value is None
+    assert derive(run_with(cpu_energy_j=Reading(1.0)), "energy_per_sample_j").how == (
+        "the number of samples was not recorded"
+    )
+    assert derive(run_with(samples_per_s=missing("no steps")), "time_per_sample_s") == missing("no steps")
+    with pytest.raises(UnknownNameError, match="did you mean 'device_hours'"):
+        derive(run_with(), "device_hour")
+
+
+def test_derived_quantities_follow_from_the_recorded_ones():
+    run = run_with(
+        4,
+        samples_per_s=Reading(50.0, low=40.0, high=100.0, n=9),
+        samples=Reading(1000.0),
+        gpu_energy_j=Reading(500.0),
+        elapsed_s=Reading(20.0),
+    )
+    assert derive(run, "time_per_sample_s") == Reading(0.02, low=0.01, high=0.025, n=9)
+    assert derive(run, "device_time_per_sample_s").value == pytest.approx(0.08)
+    assert derive(run, "device_hours").value == pytest.approx(4 * 20 / 3600)
+    assert derive(run, "gpu_energy_per_sample_j").value == 0.5
+    assert derive(run, "energy_delay_product_js").value == pytest.approx(0.5 * 0.02)
+
+
+options = st.dictionaries(st.sampled_from("abc"), st.integers(0, 1), max_size=2)
+some_runs = st.builds(
+    lambda o, d, seed, kind, name, label: Run(
+        setting=Setting("w", devices_per_node=d, seed=seed, options=o),
+        trial="t",
+        machine=Machine(kind, name),
+        labels={"site": label} if label else {},
+    ),
+    options, st.integers(1, 2), st.integers(0, 9), st.sampled_from(["", "cpu"]), st.sampled_from(["", "X"]),
+    st.sampled_from(["", "here"]),
+)  # fmt: skip
+
+
+@given(st.lists(some_runs, max_size=12))
+def test_runs_are_repeats_if_and_only_if_they_share_every_factor(runs: list[Run]):
+    groups = repeats(runs)
+    told = [factors(members[0]) for members in groups]
+    assert sorted(id(run) for members in groups for run in members) == sorted(map(id, runs))
+    assert all(factors(run) == told[i] for i, members in enumerate(groups) for run in members)
+    assert all(told[i] != told[j] for i in range(len(told)) for j in range(i))
+
+
+def test_every_error_is_of_the_one_tree_that_its_file_lists():
+    found = {e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)}
+    assert all(issubclass(e, WattlawError) for e in found)
+    assert all(e.__name__ in (errors.__doc__ or "") for e in found)
+    assert all(e.exit_code == (2 if issubclass(e, UsageError) else 1) for e in found)
+
+
+@given(st.text(max_size=9), st.lists(st.text(max_size=9), max_size=20))
+def test_a_wrong_name_is_always_answered_with_something(name: str, known: list[str]):
+    assert nearest(name, known)
+
+
+def test_the_snapshot_of_a_machine_holds_what_a_run_depends_on():
+    found = environment.capture()
+    assert found.cores >= 1
+    assert found.cores <= found.cores_of_machine
+    assert found.memory_bytes > 2**20
+    assert found.libraries["msgspec" if "msgspec" in found.libraries else "psutil"]
+    assert datetime.fromisoformat(found.clock[1]).tzinfo is not None
+    assert msgspec.json.decode(msgspec.json.encode(found), type=environment.Environment) == found
+
+
+def test_the_snapshot_is_taken_without_git_and_outside_a_repository(tmp_path):
+    script = "from wattlaw.core.environment import capture; print(repr(capture().git_commit))"
+    variables = {**os.environ, "PATH": str(tmp_path)}
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "''"
