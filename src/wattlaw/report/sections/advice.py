@@ -28,7 +28,7 @@ COLUMNS = [
 
 def advice(context: Context) -> Section | None:
     """List the recommended setting of every kind of workload."""
-    found = [(g, a) for g in context.groups for a in context.advice if g.owns(a.group)]
+    found = [(g, a) for g in context.groups if len(g.rows) > 1 for a in context.advice if g.owns(a.group)]
     if not found:
         return None
     bound = context.max_slowdown

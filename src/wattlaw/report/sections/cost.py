@@ -47,7 +47,8 @@ def cost(context: Context) -> Section | None:
         ),
     ]
     found = [f for f in figures if f]
-    return Section("cost", "What a sample costs", 20, figures=found, missing=_no_energy(context))
+    missing = _no_energy(context)
+    return Section("cost", "What a sample costs", 20, figures=found, missing=missing) if found or missing else None
 
 
 def _figure(context: Context, name: str, title: str, target: str, status: str, caption: str) -> Figure | None:
@@ -56,8 +57,8 @@ def _figure(context: Context, name: str, title: str, target: str, status: str, c
         rows = [r for r in group.rows if r.reading(target).status == status and r.reading(target).value]
         if rows:
             chosen.append((group, rows))
-    if not chosen:
-        return None
+    if sum(len(rows) for _, rows in chosen) < 2:
+        return None  # a picture compares; one value stands in the table
     cut = [(g, least_first(rows, target)) for g, rows in chosen[:MOST_PANELS]]
     caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
     panels = [Panel(g.name, _chart(g, rows, target), 24 * len(rows) + 8) for g, rows in cut]

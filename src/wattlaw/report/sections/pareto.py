@@ -25,6 +25,7 @@ from wattlaw.report.figure import (
 NAMES = {"pareto": "pareto"}
 
 MOST_POINTS = 400
+FEW = 24
 FAR = 2.0
 """Settings so many times slower or dearer than any on the front are left out of the picture."""
 
@@ -109,7 +110,9 @@ def _points(context: Context, group: Group, target: str) -> list[Point]:
 
 
 def near(points: list[Point]) -> list[Point]:
-    """Return the front, what is advised, and of the rest what lies within FAR of the front's ends."""
+    """Return all of a few points; of many the front, what is advised, and what lies within FAR of the front's ends."""
+    if len(points) <= FEW:
+        return points
     chosen = [p for p in points if p.front or p.advised]
     slow, dear = (FAR * max(getattr(p, n) for p in chosen) for n in ("time_s", "cost"))
     beaten = [p for p in points if not (p.front or p.advised) and p.time_s <= slow and p.cost <= dear]
