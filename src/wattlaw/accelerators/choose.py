@@ -206,7 +206,9 @@ def _warnings(workload: str, corrected: bool) -> tuple[Note, ...]:
         Note("one-node-scaling", "devices are taken to scale as within one node; a network slows many small ones down"),
     ]
     if workload not in MLPERF and not corrected:
-        notes.append(
-            Note("not-measured", f"no run of {workload} stands behind this; give some with --runs to correct it")
+        text = (
+            f"no run of {workload} stands behind this: its efficiency is BERT's and ResNet-50's, and how well that "
+            "carries over is not known; correct it with --runs"
         )
+        notes.append(Note("not-measured", text))
     return tuple(notes)

@@ -50,11 +50,14 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
     lines, told = iso_lines(frame)
     layers = [_bands(alt, frame), _band_titles(alt, frame), *_iso(alt, frame, lines, told), _front(alt, frame, shown)]
     choices, keep = _choices(alt, shown)
+    below = _KEY
     if labels:
-        layers += _labels(alt, _placed(shown, frame, iso_boxes(frame, told)), frame, keep)
+        placed = _placed(shown, frame, iso_boxes(frame, told))
+        layers += _labels(alt, placed, frame, keep)
+        below += f"; {len(placed)} of {len(shown)} labelled" if len(placed) < len(shown) else ""
     layers.append(_points(alt, shown, frame, keep).add_params(*choices))
     chart = alt.layer(*layers).properties(width=frame.width, height=frame.height)
-    return styled(chart.properties(title=headed(alt, title or "Promised peak against peak power", _KEY)))
+    return styled(chart.properties(title=headed(alt, title or "Promised peak against peak power", below)))
 
 
 def write(chart: Any, path: Path) -> None:
