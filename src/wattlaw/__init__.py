@@ -37,6 +37,7 @@ _PUBLIC = {
     "load_runs": "wattlaw.records",
     "measure": "wattlaw.measuring.window",
     "fit": "wattlaw.laws.fit",
+    "import_runs": "wattlaw.importers.imported",
     "advise": "wattlaw.laws.advice",
     "run": "wattlaw.runner.api",
     "sweep": "wattlaw.runner.api",

@@ -26,6 +26,7 @@ QUANTITIES: dict[str, Quantity] = {
     "warmup_s": Quantity("time of the warm-up steps", "s", -1),
     "steps": Quantity("steps measured", ""),
     "samples": Quantity("samples of all ranks in the window", ""),
+    "global_batch": Quantity("samples of all ranks in a step", ""),
     # phases of a step, median over steps
     "data_s": Quantity("waiting for data", "s", -1),
     "forward_s": Quantity("forward", "s", -1),

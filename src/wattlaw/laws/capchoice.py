@@ -11,7 +11,7 @@ from scipy import special
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.laws.caps import CapLaw
-from wattlaw.laws.posterior import interval_of
+from wattlaw.laws.posterior import Noise, interval_of
 
 CONFIDENCE = 0.65
 """Least probability with which the bound must hold: rather more likely kept than not."""
@@ -58,9 +58,9 @@ def _weigh(
 ) -> CapOption:
     if cap == reference:
         return CapOption(cap, Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0), 1.0, True)
-    time_noise, weights = law.posterior.noise[0], law.posterior.weights
-    noise = law.posterior.noise
+    noise, weights = law.posterior.noise, law.posterior.weights
     if cap in measured:
+        noise = tuple(Noise(np.array([float(weights @ n.scale)]), n.df) for n in noise)
         slower = np.array([np.log(measured[cap][0] / measured[reference][0])])
         dearer = np.array([np.log(measured[cap][1] / measured[reference][1])])
         slowdown, saving, weights = float(slower[0]), float(dearer[0]), np.ones(1)
@@ -69,8 +69,8 @@ def _weigh(
         best, draws = law.log_energy([cap])
         # energies are compared with one another, so a predicted one stands beside the measured ones as it is
         saving, dearer = float(best[0]) - np.log(measured[reference][1]), draws[:, 0] - np.log(measured[reference][1])
-    margin = (np.log1p(bound) - slower) / time_noise.scale
-    probability = float(weights @ special.stdtr(time_noise.df, margin))
+    margin = (np.log1p(bound) - slower) / noise[0].scale
+    probability = float(weights @ special.stdtr(noise[0].df, margin))
     ratio = interval_of(slower, weights, float(np.exp(slowdown)), noise[:1])
     return CapOption(
         cap,

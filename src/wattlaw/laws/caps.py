@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
+from wattlaw.laws.checking import positive
 from wattlaw.laws.posterior import Posterior, explore, interval_of
 
 Array = NDArray[Any]
@@ -126,8 +127,8 @@ def fit_caps(
     scale_w   the device's default limit, by default the highest cap probed
     Raises FitError for fewer than three caps and for numbers that are not positive and finite.
     """
-    caps, times = _positive("cap", caps_w), _positive("time", times_s)
-    powers = None if powers_w is None else _positive("power", powers_w)
+    caps, times = positive("cap", caps_w), positive("time", times_s)
+    powers = None if powers_w is None else positive("power", powers_w)
     if caps.shape != times.shape or (powers is not None and powers.shape != caps.shape):
         raise FitError("caps, times and powers differ in number")
     if len(np.unique(caps)) < 3:
@@ -170,13 +171,3 @@ def response(z: Array, caps: Array, prior: Array = PRIOR) -> tuple[Array, Array]
     time = wait + (1 - wait) * (slower @ _WEIGHTS)
     energy = wait * static[:, :, 0] + (1 - wait) * ((slower * np.minimum(wanted, limit)) @ _WEIGHTS)
     return np.log(time), np.log(energy / time)
-
-
-def _positive(name: str, values: ArrayLike) -> Array:
-    array = np.asarray(values, float)
-    if array.ndim != 1:
-        raise FitError(f"the {name}s are not a list of numbers")
-    wrong = array[~(np.isfinite(array) & (array > 0))]
-    if len(wrong):
-        raise FitError(f"a {name} is {wrong[0]:g}; cap laws need positive, finite numbers")
-    return array

@@ -32,16 +32,18 @@ class Sample(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def grouped(runs: Iterable[Run], over: Sequence[str]) -> tuple[list[Group], tuple[Note, ...]]:
+def grouped(
+    runs: Iterable[Run], over: Sequence[str], split_layouts: bool = True
+) -> tuple[list[Group], tuple[Note, ...]]:
     """Group runs by all factors but ``over``; runs that failed are left out, and a note says how many.
 
     Where ``over`` holds "devices", their layout over nodes is no factor either, unless one number of
-    devices was run in several layouts.
+    devices was run in several layouts and these are to be told apart.
     """
     runs = list(runs)
     done = [r for r in runs if r.state == "done"]
     left_out = set(over) | (LAYOUT if LAYOUT & set(over) else set())
-    if "devices" in over and _several_layouts(done):
+    if split_layouts and "devices" in over and _several_layouts(done):
         left_out -= {"devices_per_node"}
     buckets: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
     for run in done:

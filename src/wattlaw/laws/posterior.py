@@ -28,10 +28,14 @@ NU = 3.0
 """Degrees of freedom of the noise's size: how freely one curve's noise may differ from the scale."""
 
 
-class Noise(NamedTuple):
-    """Relative noise of one more measurement: a Student t of this scale and these degrees of freedom."""
+_TAILS = 5.0
+"""Degrees of freedom of the proposal's tails."""
 
-    scale: float
+
+class Noise(NamedTuple):
+    """Relative noise of one more measurement: under each draw a Student t of its own scale (n,), with df."""
+
+    scale: Array
     df: float
 
 
@@ -43,6 +47,13 @@ class Posterior(NamedTuple):
     weights: Array
     noise: tuple[Noise, ...]
 
+    def picked(self, count: int = 512, seed: int = 0) -> Array:
+        """Return indices of equally likely draws in random order, to combine with another posterior's."""
+        edges = (np.arange(count) + 0.5) / count
+        index = np.searchsorted(np.cumsum(self.weights), edges * (1 - 1e-12))
+        found: Array = np.random.default_rng(seed).permutation(np.minimum(index, len(self.weights) - 1))
+        return found
+
     def effective(self) -> float:
         """Return how many independent draws the weighted ones are worth."""
         return float(1 / (self.weights**2).sum())
@@ -53,7 +64,7 @@ def explore(
     scales: Sequence[float],
     starts: Sequence[Sequence[float]],
     free: Sequence[int] = (),
-    draws: int = 512,
+    draws: int = 1024,
 ) -> Posterior:
     """Return the posterior of the parameters.
 
@@ -69,12 +80,24 @@ def explore(
     best, curvature = min(ends, key=lambda end: float(problem.cost(end[0][None])[0]))
     if not np.isfinite(problem.cost(best[None])[0]):
         raise FitError("no parameters of this law come near these points")
-    normal = _normals(len(best), draws)
-    spread = np.linalg.cholesky(np.linalg.inv(curvature))
-    # wider than the curvature says, so that the tails are reached
-    near = best + 1.3 * normal @ spread.T
-    log_weight = -problem.cost(near) + 0.5 * (normal**2).sum(1)
-    return Posterior(best, near, _truncated(log_weight), _noise(problem, best))
+    centre, spread = best, np.linalg.cholesky(np.linalg.inv(curvature))
+    near, weights = _sampled(problem, centre, 1.2 * spread, draws)
+    for _ in range(4):  # where the posterior is no normal, its own mean and covariance place the draws better
+        centre = weights @ near
+        away = near - centre
+        spread = np.linalg.cholesky((weights * away.T) @ away + 1e-6 * np.eye(len(best)))
+        near, weights = _sampled(problem, centre, 1.2 * spread, draws)
+    return Posterior(best, near, weights, _noise(problem, near))
+
+
+def _sampled(problem: _Problem, centre: Array, spread: Array, count: int) -> tuple[Array, Array]:
+    # draws from a multivariate t, whose tails reach where a normal's do not, and their importance weights
+    k = len(centre)
+    normal, stretch = _normals(k, count), _stretches(count)
+    draws = centre + (normal * stretch[:, None]) @ spread.T
+    squared = (normal**2).sum(1) * stretch**2
+    log_weight = -problem.cost(draws) + 0.5 * (_TAILS + k) * np.log1p(squared / _TAILS)
+    return draws, _truncated(log_weight)
 
 
 def quantiles(values: Array, weights: Array, points: Sequence[float]) -> list[float]:
@@ -90,8 +113,8 @@ def interval_of(
     """Return the interval of exp(values), widened by independent noises; ``value`` is its middle."""
     if noise:
         grid = special.stdtrit(min(n.df for n in noise), (np.arange(32) + 0.5) / 32)
-        scale = float(np.sqrt(sum(n.scale**2 for n in noise)))
-        values, weights = (values[:, None] + scale * grid).ravel(), np.repeat(weights / 32, 32)
+        scale = np.sqrt(sum(n.scale**2 for n in noise))
+        values, weights = (values[:, None] + scale[:, None] * grid).ravel(), np.repeat(weights / 32, 32)
     low, high = quantiles(values, weights, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
 
@@ -110,11 +133,11 @@ class _Problem(NamedTuple):
         return np.where(np.isfinite(total), total, np.inf)
 
 
-def _noise(problem: _Problem, best: Array) -> tuple[Noise, ...]:
+def _noise(problem: _Problem, draws: Array) -> tuple[Noise, ...]:
     found = []
-    for block, scale in zip(problem.residuals(best[None]), problem.scales, strict=True):
+    for block, scale in zip(problem.residuals(draws), problem.scales, strict=True):
         df = NU + block.shape[1]
-        found.append(Noise(float(np.sqrt((NU * scale**2 + (block**2).sum()) / df)), df))
+        found.append(Noise(np.sqrt((NU * scale**2 + (block**2).sum(1)) / df), df))
     return tuple(found)
 
 
@@ -157,6 +180,13 @@ def _normals(size: int, count: int) -> Array:
     # quasi-random, so that the same points always give the same answer
     uniform = qmc.Sobol(size, scramble=True, seed=20).random(count)
     found: Array = special.ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
+    return found
+
+
+@functools.cache
+def _stretches(count: int) -> Array:
+    uniform = np.random.default_rng(20).permutation((np.arange(count) + 0.5) / count)
+    found: Array = np.sqrt(_TAILS / special.chdtri(_TAILS, uniform))
     return found
 
 

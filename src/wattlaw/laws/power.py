@@ -11,6 +11,7 @@ from scipy import special
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
+from wattlaw.laws.checking import positive
 from wattlaw.laws.ratios import LEVEL, bounded_exp, t_quantile
 
 Array = NDArray[Any]
@@ -90,13 +91,9 @@ def held_out_error(x: ArrayLike, y: ArrayLike) -> float:
 
 def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return x and y as arrays. Raises FitError unless both are one-dimensional, alike in length, positive, finite."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise FitError(f"sizes and values differ in shape: {x.shape} and {y.shape}")
-    for name, values in (("size", x), ("value", y)):
-        wrong = values[~(np.isfinite(values) & (values > 0))]
-        if len(wrong):
-            raise FitError(f"a {name} is {wrong[0]:g}; laws need positive, finite numbers")
+    x, y = positive("size", x), positive("value", y)
+    if x.shape != y.shape:
+        raise FitError(f"there are {len(x)} sizes and {len(y)} values")
     return x, y
 
 

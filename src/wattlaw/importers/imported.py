@@ -1,0 +1,106 @@
+"""Reads other people's records as runs: what was read, what was skipped, and why."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wattlaw.core.errors import DataError, RecordError
+from wattlaw.core.files import why
+from wattlaw.core.plugins import load
+from wattlaw.core.reading import Note
+from wattlaw.core.run import Run
+
+ROOM = "wattlaw.importers"
+
+MOST_BYTES = 2 << 30
+"""A single text file larger than this is refused rather than read into memory."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Something that could not be read: file, line (0: the whole file), column ("" where none is to blame), reason."""
+
+    file: str
+    line: int
+    column: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.column + ': ' if self.column else ''}{self.reason}"
+
+
+class Imported(msgspec.Struct):
+    """What an importer read."""
+
+    runs: list[Run] = msgspec.field(default_factory=list)
+    skipped: list[Skipped] = msgspec.field(default_factory=list)
+
+    def skip(self, file: str, reason: str, line: int = 0, column: str = "") -> None:
+        """Note that something was left out."""
+        self.skipped.append(Skipped(file, line, column, reason))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """The report as named warnings: each reason once, with its first place and how often it occurred."""
+        counts = Counter(s.reason for s in self.skipped)
+        first = {s.reason: s for s in reversed(self.skipped)}
+        return tuple(
+            Note("skipped", f"{first[reason]}" + (f" (and {count - 1} more alike)" if count > 1 else ""))
+            for reason, count in counts.items()
+        )
+
+
+def import_runs(source: str, path: str | os.PathLike[str], **options: Any) -> Imported:
+    """Read somebody else's records as runs.
+
+    ``source`` names an importer ("mlperf", "zeus", "nvidia-smi", …); ``path`` is a file or folder.
+    Raises UnknownNameError for an unknown source, RecordError where there is no such file, and
+    DataError, naming file, line and column, where nothing in it could be read.
+    """
+    read = load(ROOM, "source", source)
+    where = Path(path)
+    if not where.exists():
+        raise RecordError(f"there is no {where}")
+    try:
+        found: Imported = read(where, **options)
+    except OSError as error:
+        raise RecordError(why(error, where)) from error
+    if not found.runs:
+        first = str(found.skipped[0]) if found.skipped else f"{where}: it holds no run"
+        more = f" (and {len(found.skipped) - 1} more)" if len(found.skipped) > 1 else ""
+        raise DataError(f"nothing to import as {source}: {first}{more}")
+    return found
+
+
+def text_of(path: Path) -> str:
+    """Return a file's text: UTF-8 or UTF-16 by its mark, bytes that are no text replaced."""
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path} has {path.stat().st_size / 1e9:.1f} GB; split it before it is imported")
+    return decoded(path.read_bytes())
+
+
+def decoded(data: bytes) -> str:
+    """Return bytes as text; a byte-order mark is honoured and dropped, NUL bytes are dropped."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace").replace("\0", "")
+    return data.decode("utf-8-sig", "replace").replace("\0", "")
+
+
+def number(text: object) -> float | None:
+    """Return a finite number, or None; a unit behind it ("250.00 W", "98 %") is dropped."""
+    if isinstance(text, bool) or text is None:
+        return None
+    if isinstance(text, int | float):
+        return float(text) if math.isfinite(text) and abs(text) < 1e300 else None
+    word = str(text).strip().split(" ")[0].rstrip("%")
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) < 1e300 else None

@@ -1,0 +1,49 @@
+"""Delimited text as rows with their line numbers, whatever the file went through."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wattlaw.core.errors import DataError, nearest
+from wattlaw.importers.imported import Imported, text_of
+
+Row = dict[str, str]
+
+_LONGEST_CELL = 1 << 20
+
+
+def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: str = ",") -> Iterator[tuple[int, Row]]:
+    """Yield (line, row) of a table with a header; broken rows go to ``found.skipped``.
+
+    Raises DataError where the header lacks one of the ``needed`` columns.
+    """
+    lines = text_of(path).splitlines()
+    start = next((i for i, line in enumerate(lines) if line.strip()), None)
+    if start is None:
+        raise DataError(f"{path}: the file is empty")
+    header = [name.strip() for name in cells(lines[start], delimiter)]
+    for name in needed:
+        if name not in header:
+            raise DataError(f"{path}:{start + 1}: there is no column {name!r}; {nearest(name, header)}")
+    for index in range(start + 1, len(lines)):
+        line = lines[index]
+        if not line.strip():
+            continue
+        values = cells(line, delimiter)
+        if len(values) != len(header):
+            found.skip(str(path), f"{len(values)} cells where the header has {len(header)}", index + 1)
+            continue
+        yield index + 1, {name: value.strip() for name, value in zip(header, values, strict=True)}
+
+
+def cells(line: str, delimiter: str = ",") -> list[str]:
+    """Return the cells of one line; a line that is no CSV is one cell."""
+    if len(line) > _LONGEST_CELL:
+        return [line]
+    try:
+        return next(csv.reader(io.StringIO(line), delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return [line]

@@ -1,0 +1,278 @@
+"""Other people's records read as runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+import pytest
+
+from wattlaw.core.errors import DataError, UnknownNameError, UsageError, WattlawError
+from wattlaw.importers.imported import import_runs
+
+FULL = os.environ.get("DEPTH") == "full"
+
+
+def event(key, value=None, ms=0, **metadata):
+    return ":::MLLOG " + json.dumps({"time_ms": ms, "key": key, "value": value, "metadata": metadata})
+
+
+LOG = "\n".join(
+    [
+        event("submission_benchmark", "resnet"),
+        event("submission_org", "Someone"),
+        event("global_batch_size", 3200),
+        "0: " + event("run_start", ms=1_000_000),
+        "a line that is no event",
+        event("tracked_stats", {"throughput": 60_000.0}),
+        event("eval_stop", ms=1_500_000, epoch_num=35),
+        event("run_stop", ms=1_800_000, status="success", epoch_num=35),
+    ]
+)
+SYSTEM = json.dumps({"number_of_nodes": "1", "accelerators_per_node": "8", "accelerator_model_name": "H100"})
+POWER = "\n".join(
+    [event("conversion_eff", 0.9, measurement_type="AC")]
+    + [event("power_reading", 1000.0 + t, ms=1000 * t) for t in range(990, 1811)]
+)
+SMI = """timestamp, index, name, power.draw [W], utilization.gpu [%], memory.used [MiB], temperature.gpu
+2024/01/01 10:00:00.000, 0, Tesla V100, 100.00 W, 50 %, 1000 MiB, 40
+2024/01/01 10:00:00.000, 1, Tesla V100, 200.00 W, 70 %, 1000 MiB, 50
+2024/01/01 10:00:10.000, 0, Tesla V100, 200.00 W, 60 %, 2000 MiB, 41
+2024/01/01 10:00:10.000, 1, Tesla V100, [N/A], 60 %, 2000 MiB, 41
+2024/01/01 10:00:20.000, 1, Tesla V100, 200.00 W, 60 %, 2000 MiB, 41
+"""
+DMON = """# gpu   pwr gtemp mtemp    sm   mem   enc   dec
+# Idx     W     C     C     %     %     %     %
+    0    50    40     -    10     0     0     0
+    0    70    40     -    30     0     0     0
+    0    50    40     -    10     0     0     0
+"""
+CARBON = """timestamp,project_name,run_id,duration,cpu_energy,gpu_energy,ram_energy,gpu_count
+2024-01-01T10:00:00,bert,a1,100.0,0.001,0.002,0,2
+2024-01-01T10:00:00,bert,a2,-1,0.001,0.002,0,2
+"""
+SACCT = """JobID|JobName|State|ElapsedRaw|NNodes|AllocTRES|ConsumedEnergyRaw|Partition
+7|train|COMPLETED|3600|2|billing=8,cpu=8,gres/gpu:volta=4,gres/gpu=4,node=2|5000000|gpu
+7.batch|batch|COMPLETED|3600|1|cpu=4,node=1||
+8|train|FAILED|60|1|cpu=4,node=1|18446744073709551614|gpu
+"""
+SACCT_JSON = json.dumps(
+    {"jobs": [{"job_id": 9, "name": "train", "state": {"current": ["COMPLETED"]}, "time": {"elapsed": 100, "start": 5},
+               "allocation_nodes": 1, "partition": "gpu",
+               "tres": {"allocated": [{"type": "gres", "name": "gpu", "count": 2},
+                                      {"type": "energy", "name": "", "count": 500}]}}]}
+)  # fmt: skip
+LIGHTNING = "train_loss_step,epoch,step,val_loss\n73.3,0,0,\n70.1,0,1,\n,0,1,60.0\n65.0,1,2,\n"
+ZEUS = """dataset,network,batch_size,optimizer,power_limit,time_per_epoch,average_power
+cifar100,shufflenetv2,1024,adadelta,125,10.0,108.0
+cifar100,shufflenetv2,1024,adadelta,150,9.0,130.0
+"""
+WINDOWS = "start_time,window_name,elapsed_time,gpu0_energy,gpu1_energy\n1.0,__Optimizer_250,10.0,1000.0,1200.0\n"
+MLPERF_TABLE = (
+    "round,submitter,benchmark,accelerator,nodes,accelerators_per_node,global_batch_size,run_seconds,status,"
+    "last_eval_epoch\nv3.0,Dell,resnet,A100,1,8,1632,2000.0,success,35\nv3.0,Dell,resnet,A100,1,x,1632,2000.0,success,35\n"
+)
+PLAIN = "gpus,seconds,joules,note\n1,10.0,500,a\n2,6.0,600,b\n2,six,600,b\n"
+
+SOURCES = {
+    "mlperf": ("table.csv", MLPERF_TABLE),
+    "zeus": ("summary_power_v100.csv", ZEUS),
+    "nvidia-smi": ("smi.csv", SMI),
+    "lightning": ("metrics.csv", LIGHTNING),
+    "codecarbon": ("emissions.csv", CARBON),
+    "sacct": ("sacct.txt", SACCT),
+    "csv": ("plain.csv", PLAIN),
+}
+COLUMNS = {"devices": "gpus", "elapsed_s": "seconds", "gpu_energy_j": "joules"}
+
+
+def options(source):
+    return {"columns": COLUMNS} if source == "csv" else {}
+
+
+def results(folder, log=LOG, power=POWER):
+    """A results folder as MLPerf publishes it."""
+    home = folder / "training_results_v4.1"
+    for name, text in {
+        "Someone/systems/box.json": SYSTEM,
+        "Someone/results/box/resnet/result_0.txt": log,
+        "Someone/results/box/resnet/power/result_0/node_0.txt": power,
+    }.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+    return home
+
+
+def test_an_mlperf_log_gives_time_samples_and_a_rate_from_its_time_stamps(tmp_path):
+    (run,) = import_runs("mlperf", results(tmp_path)).runs
+    assert run.setting.devices == 8
+    assert run.setting.batch_per_device == 400
+    assert run.quantities["elapsed_s"].value == 800
+    assert run.quantities["samples_per_s"].value == pytest.approx(35 * 1_281_167 / 800)
+    assert run.labels == {"round": "v4.1", "submitter": "Someone"}
+    assert not [n for n in run.warnings if n.name == "throughput disagrees"]
+
+
+def test_node_energy_is_the_trapezoid_of_the_run_and_says_ac_and_dc(tmp_path):
+    (run,) = import_runs("mlperf", results(tmp_path)).runs
+    energy = run.quantities["node_energy_j"]
+    assert energy.value == pytest.approx(800 * (1000 + 1400))
+    assert "AC" in energy.how
+    assert "DC at conversion_eff 0.9" in energy.how
+
+
+def test_a_throughput_in_another_unit_is_a_named_warning(tmp_path):
+    per_device = LOG.replace("60000.0", "7500.0")
+    (run,) = import_runs("mlperf", results(tmp_path, per_device)).runs
+    assert [n.name for n in run.warnings] == ["throughput unit"]
+    (run,) = import_runs("mlperf", results(tmp_path, LOG.replace("60000.0", "1.0"))).runs
+    assert [n.name for n in run.warnings] == ["throughput disagrees"]
+
+
+def test_power_that_does_not_cover_the_run_is_missing_not_less(tmp_path):
+    half = "\n".join(POWER.splitlines()[:400])
+    (run,) = import_runs("mlperf", results(tmp_path, power=half)).runs
+    assert run.quantities["node_energy_j"].value is None
+    assert "do not cover" in run.quantities["node_energy_j"].how
+
+
+def test_a_truncated_log_is_reported_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"result_0\.txt: the log has no run_stop"):
+        import_runs("mlperf", results(tmp_path, LOG.rpartition("\n")[0]))
+
+
+def test_a_bad_cell_is_reported_with_file_line_and_column(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(MLPERF_TABLE)
+    found = import_runs("mlperf", path)
+    assert len(found.runs) == 1
+    assert str(found.skipped[0]) == f"{path}:3: accelerators_per_node: 'x' is no positive number"
+
+
+def test_nvidia_smi_energy_is_summed_over_gpus_and_a_gap_is_reported(tmp_path):
+    (path := tmp_path / "smi.csv").write_text(SMI)
+    found = import_runs("nvidia-smi", path)
+    assert found.runs[0].quantities["gpu_energy_j"].value == pytest.approx(1500 + 4000)
+    assert found.runs[0].machine.device_name == "Tesla V100"
+    assert found.skipped[0].line == 5
+    (path := tmp_path / "dmon.txt").write_text(DMON)
+    assert import_runs("nvidia-smi", path, interval_s=2.0).runs[0].quantities["gpu_energy_j"].value == 240
+
+
+def test_codecarbons_zero_is_missing_and_its_model_an_estimate(tmp_path):
+    (path := tmp_path / "emissions.csv").write_text(CARBON)
+    found = import_runs("codecarbon", path)
+    (run,) = found.runs
+    assert run.quantities["gpu_energy_j"].value == pytest.approx(7200)
+    assert run.quantities["cpu_energy_j"].status == "estimated"
+    assert run.quantities["dram_energy_j"].status == "missing"
+    assert found.skipped[0].column == "duration"
+
+
+def test_slurm_jobs_become_runs_and_their_steps_do_not(tmp_path):
+    (path := tmp_path / "sacct.txt").write_text(SACCT)
+    done, failed = import_runs("sacct", path).runs
+    assert (done.setting.nodes, done.setting.devices, done.state) == (2, 4, "done")
+    assert done.quantities["node_energy_j"].value == 5e6
+    assert failed.state == "failed"
+    assert failed.quantities["node_energy_j"].value is None
+    (path := tmp_path / "sacct.json").write_text(SACCT_JSON)
+    (run,) = import_runs("sacct", path).runs
+    assert (run.setting.devices, run.quantities["node_energy_j"].value) == (2, 500)
+
+
+def test_lightning_zeus_and_plain_tables_become_runs(tmp_path):
+    (path := tmp_path / "metrics.csv").write_text(LIGHTNING)
+    assert import_runs("lightning", path).runs[0].quantities["loss_last"].value == 65.0
+    (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS)
+    runs = import_runs("zeus", path).runs
+    assert [r.setting.power_cap_w for r in runs] == [125, 150]
+    assert runs[0].quantities["gpu_energy_j"].value == 1080
+    (path := tmp_path / "V100+resnet+gpu0,1.csv").write_text(WINDOWS)
+    assert import_runs("zeus", path).runs[0].quantities["gpu_energy_j"].value == 2200
+    (path := tmp_path / "plain.csv").write_text(PLAIN)
+    found = import_runs("csv", path, columns=COLUMNS)
+    assert [r.setting.devices for r in found.runs] == [1, 2]
+    assert "'six' is no number" in str(found.skipped[0])
+
+
+def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
+    (path := tmp_path / "plain.csv").write_text(PLAIN)
+    with pytest.raises(UnknownNameError, match="did you mean 'mlperf'"):
+        import_runs("mlperv", path)
+    with pytest.raises(WattlawError, match="there is no"):
+        import_runs("zeus", tmp_path / "nothing")
+    with pytest.raises(UnknownNameError, match="elapsed_s"):
+        import_runs("csv", path, columns={"elapsed": "seconds"})
+    with pytest.raises(DataError, match="there is no column 'second'; did you mean 'seconds'"):
+        import_runs("csv", path, columns={"elapsed_s": "second"})
+    with pytest.raises(UsageError, match="no column is mapped"):
+        import_runs("csv", path)
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "mlperf folder", "mlperf archive", "sacct json"])
+def test_damaged_input_gives_runs_or_one_clear_line(source, tmp_path):
+    rng = random.Random(source)
+    name, text = SOURCES.get(source, ("result_0.txt", LOG))
+    if source == "sacct json":
+        name, text = "sacct.json", SACCT_JSON
+    for _ in range(1000 if FULL else 20):
+        damaged = _damaged(text.encode(), rng)
+        path = tmp_path / name
+        if source == "mlperf folder":
+            path = results(tmp_path)
+            next(path.rglob("result_0.txt")).write_bytes(damaged)
+            next(path.rglob("node_0.txt")).write_bytes(_damaged(POWER[:3000].encode(), rng))
+        elif source == "mlperf archive":
+            path = _archive(tmp_path, rng)
+        else:
+            path.write_bytes(damaged)
+        try:
+            found = import_runs(source.split(" ")[0], path, **options(source))
+        except WattlawError as error:
+            line = str(error)
+        else:
+            line = ""
+            assert found.runs
+        assert "\n" not in line
+
+
+def _damaged(data, rng):
+    data = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(data) + 1)
+        match rng.randrange(5):
+            case 0:
+                data = data[:at]
+            case 1:
+                data[at:at] = rng.randbytes(rng.randint(1, 30))
+            case 2:
+                data[at : at + rng.randint(1, 40)] = b""
+            case 3:
+                data[at:at] = rng.choice(
+                    [b"\0\0", b'"', b",,,", b"\r", b"1e999", b"-", b"nan", b"\xff\xfe", b"{[", b"|"]
+                )
+            case 4:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+    return bytes(data)
+
+
+def _archive(folder, rng):
+    import tarfile
+
+    home, path = results(folder), folder / "results_v4.1.tar.xz"
+    with tarfile.open(path, "w:xz") as archive:
+        archive.add(home, arcname=".")
+    path.write_bytes(_damaged(path.read_bytes(), rng))
+    return path
+
+
+def test_published_mlperf_power_is_the_trapezoid_to_a_thousandth(published):
+    found = import_runs("mlperf", published / "mlperf" / "training_results_v4.1_excerpt.tar.xz")
+    metered = [r for r in found.runs if r.quantities["node_energy_j"].value]
+    assert len(found.runs) > 300
+    assert len(metered) == 3
+    for run in metered:
+        mean_w = run.quantities["node_energy_j"].value / run.quantities["elapsed_s"].value
+        assert 40e3 < mean_w < 80e3
