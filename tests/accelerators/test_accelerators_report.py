@@ -1,7 +1,13 @@
-"""The report's section on what devices delivered of what they promise."""
+"""What devices delivered of what they promise, in the report and in `wattlaw runs show`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from wattlaw.cli.main import main
+from wattlaw.core.folder import write_run
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
@@ -36,3 +42,14 @@ def test_an_unknown_device_is_named_and_nothing_is_drawn() -> None:
 
 def test_runs_on_processors_have_no_such_section() -> None:
     assert accelerators(Context([run("Xeon", device_type="cpu")])) is None
+
+
+@pytest.mark.parametrize(("device", "expected"), [("NVIDIA A100-SXM4-80GB", "7.3 %"), ("Tesla X", "unknown device")])
+def test_a_trial_is_shown_with_its_share_of_peak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str, expected: str
+) -> None:
+    write_run(tmp_path / "t0", run(device))
+    with pytest.raises(SystemExit):
+        main(["runs", "show", str(tmp_path / "t0")])
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(" share_of_peak")]
+    assert expected in line

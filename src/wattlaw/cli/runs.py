@@ -216,10 +216,24 @@ def _show_trial(run: Run, as_json: bool) -> None:
         reading = value(run, name)
         origin = "derived" if name in derived else ""
         rows.append([name, _cell(name, reading, ""), reading.status, reading.how or origin])
+    if run.machine.device_type not in ("", "cpu"):
+        rows += _promised(run)
     print_table(["quantity", "value", "status", "how"], rows)
     say_warnings(run.warnings)
     if run.error:
         click.echo(run.error.rstrip())
+
+
+def _promised(run: Run) -> list[list[str]]:
+    """Return what each device achieved beside what its maker promises; unknown says why."""
+    from wattlaw.accelerators.measured import achieved
+
+    row = achieved(run)
+    rate, share = row.achieved_flop_per_s, row.share_of_peak
+    told = [show(rate.value, "flop/s") if rate.value is not None else "unknown"]
+    told.append(f"{100 * share.value:.1f} %" if share.value is not None else "unknown")
+    names = ("achieved_flop_per_s, each device", "share_of_peak")
+    return [[name, text, r.status, r.how] for name, text, r in zip(names, told, (rate, share), strict=True)]
 
 
 def _machine(run: Run) -> str:
