@@ -23,6 +23,7 @@ PUBLISHED = {
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
     "nnconv": 617_025,
+    "schnet-forces": 240_641,
     "resnet101-v2": 44_577_896,
     "resnet152-v2": 60_236_904,
     "vgg11": 132_863_336,

@@ -65,9 +65,11 @@ class Graph:
 
     numbers (A,) int64; positions (A, 3), Å; molecule (A,) int64, ascending; starts (B + 1,) int64: first atom
     of each molecule; first, second (P,) int64; distance (P,), Å; rows (2P,) and row_starts (A + 1,): the
-    messages that end at each atom in turn; target (B,); grid: where the distances lie on a grid, or None;
-    slots: neighbours in the order for sums over triplets, or None; atoms (A, …) and bonds (P, …): features that
-    some models take, else empty; largest: most atoms in a molecule.
+    messages that end at each atom in turn; target (B,).
+
+    Only some models ask for the rest: grid, where the distances lie on a grid; slots, neighbours in the order
+    for sums over triplets; atoms (A, …), what each atom brings in or is to get (features; forces); bonds (P, …),
+    features; apart (P, 3), from second to first, Å; largest, the most atoms of a molecule.
     """
 
     numbers: Tensor
@@ -84,6 +86,7 @@ class Graph:
     slots: Slots | None = None
     atoms: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
     bonds: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
+    apart: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0))
     largest: int = 0
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:

@@ -115,6 +115,53 @@ class SchNet(nn.Module):
         return sum_molecules(x, graph).squeeze(1)
 
 
+class TrainableSchNet(nn.Module):
+    """SchNet as it is used for force fields: each block has Gaussians of its own, whose places and widths are learnt.
+
+    The cosine cutoff makes energies and forces continuous where a pair comes into reach (our choice).
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+        self.embedding = nn.Embedding(100, size.hidden, padding_idx=0)
+        self.interactions = nn.ModuleList(TrainableInteraction(size) for _ in range(size.interactions))
+        self.head_in = nn.Linear(size.hidden, size.hidden // 2)
+        self.head_out = nn.Linear(size.hidden // 2, 1)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Return one energy a molecule, (B,)."""
+        x = self.embedding(graph.numbers)
+        for block in self.interactions:
+            x = x + block(x, graph)
+        return sum_molecules(self.head_out(shifted_softplus(self.head_in(x))), graph).squeeze(1)
+
+
+class TrainableInteraction(nn.Module):
+    """One continuous-filter convolution with Gaussians of its own."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.cutoff = size.cutoff
+        self.places = nn.Parameter(torch.linspace(0, size.cutoff, size.gaussians))
+        self.widths = nn.Parameter(torch.full((size.gaussians,), size.cutoff / (size.gaussians - 1)))
+        self.filter_in = nn.Linear(size.gaussians, size.gaussians)
+        self.filter_out = nn.Linear(size.gaussians, size.filters)
+        self.before = nn.Linear(size.hidden, size.filters)
+        self.after = nn.Linear(size.filters, size.hidden)
+        self.out = nn.Linear(size.hidden, size.hidden)
+
+    def forward(self, atoms: Tensor, graph: Graph) -> Tensor:
+        """Return the change of the atoms' features: (A, hidden) -> (A, hidden)."""
+        distance = graph.distance[:, None]
+        basis = torch.exp(-0.5 * ((distance - self.places) / self.widths).square())
+        envelope = 0.5 * (torch.cos(distance * (math.pi / self.cutoff)) + 1.0)
+        filters = self.filter_out(shifted_softplus(self.filter_in(basis))) * envelope
+        summed = convolve(filters, self.before(atoms), graph)
+        out: Tensor = self.out(shifted_softplus(self.after(summed)))
+        return out
+
+
 class SchNetQM9(QM9Regression):
     """SchNet learns a property of QM9's molecules. Options: ``target``; ``interpolate`` the filters or not."""
 
