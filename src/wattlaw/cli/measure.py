@@ -23,6 +23,7 @@ NAMES = {"measure": "measure"}
 @click.option("--power-cap", type=float, help="Hold the GPUs at this power limit while it runs, W.")
 @click.option("--sm-clock", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
 @click.option("--memory-clock", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
+@click.option("--prometheus", type=int, metavar="PORT", help="Serve the live values on this port of 127.0.0.1.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
 @click.option("--to", type=click.Path(path_type=Path), help="Write the JSON or CSV to this file, not to stdout.")
@@ -36,6 +37,7 @@ def measure(
     power_cap: float | None,
     sm_clock: float | None,
     memory_clock: float | None,
+    prometheus: int | None,
     as_json: bool,
     as_csv: bool,
     to: Path | None,
@@ -56,7 +58,8 @@ def measure(
 
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
     limits = {"power_cap_w": power_cap, "sm_clock_mhz": sm_clock, "memory_clock_mhz": memory_clock}
-    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits)
+    watching = None if prometheus is None else _served(prometheus)
+    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits, watching=watching)
     if outcome.run is None or outcome.summary is None:  # the first task of this step tells it for all nodes
         raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
     if as_json or (to is not None and not as_csv):
@@ -68,6 +71,12 @@ def measure(
             say(line)
         say_warnings(outcome.run.warnings)
     raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
+
+
+def _served(port: int) -> Any:
+    from wattlaw.integrations.prometheus import serving
+
+    return lambda engine: serving(port, engine.live, lambda: engine.host.devices, engine.host.host)
 
 
 def _json(items: list[dict[str, Any]], overall: dict[str, Any], warnings: Any) -> bytes:

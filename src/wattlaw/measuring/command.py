@@ -9,8 +9,8 @@ import shlex
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
@@ -49,6 +49,9 @@ class Outcome(NamedTuple):
     summary: Summary | None
 
 
+Watching = Callable[[Engine], AbstractContextManager[object]]
+
+
 class _Samplers(Protocol):
     def start(self) -> None: ...
     def edge(self) -> float: ...
@@ -63,15 +66,20 @@ def measure_command(
     hz: float = 10.0,
     gpus: Sequence[int | str] | None = None,
     limits: Mapping[str, float | None] | None = None,
+    watching: Watching | None = None,
 ) -> Outcome:
     """Run a command to its end and return what it cost. Called from the main thread: it passes signals on.
 
     ``folder`` keeps the whole record there, else none is kept. ``limits`` are held while the command runs,
-    by the name of a setting's field, such as {"power_cap_w": 200}. In a Slurm allocation one sampler a node
-    runs, for `wattlaw measure -- srun …` as for `srun wattlaw measure -- …`; of the latter's tasks on one
-    node only the first measures, the others become the command. Several nodes need a ``folder`` that all
-    of them see. Raises UsageError for a command that is not there or an impossible rate, RecordError where
-    the folder cannot be written, and what ``limited`` raises.
+    by the name of a setting's field, such as {"power_cap_w": 200}. ``watching`` is a context in which the
+    command runs and which is given its sampler, such as one that serves the live values.
+
+    In a Slurm allocation one sampler a node runs, for `wattlaw measure -- srun …` as for `srun wattlaw
+    measure -- …`; of the latter's tasks on one node only the first measures, the others become the command.
+    Several nodes need a ``folder`` that all of them see.
+
+    Raises UsageError for a command that is not there or an impossible rate, RecordError where the folder
+    cannot be written, and what ``limited`` raises.
     """
     if not words:
         raise UsageError("no command; write it after --, as in wattlaw measure -- python train.py")
@@ -86,9 +94,10 @@ def measure_command(
         samplers = _samplers(words, record.attempt, hz, chosen, here)
         samplers.start()
         try:
-            start = samplers.edge()
-            exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
-            end = time.monotonic()
+            with watching(samplers) if watching and isinstance(samplers, Engine) else nullcontext():
+                start = samplers.edge()
+                exit_code, usage = _run(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
+                end = time.monotonic()
             parts = _meet(record.attempt, start, end, exit_code) if is_kept and nodes_of_step() > 1 else []
         finally:
             samplers.stop()

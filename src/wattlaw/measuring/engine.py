@@ -47,6 +47,7 @@ class Engine:
         self._keeper = threading.Thread(target=self._keep, name="wattlaw-keeper", daemon=True)
         self._used_s = (0.0, 0.0)
         self._writing = threading.Lock()
+        self._live: dict[str, Sample] = {}
 
     def start(self) -> None:
         """Find the meters, take the first readings, and go on."""
@@ -78,6 +79,10 @@ class Engine:
             if not lane.read_now():
                 self._note(f"{lane.name} hung at a window's edge")
         return now
+
+    def live(self) -> dict[str, Sample]:
+        """Return the newest value of every quantity of every device, for whoever wants to look on."""
+        return dict(self._live)
 
     def flush(self) -> None:
         """Bring every row read so far to disk."""
@@ -128,7 +133,9 @@ class Engine:
 
     def _write_rows(self) -> None:
         while self.sink:
-            self.file.append([self.sink.popleft()])
+            sample = self.sink.popleft()
+            self._live[sample.device] = _newest(self._live.get(sample.device), sample)
+            self.file.append([sample])
         if not self.file.flush():
             self._note(f"{self.file.path.name} could not be written for a while: {self.file.trouble}")
         if self.file.lost_rows:
@@ -168,6 +175,14 @@ def probe_meters(scope: Scope, names: tuple[str, ...] | None = None) -> list[tup
         except (DeviceError, MissingPartError, OSError) as error:
             found.append((_Absent(scope), Probe(meter=name, reason=str(error))))
     return found
+
+
+def _newest(before: Sample | None, sample: Sample) -> Sample:
+    """Return a sample with the values that it lacks taken from the one before."""
+    if before is None:
+        return sample
+    values = {n: v if (v := getattr(sample, n)) is not None else getattr(before, n) for n in Sample.__struct_fields__}
+    return Sample(**values)
 
 
 class _Absent(Meter):
