@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from wattlaw.core.derive import derive, energy
 from wattlaw.core.environment import Environment
@@ -77,7 +78,7 @@ class Group:
     def failed(self) -> tuple[Run, ...]:
         return tuple(r for r in self.runs if r.state == "failed")
 
-    @property
+    @cached_property
     def device_words(self) -> tuple[str, str]:
         """Singular and plural of what trained: process, GPU or device."""
         kinds = {r.machine.device_type or r.setting.device_type for row in self.rows for r in row.runs}
@@ -175,11 +176,26 @@ def _rows(runs: list[Run]) -> tuple[Row, ...]:
     return _labelled(rows)
 
 
-def _labelled(rows: list[Row]) -> tuple[Row, ...]:
+class _Told(NamedTuple):
+    """What tells the settings of a workload apart, beside which factors."""
+
+    devices: bool
+    layouts: bool
+    batches: bool
+    factors: list[str]
+
+
+def _told(rows: list[Row]) -> _Told:
+    devices = {row.devices for row in rows}
+    layouts = {(row.devices, row.factors["nodes"]) for row in rows}
     names = dict.fromkeys(n for row in rows for n in row.factors)
     telling = [n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1]
-    layouts = len({(row.devices, row.factors["nodes"]) for row in rows}) > len({row.devices for row in rows})
-    labels = _unique([_labels(row, rows, telling, layouts) for row in rows])
+    return _Told(len(devices) > 1, len(layouts) > len(devices), len({row.batch for row in rows}) > 1, telling)
+
+
+def _labelled(rows: list[Row]) -> tuple[Row, ...]:
+    told = _told(rows)
+    labels = _unique([_labels(row, told) for row in rows])
     return tuple(Row(row.factors, row.runs, row.failed, *name) for row, name in zip(rows, labels, strict=True))
 
 
@@ -194,18 +210,18 @@ def _unique(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return found
 
 
-def _labels(row: Row, rows: list[Row], telling: list[str], layouts: bool) -> tuple[str, str]:
+def _labels(row: Row, told: _Told) -> tuple[str, str]:
     """Return a setting's name in full, and what of it is not shared by all settings of its workload."""
     kind = row.runs[0].machine.device_type or row.runs[0].setting.device_type
     devices = f"{row.devices} {counted(row.devices, DEVICE_WORDS.get(kind, ('device', 'devices')))}"
     nodes = int(row.factors["nodes"] or 1)
     batch = f"batch {row.batch}" if row.batch else ""
-    rest = [word for n in telling if (word := factor_words(n, row.factors.get(n)))]
-    full = [devices, f"{nodes} {counted(nodes, ('node', 'nodes'))}" if layouts else "", batch, *rest]
+    rest = [word for n in told.factors if (word := factor_words(n, row.factors.get(n)))]
+    full = [devices, f"{nodes} {counted(nodes, ('node', 'nodes'))}" if told.layouts else "", batch, *rest]
     alone = [
-        full[0] if len({r.devices for r in rows}) > 1 else "",
+        full[0] if told.devices else "",
         full[1],
-        batch if len({r.batch for r in rows}) > 1 else "",
+        batch if told.batches else "",
         *rest,
     ]
     name = ", ".join(w for w in full if w)
