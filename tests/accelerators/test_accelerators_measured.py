@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+import msgspec
 import pytest
 
 from wattlaw.accelerators.catalogue import built_in
@@ -12,7 +13,7 @@ from wattlaw.accelerators.measured import achieved, mlperf_achieved
 from wattlaw.accelerators.peaks import peak_op_per_s
 from wattlaw.accelerators.roofline import BENCHMARKS, Point, calibrated, fit, leave_one_out, measured_points
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError
-from wattlaw.core.reading import measured
+from wattlaw.core.reading import estimated, measured
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
 from wattlaw.workloads.table import counts
@@ -22,7 +23,8 @@ A100 = "NVIDIA A100-SXM4-80GB"
 
 def run(device: str = A100, rate: float = 800.0, source: str = "wattlaw", **setting: object) -> Run:
     chosen = setting_from({"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 2, **setting})
-    quantities = {"samples_per_s": measured(rate), "gpu_mean_power_w": measured(600.0)}
+    quantities = {"samples_per_s": measured(rate), "gpu_mean_power_w": measured(600.0), "samples": measured(8000.0)}
+    quantities |= {"gpu_energy_j": measured(6000.0), "cpu_energy_j": estimated(1000.0, "a model")}
     machine = Machine(device_type="cuda", device_name=device)
     return Run(setting=chosen, trial="t", source=source, machine=machine, quantities=quantities)
 
@@ -61,6 +63,18 @@ def test_a_runs_share_of_peak_is_counted_work_over_promised_peak() -> None:
     assert row.share_of_peak.value == pytest.approx(400 * counted.flop_per_sample / 312e12)
     assert row.flop_per_joule.value == pytest.approx(400 * counted.flop_per_sample / 300)
     assert row.share_of_peak.status == "estimated"
+    assert "gpu energy" in row.flop_per_joule.how
+
+
+def test_without_a_measured_energy_no_operations_a_joule_are_told() -> None:
+    bare = run()
+    only_guessed = {k: v for k, v in bare.quantities.items() if k != "gpu_energy_j"}
+    row = achieved(msgspec.structs.replace(bare, quantities=only_guessed))
+    assert row.flop_per_joule.value is None
+    assert row.flop_per_joule.how == "no energy was measured"
+    node = achieved(msgspec.structs.replace(bare, quantities=only_guessed | {"node_energy_j": measured(9000.0)}))
+    assert node.flop_per_joule.value == pytest.approx((row.achieved_flop_per_s.value or 0) / 400 * 8000 / 9000)
+    assert "node energy" in node.flop_per_joule.how
 
 
 def test_what_is_not_known_of_a_run_makes_its_share_missing_with_the_reason() -> None:

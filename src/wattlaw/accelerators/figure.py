@@ -15,7 +15,7 @@ from wattlaw.accelerators.frame import Frame, decades, frame_of, iso_boxes, iso_
 from wattlaw.accelerators.labels import Box, place, text_width
 from wattlaw.accelerators.survey import frontier
 from wattlaw.accelerators.words import SEGMENTS, Entry, segment
-from wattlaw.core.errors import UsageError
+from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.files import write_whole
 from wattlaw.core.plugins import need
 from wattlaw.core.units import show
@@ -39,10 +39,12 @@ _BANDS = ("#eef1f4", "#f8f9fa")
 def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool = True) -> Any:
     """Return the figure as an Altair chart.
 
-    ``zoom`` is a segment's name: only its powers are shown. Raises UsageError where no entry has both
-    peak and power, MissingPartError without Altair.
+    ``zoom`` is a segment's name: only its powers are shown. Raises UnknownNameError for another name,
+    UsageError where no entry has both peak and power, MissingPartError without Altair.
     """
     alt = need("altair", "the figure of accelerators")
+    if zoom not in ("", *(s.name for s in SEGMENTS)):
+        raise UnknownNameError("segment", zoom, {s.name for s in SEGMENTS})
     shown = [e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))]
     if not shown:
         raise UsageError("no accelerator that has both a peak and a power is left to plot; loosen the filters")

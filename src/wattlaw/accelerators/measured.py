@@ -16,6 +16,7 @@ import msgspec
 from wattlaw.accelerators import peaks
 from wattlaw.accelerators.mlperf_table import Result, results
 from wattlaw.accelerators.roofline import BENCHMARKS, sixteen_bit
+from wattlaw.core.derive import derive, energy, per_sample
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run
 from wattlaw.workloads import table as workloads
@@ -25,7 +26,8 @@ class Achieved(msgspec.Struct, frozen=True, kw_only=True):
     """One run, or one row of the MLPerf table, beside what its devices promise; all rates are of one device.
 
     share_of_peak     achieved over promised, in [0, 1]
-    flop_per_joule    achieved flop/s over the measured power of the device
+    flop_per_joule    counted operations a sample over the energy of a sample that was measured; ``how`` says within
+                      which boundary: of the GPUs where they were metered, else the widest one that was
     """
 
     name: str
@@ -67,7 +69,7 @@ def achieved(run: Run, own: Path | None = None, precision: str = "") -> Achieved
         peak_op_per_s=peak,
         share_of_peak=_ratio(work, peak),
         power_w=power,
-        flop_per_joule=_ratio(work, power),
+        flop_per_joule=_per_joule(run, flop),
     )
 
 
@@ -132,6 +134,17 @@ def _from_result(result: Result) -> Achieved:
 def _benchmark_flop(benchmark: str) -> Reading:
     how = "counted" if benchmark == "resnet" else "estimated at 256 tokens a sequence"
     return Reading(BENCHMARKS[benchmark], "estimated", f"operations of MLPerf {benchmark}, {how}")
+
+
+def _per_joule(run: Run, flop: Reading) -> Reading:
+    """Return the counted operations a joule, within the GPUs' boundary or the widest that was measured."""
+    each, boundary = derive(run, "gpu_energy_per_sample_j"), "gpu"
+    if each.status != "measured":
+        whole, boundary = energy(run)
+        each = per_sample(run, whole)
+    if each.value is not None and each.status != "measured":
+        return missing("no energy was measured")
+    return _ratio(flop, Reading(each.value, each.status, f"{boundary} energy" if each.value else each.how))
 
 
 def _product(rate: Reading, per_sample: Reading) -> Reading:

@@ -1,8 +1,7 @@
 """Makes mlperf.csv: what devices achieved in single-node MLPerf Training results, one row a device, round and batch.
 
 ``python -m wattlaw.accelerators.mlperf_table RUNS.csv`` reads a table of runs, one row a run, as read from the
-logs of the rounds v1.0, v3.0 and v4.1 (columns round, submitter, benchmark, accelerator, nodes,
-accelerators_per_node, global_batch_size, run_seconds, status, and the samples or epochs as logged).
+logs of the rounds v1.0, v3.0 and v4.1, through the importer ``mlperf``.
 Results by MLCommons and the submitters, Apache-2.0; mlcommons.org/benchmarks/training.
 """
 
@@ -18,8 +17,10 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.accelerators.peaks import identity
-from wattlaw.core.files import explained, write_whole
+from wattlaw.core.files import write_whole
 from wattlaw.core.reading import quantile
+from wattlaw.core.run import Run
+from wattlaw.importers.mlperf_table import read_runs
 
 PATH = Path(__file__).with_name("mlperf.csv")
 PREFACE = """# wattlaw mlperf 1
@@ -52,17 +53,16 @@ def results() -> tuple[Result, ...]:
         return tuple(msgspec.convert(row, Result, strict=False) for row in rows)
 
 
-def summarise(rows: Iterable[dict[str, str]], benchmarks: tuple[str, ...] = ("resnet", "bert")) -> list[Result]:
-    """Return the results of a table of runs. Runs on devices of unknown name or without a sample count are left out."""
+def summarise(runs: Iterable[Run], benchmarks: tuple[str, ...] = ("resnet", "bert")) -> list[Result]:
+    """Return the results of imported runs. Failed ones, and those on devices of unknown name, are left out."""
     groups: dict[tuple[str, str, str, int, float], list[float]] = {}
-    for row in rows:
-        accelerator, devices = identity(row["accelerator"]), int(row["accelerators_per_node"] or 0)
-        samples = trained_samples(row)
-        if row["benchmark"] not in benchmarks or row["nodes"] != "1" or row["status"] != "success":
-            continue
-        if accelerator and devices and samples and row["global_batch_size"]:
-            key = (row["benchmark"], accelerator, row["round"], devices, float(row["global_batch_size"]) / devices)
-            groups.setdefault(key, []).append(samples / float(row["run_seconds"]) / devices)
+    for run in runs:
+        accelerator, rate = identity(run.machine.device_name), run.reading("samples_per_s").value
+        batch, devices = run.reading("global_batch").value, run.setting.devices
+        single = run.setting.nodes == 1 and run.state == "done" and run.setting.workload in benchmarks
+        if single and accelerator and rate and batch:
+            key = (run.setting.workload, accelerator, run.labels.get("round", ""), devices, batch / devices)
+            groups.setdefault(key, []).append(rate / devices)
     found = []
     for key, rates in sorted(groups.items()):
         ordered = sorted(rates)
@@ -71,26 +71,9 @@ def summarise(rows: Iterable[dict[str, str]], benchmarks: tuple[str, ...] = ("re
     return found
 
 
-def trained_samples(row: dict[str, str]) -> float | None:
-    """Return the samples that a run trained on until its last evaluation, from whichever of the logged counts it has.
-
-    Some submitters log samples under "epoch": a number above 1000 is one. An epoch has the logged ``train_samples``.
-    """
-    for column in ("stop_samples_count", "last_eval_samples_count"):
-        if row[column]:
-            return float(row[column])
-    epochs = row["stop_epoch"] or row["last_eval_epoch"]
-    if not epochs:
-        return None
-    if float(epochs) > 1000:
-        return float(epochs)
-    return float(epochs) * float(row["train_samples"]) if row["train_samples"] else None
-
-
 def table_text(path: Path) -> str:
-    """Return the text of mlperf.csv, made from a table of runs. Raises RecordError where it can't be read."""
-    with explained(path), open(path, encoding="utf-8", newline="") as file:
-        found = summarise(csv.DictReader(file))
+    """Return the text of mlperf.csv, made from a table of runs as ``wattlaw import mlperf`` reads it."""
+    found = summarise(read_runs(path).runs)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Result.__struct_fields__)
