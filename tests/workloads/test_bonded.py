@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.workloads.molecules.bonds import BondedMolecules, batch_bonded
 from wattlaw.workloads.molecules.data import Molecules
+from wattlaw.workloads.molecules.formulas import degrees, read_table
 from wattlaw.workloads.molecules.nnconv import NNConv, Size
 from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.qm9 import Table, qm9
+from wattlaw.workloads.molecules.pna import AVERAGE_LOG, SIZES, Layer, PNAMolecules
+from wattlaw.workloads.molecules.qm9 import Table, qm9, qm9_smiles
+from wattlaw.workloads.molecules.smiles import read_smiles
 
 
 def bonded(table: Table) -> BondedMolecules:
@@ -88,3 +93,73 @@ def test_hydrogens_are_counted_at_the_atom_that_holds_them():
     data = bonded(table)
     held = sum(float(data[k].features[:, 10].sum()) for k in range(64))
     assert held == int((table.numbers == 1).sum())
+
+
+def test_hydrogens_implied_by_a_smiles_are_those_of_the_geometry():
+    count = 512
+    texts, _ = qm9_smiles(count)
+    table = qm9(count)
+    ends = np.cumsum(table.atoms)
+    right = 0
+    for text, end, size in zip(texts, ends, table.atoms, strict=True):
+        numbers = sorted(table.numbers[end - size : end].tolist())
+        formula = read_smiles(text)
+        heavy = sorted({"C": 6, "N": 7, "O": 8, "F": 9, "H": 1}[a.symbol] for a in formula.atoms)
+        right += sorted(heavy + [1] * sum(formula.hydrogens())) == numbers
+    assert right == count
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("C1CC", "inside a ring"), ("C(C", "inside a branch"), ("C)C", "closes nothing"),
+                        ("C?C", "cannot be read"), ("[Qqq]", "no atom"), ("", "no atoms")]
+)  # fmt: skip
+def test_a_broken_smiles_is_answered_with_its_fault(text, fault):
+    with pytest.raises(DataError, match=fault):
+        read_smiles(text)
+
+
+def test_a_table_like_zincs_is_read_and_its_bad_rows_named_or_counted(tmp_path):
+    path = tmp_path / "zinc.csv"
+    path.write_text("smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n")
+    with pytest.raises(DataError, match=r"zinc.csv:3: logP is 'nan'"):
+        read_table(path, "logP")
+    formulas, values, skipped = read_table(path, "logP", "skip")
+    assert ([len(f.atoms) for f in formulas], values.tolist(), skipped) == ([7, 5], [1.4, 0.3], 2)
+    with pytest.raises(UnknownNameError, match="did you mean 'logP'"):
+        read_table(path, "logp")
+
+
+def test_pna_equals_torch_geometric_with_the_same_weights():
+    geometric = pytest.importorskip("torch_geometric.nn")
+    size = SIZES["tiny"]
+    workload = PNAMolecules("tiny")
+    data = workload.data("train")
+    graph = workload.collate([data[k] for k in range(12)])
+    torch.manual_seed(0)
+    ours = Layer(size).double()
+    degree = torch.tensor([3, 100, 180, 90, 30])
+    theirs = geometric.PNAConv(
+        20, 20, ["mean", "min", "max", "std"], ["identity", "amplification", "attenuation"], degree,
+        edge_dim=10, towers=5, pre_layers=1, post_layers=1,
+    ).double()  # fmt: skip
+    theirs.aggr_module.avg_deg_log.fill_(AVERAGE_LOG)
+    with torch.no_grad():
+        for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
+            assert mine.shape == other.shape, name
+            mine.copy_(other)
+    atoms = torch.randn(len(graph.numbers), 20, dtype=torch.float64)
+    kinds = torch.randn(4, 10, dtype=torch.float64)
+    edges = torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    out = ours(atoms, kinds, graph)
+    expected = theirs(atoms, edges, kinds[torch.cat([graph.bonds, graph.bonds])])
+    torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-10)
+    for result in (out, expected):
+        result.square().sum().backward()
+    for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_the_average_of_degrees_is_that_of_qm9():
+    found = degrees(read_smiles(text) for text in qm9_smiles(2048)[0])
+    average = (found * np.log(np.arange(len(found)) + 1)).sum() / found.sum()
+    assert average == pytest.approx(AVERAGE_LOG, rel=0.02)

@@ -67,16 +67,22 @@ class Table(NamedTuple):
     properties: np.ndarray[Any, Any]
 
 
+def qm9_smiles(count: int | None = None) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Return SMILES and properties (M, 12) of ``count`` molecules from blocks spread over the set, or of all."""
+    files = _files()
+    texts, properties = [], []
+    for _, row in _every(files) if count is None else _spread(files, count):
+        texts.append(row["SMILES"])
+        properties.append([float(row[p.column]) * p.factor for p in PROPERTIES.values()])
+    return texts, np.array(properties)
+
+
 def qm9(count: int | None = None) -> Table:
     """Return ``count`` molecules from blocks spread over the set, or all of it (then kept in a cache file).
 
     Raises MissingPartError where qm9pack is not installed, DataError where a file of it is broken.
     """
-    folder = _folder()
-    files = [folder / f"qm9_part{k}.csv" for k in (1, 2, 3)]
-    for path in files:
-        if not path.is_file():
-            raise DataError(f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`")
+    files = _files()
     if count is not None:
         return _table(_spread(files, count))
     kept = _cache()
@@ -88,11 +94,15 @@ def qm9(count: int | None = None) -> Table:
     return table
 
 
-def _folder() -> Path:
+def _files() -> list[Path]:
     spec = importlib.util.find_spec("qm9pack")
     if spec is None or spec.origin is None:
         raise MissingPartError(f"QM9 needs qm9pack: {how_to_install('qm9pack')}")
-    return Path(spec.origin).parent / "data"
+    files = [Path(spec.origin).parent / "data" / f"qm9_part{k}.csv" for k in (1, 2, 3)]
+    for path in files:
+        if not path.is_file():
+            raise DataError(f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`")
+    return files
 
 
 def _cache() -> Path:
