@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_prior import published
+from _scaling_prior import published
 from wattlaw.laws.pooling import Family, learn
 from wattlaw.laws.pooling import Pool as Lessons
 from wattlaw.laws.samples import fit_samples
@@ -86,7 +86,7 @@ def extrap(families: list[tuple[list[float], list[float], float]]) -> list[float
     """Extra-P's forecasts of (sizes, values, next size); None without it."""
     if not EXTRAP:
         return [None] * len(families)
-    script = Path(__file__).with_name("extrap_peer.py")
+    script = Path(__file__).with_name("_extrap_peer.py")
     done = subprocess.run([EXTRAP, str(script)], input=json.dumps(families), capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -53,8 +53,24 @@ def test_exponents_are_inside_their_90_percent_intervals_nine_times_in_ten(sizes
 
 def test_one_run_gone_wrong_does_not_bend_the_law():
     runs = scaled(power_law(1.0, 0.9, [1, 2, 4, 8]), repeats=5)
-    (found,) = fit([*runs, run(5.0, 8, 9)])
+    (found,) = fit([*runs, run(5.0, 8, 9)], law="power")
     assert found.parameters["beta"].value == pytest.approx(0.9, abs=0.05)
+    assert fit([*runs, run(5.0, 8, 9)])[0].held_out_error < 0.05
+
+
+def test_the_law_with_the_least_held_out_error_is_chosen():
+    (power,) = fit(scaled(power_law(1.0, 0.8, [1, 2, 4, 8, 16]), noise=0.005))
+    (amdahl,) = fit(scaled({n: (1 + 0.05 * (n - 1)) / n for n in (1, 2, 4, 8, 16)}, noise=0.005))
+    assert power.law == "power"
+    assert amdahl.law in ("amdahl", "usl")
+    assert amdahl.parameters["sigma"].low < 0.05 < amdahl.parameters["sigma"].high
+
+
+def test_alpha_beta_takes_runs_of_several_batches_as_one_family():
+    runs = scaled({1: 1.0, 2: 0.52}, batch_per_device=16) + scaled({4: 0.27, 8: 0.14}, batch_per_device=32)
+    (found,) = fit(runs, law="alpha-beta")
+    assert found.sizes == 4
+    assert found.parameters["sample_s"].value == pytest.approx(1.0, rel=0.1)
 
 
 def test_runs_are_grouped_by_everything_but_devices_and_chance():

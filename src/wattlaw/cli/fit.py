@@ -21,7 +21,7 @@ NAMES = {"fit": "fit"}
 @click.option(
     "--over", default="devices", show_default=True, help="What explains it: devices, power_cap_w, an option …"
 )
-@click.option("--law", default="auto", show_default=True, help="speedup, power, or auto.")
+@click.option("--law", default="auto", show_default=True, help="speedup, power, amdahl, usl, alpha-beta or auto.")
 @json_option
 def fit(folder: Path, target: str, over: str, law: str, as_json: bool) -> None:
     """Fit how a quantity scales, for each group of runs in FOLDER.

@@ -1,4 +1,4 @@
-"""Fits a law to each group of runs: a speedup from two sizes, a power law from three or more."""
+"""Fits a law to each group of runs: a speedup from two sizes, from three a law chosen by its held-out error."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from wattlaw.core.findings import Fit, Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.units import quantity
+from wattlaw.laws import usl
+from wattlaw.laws.alphabeta import fit_alpha_beta
 from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, title
-from wattlaw.laws.power import fit_power, held_out_error
+from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
 
-LAWS = ("auto", "speedup", "power")
+LAWS = ("auto", "speedup", "power", "amdahl", "usl", "alpha-beta")
+
+SIMPLER_BY = 0.9
+"""A law with more parameters is chosen only where its held-out error is below this share of a simpler one's."""
+
+_TIMES = ("time_per_sample_s", "device_time_per_sample_s", "step_time_s", "elapsed_s")
 
 FEW_REPEATS = 3
 """Below so many repeats of a setting an interval is wide, and a warning says so."""
@@ -24,9 +31,11 @@ FEW_REPEATS = 3
 def fit(runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = "auto") -> list[Fit]:
     """Fit one law to each group of runs that differ only in ``over``.
 
-    ``law`` is "speedup" (any number of sizes, each against the smallest), "power" (three or more) or
-    "auto". With the batch per device fixed, N devices do N times the work in a step, so a speedup
-    compares time per sample even where ``target`` is the time of a step.
+    ``law`` is "speedup" (any number of sizes, each against the smallest); from three sizes "power", and for
+    the time per sample over devices "amdahl", "usl" and "alpha-beta" (devices, nodes and batch at once); or
+    "auto": a speedup from two sizes, and from three the law whose held-out error is least. With the batch per
+    device fixed, N devices do N times the work in a step, so a speedup compares time per sample even where
+    ``target`` is the time of a step.
     Raises FitError where no group can be fitted, UnknownNameError for an unknown law or quantity.
     """
     return fit_groups(runs, target, over, law)[0]
@@ -42,7 +51,10 @@ def fit_groups(
     runs = list(runs)
     if runs:
         check_factor(runs, over)
-    groups, notes = grouped(runs, (over,))
+    if law == "alpha-beta":
+        groups, notes = grouped(runs, ("devices", "batch_per_device"), split_layouts=False)
+    else:
+        groups, notes = grouped(runs, (over,))
     fits: list[Fit] = []
     for group in groups:
         try:
@@ -61,10 +73,47 @@ def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
     sizes = len(set(data.x))
     if sizes < 2:
         raise FitError(f"one value of {over} ({data.x[0]:g}); run at least two for a speedup, three for an exponent")
-    chosen = ("power" if sizes >= 3 else "speedup") if law == "auto" else law
-    if chosen == "speedup":
+    if law == "speedup" or (law == "auto" and sizes == 2):
         return _speedup(group, data, target, over)
-    return _power(group, data, target, over)
+    if law == "auto":
+        return _best(group, data, target, over)
+    if law == "alpha-beta":
+        return fit_alpha_beta(group, data)
+    return _curve(group, data, target, over, law)
+
+
+def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
+    # in order of parameters: a richer law must earn its place on sizes that it has not seen
+    chosen, least = "power", held_out_error(data.x, data.y)
+    if target == "time_per_sample_s" and over == "devices":
+        for law in ("amdahl", "usl"):
+            error = usl.held_out_error(data.x, data.y, amdahl=law == "amdahl")
+            if error < SIMPLER_BY * least:
+                chosen, least = law, error
+    return _curve(group, data, target, over, chosen)
+
+
+def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:
+    if law == "power":
+        return _power(group, data, target, over)
+    if target != "time_per_sample_s" or over != "devices":
+        raise FitError(f"{law} explains time_per_sample_s over devices, not {target} over {over}; use power")
+    found = usl.fit_usl(data.x, data.y, amdahl=law == "amdahl")
+    grid = np.geomspace(min(data.x), max(data.x), 50)
+    return Fit(
+        group=group.key,
+        target=target,
+        over=over,
+        law=law,
+        parameters=found.parameters(),
+        points=_points(data),
+        curve=_rows(grid, found.band(grid)),
+        n=len(data.x),
+        sizes=len(set(data.x)),
+        held_out_error=usl.held_out_error(data.x, data.y, amdahl=law == "amdahl"),
+        status=data.status,
+        warnings=(*data.notes, *_repeat_notes(data, over)),
+    )
 
 
 def _power(group: Group, data: Sample, target: str, over: str) -> Fit:
@@ -75,15 +124,23 @@ def _power(group: Group, data: Sample, target: str, over: str) -> Fit:
         target=target,
         over=over,
         law="power",
-        parameters=line.parameters(),
+        parameters=_named(line.parameters(), target),
         points=_points(data),
-        curve=tuple(_row(x, line.interval(x)) for x in grid.tolist()),
+        curve=_rows(grid, line.band(grid)),
         n=len(data.x),
         sizes=len(set(data.x)),
         held_out_error=held_out_error(data.x, data.y),
         status=data.status,
         warnings=(*data.notes, *_repeat_notes(data, over), *_weak_scaling(target, over)),
     )
+
+
+def _named(parameters: dict[str, Interval], target: str) -> dict[str, Interval]:
+    # of an energy people ask by what power it grows: E ∝ x^elasticity
+    beta = parameters["beta"]
+    if not is_energy(target) or beta.low is None or beta.high is None:
+        return parameters
+    return {**parameters, "elasticity": Interval(-beta.value, -beta.high, -beta.low)}
 
 
 def _speedup(group: Group, data: Sample, target: str, over: str) -> Fit:
@@ -96,7 +153,7 @@ def _speedup(group: Group, data: Sample, target: str, over: str) -> Fit:
     for size in sorted(by_size)[1:]:
         of_first = interval(log_ratio(by_size[first], by_size[size], noise))
         of_size = interval(log_ratio(by_size[size], by_size[first], noise))
-        is_time = target in ("step_time_s", "time_per_sample_s", "elapsed_s")
+        is_time = target in _TIMES and target != "device_time_per_sample_s"
         word, value = ("speedup", of_first) if is_time else ("ratio", of_size)
         parameters[f"{word}_{size:g}"] = value
     return Fit(
@@ -125,8 +182,8 @@ def _points(data: Sample) -> tuple[tuple[float, float, float, float], ...]:
     return tuple(rows)
 
 
-def _row(x: float, t: Interval) -> tuple[float, float, float, float]:
-    return x, t.value, t.low if t.low is not None else t.value, t.high if t.high is not None else t.value
+def _rows(grid: Array, band: Array) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple(zip(*(v.tolist() for v in (grid, *band)), strict=True))
 
 
 def _repeat_notes(data: Sample, over: str) -> tuple[Note, ...]:

@@ -48,6 +48,12 @@ class PowerLaw(NamedTuple):
         middle, half = float(self.mean(x)), t_quantile(self.df, level) * float(self.error(x, of_a_run))
         return Interval(bounded_exp(middle), bounded_exp(middle - half), bounded_exp(middle + half))
 
+    def band(self, x: ArrayLike) -> Array:
+        """Return t and the ends of its 90 % interval at many sizes, (3, c)."""
+        middle, half = self.mean(x), t_quantile(self.df) * self.error(x)
+        found: Array = np.exp(np.clip([middle, middle - half, middle + half], -700.0, 700.0))
+        return found
+
     def parameters(self, level: float = LEVEL) -> dict[str, Interval]:
         """Return alpha (t at one device) and beta with intervals."""
         half = t_quantile(self.df, level) * math.sqrt(self.scatter[1, 1])
@@ -78,9 +84,11 @@ def fit_power(x: ArrayLike, y: ArrayLike) -> PowerLaw:
 
 
 def held_out_error(x: ArrayLike, y: ArrayLike) -> float:
-    """Return the median relative error of each size's geometric mean, predicted from the other sizes."""
+    """Return the median relative error of each size's median, predicted from the other sizes."""
     x, y = checked(x, y)
-    at, mean, _ = _by_size(np.log(x), np.log(y))
+    logs = np.log(y)
+    at = np.unique(np.log(x))
+    mean = np.array([np.median(logs[np.log(x) == size]) for size in at])
     errors = []
     for index in range(len(at)):
         keep = np.arange(len(at)) != index

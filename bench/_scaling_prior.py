@@ -1,6 +1,6 @@
 """Learns the prior of the scaling law from the published MLPerf runs and writes the table that ships.
 
-python bench/scaling_prior.py src/wattlaw/laws/scaling_prior.csv
+python bench/_scaling_prior.py src/wattlaw/laws/scaling_prior.csv
 """
 
 from __future__ import annotations
