@@ -63,10 +63,12 @@ def open_nvml() -> Any:
     return pynvml
 
 
-def wanted_devices(gpus: tuple[str, ...] | None, uuids: list[str]) -> list[Visible]:
-    """Return the devices that are asked for, of those with ``uuids`` that NVML shows.
+def wanted_devices(
+    gpus: tuple[str, ...] | None, uuids: list[str], variable: str = "CUDA_VISIBLE_DEVICES"
+) -> list[Visible]:
+    """Return the devices that are asked for, of those with ``uuids`` that the driver shows.
 
-    ``gpus`` None means what CUDA_VISIBLE_DEVICES leaves, all where it is not set. As in CUDA, what
+    ``gpus`` None means what the environment's ``variable`` leaves, all where it is not set. As in CUDA, what
     follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
     """
     if gpus is not None:
@@ -75,7 +77,7 @@ def wanted_devices(gpus: tuple[str, ...] | None, uuids: list[str]) -> list[Visib
             if one is None:
                 raise DeviceError(f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID")
         return [one for one in found if one]
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    listed = os.environ.get(variable)
     if listed is None:
         return [Visible(index) for index in range(len(uuids))]
     visible: list[Visible] = []
