@@ -39,6 +39,7 @@ _PUBLIC = {
     "fit": "wattlaw.laws.fit",
     "import_runs": "wattlaw.importers.imported",
     "advise": "wattlaw.laws.advice",
+    "predict": "wattlaw.laws.predict",
     "run": "wattlaw.runner.api",
     "sweep": "wattlaw.runner.api",
     "report": "wattlaw.report",

@@ -1,0 +1,58 @@
+"""``wattlaw predict``: time, energy and cost of a setting that nobody has run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.core.units import QUANTITIES, show
+
+if TYPE_CHECKING:
+    from wattlaw.core.findings import Interval
+    from wattlaw.laws.predict import Prediction
+
+NAMES = {"predict": "predict"}
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--devices", type=int, required=True, help="Devices of all nodes, up to 100000.")
+@click.option("--nodes", type=int, help="Nodes; by default as many devices a node as were run.")
+@click.option("--batch", "batch_per_device", type=int, help="Samples a device and step; by default as on the most.")
+@click.option("--cap", "power_cap_w", type=float, help="Power cap of each device, W.")
+@click.option("--samples", type=float, default=1.0, show_default=True, help="Work to be done, samples.")
+@click.option("--price-per-device-hour", type=float, help="In any currency.")
+@click.option("--price-per-kwh", type=float, help="In the same currency.")
+@click.option("--step-spread", type=float, default=0.0, help="Relative spread of one device's step times.")
+@click.option("--message-bytes", type=float, help="Gradient, bytes, where one device only was run.")
+@click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
+@click.option("--extrapolate", is_flag=True, help="Predict even where the interval is wider than a factor of two.")
+@json_option
+def predict(folder: Path, extrapolate: bool, as_json: bool, **wanted: float | None) -> None:
+    """Predict a setting from the runs in FOLDER, with 90 % intervals."""
+    from wattlaw.laws.predict import Wanted
+    from wattlaw.laws.predict import predict as predict_runs
+    from wattlaw.records import load_runs
+
+    asked = Wanted(**{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
+    found = predict_runs(load_runs(folder), asked, extrapolate)
+    if as_json:
+        emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))
+        return
+    rows = [_row(p, name, value) for p in found for name, value in p.quantities.items()]
+    print_table(["group", "quantity", "predicted", "90 % interval", "beyond the runs"], rows)
+    say_warnings(n for p in found for n in p.warnings)
+
+
+_UNITS = {"time_s": "s", "energy_j": "J", "cost": "", "device_hours": "h"}
+
+
+def _row(found: Prediction, name: str, value: Interval) -> list[str]:
+    from wattlaw.laws.groups import title
+
+    unit = _UNITS[name] if name in _UNITS else QUANTITIES[name].unit
+    ends = f"{show(value.low or 0.0, unit)} … {show(value.high or 0.0, unit)}"
+    return [title(found.group), name, show(value.value, unit), ends, found.extrapolated or "no"]

@@ -1,0 +1,94 @@
+"""What communication and stragglers cost: formulas of N, message and link, before anything is run.
+
+α is the latency of one message, s; B a link's bandwidth, bytes/s; S the message, bytes (the gradient).
+Sources: Thakur, Rabenseifner, Gropp 2005 (ring, tree); Patarasuk, Yuan 2009 (ring's optimality).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from wattlaw.core.errors import UsageError
+
+Array = NDArray[Any]
+
+MOST_DEVICES = 100_000
+
+
+def ring_all_reduce(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+    """Return t = 2(n−1)·α + 2(n−1)/n · S/B, s."""
+    n = _checked(devices, message_bytes, latency_s, bytes_per_s)
+    found: Array = 2 * (n - 1) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
+    return found
+
+
+def tree_all_reduce(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+    """Return t = 2·⌈log₂n⌉·α + 2(n−1)/n · S/B, s: halving and doubling, or a pipelined double tree."""
+    n = _checked(devices, message_bytes, latency_s, bytes_per_s)
+    found: Array = 2 * np.ceil(np.log2(n)) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
+    return found
+
+
+def hierarchical_all_reduce(
+    nodes: ArrayLike,
+    devices_per_node: int,
+    message_bytes: float,
+    within: tuple[float, float],
+    between: tuple[float, float],
+) -> Array:
+    """Return the time, s, of a reduce-scatter and all-gather in each node around a tree between nodes.
+
+    ``within`` and ``between`` are (latency s, bytes/s); the node's link carries every device's share, S in all.
+    """
+    inner = ring_all_reduce([devices_per_node], message_bytes, *within)[0]
+    outer = tree_all_reduce(nodes, message_bytes, *between)
+    found: Array = inner + outer
+    return found
+
+
+def nic_bytes(devices: ArrayLike, message_bytes: float) -> Array:
+    """Return bytes that each device sends in an all-reduce: 2(n−1)/n · S."""
+    n = _checked(devices, message_bytes, 0.0, 1.0)
+    found: Array = 2 * (n - 1) / n * message_bytes
+    return found
+
+
+def exposed(communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 1.0) -> Array:
+    """Return the part of an all-reduce that the backward pass does not hide, s.
+
+    ``overlap`` is the share of the backward pass behind which communication can run, 0 to 1.
+    """
+    if not 0 <= overlap <= 1:
+        raise UsageError(f"overlap is {overlap}; give a share from 0 to 1")
+    found: Array = np.maximum(np.asarray(communication_s, float) - overlap * np.asarray(backward_s, float), 0.0)
+    return found
+
+
+def straggling(devices: ArrayLike, spread: float) -> Array:
+    """Return the factor by which the slowest of N devices exceeds the mean one.
+
+    Step times are taken as normal with relative standard deviation ``spread``; the expected maximum of N is
+    Blom's 1 + spread·Φ⁻¹((N − 0.375)/(N + 0.25)), within 1 % of the exact value.
+    """
+    n = _checked(devices, 1.0, 0.0, 1.0)
+    if not 0 <= spread < 1:
+        raise UsageError(f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1")
+    found: Array = 1 + spread * special.ndtri((n - 0.375) / (n + 0.25))
+    return np.maximum(found, 1.0)
+
+
+def _checked(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+    n = np.atleast_1d(np.asarray(devices, float))
+    wrong = n[~((n >= 1) & (n <= MOST_DEVICES))]
+    if len(wrong):
+        raise UsageError(f"{wrong[0]:g} devices; formulas hold from 1 to {MOST_DEVICES}")
+    for name, value, least in (("message", message_bytes, 0.0), ("latency", latency_s, 0.0)):
+        if not (np.isfinite(value) and value >= least):
+            raise UsageError(f"the {name} is {value}; give a number of at least 0")
+    if not (np.isfinite(bytes_per_s) and bytes_per_s > 0):
+        raise UsageError(f"the bandwidth is {bytes_per_s}; give a positive number of bytes per s")
+    return n

@@ -1,0 +1,82 @@
+"""Loss against size, and what the beginning of a training curve says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlaw.core.errors import FitError, UsageError, WattlawError
+from wattlaw.importers.lightning import losses
+from wattlaw.laws.learning import early_ranking, epoch_means, fit_offset, lcga, tse, tse_e, tse_ema
+
+PUBLISHED_SCORES = {
+    5: (97.2300748598008, 7.752910651857891, 104.60742797172551),
+    10: (129.8276312691825, 5.670970326378232, 134.53728970599116),
+    20: (180.30650705382936, 4.5720852102552145, 182.34927953265725),
+}
+
+
+@pytest.fixture(scope="module")
+def curve(published):
+    found = losses(published / "litmatter" / "metrics.csv")
+    return [e for _, e, _ in found], [loss for _, _, loss in found]
+
+
+@pytest.mark.parametrize("epochs", PUBLISHED_SCORES)
+def test_training_speed_estimates_are_the_published_ones(curve, epochs):
+    means = epoch_means(*curve)
+    found = tse(means, epochs), tse_e(means, epochs), tse_ema(means, epochs)
+    assert found == pytest.approx(PUBLISHED_SCORES[epochs], rel=1e-12)
+
+
+def test_the_loss_curve_gradient_approximation_is_the_published_one(curve):
+    found = lcga(*curve)
+    assert (found.b1, found.b2, found.b3) == pytest.approx((0.93441, 0.028303, 0.0096737), rel=1e-4)
+    assert found.slope_over_curvature == pytest.approx(-1.87481, rel=1e-4)
+    assert found.slope == pytest.approx(-0.0244703, rel=1e-4)
+
+
+def test_a_floor_is_told_from_a_power_law():
+    sizes = np.geomspace(1e5, 1e9, 8)
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(60):
+        law = fit_offset(sizes, (5 * sizes**-0.2 + 0.3) * np.exp(rng.normal(0, 0.005, 8)))
+        hits += law.floor.low <= 0.3 <= law.floor.high
+    assert hits > 46
+
+
+def test_ranking_after_a_fifth_saves_two_fifths_of_a_search_that_drops_half():
+    rates = np.linspace(0.05, 0.5, 10)
+    curves = [np.exp(-r * np.arange(20)) + 0.1 for r in rates]
+    correlation, saved = early_ranking(curves, 0.2)
+    assert correlation > 0.99
+    assert saved == pytest.approx(0.4)
+
+
+def test_curves_that_say_nothing_are_refused():
+    with pytest.raises(UsageError, match="20 epochs are asked for; the curve has 3"):
+        tse([3.0, 2.0, 1.0], 20)
+    with pytest.raises(FitError, match="loss of step 1 is not finite"):
+        epoch_means([0, 0], [1.0, math.nan])
+    with pytest.raises(FitError, match="four sizes"):
+        fit_offset([1, 1, 1, 1], [1, 1, 1, 1])
+    with pytest.raises(FitError, match="three curves"):
+        early_ranking([[1, 2]], 0.5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.floats(allow_nan=True, allow_infinity=True)), max_size=30))
+def test_any_curve_gives_finite_scores_or_one_clear_line(rows):
+    epochs, loss = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [])
+    try:
+        found = lcga(epochs, np.clip(loss, -1e100, 1e100))
+    except WattlawError as error:
+        line = str(error)
+    else:
+        line = ""
+        assert all(math.isfinite(v) for v in found)
+    assert "\n" not in line

@@ -1,0 +1,95 @@
+"""Formulas of the network, and predictions composed of laws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made import run, scaled
+
+from wattlaw.core.errors import FitError, UsageError
+from wattlaw.laws.caps import response
+from wattlaw.laws.network import (
+    exposed,
+    hierarchical_all_reduce,
+    nic_bytes,
+    ring_all_reduce,
+    straggling,
+    tree_all_reduce,
+)
+from wattlaw.laws.predict import Wanted, predict
+
+
+def test_a_ring_never_beats_its_bandwidth_bound_and_has_the_published_times():
+    devices = np.array([2, 8, 64, 1024])
+    bound = 2 * (devices - 1) / devices * 102e6 / 3.125e9
+    assert ring_all_reduce(devices, 102e6, 0.0, 3.125e9) == pytest.approx(bound)
+    assert ring_all_reduce([1000], 102e6, 0.0, 3.125e9)[0] == pytest.approx(0.065, rel=0.01)
+    assert ring_all_reduce([1000], 553e6, 0.0, 12.5e9)[0] == pytest.approx(0.088, rel=0.01)
+    assert nic_bytes([2], 100.0)[0] == 100.0
+
+
+def test_a_tree_pays_less_latency_than_a_ring_and_a_hierarchy_lies_between():
+    ring = ring_all_reduce([512], 1e6, 1e-5, 1e10)[0]
+    tree = tree_all_reduce([512], 1e6, 1e-5, 1e10)[0]
+    both = hierarchical_all_reduce([64], 8, 1e6, (1e-6, 1e11), (1e-5, 1e10))[0]
+    assert both < tree < ring
+
+
+def test_the_backward_pass_hides_communication_up_to_its_length():
+    assert exposed([0.1, 0.3], 0.2).tolist() == pytest.approx([0.0, 0.1])
+
+
+def test_the_slowest_of_many_is_as_slow_as_simulation_says():
+    rng = np.random.default_rng(0)
+    for n in (2, 64, 1000):
+        simulated = (1 + 0.05 * rng.normal(size=(4000, n))).max(axis=1).mean()
+        assert straggling([n], 0.05)[0] == pytest.approx(simulated, rel=0.005)
+    assert straggling([1], 0.05)[0] == 1.0
+
+
+def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
+    runs = [
+        run(t, n, r, energy=100 * n * t) for n, t in ((1, 1.0), (2, 0.51), (8, 0.14)) for r in range(2)
+    ]  # 100 W a device
+    (found,) = predict(runs, Wanted(devices=4, samples=3600, price_per_device_hour=2.0))
+    time, energy = found.quantities["time_s"], found.quantities["energy_j"]
+    assert time.low < 0.27 * 3600 < time.high
+    assert energy.value == pytest.approx(400 * time.value, rel=0.01)
+    assert found.quantities["cost"].value == pytest.approx(2.0 * 4 * time.value / 3600)
+    assert found.extrapolated == ""
+
+
+def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():
+    runs = scaled({1: 0.002, 2: 0.0012}, batch_per_device=4)
+    with pytest.raises(FitError, match="spans a factor of"):
+        predict(runs, Wanted(devices=50_000))
+    (found,) = predict(runs, Wanted(devices=50_000), extrapolate=True)
+    assert found.extrapolated
+
+
+def test_a_cap_slows_and_saves_as_its_law_says():
+    time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.5, 0.75, 1.0]))
+    runs = []
+    for cap, t, p in zip((125.0, 187.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True):
+        runs += [run(float(t) / n, n, 0, energy=float(t * p), power_cap_w=cap) for n in (1, 2)]
+    (free,) = predict(runs, Wanted(devices=2))
+    (capped,) = predict(runs, Wanted(devices=2, power_cap_w=150.0))
+    assert capped.quantities["time_s"].value > 1.05 * free.quantities["time_s"].value
+    assert capped.quantities["energy_j"].value < 0.97 * free.quantities["energy_j"].value
+    with pytest.raises(FitError, match="outside the caps"):
+        predict(runs, Wanted(devices=2, power_cap_w=50.0))
+
+
+def test_one_device_and_a_link_give_a_prediction_that_says_it_is_a_formula():
+    runs = scaled({1: 0.01})
+    with pytest.raises(FitError, match="run a second"):
+        predict(runs, Wanted(devices=8))
+    (found,) = predict(runs, Wanted(devices=8, message_bytes=1e8, link_bytes_per_s=1e9), extrapolate=True)
+    assert [n.name for n in found.warnings] == ["formula"]
+    assert found.quantities["step_time_s"].value > 0.32
+
+
+@pytest.mark.parametrize("wanted", [Wanted(devices=0), Wanted(devices=10**6), Wanted(devices=2, samples=-1)])
+def test_impossible_settings_are_refused(wanted):
+    with pytest.raises(UsageError, match="give"):
+        predict(scaled({1: 1.0, 2: 0.6}), wanted)
