@@ -1,0 +1,138 @@
+"""What Slurm's accounting says of one job: asked of sacct, its units turned into SI."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from wattlaw.core.errors import DataError, MissingPartError, UsageError
+
+FIELDS = (
+    "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS", "TotalCPU",
+    "ReqMem", "MaxRSS", "AllocTRES", "ConsumedEnergyRaw", "TRESUsageInAve", "NodeList",
+    "NTasks", "TRESUsageInTot",
+)  # fmt: skip
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+_NO_ENERGY = 2**63
+
+
+class JobUse(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as accounted: what it asked for and what it used. None is "not accounted".
+
+    Times in s, memory in bytes over all nodes, energy in J, ``gpu_utilisation`` a share of 1.
+    """
+
+    id: str
+    name: str
+    user: str
+    state: str
+    nodes: int
+    node_list: str
+    elapsed_s: float
+    limit_s: float | None
+    cpus: int
+    cpu_time_s: float | None
+    memory_asked_bytes: float | None
+    memory_used_bytes: float | None
+    gpus: int
+    gpu_utilisation: float | None
+    energy_j: float | None
+
+
+def ask_sacct(job: str) -> str:
+    """Return sacct's table of a job and its steps. Raises UsageError, MissingPartError or DataError."""
+    if not re.fullmatch(r"\d+(_\d+)?", job):
+        raise UsageError(f"job {job!r} is no job number, such as 123456 or 123456_7")
+    words = ["sacct", "-j", job, "--parsable2", f"--format={','.join(FIELDS)}"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        raise MissingPartError("sacct is not here; run this on a machine of the Slurm cluster") from None
+    except subprocess.TimeoutExpired:
+        raise DataError("sacct did not answer within 60 s") from None
+    if done.returncode:
+        raise DataError(f"sacct: {(done.stderr.strip().splitlines() or ['it failed and said nothing'])[-1]}")
+    return done.stdout
+
+
+def read_sacct(text: str) -> JobUse:
+    """Read what sacct printed of one job. Raises DataError where it holds none."""
+    lines = [line.split("|") for line in text.splitlines() if line.strip()]
+    if len(lines) < 2:
+        raise DataError("sacct knows no such job; is accounting on, and the number right?")
+    rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[1:]]
+    missing = [f for f in FIELDS[:8] if f not in rows[0]]
+    if missing:
+        raise DataError(f"sacct's table has no column {missing[0]}")
+    job = next((r for r in rows if "." not in r["JobIDRaw"]), rows[0])
+    steps = [r for r in rows if "." in r["JobIDRaw"]]
+    tres = _tres(job.get("AllocTRES", ""))
+    nodes, cpus = int(job["AllocNodes"] or 0), int(job["AllocCPUS"] or 0)
+    return JobUse(
+        id=job["JobIDRaw"],
+        name=job["JobName"],
+        user=job["User"],
+        state=job["State"].split()[0] if job["State"] else "UNKNOWN",
+        nodes=nodes,
+        node_list=job.get("NodeList", ""),
+        elapsed_s=float(job["ElapsedRaw"] or 0),
+        limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdigit() else None,
+        cpus=cpus,
+        cpu_time_s=_seconds(job.get("TotalCPU", "")),
+        memory_asked_bytes=_asked(job.get("ReqMem", ""), nodes, cpus, tres),
+        memory_used_bytes=max((m for r in steps if (m := _used(r)) is not None), default=None),
+        gpus=int(tres.get("gres/gpu", "0") or 0),
+        gpu_utilisation=_utilisation(steps),
+        energy_j=_energy([job, *steps]),
+    )
+
+
+def _tres(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+
+
+def _seconds(text: str) -> float | None:
+    """Read "2-03:04:05", "03:04:05" or "04:05.678"."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text)
+    if not found:
+        return None
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _size(text: str) -> float | None:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", text)
+    return float(found[1]) * _UNITS[found[2]] if found else None
+
+
+def _asked(text: str, nodes: int, cpus: int, tres: Mapping[str, str]) -> float | None:
+    if "mem" in tres:
+        return _size(tres["mem"])
+    # before Slurm 21.08 the request was a node's ("n") or a CPU's ("c")
+    times = {"n": nodes, "c": cpus}.get(text[-1:], 1)
+    return None if (one := _size(text.rstrip("nc"))) is None else one * times
+
+
+def _used(step: Mapping[str, str]) -> float | None:
+    """Return the memory of all tasks of a step; without their sum at most the largest times their number."""
+    total = _size(_tres(step.get("TRESUsageInTot", "")).get("mem", ""))
+    largest, tasks = _size(step.get("MaxRSS", "")), step.get("NTasks", "")
+    if total is not None or largest is None:
+        return total
+    return largest * (int(tasks) if tasks.isdigit() else 1)
+
+
+def _utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
+    shares = [_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil") for r in steps]
+    values = [float(s) / 100 for s in shares if s and re.fullmatch(r"\d+(\.\d+)?", s)]
+    return max(values, default=None)
+
+
+def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
+    """Return the energy of the whole job; 0 and Slurm's "no value" mean that no plug-in reads any."""
+    values = [int(r["ConsumedEnergyRaw"]) for r in rows if r.get("ConsumedEnergyRaw", "").isdigit()]
+    return float(max(known)) if (known := [v for v in values if 0 < v < _NO_ENERGY]) else None

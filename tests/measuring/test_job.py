@@ -1,0 +1,90 @@
+"""One job's efficiency, from what sacct prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from wattlaw.core.errors import DataError, UsageError
+from wattlaw.core.reading import measured
+from wattlaw.measuring.device_use import DeviceUse
+from wattlaw.measuring.job_page import page, text
+from wattlaw.measuring.sacct import FIELDS, ask_sacct, read_sacct
+from wattlaw.measuring.summary import Summary
+
+GIB = 2**30
+
+
+def table(**job: str) -> str:
+    values = {
+        "JobIDRaw": "123", "JobName": "bert", "User": "ada", "State": "COMPLETED", "ElapsedRaw": "3600",
+        "TimelimitRaw": "1440", "AllocNodes": "1", "AllocCPUS": "40", "TotalCPU": "04:00:00", "ReqMem": "320G",
+        "AllocTRES": "billing=40,cpu=40,gres/gpu=2,mem=320G,node=1", "NodeList": "n7", **job,
+    }  # fmt: skip
+    step = {"JobIDRaw": "123.0", "State": "COMPLETED", "MaxRSS": "20G", "ConsumedEnergyRaw": "0", "AllocNodes": "1",
+            "TRESUsageInAve": "cpu=04:00:00,gres/gpuutil=31", "AllocCPUS": "40", "ElapsedRaw": "3600"}  # fmt: skip
+    return "\n".join("|".join(row.get(f, "") for f in FIELDS) for row in ({f: f for f in FIELDS}, values, step)) + "\n"
+
+
+def gpu(device: str, utilisation: float) -> DeviceUse:
+    return DeviceUse(host="n7", device=device, boundary="gpu", energy=measured(1e6), utilisation=utilisation)
+
+
+def test_a_page_sets_asked_against_used() -> None:
+    said = text(page(read_sacct(table())))
+    assert said.splitlines()[0] == "job 123 (bert) of ada: COMPLETED, 1 node n7"
+    assert "time     1 h 00 min of 24 h 00 min  4%" in said
+    assert "CPUs     4.0 cores busy of 40 cores  10%" in said
+    assert "memory   20 GiB of 320 GiB  6%" in said
+    assert "GPUs     0.6 GPUs busy (Slurm's accounting) of 2 GPUs  31%" in said
+    assert "energy   missing: Slurm reads no energy here" in said
+
+
+def test_an_energy_of_nothing_is_missing_and_slurms_own_is_measured() -> None:
+    assert page(read_sacct(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
+    assert page(read_sacct(table(ConsumedEnergyRaw="7200000"))).energy.value == 7.2e6
+
+
+def test_idle_devices_come_first_among_at_most_three_pieces_of_advice() -> None:
+    used = (gpu("gpu:0", 0.9), gpu("gpu:1", 0.01))
+    found = page(read_sacct(table()), [Summary(quantities={"gpu_energy_j": measured(2e6)}, devices=used)])
+    assert found.idle == ("gpu:1 on n7",)
+    assert found.energy.value == 2e6
+    assert len(found.advice) == 3
+    assert found.advice[0] == "1 of 2 GPUs were idle: ask for 1 GPUs"
+
+
+def test_a_well_used_job_gets_no_advice() -> None:
+    well = table(TotalCPU="1-06:00:00", TimelimitRaw="90", AllocTRES="cpu=40,mem=24G,node=1")
+    assert page(read_sacct(well)).advice == ()
+
+
+def test_older_slurms_memory_by_cpu_is_understood() -> None:
+    use = read_sacct(table(ReqMem="8500Mc", AllocTRES="cpu=40,node=1"))
+    assert use.memory_asked_bytes == 8500 * 2**20 * 40
+
+
+def test_the_memory_of_all_tasks_counts() -> None:
+    lines = table().splitlines()
+    step = dict(zip(FIELDS, lines[2].split("|"), strict=True))
+
+    def used(**more: str) -> float | None:
+        return read_sacct("\n".join([*lines[:2], "|".join({**step, **more}[f] for f in FIELDS)])).memory_used_bytes
+
+    assert used(NTasks="4") == 4 * 20 * GIB
+    assert used(NTasks="4", TRESUsageInTot="cpu=1,mem=30G") == 30 * GIB
+
+
+def test_a_job_that_slurm_does_not_know_is_said_plainly() -> None:
+    with pytest.raises(DataError, match="sacct knows no such job"):
+        read_sacct("|".join(FIELDS) + "\n")
+    with pytest.raises(UsageError, match="no job number"):
+        ask_sacct("--all")
+
+
+def test_the_command_reads_a_saved_table() -> None:
+    words = [sys.executable, "-m", "wattlaw", "job", "123", "--sacct", "-"]
+    done = subprocess.run(words, input=table(), capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("job 123 (bert)")
