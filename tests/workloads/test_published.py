@@ -26,6 +26,8 @@ PUBLISHED = {
     "schnet-forces": 240_641,
     "resnet101-v2": 44_577_896,
     "resnet152-v2": 60_236_904,
+    "inception3": 27_161_264,
+    "inception4": 42_679_816,
     "vgg11": 132_863_336,
     "vgg16": 138_357_544,
     "vgg19": 143_667_240,
@@ -168,3 +170,18 @@ def same_kind(theirs: str, ours: str) -> bool:
     """Tell whether two names end alike (weight or bias) and neither belongs to attention's three layers."""
     inside = any(w in theirs for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin", "predictions.bias"))
     return not inside and theirs.rpartition(".")[2] == ours.rpartition(".")[2]
+
+
+MULTIPLY_ADDS = {
+    "resnet50": 3.86e9, "resnet50-v1.5": 4.09e9, "resnet101": 7.6e9, "resnet152": 11.3e9,
+    "vgg11": 7.6e9, "vgg16": 15.5e9, "vgg19": 19.6e9, "inception3": 5.7e9, "inception4": 12.3e9,
+}  # fmt: skip
+"""Multiply-adds of the forward pass of one image, as the models' papers and libraries give them."""
+
+
+@pytest.mark.parametrize(("name", "published"), MULTIPLY_ADDS.items())
+def test_counted_operations_are_the_published_ones(name, published):
+    counted = table.counts(name, "base")
+    assert counted is not None
+    # forward and backward are three forwards, less the first layer's input gradient
+    assert counted.flop_per_sample / 6 == pytest.approx(published, rel=0.03)

@@ -138,13 +138,16 @@ class Masked(Dataset[Text]):
     def __getitem__(self, index: int) -> Text:
         tokens = framed(self.windows[index], self.vocabulary)
         draw = torch.Generator().manual_seed(index)
-        chance, other = torch.rand(2, len(tokens), generator=draw)
-        chance[0] = chance[-1] = 1.0
-        hidden = chance < MASKED
-        shown = tokens.masked_fill(chance < 0.8 * MASKED, self.vocabulary - SPECIAL)
-        swapped = (chance >= 0.8 * MASKED) & (chance < 0.9 * MASKED)
-        shown = torch.where(swapped, (other * (self.vocabulary - SPECIAL)).long(), shown)
-        return {"tokens": shown, "target": tokens.masked_fill(~hidden, IGNORED)}
+        # every text hides equally many, so that halves of a batch average to the whole
+        inner = len(tokens) - 2
+        hidden = torch.randperm(inner, generator=draw)[: max(1, round(MASKED * inner))] + 1
+        chance = torch.rand(len(hidden), generator=draw)
+        other = torch.randint(self.vocabulary - SPECIAL, (len(hidden),), generator=draw)
+        shown = torch.where(chance < 0.8, self.vocabulary - SPECIAL, torch.where(chance < 0.9, other, tokens[hidden]))
+        target = torch.full_like(tokens, IGNORED)
+        target[hidden] = tokens[hidden]
+        tokens[hidden] = shown
+        return {"tokens": tokens, "target": target}
 
 
 class Classified(Dataset[Text]):

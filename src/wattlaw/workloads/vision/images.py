@@ -83,6 +83,11 @@ class ImageWorkload(Workload):
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
         return F.cross_entropy(model(self.fitted(batch["pixels"])), batch["label"])
 
+    def scores(self, model: nn.Module, batch: Image) -> Tensor:
+        """Return the class scores of a batch, (B, classes)."""
+        scores: Tensor = model(self.fitted(batch["pixels"]))
+        return scores
+
     def fitted(self, pixels: Tensor) -> Tensor:
         """Return images as the network takes them: enlarged on the device, grey repeated in each channel."""
         if pixels.shape[-1] != self.side:
@@ -98,7 +103,7 @@ class ImageWorkload(Workload):
         """Return the shares of images whose class is the first guess, and among the first five."""
         first = fifth = images = 0
         for batch in batches:
-            guesses = model(self.fitted(batch["pixels"])).detach().topk(5).indices == batch["label"][:, None]
+            guesses = self.scores(model, batch).detach().topk(5).indices == batch["label"][:, None]
             first += int(guesses[:, 0].sum())
             fifth += int(guesses.sum())
             images += len(guesses)
