@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from _scaling_prior import published
+from wattlaw.core.findings import Interval
+from wattlaw.laws.choose import time_per_sample
 from wattlaw.laws.pooling import Family, learn
 from wattlaw.laws.pooling import Pool as Lessons
 from wattlaw.laws.samples import fit_samples
@@ -42,7 +44,8 @@ def forecast(family: Family, lessons: Lessons, n: int) -> dict[str, float]:
     """Forecast size n (0-based) of a family from the sizes before it."""
     known, target = upto(family, n), Points(*(values[n : n + 1] for values in family.points))
     law = fit_scaling(known.points, known.rates, lessons.prior(family.task, [family.name]))
-    rate = law.rate(target)[0]
+    time = time_per_sample(law, known.rates, target)
+    rate = Interval(1 / time.value, 1 / time.high, 1 / time.low)
     found = {"devices": float(target.devices[0]), "rate_error": rate.value / family.rates[n] - 1}
     found["rate_covered"] = float(rate.low <= family.rates[n] <= rate.high)
     found["rate_power"] = power(known.points.devices, known.rates, target.devices[0]) / family.rates[n] - 1

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from wattlaw.core.setting import Setting as Setting
     from wattlaw.core.setting import Stop as Stop
     from wattlaw.core.sweepfile import Sweep as Sweep
+    from wattlaw.importers.imported import import_runs as import_runs
     from wattlaw.laws.advice import advise as advise
     from wattlaw.laws.fit import fit as fit
+    from wattlaw.laws.predict import predict as predict
     from wattlaw.measuring.window import measure as measure
     from wattlaw.records import load_runs as load_runs
     from wattlaw.runner.api import run as run

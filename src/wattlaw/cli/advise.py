@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, say_warnings
+from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
 
 NAMES = {"advise": "advise"}
 
@@ -20,16 +20,52 @@ NAMES = {"advise": "advise"}
 @click.option(
     "--confidence", type=float, default=0.5, show_default=True, help="Least probability that the bound holds."
 )
+@click.option(
+    "--backtest", type=int, metavar="K", help="Advise from K power caps of each curve and judge it by the rest."
+)
+@click.option("--unmeasured", is_flag=True, help="Weigh power caps between those that were run, too.")
 @json_option
-def advise(folder: Path, minimise: str | None, max_slowdown: float | None, confidence: float, as_json: bool) -> None:
+def advise(
+    folder: Path,
+    minimise: str | None,
+    max_slowdown: float | None,
+    confidence: float,
+    unmeasured: bool,
+    backtest: int | None,
+    as_json: bool,
+) -> None:
     """Say which setting to run next, for each workload in FOLDER."""
     from wattlaw.laws.advice import advise as advise_runs
     from wattlaw.records import load_runs
 
-    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence)
+    if backtest is not None:
+        _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
+        return
+    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured)
     if as_json:
         emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
         return
     for advice in found:
         click.echo(advice.words)
     say_warnings(n for a in found for n in a.warnings)
+
+
+def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
+    from wattlaw.laws.backtest import backtest_advise, summary_of_advice
+    from wattlaw.records import load_runs
+
+    found = backtest_advise(load_runs(folder), probes, bound)
+    overall = summary_of_advice(found)
+    if as_json:
+        emit_json("backtest", found, overall)
+        return
+    rows = [
+        [f.group, f"{f.chosen:g} W", f"{f.best:g} W", f"{100 * f.regret:.1f} %", f"{100 * f.slowdown:+.1f} %",
+         "broken" if f.broken else "kept"]
+        for f in found
+    ]  # fmt: skip
+    print_table(["group", "chosen", "best", "regret", "slowdown", "bound"], rows)
+    click.echo(
+        f"{overall['curves']} curves: mean regret {100 * overall['mean_regret']:.2f} % of the energy at the highest "
+        f"cap; the bound of {100 * bound:g} % was broken in {100 * overall['bound_broken']:.1f} %"
+    )

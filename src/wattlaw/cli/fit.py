@@ -21,9 +21,10 @@ NAMES = {"fit": "fit"}
 @click.option(
     "--over", default="devices", show_default=True, help="What explains it: devices, power_cap_w, an option …"
 )
-@click.option("--law", default="auto", show_default=True, help="speedup, power, amdahl, usl, alpha-beta or auto.")
+@click.option("--law", default="auto", show_default=True, help="speedup, power, amdahl, usl, alpha-beta, cap or auto.")
+@click.option("--backtest", type=click.Choice(["largest", "next", "random"]), help="Hide sizes and predict them.")
 @json_option
-def fit(folder: Path, target: str, over: str, law: str, as_json: bool) -> None:
+def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as_json: bool) -> None:
     """Fit how a quantity scales, for each group of runs in FOLDER.
 
     Two sizes give a speedup, three or more a power law t = alpha·N^(-beta); ends are 90 % intervals.
@@ -31,6 +32,9 @@ def fit(folder: Path, target: str, over: str, law: str, as_json: bool) -> None:
     from wattlaw.laws.fit import fit_groups
     from wattlaw.records import load_runs
 
+    if backtest:
+        _backtest(folder, backtest, target, as_json)
+        return
     fits, notes = fit_groups(load_runs(folder), target, over, law)
     if as_json:
         emit_json("fit", fits, warnings=notes)
@@ -42,6 +46,27 @@ def fit(folder: Path, target: str, over: str, law: str, as_json: bool) -> None:
         title=f"{target} over {over}",
     )
     say_warnings([*notes, *(n for f in fits for n in f.warnings)])
+
+
+def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
+    from wattlaw.laws.backtest import backtest_fit, summary
+    from wattlaw.records import load_runs
+
+    found = backtest_fit(load_runs(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
+    overall = summary(found)
+    if as_json:
+        emit_json("backtest", found, overall)
+        return
+    rows = [
+        [f.group, f"{f.hidden:g}", f"{f.predicted:.4g}", f"{f.low:.4g} … {f.high:.4g}", f"{f.measured:.4g}",
+         f"{100 * f.error:+.1f} %", f"{100 * f.baseline_error:+.1f} %"]
+        for f in found
+    ]  # fmt: skip
+    print_table(["group", "hidden", "predicted", "90 % interval", "measured", "error", "power law's"], rows)
+    click.echo(
+        f"{overall['n']} hidden: median error {100 * overall['median_error']:.1f} % (power law "
+        f"{100 * overall['baseline_median_error']:.1f} %), {100 * overall['coverage_90']:.0f} % within 90 % intervals"
+    )
 
 
 def _row(fit: Fit, name: str, value: Interval) -> list[str]:

@@ -102,7 +102,8 @@ def _windows(path: Path, header: list[str], found: Imported) -> None:
             "gpu_energy_j": measured(joules, f"Zeus, {len(meters)} GPUs"),
             "gpu_mean_power_w": measured(joules / seconds, "energy ÷ time"),
         }
+        window = row["window_name"].removesuffix(cap[0] if cap else "")
         found.runs.append(
             Run(setting=setting, trial=f"zeus-{path.stem}-{line}", sweep=path.stem, source="zeus", quantities=readings,
-                machine=Machine(device_type="cuda", device_name=device), labels={"window": row["window_name"]})
+                machine=Machine(device_type="cuda", device_name=device), labels={"window": window})
         )  # fmt: skip

@@ -13,6 +13,7 @@ from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import quantity
+from wattlaw.laws.capadvice import advise_cap
 from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, title
 from wattlaw.laws.pareto import front
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
@@ -45,7 +46,11 @@ class Choice(NamedTuple):
 
 
 def advise(
-    runs: Iterable[Run], minimise: str | None = None, max_slowdown: float | None = None, confidence: float = 0.5
+    runs: Iterable[Run],
+    minimise: str | None = None,
+    max_slowdown: float | None = None,
+    confidence: float = 0.5,
+    unmeasured: bool = False,
 ) -> list[Advice]:
     """Recommend one setting for each workload (and model size, machine, … that was run).
 
@@ -53,6 +58,8 @@ def advise(
                   measured energy the device-seconds per sample
     max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
+    unmeasured    where GPU energy was measured at three power caps or more, weigh caps that nobody ran too
+                  (then the bound must hold with probability 0.65 at least)
 
     The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
@@ -63,7 +70,8 @@ def advise(
     faults: list[str] = []
     for group in groups:
         try:
-            found.append(_advise_group(group, minimise, max_slowdown, confidence, notes))
+            capped = advise_cap(group, minimise, max_slowdown, confidence, notes) if unmeasured else None
+            found.append(capped or _advise_group(group, minimise, max_slowdown, confidence, notes))
         except FitError as error:
             faults.append(f"{title(group.key)}: {error}")
     if not found:

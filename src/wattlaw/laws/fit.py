@@ -13,14 +13,17 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import quantity
 from wattlaw.laws import usl
 from wattlaw.laws.alphabeta import fit_alpha_beta
+from wattlaw.laws.capruns import curve_of, grid_of
 from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, title
 from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
 
-LAWS = ("auto", "speedup", "power", "amdahl", "usl", "alpha-beta")
+LAWS = ("auto", "speedup", "power", "amdahl", "usl", "alpha-beta", "cap")
 
 SIMPLER_BY = 0.9
 """A law with more parameters is chosen only where its held-out error is below this share of a simpler one's."""
+
+_CAP_TARGETS = ("time_per_sample_s", "elapsed_s", "gpu_energy_per_sample_j", "gpu_energy_j")
 
 _TIMES = ("time_per_sample_s", "device_time_per_sample_s", "step_time_s", "elapsed_s")
 
@@ -79,10 +82,14 @@ def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
         return _best(group, data, target, over)
     if law == "alpha-beta":
         return fit_alpha_beta(group, data)
+    if law == "cap":
+        return _cap(group, data, target, over)
     return _curve(group, data, target, over, law)
 
 
 def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
+    if over == "power_cap_w" and target in _CAP_TARGETS:
+        return _cap(group, data, target, over)
     # in order of parameters: a richer law must earn its place on sizes that it has not seen
     chosen, least = "power", held_out_error(data.x, data.y)
     if target == "time_per_sample_s" and over == "devices":
@@ -91,6 +98,33 @@ def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
             if error < SIMPLER_BY * least:
                 chosen, least = law, error
     return _curve(group, data, target, over, chosen)
+
+
+def _cap(group: Group, data: Sample, target: str, over: str) -> Fit:
+    if over != "power_cap_w" or target not in _CAP_TARGETS:
+        raise FitError(f"the cap law explains {', '.join(_CAP_TARGETS)} over power_cap_w, not {target} over {over}")
+    curve = curve_of(group.runs)
+    if curve is None or len(curve.caps) < 3:
+        raise FitError("a cap law needs a measured GPU energy at three power caps")
+    law = curve.law()
+    predict = law.energy if is_energy(target) else law.time
+    # energies of all devices, where the law speaks of one
+    scale = curve.devices if is_energy(target) else 1
+    found = [(w, predict(w, of_a_run=False)) for w in grid_of(curve)]
+    rows = [(w, scale * t.value, scale * (t.low or t.value), scale * (t.high or t.value)) for w, t in found]
+    return Fit(
+        group=group.key,
+        target=target,
+        over=over,
+        law="cap",
+        parameters=law.parameters(),
+        points=_points(data),
+        curve=tuple(rows),
+        n=len(data.x),
+        sizes=len(curve.caps),
+        status=data.status,
+        warnings=(*data.notes, *_repeat_notes(data, over)),
+    )
 
 
 def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:

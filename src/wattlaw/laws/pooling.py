@@ -28,6 +28,9 @@ little overlap (what overlaps does not show)."""
 TASK_SHARE = 0.5
 """Share of the variance between families that belongs to the task."""
 
+TAUGHT_BY = ("v1.0", "v3.0", "v4.1")
+"""Rounds of MLPerf Training whose families taught the table that ships; a test of it must not use them."""
+
 _TASK_SPREAD = 0.3
 """Standard deviation of ln B_c between families of one task."""
 
