@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -55,7 +56,7 @@ def summaries(out):
     return {p.parent.name: p.stat().st_mtime_ns for p in out.glob("naps/*/summary.json")}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sweep_goes_on_without_repeating_or_losing_a_trial(sweep, tmp_path, number):
     path, log = sweep
     out = tmp_path / "runs"
@@ -76,16 +77,17 @@ def test_a_stopped_sweep_goes_on_without_repeating_or_losing_a_trial(sweep, tmp_
     assert log.read_text().count("end") - ended == 6 - len(before)
 
 
-def test_a_killed_runner_leaves_no_process_behind(sweep, tmp_path):
-    path, log = sweep
-    path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[30.5]"))
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_runner_leaves_no_process_behind_not_even_a_grandchild(tmp_path, number):
+    path = tmp_path / "naps.toml"
+    path.write_text("name = 'naps'\nrepeats = 1\n[setting]\ncommand = \"bash -c 'sleep 300; echo'\"\n")
     runner = start(path, tmp_path / "runs")
-    wait_for(lambda: log.exists() and "begin" in log.read_text())
+    wait_for(lambda: any("sleep" in p.name() for p in psutil.Process(runner.pid).children(recursive=True)))
     family = psutil.Process(runner.pid).children(recursive=True)
-    assert len(family) >= 2  # the command and the sampler
-    runner.kill()
-    runner.communicate(timeout=10)
-    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 10)
+    assert len(family) >= 4  # bash, sleep, the sampler, the keeper
+    runner.send_signal(number)
+    runner.communicate(timeout=20)
+    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 15)
 
 
 def test_a_second_runner_of_one_sweep_is_refused_and_cancel_stops_the_first(sweep, tmp_path):
@@ -96,13 +98,54 @@ def test_a_second_runner_of_one_sweep_is_refused_and_cancel_stops_the_first(swee
     wait_for(lambda: log.exists())
     second = wattlaw("sweep", "start", str(path), "-o", str(out))
     assert second.returncode == 1
-    assert f"process {runner.pid} runs the sweep" in second.stderr
+    assert f"process {runner.pid} of" in second.stderr
     status = wattlaw("sweep", "status", str(path), "-o", str(out), "--json")
     assert json.loads(status.stdout)["overall"]["running_pid"] == runner.pid
     assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 0
     runner.communicate(timeout=20)
     assert runner.returncode == 130
     assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 2
+
+
+def test_a_sweep_that_runs_on_another_host_is_not_cancelled_from_here(sweep, tmp_path):
+    path, _ = sweep
+    folder = tmp_path / "runs" / "naps"
+    folder.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as bystander, open(folder / ".running", "w") as lock:
+        lock.write(json.dumps({"host": "elsewhere", "pid": bystander.pid}))
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = wattlaw("sweep", "cancel", str(path), "-o", str(tmp_path / "runs"))
+        assert bystander.poll() is None
+        bystander.kill()
+    assert refused.returncode == 2
+    assert "cancel it there" in refused.stderr
+
+
+def test_cancel_stops_a_sweep_that_a_shell_put_in_the_background(sweep, tmp_path):
+    path, log = sweep
+    path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[30.5]"))
+    out = tmp_path / "runs"
+    ignored = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from wattlaw.cli.main import main; main()"
+    )
+    words = [sys.executable, "-c", ignored, "sweep", "start", str(path), "-o", str(out)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as runner:
+        wait_for(lambda: log.exists())
+        assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 0
+        assert runner.wait(10) == 130
+
+
+def test_a_damaged_summary_is_no_result_its_trial_runs_again(sweep, tmp_path):
+    path, log = sweep
+    out = tmp_path / "runs"
+    assert wattlaw("sweep", "start", str(path), "-o", str(out)).returncode == 0
+    damaged = sorted(out.glob("naps/*/summary.json"))[0]
+    damaged.write_text('{"format": 1, "tri')
+    assert json.loads(wattlaw("sweep", "status", str(path), "-o", str(out), "--json").stdout)["overall"]["left"] == 1
+    assert wattlaw("sweep", "resume", str(path), "-o", str(out)).returncode == 0
+    assert log.read_text().count("end") == 7
+    assert json.loads(damaged.read_text())["attempt"] == 2
 
 
 def test_a_dry_run_prints_every_trial_with_its_time_and_runs_none(sweep, tmp_path):

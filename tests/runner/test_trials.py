@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 
 import pytest
 
 import wattlaw
 from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.sweepfile import read_sweep, settings
 
 SMALL = {"stop": {"steps": 6}, "warmup_steps": 2, "batch_per_device": 8, "threads": 1}
 
@@ -85,10 +87,10 @@ def test_a_failed_trial_is_recorded_with_the_first_failing_rank(tmp_path, worklo
 
 
 def test_a_hang_ends_at_its_time_limit(tmp_path):
-    values = {"name": "h", "repeats": 1, "time_limit_s": 6, "setting": {"workload": "own:Hangs", **SMALL}}
+    values = {"name": "h", "repeats": 1, "time_limit_s": 12, "setting": {"workload": "own:Hangs", **SMALL}}
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "failed"
-    assert "time limit of 6 s" in run.error
+    assert "time limit of 12 s" in run.error
     assert "own.py" in run.error, "the error says where the rank hangs"
 
 
@@ -158,6 +160,37 @@ def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting
     with pytest.raises(error, match=says):
         wattlaw.sweep({"name": "x", "setting": setting}, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_gets_no_rank_of_wattlaws_making(tmp_path):
+    code = "import os; raise SystemExit(any(n in os.environ for n in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')))"
+    run = wattlaw.sweep({"name": "e", "repeats": 1, "setting": {"command": f'python -c "{code}"'}}, out=tmp_path)[0]
+    assert run.state == "done", run.error
+
+
+def test_a_users_file_named_like_a_module_of_python_harms_no_worker(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queue.py").write_text("raise RuntimeError('not this one')\n")
+    run = wattlaw.run("own:Line", out=tmp_path / "runs", **SMALL)[0]
+    assert run.state == "done", run.error
+
+
+def test_a_failed_run_runs_again_when_it_is_asked_for_again(tmp_path, monkeypatch):
+    file = tmp_path / "mended.py"
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}{os.pathsep}{tmp_path}")
+    file.write_text("from own import Diverges as Model\n")
+    assert wattlaw.run("mended:Model", out=tmp_path / "runs", **SMALL)[0].state == "failed"
+    file.write_text("from own import Line as Model\n")
+    again = wattlaw.run("mended:Model", out=tmp_path / "runs", **SMALL)[0]
+    assert (again.state, again.attempt) == ("done", 2)
+
+
+def test_a_sweep_given_in_python_is_kept_as_a_file_that_says_the_same(tmp_path):
+    stop = wattlaw.Stop(steps=3)
+    run = wattlaw.run("own:Line", out=tmp_path, stop=stop, batch_per_device=None, threads=1, warmup_steps=0)[0]
+    assert run.state == "done", run.error
+    kept = settings(read_sweep(tmp_path / "run" / "sweep.toml"))
+    assert kept == [run.setting]
 
 
 def test_a_swept_name_that_the_command_does_not_use_is_refused(tmp_path):

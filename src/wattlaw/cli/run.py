@@ -61,5 +61,5 @@ def run(
     values = {"name": name, "repeats": repeats, "hz": hz, "setting": setting}
     if time_limit_s is not None:
         values["time_limit_s"] = time_limit_s
-    runs = carry_out_shown(values, out)
+    runs = carry_out_shown(values, out, is_retry=True)
     show_runs(runs, as_json)

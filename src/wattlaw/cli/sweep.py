@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,12 +58,7 @@ def resume(file: Path, out: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def retry(file: Path, out: str, as_json: bool) -> None:
     """Run the failed trials again, and those not done yet."""
-    from wattlaw.core.sweepfile import read_sweep
-    from wattlaw.runner.sweep import forget_failed
-
-    forgotten = forget_failed(Path(out) / read_sweep(file).name)
-    say(f"{len(forgotten)} failed trial(s) run again")
-    show_runs(carry_out_shown(file, out), as_json)
+    show_runs(carry_out_shown(file, out, is_retry=True), as_json)
 
 
 @sweep.command()
@@ -72,75 +69,91 @@ def status(file: Path, out: str, as_json: bool) -> None:
     """Say what is done, what failed and what is left."""
     from wattlaw.core.units import show_time
     from wattlaw.records import load_runs
-    from wattlaw.runner.api import as_sweep, plan_here
-    from wattlaw.runner.sweep import running
+    from wattlaw.runner.api import prepare
+    from wattlaw.runner.progress import outcome
+    from wattlaw.runner.sweep import running, undone
 
-    whole, _ = as_sweep(file)
-    folder = Path(out) / whole.name
-    runs = list(load_runs(folder)) if folder.is_dir() else []
-    plan = plan_here(whole, folder, runs)
+    plan, folder, _ = prepare(file, out)
+    runs = load_runs(folder) if folder.is_dir() else []
     wanted = {t.id for t in plan.trials}
     failed = [r for r in runs if r.state == "failed" and r.trial in wanted]
-    pid = running(folder)
+    left = undone(plan, folder)
+    left_s = sum(plan.seconds[t.id] + plan.sweep.cooldown_s for t in left)
+    holder = running(folder)
     overall = {
-        "trials": len(plan.trials), "done": len(plan.done) - len(failed), "failed": len(failed),
-        "left": len(plan.left), "left_s": plan.left_s, "running_pid": pid,
+        "trials": len(plan.trials), "done": len(plan.trials) - len(left) - len(failed), "failed": len(failed),
+        "left": len(left), "left_s": left_s, "running_host": holder.host if holder else None,
+        "running_pid": holder.pid if holder else None,
     }  # fmt: skip
     if as_json:
         emit_json("sweep status", [{"trial": r.trial, "error": r.error} for r in failed], overall)
         return
-    say(f"{whole.name}: {'run by process ' + str(pid) if pid else 'not running'}")
+    who = f"run by process {holder.pid} of {holder.host}" if holder else "not running"
+    say(f"{plan.sweep.name}: {who}")
     print_table(
         ["trials", "done", "failed", "left", "time left"],
-        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), f"about {show_time(plan.left_s)}"]],
+        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), f"about {show_time(left_s)}"]],
     )
     for run in failed:
-        click.echo(f"{run.trial}: {run.error.strip().splitlines()[-1]}")
+        click.echo(f"{run.trial}: {outcome(run)}")
 
 
 @sweep.command()
 @file_argument
 @out_option
 def cancel(file: Path, out: str) -> None:
-    """Stop a sweep that another process runs on this machine, as Ctrl-C would."""
+    """Stop a sweep that another process runs on this machine; returns when it has stopped."""
     from wattlaw.core.sweepfile import read_sweep
     from wattlaw.runner import sweep as runner
 
-    pid = runner.cancel(Path(out) / read_sweep(file).name)
-    say(f"asked process {pid} to stop; `wattlaw sweep resume {file}` goes on from there")
+    holder = runner.cancel(Path(out) / read_sweep(file).name)
+    say(f"process {holder.pid} has stopped; `wattlaw sweep resume {file}` goes on from there")
 
 
-def carry_out_shown(what: str | Path | dict[str, Any], out: str) -> list[Run]:
-    """Carry out a sweep with a progress display; Ctrl-C says how to go on."""
+def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool = False) -> list[Run]:
+    """Carry out a sweep with a progress display; Ctrl-C and SIGTERM stop it and say how to go on."""
     from wattlaw.core.units import show_time
-    from wattlaw.runner.api import as_sweep, plan_here
-    from wattlaw.runner.api import sweep as carry_out
+    from wattlaw.runner.api import prepare, results
     from wattlaw.runner.progress import Display
+    from wattlaw.runner.sweep import carry_out, undone
 
-    whole, _ = as_sweep(what)
-    plan = plan_here(whole, Path(out) / whole.name)
-    if plan.left:
-        guess = " (a rough guess)" if plan.is_guess else ""
-        say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+    order = prepare(what, out)
+    todo = undone(order.plan, order.folder, is_retry)
+    if todo:
+        guess = " (a rough guess)" if order.plan.is_guess else ""
+        seconds = sum(order.plan.seconds[t.id] + order.plan.sweep.cooldown_s for t in todo)
+        say(f"{len(todo)} of {len(order.plan.trials)} trials to run, about {show_time(seconds)}{guess}")
     else:
-        say(f"all {len(plan.trials)} trials are done already")
+        say(f"all {len(order.plan.trials)} trials are done already")
     try:
-        with Display(plan, list(whole.over)) as display:
-            return carry_out(what, out=out, watcher=display)
+        with _stoppable(), Display(order.plan, todo) as display:
+            carry_out(order.plan, order.folder, order.source, display, is_retry)
     except KeyboardInterrupt:
         again = f"wattlaw sweep resume {what}" if isinstance(what, Path) else "the same command"
         say(f"stopped; what is done is kept, {again} goes on from there")
         sys.exit(130)
+    return results(order)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    # a shell starts `command &` with SIGINT ignored, and schedulers send SIGTERM first: both mean stop
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def show_plan(file: Path, out: str, as_json: bool) -> None:
     """Print the trials of a sweep in the order in which they would run."""
     from wattlaw.core.units import show_time
-    from wattlaw.runner.api import as_sweep, plan_here
+    from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import name
 
-    whole, _ = as_sweep(file)
-    plan = plan_here(whole, Path(out) / whole.name)
+    plan, _, _ = prepare(file, out)
+    whole = plan.sweep
     overall = {"trials": len(plan.trials), "left": len(plan.left), "left_s": plan.left_s, "is_guess": plan.is_guess}
     if as_json:
         items = [

@@ -13,7 +13,9 @@ class Job(msgspec.Struct, frozen=True):
     """The processes to start: one command, started once per rank.
 
     words       the command, never given to a shell
-    ranks       processes to start; each finds RANK, LOCAL_RANK and WORLD_SIZE in its environment
+    ranks       processes to start
+    are_ranks   whether each finds RANK, LOCAL_RANK and WORLD_SIZE in its environment; a user's own command
+                does not: it may start ranks itself, or none
     folder      where ``output-<rank>.log`` is written
     variables   added to the environment of every rank
     """
@@ -22,6 +24,7 @@ class Job(msgspec.Struct, frozen=True):
     ranks: int
     folder: Path
     variables: Mapping[str, str] = {}
+    are_ranks: bool = True
 
 
 class Exit(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Starts a trial's ranks on this machine, one process a device.
+"""Starts a trial's processes on this machine, one a device.
 
 torchrun is not used here: it would import torch once more for every trial. A worker reads the same
 environment variables, so torchrun or Slurm may start it as well.
@@ -7,24 +7,18 @@ environment variables, so torchrun or Slurm may start it as well.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from wattlaw.core.errors import TrialError
+from wattlaw.launchers.keeper import Keeper
 from wattlaw.launchers.launcher import Exit, Job, Launched, Launcher
+from wattlaw.launchers.sessions import end
 
 NAMES = {"local": "Local"}
-
-_PR_SET_PDEATHSIG = 1
-_GRACE_S = 3.0
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Local(Launcher):
@@ -39,11 +33,14 @@ class LocalRanks(Launched):
 
     def __init__(self, job: Job) -> None:
         self._exits: list[Exit] = []
-        self._rendezvous = Path(tempfile.mkdtemp(prefix="wattlaw-"))
         self._ranks: list[subprocess.Popen[bytes]] = []
+        self._stack = contextlib.ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="wattlaw-", ignore_cleanup_errors=True))
+        keeper = self._stack.enter_context(Keeper())
         try:
             for rank in range(job.ranks):
-                self._ranks.append(_start(job, rank, self._rendezvous))
+                self._ranks.append(_start(job, rank, Path(folder)))
+                keeper.keep([self._ranks[-1].pid])
         except OSError as error:
             self.stop()
             raise TrialError(f"cannot start {job.words[0]!r}: {error.strerror}") from None
@@ -59,34 +56,18 @@ class LocalRanks(Launched):
         return self._exits
 
     def stop(self) -> None:
-        families = [_family(p.pid) for p in self._ranks]
-        for process in self._ranks:
-            _signal_session(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_S
-        for process in self._ranks:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-        for process, family in zip(self._ranks, families, strict=True):
-            _signal_session(process.pid, signal.SIGKILL)
-            for child in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()  # psutil checks the start time, so a reused pid is safe
-            process.wait()
-        (self._rendezvous / "store").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._rendezvous.rmdir()
+        with self._stack:
+            end(self.pids())
+            for process in self._ranks:
+                process.wait()
 
 
 def _start(job: Job, rank: int, rendezvous: Path) -> subprocess.Popen[bytes]:
-    variables = {
-        **os.environ,
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(job.ranks),
-        "LOCAL_WORLD_SIZE": str(job.ranks),
-        "WATTLAW_RENDEZVOUS": f"file://{rendezvous}/store",
-        **job.variables,
-    }
+    variables = {**os.environ, **job.variables}
+    if job.are_ranks:
+        count = str(job.ranks)
+        variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        variables["WATTLAW_RENDEZVOUS"] = f"file://{rendezvous}/store"
     with open(job.folder / f"output-{rank}.log", "ab") as log:
         return subprocess.Popen(
             list(job.words),
@@ -95,23 +76,4 @@ def _start(job: Job, rank: int, rendezvous: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             env=variables,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
         )
-
-
-def _die_with_parent() -> None:
-    # a killed runner takes its ranks with it; SIGTERM lets torchrun end its own children
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        children: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    return children
-
-
-def _signal_session(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)

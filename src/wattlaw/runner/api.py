@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import scan
@@ -23,23 +25,46 @@ def run(workload: str, *, out: str | Path = "runs", name: str = "run", repeats: 
     Raises UsageError for a setting that cannot be carried out; a trial that fails is recorded as failed.
     """
     values = {"name": name, "repeats": repeats, "setting": {"workload": workload, **setting}}
-    return sweep(values, out=out)
+    return sweep(values, out=out, is_retry=True)
 
 
 def sweep(
-    what: str | Path | dict[str, Any] | Sweep, *, out: str | Path = "runs", watcher: Watcher | None = None
+    what: str | Path | dict[str, Any] | Sweep,
+    *,
+    out: str | Path = "runs",
+    watcher: Watcher | None = None,
+    is_retry: bool = False,
 ) -> list[Run]:
     """Carry out a sweep given by its file, its values, or a `Sweep`; return the records of all its trials.
 
-    Trials that lie in ``out`` already are not run again. Raises UsageError or RecordError.
+    Trials that lie in ``out`` already are not run again, failed ones only with ``is_retry``. Raises
+    UsageError or RecordError.
     """
+    order = prepare(what, out)
+    carry_out(order.plan, order.folder, order.source, watcher, is_retry)
+    return results(order)
+
+
+class Order(NamedTuple):
+    """A sweep ready to be carried out: its plan, the folder of its runs, the bytes of its file."""
+
+    plan: Plan
+    folder: Path
+    source: bytes
+
+
+def prepare(what: str | Path | dict[str, Any] | Sweep, out: str | Path) -> Order:
+    """Read, check and plan a sweep for this machine; nothing is run or written."""
     whole, source = as_sweep(what)
     folder = Path(out) / whole.name
-    planned = plan_here(whole, folder)
-    carry_out(planned, folder, source, watcher)
-    keep_index(folder)
-    wanted = {t.id for t in planned.trials}
-    return [r for r in load_runs(folder) if r.trial in wanted]
+    return Order(plan_here(whole, folder), folder, source)
+
+
+def results(order: Order) -> list[Run]:
+    """Return the records of a sweep's trials, those of earlier calls included; keeps the index of the folder."""
+    keep_index(order.folder)
+    wanted = {t.id for t in order.plan.trials}
+    return [r for r in load_runs(order.folder) if r.trial in wanted]
 
 
 def plan_here(whole: Sweep, folder: Path, runs: Sequence[Run] | None = None) -> Plan:
@@ -52,7 +77,7 @@ def earlier(folder: Path) -> list[Run]:
     for place in (folder, folder.parent):
         try:
             if place.is_dir() and scan(place).summaries:
-                return list(load_runs(place))
+                return list(load_runs(place, on_damaged="ignore"))
         except RecordError:
             continue
     return []
@@ -68,9 +93,11 @@ def as_sweep(what: str | Path | dict[str, Any] | Sweep) -> tuple[Sweep, bytes]:
 
 def to_toml(whole: Sweep) -> str:
     """Return a sweep as the text of its file."""
-    lines = [f"{n} = {_toml(getattr(whole, n))}" for n in Sweep.__struct_fields__[:6] if getattr(whole, n) is not None]
-    for table in ("setting", "over"):
-        lines += ["", f"[{table}]", *(f"{k} = {_toml(v)}" for k, v in getattr(whole, table).items())]
+    values = msgspec.to_builtins(whole)
+    tables = {name: values.pop(name, {}) for name in ("setting", "over")}
+    lines = [f"{n} = {_toml(v)}" for n, v in values.items()]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in table.items() if v is not None)]
     return "\n".join(lines) + "\n"
 
 

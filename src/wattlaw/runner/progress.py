@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 class Display:
     """A watcher for people. The time left starts from the plan and follows what trials really take."""
 
-    def __init__(self, plan: Plan, varied: list[str]) -> None:
-        self._plan, self._varied = plan, varied
-        self._left = {t.id: plan.seconds[t.id] for t in plan.left}
-        self._number = len(plan.trials) - len(plan.left)
+    def __init__(self, plan: Plan, todo: list[Trial]) -> None:
+        self._plan, self._varied = plan, list(plan.sweep.over)
+        self._left = {t.id: plan.seconds[t.id] for t in todo}
+        self._number = len(plan.trials) - len(todo)
         self._took = self._thought = 0.0
         self._start = time.monotonic()
         self._progress: Progress | None = None
@@ -85,8 +85,9 @@ class Display:
 def outcome(run: Run) -> str:
     """Return a trial's result in a few words."""
     if run.state == "failed":
-        lines = [line for line in run.error.strip().splitlines() if line.strip()]
-        return f"failed: {lines[0] if len(lines) == 1 or 'Traceback' not in lines[0] else lines[-1]}"
+        lines = [line for line in run.error.strip().splitlines() if line.strip()] or ["no error was recorded"]
+        # the end of a traceback says what happened, the first line of anything else
+        return f"failed: {(lines[-1] if 'Traceback' in lines[0] else lines[0]).partition('; the end of its')[0]}"
     step, rate = derive(run, "step_time_s"), derive(run, "samples_per_s")
     if step.value is None or rate.value is None:
         took = run.reading("trial_s").value

@@ -22,13 +22,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rank reports besides its steps; missing values stay None."""
+    """What a rank reports besides its steps; None where it does not know."""
 
-    device_name: str = ""
-    parameters: int | None = None
-    samples_in_data: int | None = None
     gpu_memory_peak_bytes: int | None = None
-    metrics: dict[str, float] = {}
 
 
 def write_spec(path: Path, spec: Spec) -> None:

@@ -91,7 +91,7 @@ def _job(setting: Setting, attempt: Path) -> Job:
     if setting.command:
         variables["WATTLAW_ATTEMPT"] = str(attempt.absolute())
         variables["WATTLAW_WARMUP_STEPS"] = str(setting.warmup_steps)
-        return Job(words_of(setting, str(attempt.absolute())), 1, attempt, variables)
+        return Job(words_of(setting, str(attempt.absolute())), 1, attempt, variables, are_ranks=False)
     spec = Spec(
         setting=setting,
         folder=str(attempt.absolute()),
@@ -100,7 +100,8 @@ def _job(setting: Setting, attempt: Path) -> Job:
         threads=threads,
     )
     write_spec(attempt / "spec.json", spec)
-    words = [sys.executable, "-m", "wattlaw.runner.worker", str(attempt / "spec.json")]
+    # -P keeps a queue.py or csv.py in the user's folder from standing in for Python's own
+    words = [sys.executable, "-P", "-m", "wattlaw.runner.worker", str(attempt / "spec.json")]
     return Job(words, setting.devices, attempt, variables)
 
 

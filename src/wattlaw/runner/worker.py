@@ -69,7 +69,8 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
     with StepLog(folder, rank) as log:
         loop = Loop(setting, workload, device, clock_for(device), log)
         loop.train()
-    write_answer(folder, rank, _answer(loop, device))
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak))
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
@@ -87,18 +88,6 @@ def _device(spec: Spec):  # type: ignore[no-untyped-def]
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
     return device
-
-
-def _answer(loop, device) -> Answer:  # type: ignore[no-untyped-def]
-    import torch
-
-    on_gpu = device.type == "cuda"
-    return Answer(
-        device_name=torch.cuda.get_device_name(device) if on_gpu else "",
-        parameters=sum(p.numel() for p in loop.bare.parameters() if p.requires_grad),
-        samples_in_data=len(loop.sampler.dataset),
-        gpu_memory_peak_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else None,
-    )
 
 
 if __name__ == "__main__":
