@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wattlaw.laws.predict import predict as predict
     from wattlaw.measuring.window import measure as measure
     from wattlaw.records import load_runs as load_runs
+    from wattlaw.report.page import write_report as write_report
     from wattlaw.runner.api import run as run
     from wattlaw.runner.api import sweep as sweep
 
@@ -44,7 +45,7 @@ _PUBLIC = {
     "predict": "wattlaw.laws.predict",
     "run": "wattlaw.runner.api",
     "sweep": "wattlaw.runner.api",
-    "report": "wattlaw.report",
+    "write_report": "wattlaw.report.page",
 }
 
 __all__ = ["__version__", *_PUBLIC]

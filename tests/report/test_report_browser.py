@@ -9,7 +9,7 @@ from tests.report.fabricated import failed, sweep
 from tests.report.test_report_page import CASES
 
 from wattlaw.core.reading import Note
-from wattlaw.report import report
+from wattlaw.report.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -33,7 +33,7 @@ def page_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     runs = [*sweep(), *sweep([("bert-base", 0.3)], devices=(1, 2, 4, 8), energy="measured"), failed("gpt2")]
     runs += sweep([(HOSTILE, 0.1)], warnings=(Note(HOSTILE, HOSTILE),), repeats=1)
-    report(runs, path, title=HOSTILE)
+    write_report(runs, path, title=HOSTILE)
     return path
 
 
@@ -77,7 +77,7 @@ def test_pages_of_odd_runs_are_drawn_without_error_too(browser, tmp_path):
     page.on("pageerror", lambda e: faults.append(str(e)))
     for name, runs in CASES.items():
         path = tmp_path / f"{name}.html"
-        report(runs, path)
+        write_report(runs, path)
         page.goto(path.as_uri())
         if page.locator("#figures").count():
             page.wait_for_selector("html[data-drawn=yes]", timeout=60_000)

@@ -17,10 +17,10 @@ NAMES = {"report": "report"}
 @click.option("--max-slowdown", default=0.05, show_default=True, help="Slowdown that the advice may cost.")
 def report(folder: str, out: str, formats: str, title: str | None, max_slowdown: float) -> None:
     """Write the report of the runs in DIR as one HTML file that needs no network."""
-    from wattlaw.report import report as write
+    from wattlaw.report.page import write_report
 
     names = [name for name in formats.replace(" ", "").split(",") if name]
-    page, *figures = write(folder, out, title=title, formats=names, max_slowdown=max_slowdown)
-    for path in (page, *figures):
+    written = write_report(folder, out, title=title, formats=names, max_slowdown=max_slowdown)
+    for path in written.files:
         click.echo(path)
-    say(f"the page is {page.absolute()}; open it in any browser")
+    say(f"the page is {written.files[0].absolute()}; open it in any browser")

@@ -46,7 +46,6 @@ def list_(as_json: bool, out: str) -> None:
 def run(name: str, scale: str | None, out: str, report: Path | None, max_slowdown: float, dry_run: bool) -> None:
     """Run the study NAME, print what it found and write its page."""
     from wattlaw.cli.sweep import carry_out_shown
-    from wattlaw.report.page import write_report
     from wattlaw.runner.api import as_sweep, to_toml
     from wattlaw.studies.api import find, sweep_of
 
@@ -55,14 +54,16 @@ def run(name: str, scale: str | None, out: str, report: Path | None, max_slowdow
     if dry_run:
         click.echo(to_toml(as_sweep(values)[0]), nl=False)
         return
+    from wattlaw.report.page import write_report  # before hours of trials, not after: a missing part is named at once
+
     say(f"{chosen.title}: {chosen.question}")
     carry_out_shown(values, out)
     folder = Path(out) / str(values["name"])
     page = report or folder / "report.html"
-    found = write_report(folder, page, title=chosen.title, max_slowdown=max_slowdown)
-    for line in found:
+    written = write_report(folder, page, title=chosen.title, max_slowdown=max_slowdown)
+    for line in written.lines:
         click.echo(line)
-    say(f"the page is {page.absolute()}")
+    say(f"the page is {written.files[0].absolute()}")
 
 
 def _last_run(out: Path, name: str) -> str | None:

@@ -44,24 +44,11 @@ class Page(NamedTuple):
         return [f"{g.name}: {answer(self.context, g).short}" for g in self.context.groups]
 
 
-def report(
-    runs: str | os.PathLike[str] | Iterable[Run],
-    path: str | os.PathLike[str] = "report.html",
-    *,
-    title: str | None = None,
-    formats: Sequence[str] = (),
-    max_slowdown: float | None = 0.05,
-) -> list[Path]:
-    """Write the report of runs, or of a folder of runs; return the files written, the page first.
+class Report(NamedTuple):
+    """What was written: ``files``, the page first, and the answer as ``lines`` of plain text, one a workload."""
 
-    ``formats`` names what each figure is also written as, beside the page: "svg", "png", "pdf".
-    ``max_slowdown`` is the time per sample that the advice may cost, 0.05 being 5 %.
-    Raises UsageError for an unknown format, RecordError where a folder can't be read or a file written,
-    MissingPartError where the parts of the report are not installed.
-    """
-    check_formats(formats)
-    page = make_page(runs, title=title, max_slowdown=max_slowdown)
-    return _write(page, Path(path), formats)
+    files: list[Path]
+    lines: list[str]
 
 
 def write_report(
@@ -71,12 +58,17 @@ def write_report(
     title: str | None = None,
     formats: Sequence[str] = (),
     max_slowdown: float | None = 0.05,
-) -> list[str]:
-    """Write as ``report`` does; return the answer instead, one line of plain text a workload."""
+) -> Report:
+    """Write the report of runs, or of a folder of runs; return the files written and the answer in words.
+
+    ``formats`` names what each figure is also written as, beside the page: "svg", "png", "pdf".
+    ``max_slowdown`` is the time per sample that the advice may cost, 0.05 being 5 %.
+    Raises UsageError for an unknown format, RecordError where a folder can't be read or a file written,
+    MissingPartError where the parts of the report are not installed.
+    """
     check_formats(formats)
     page = make_page(runs, title=title, max_slowdown=max_slowdown)
-    _write(page, Path(path), formats)
-    return page.lines
+    return Report(_write(page, Path(path), formats), page.lines)
 
 
 def make_page(
