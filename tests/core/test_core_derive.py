@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -85,6 +87,19 @@ def test_runs_are_repeats_if_and_only_if_they_share_every_factor(runs: list[Run]
     assert sorted(id(run) for members in groups for run in members) == sorted(map(id, runs))
     assert all(factors(run) == told[i] for i, members in enumerate(groups) for run in members)
     assert all(told[i] != told[j] for i in range(len(told)) for j in range(i))
+
+
+def test_what_the_docs_call_derived_is_derived():
+    page = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
+    names = re.findall(r"`(\w+)`", page.split("Others are derived")[1].split("In Python")[0])
+    given = ("elapsed_s", "samples", "samples_per_s", "gpu_energy_j", "cpu_energy_j", "node_energy_j")
+    whole = run_with(**{n: Reading(2.0) for n in given})
+    assert len(names) > 5
+    assert [n for n in names if derive(whole, n).status != "measured"] == []
+
+
+def test_an_achieved_rate_says_where_it_is_computed():
+    assert "accelerators measured" in derive(run_with(), "achieved_flop_per_s").how
 
 
 def test_every_error_is_of_the_one_tree_that_its_file_lists():

@@ -63,7 +63,7 @@ QUANTITIES: dict[str, Quantity] = {
     "energy_j": Quantity("energy within the widest measured boundary", "J", -1),
     "energy_per_sample_j": Quantity("energy per sample, widest measured boundary", "J", -1),
     "energy_delay_product_js": Quantity("energy × time per sample", "J·s", -1),
-    "achieved_flop_per_s": Quantity("achieved floating-point rate", "1/s", 1),
+    "achieved_flop_per_s": Quantity("achieved floating-point rate of each device", "1/s", 1),
 }
 
 _PREFIXES = [
