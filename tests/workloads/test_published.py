@@ -10,6 +10,8 @@ from torch import nn
 
 from wattlaw.core.plugins import load
 from wattlaw.workloads import table
+from wattlaw.workloads.language.chemgpt import SIZES as CHEMGPT_SIZES
+from wattlaw.workloads.language.chemgpt import GPTNeo
 from wattlaw.workloads.language.gpt2 import GPT2
 from wattlaw.workloads.language.gpt2 import SIZES as GPT2_SIZES
 from wattlaw.workloads.vision.resnet import ResNet, Size
@@ -185,3 +187,42 @@ def test_counted_operations_are_the_published_ones(name, published):
     assert counted is not None
     # forward and backward are three forwards, less the first layer's input gradient
     assert counted.flop_per_sample / 6 == pytest.approx(published, rel=0.03)
+
+
+def test_chemgpt_equals_transformers_gpt_neo_with_the_same_weights():
+    transformers = pytest.importorskip("transformers")
+    size = CHEMGPT_SIZES["tiny"]._replace(window=8)
+    config = transformers.GPTNeoConfig(
+        vocab_size=64, max_position_embeddings=128, hidden_size=64, num_layers=2, num_heads=4, window_size=8,
+        attention_types=[[["global", "local"], 1]], intermediate_size=256, resid_dropout=0, embed_dropout=0,
+        attention_dropout=0, attn_implementation="eager", bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    theirs = transformers.GPTNeoForCausalLM(config).double().eval()
+    ours = GPTNeo(size).double()
+    known = theirs.transformer.state_dict()
+    state = {"tokens.weight": known["wte.weight"], "places.weight": known["wpe.weight"]}
+    names = {
+        "norm_1": "ln_1", "norm_2": "ln_2", "attention_out": "attn.attention.out_proj", "up": "mlp.c_fc",
+        "down": "mlp.c_proj",
+    }  # fmt: skip
+    for kind in ("weight", "bias"):
+        state[f"norm.{kind}"] = known[f"ln_f.{kind}"]
+        for block in range(2):
+            for mine, other in names.items():
+                state[f"blocks.{block}.{mine}.{kind}"] = known[f"h.{block}.{other}.{kind}"]
+    for block in range(2):
+        three = [known[f"h.{block}.attn.attention.{w}_proj.weight"] for w in "qkv"]
+        state[f"blocks.{block}.qkv.weight"] = torch.cat(three)
+    ours.load_state_dict(state)
+    tokens = torch.randint(0, 64, (2, 40), generator=torch.Generator().manual_seed(0))
+    # their attention is calculated in single precision, whatever the model's
+    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-5, atol=1e-6)
+
+
+def test_chemgpts_sizes_are_the_published_ones():
+    for preset, weights in (("base", 4_718_592), ("19m", 18_874_368), ("1.2b", 1_207_959_552)):
+        with torch.device("meta"):
+            model = GPTNeo(CHEMGPT_SIZES[preset])
+        inner = [p.numel() for n, p in model.blocks.named_parameters() if p.ndim == 2]
+        assert sum(inner) == weights
