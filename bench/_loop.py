@@ -161,7 +161,7 @@ def main(tool: str, steps: int, block: int) -> None:
                 mark()
                 times.append((time.perf_counter() - start, time.process_time() - cpu))
             blocks.append((is_on, times))
-    on()
+    off()
     end()
     json.dump(blocks, sys.stdout)
 
