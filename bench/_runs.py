@@ -45,5 +45,5 @@ def run_of(trial: Trial, sweep: str, draw: random.Random) -> Run:
         started="2026-11-23T05:06:41.123Z",
         machine=Machine("cpu", "Xeon", 1, 2, "Xeon"),
         quantities=quantities | {"trial_s": Reading(10 + draw.random())},
-        warnings=(Note("few-cores", "2 processes on 1 core"),),
+        warnings=(Note("oversubscribed", "2 processes on 1 core"),),
     )

@@ -111,7 +111,7 @@ def test_an_mlperf_log_gives_time_samples_and_a_rate_from_its_time_stamps(tmp_pa
     assert run.quantities["elapsed_s"].value == 800
     assert run.quantities["samples_per_s"].value == pytest.approx(35 * 1_281_167 / 800)
     assert run.labels == {"round": "v4.1", "submitter": "Someone"}
-    assert not [n for n in run.warnings if n.name == "throughput disagrees"]
+    assert not [n for n in run.warnings if n.name == "throughput_disagrees"]
 
 
 def test_node_energy_is_the_trapezoid_of_the_run_and_says_ac_and_dc(tmp_path):
@@ -125,9 +125,9 @@ def test_node_energy_is_the_trapezoid_of_the_run_and_says_ac_and_dc(tmp_path):
 def test_a_throughput_in_another_unit_is_a_named_warning(tmp_path):
     per_device = LOG.replace("60000.0", "7500.0")
     (run,) = import_runs("mlperf", results(tmp_path, per_device)).runs
-    assert [n.name for n in run.warnings] == ["throughput unit"]
+    assert [n.name for n in run.warnings] == ["throughput_unit"]
     (run,) = import_runs("mlperf", results(tmp_path, LOG.replace("60000.0", "1.0"))).runs
-    assert [n.name for n in run.warnings] == ["throughput disagrees"]
+    assert [n.name for n in run.warnings] == ["throughput_disagrees"]
 
 
 def test_power_that_does_not_cover_the_run_is_missing_not_less(tmp_path):

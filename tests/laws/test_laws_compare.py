@@ -63,7 +63,7 @@ def test_machines_may_differ_and_the_kind_of_device_asked_for_may_not():
     ]
     assert compare(runs(0.1, 0.01, 1), asked).matched == 0
     mixed = compare(runs(0.1, 0.01, 1), [*b, *runs(0.1, 0.01, 2)])
-    assert "several machines" in [note.name for note in mixed.warnings]
+    assert "several_machines" in [note.name for note in mixed.warnings]
 
 
 def test_energies_of_different_boundaries_are_not_compared():

@@ -29,7 +29,7 @@ def test_two_sizes_give_a_speedup_per_sample_with_an_interval():
 def test_a_speedup_without_repeats_has_no_interval_and_says_so():
     (found,) = fit(scaled({1: 1.0, 2: 0.6}, repeats=1))
     assert found.parameters["speedup_2"].low is None
-    assert [n.name for n in found.warnings] == ["too few repeats"]
+    assert [n.name for n in found.warnings] == ["few_repeats"]
 
 
 def test_three_sizes_give_back_the_exponent_of_60_times_at_416_devices():
@@ -89,11 +89,11 @@ def test_no_law_is_fitted_to_estimated_energies():
 
 
 def test_warnings_of_runs_and_failed_runs_stand_beside_the_fit():
-    unstable = Note("unstable steps", "the step time varies by 20 %")
+    unstable = Note("unstable_steps", "the step time varies by 20 %")
     runs = [run(1.0 / n, n, r, warnings=(unstable,)) for n in (1, 2) for r in range(3)]
     fits, notes = fit_groups([*runs, run(1.0, 2, 7, state="failed")])
     assert unstable in fits[0].warnings
-    assert [n.name for n in notes] == ["failed runs"]
+    assert [n.name for n in notes] == ["failed_runs"]
 
 
 def test_advice_saves_energy_within_the_bound_and_says_how_sure_it_is():

@@ -31,7 +31,7 @@ def make_run(devices: int = 1, repeat: int = 0, step_s: float = 0.1, **changes: 
             "cpu_energy_j": estimated(65.0, "linear CPU power model"),
             "gpu_energy_j": missing("no GPU on this machine"),
         },
-        "warnings": (Note("few-cores", "2 processes on 1 core"),) if devices > 1 else (),
+        "warnings": (Note("oversubscribed", "2 processes on 1 core"),) if devices > 1 else (),
         **changes,
     }
     return Run(setting=setting, trial=Trial(setting, repeat).id, repeat=repeat, **fields)

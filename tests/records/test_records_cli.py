@@ -36,7 +36,7 @@ def test_a_sweep_is_shown_as_a_row_for_each_setting(sweep: Path, call):
     assert [row[:3] for row in rows] == [["schnet", "1", "3"], ["schnet", "2", "3"]]
     assert "101 ms" in out
     assert "est." in out
-    assert "few-cores" in out
+    assert "oversubscribed" in out
     assert "energy_per_sample_j est.: estimated by linear CPU power model" in err
 
 
@@ -110,7 +110,7 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
     assert done.stderr.count("\n") == 1
     whole = json.loads(done.stdout)
     assert whole["overall"]["runs"] == 5
-    assert whole["warnings"][0]["name"] == "damaged run"
+    assert whole["warnings"][0]["name"] == "damaged_run"
 
 
 @pytest.mark.parametrize(

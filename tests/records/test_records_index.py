@@ -182,7 +182,7 @@ def test_duckdb_asks_all_indexes_in_place(sweep: Path):
     assert rows[1][4:7] == (None, "missing", "estimated")
     assert rows[0][7:9] == ("0.1", "resnet")
     assert rows[1][9] == []
-    assert rows[2][9] == ["few-cores"]
+    assert rows[2][9] == ["oversubscribed"]
 
 
 def test_every_field_of_a_setting_has_its_column():

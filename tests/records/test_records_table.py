@@ -32,7 +32,7 @@ def test_a_row_is_a_setting_with_the_median_of_its_repeats():
     assert table.rows[0].quantities["step_time_s"].n == 3
     assert table.shared["batch_per_device"] == 32
     assert "devices_per_node" not in table.shared
-    assert [note.name for note in table.rows[1].warnings] == ["few-cores"]
+    assert [note.name for note in table.rows[1].warnings] == ["oversubscribed"]
 
 
 def test_seeds_are_repeats_and_options_are_settings():
@@ -82,7 +82,11 @@ def test_csv_has_a_row_a_run_with_recorded_and_derived_quantities():
     assert float(first["cpu_energy_per_sample_j"]) == 65 / 960
     assert first["cpu_energy_per_sample_j_status"] == "estimated"
     assert (first["gpu_energy_j"], first["gpu_energy_j_status"]) == ("", "missing")
-    assert (second["step_time_s"], second["error"], second["warnings"]) == ("", 'ValueError: bad, "x"', "few-cores")
+    assert (second["step_time_s"], second["error"], second["warnings"]) == (
+        "",
+        'ValueError: bad, "x"',
+        "oversubscribed",
+    )
 
 
 def test_parquet_has_the_same_values_typed(tmp_path: Path):
@@ -93,7 +97,7 @@ def test_parquet_has_the_same_values_typed(tmp_path: Path):
     assert table.column_names == list(rows[0])
     assert table["step_time_s"].to_pylist() == [0.1, None]
     assert table["devices"].to_pylist() == [1, 2]
-    assert table["warnings"].to_pylist() == [[], ["few-cores"]]
+    assert table["warnings"].to_pylist() == [[], ["oversubscribed"]]
 
 
 def test_json_has_the_whole_records(tmp_path: Path):

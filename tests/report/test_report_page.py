@@ -125,7 +125,7 @@ def test_json_in_a_script_element_cannot_end_it():
 
 
 def test_the_answer_comes_first_and_says_what_it_rests_on():
-    page = text_of(html(make_page(sweep(warnings=(Note("unstable steps", "they vary"),)))))
+    page = text_of(html(make_page(sweep(warnings=(Note("unstable_steps", "they vary"),)))))
     answer = page[: page.index('id="speedup"')]
     assert re.search(
         r"schnet</strong>: 2 processes are 1\.\d\d× \[1\.\d\d, 1\.\d\d\] as fast as 1 process at batch", answer

@@ -200,15 +200,15 @@ def _times(interval: Interval, factor: float) -> Interval:
 def _warnings(workload: str, corrected: bool) -> tuple[Note, ...]:
     notes = [
         Note(
-            "device-power-only",
+            "device_power_only",
             "budget and energy are the devices' at promised peak power; hosts and cooling add to it",
         ),
-        Note("one-node-scaling", "devices are taken to scale as within one node; a network slows many small ones down"),
+        Note("one_node_scaling", "devices are taken to scale as within one node; a network slows many small ones down"),
     ]
     if workload not in MLPERF and not corrected:
         text = (
             f"no run of {workload} stands behind this: its efficiency is BERT's and ResNet-50's, and how well that "
             "carries over is not known; correct it with --runs"
         )
-        notes.append(Note("not-measured", text))
+        notes.append(Note("not_measured", text))
     return tuple(notes)

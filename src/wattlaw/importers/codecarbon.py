@@ -39,7 +39,7 @@ def _run(row: Row, duration: float, line: int) -> Run:
     setting = setting_from(
         {"workload": row.get("project_name") or "codecarbon", "devices_per_node": max(int(gpus), 1)}
     )  # fmt: skip
-    note = Note("tracker scope", "CodeCarbon counts the whole machine by default; runs side by side count it each")
+    note = Note("tracker_scope", "CodeCarbon counts the whole machine by default; runs side by side count it each")
     return Run(
         setting=setting, trial=row.get("run_id") or f"codecarbon-{line}", source="codecarbon", quantities=readings,
         started=row.get("timestamp", ""), warnings=(note,),

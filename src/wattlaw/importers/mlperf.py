@@ -256,9 +256,9 @@ def throughput_note(readings: dict[str, Reading], logged: list[float], devices: 
     # evaluation and start-up are in the derived rate, so the logged one may be up to a third higher
     for unit, share in (("", 1.0), ("samples per accelerator", 1.0 / devices), ("tokens", GPT3_TOKENS)):
         if 0.9 < usual / (rate * share) < 1.5:
-            return [Note("throughput unit", f"the log counts {unit}; the rate is samples ÷ time")] if unit else []
+            return [Note("throughput_unit", f"the log counts {unit}; the rate is samples ÷ time")] if unit else []
     message = f"the log says {usual:.4g}, samples ÷ time is {rate:.4g} a second; the latter is used"
-    return [Note("throughput disagrees", message)]
+    return [Note("throughput_disagrees", message)]
 
 
 def _energy(name: str, files: dict[str, bytes], window: tuple[float, float]) -> tuple[Reading, list[Note]]:
@@ -276,4 +276,4 @@ def _energy(name: str, files: dict[str, bytes], window: tuple[float, float]) -> 
     try:
         return window_energy(logs, window)
     except DataError as error:
-        return missing(str(error)), [Note("power log", str(error))]
+        return missing(str(error)), [Note("power_log", str(error))]

@@ -39,7 +39,7 @@ def window_energy(logs: dict[str, str], window: tuple[float, float]) -> tuple[Re
     notes = []
     if switches:
         notes.append(
-            Note("switch energy", f"the network switch drew {sum(switches):.4g} J more, not counted in the nodes")
+            Note("switch_energy", f"the network switch drew {sum(switches):.4g} J more, not counted in the nodes")
         )
     return Reading(total, "measured", how), notes
 

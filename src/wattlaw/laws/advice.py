@@ -201,13 +201,13 @@ def _notes(
 ) -> list[Note]:
     found = [n for c in (best, fastest) for r in c.runs for n in r.warnings]
     if len(choices) == 1:
-        found.append(Note("one setting", "only one setting was run, so there is nothing to choose between"))
+        found.append(Note("one_setting", "only one setting was run, so there is nothing to choose between"))
     if min(len(best.time), len(fastest.time)) < 3:
         found.append(
-            Note("too few repeats", "fewer than 3 repeats of the settings compared; intervals are wide or missing")
+            Note("few_repeats", "fewer than 3 repeats of the settings compared; intervals are wide or missing")
         )
     if bound is not None and chance is None:
-        found.append(Note("no probability", "nothing was repeated, so how surely the bound holds is unknown"))
+        found.append(Note("no_probability", "nothing was repeated, so how surely the bound holds is unknown"))
     return found
 
 

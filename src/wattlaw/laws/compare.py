@@ -127,7 +127,7 @@ def _boundaries(runs: list[Run]) -> set[str]:
 
 def _unlike(name: str, *sides: list[Run]) -> Note:
     a, b = ("; ".join(sorted(_boundaries(runs))) or "missing" for runs in sides)
-    return Note("unlike energies", f"{name} is not compared where it holds {a} in a and {b} in b")
+    return Note("unlike_energies", f"{name} is not compared where it holds {a} in a and {b} in b")
 
 
 def _values(runs: list[Run], name: str) -> list[float]:
@@ -163,5 +163,5 @@ def _notes(left: Members, right: Members, both: list[tuple[str, ...]]) -> tuple[
     for side, members in (("a", left), ("b", right)):
         machines = sorted({run.machine.device_name for key in both for run in members[key]})
         if len(machines) > 1:
-            notes.append(Note("several machines", f"runs of {side} come from {', '.join(machines)}"))
+            notes.append(Note("several_machines", f"runs of {side} come from {', '.join(machines)}"))
     return tuple(dict.fromkeys(notes))

@@ -63,7 +63,7 @@ def fit_groups(
         try:
             fits.append(_fit_group(group, target, over, law))
         except FitError as error:
-            notes = (*notes, Note("no law", f"{title(group.key)}: {error}"))
+            notes = (*notes, Note("no_law", f"{title(group.key)}: {error}"))
     if not fits:
         raise FitError("; ".join(dict.fromkeys(n.message for n in notes)) or "there is no run to fit")
     return fits, notes
@@ -228,14 +228,14 @@ def _repeat_notes(data: Sample, over: str) -> tuple[Note, ...]:
     where = f"fewer than {FEW_REPEATS} repeats at {over} {', '.join(few)}"
     if all(len(ys) == 1 for ys in by_size.values()):
         without = "; with no repeat there is no interval" if len(by_size) == 2 else ""
-        return (Note("too few repeats", where + without),)
+        return (Note("few_repeats", where + without),)
     if any(len(ys) == 1 for ys in by_size.values()):
         where += "; what was run once is taken to scatter like the rest"
-    return (Note("few repeats", where),)
+    return (Note("few_repeats", where),)
 
 
 def _weak_scaling(target: str, over: str) -> tuple[Note, ...]:
     if target != "step_time_s" or over not in ("devices", "nodes"):
         return ()
     message = "with the batch per device fixed a step of N devices does N times the work; see time_per_sample_s"
-    return (Note("weak scaling", message),)
+    return (Note("weak_scaling", message),)

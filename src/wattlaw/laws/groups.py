@@ -93,7 +93,7 @@ def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
         notes += run.warnings
     if not xs:
         raise FitError(f"no run gives {target}: " + "; ".join(why))
-    notes += [Note("runs left out", f"{count} without {target}: {fault}") for fault, count in why.items()]
+    notes += [Note("runs_left_out", f"{count} without {target}: {fault}") for fault, count in why.items()]
     status = "estimated" if "estimated" in statuses else "measured"
     return Sample(xs, ys, status, tuple(dict.fromkeys(notes)))
 
@@ -141,4 +141,4 @@ def _word(value: Factor) -> str:
 
 def _failed_note(runs: list[Run], done: list[Run]) -> tuple[Note, ...]:
     failed = len(runs) - len(done)
-    return (Note("failed runs", f"{failed} of {len(runs)} runs failed and are left out"),) if failed else ()
+    return (Note("failed_runs", f"{failed} of {len(runs)} runs failed and are left out"),) if failed else ()

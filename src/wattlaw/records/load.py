@@ -36,7 +36,7 @@ class Damaged(NamedTuple):
     @property
     def note(self) -> Note:
         """The same as a named warning."""
-        return Note("damaged run", f"left out: {self.reason}")
+        return Note("damaged_run", f"left out: {self.reason}")
 
 
 class Runs(list[Run]):

@@ -175,7 +175,7 @@ def _fits(runs: list[Run]) -> tuple[list[Fit], tuple[Note, ...]]:
         speedups, notes = fit_groups(runs, over="devices", law="speedup")
         laws, _ = fit_groups(runs, over="devices")
     except FitError as error:
-        return [], (Note("no law", str(error)),)
+        return [], (Note("no_law", str(error)),)
     return [*speedups, *(f for f in laws if f.law != "speedup")], notes
 
 
@@ -187,7 +187,7 @@ def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], 
     try:
         return advise(runs, max_slowdown=max_slowdown), ()
     except FitError as error:
-        return [], (Note("no advice", str(error)),)
+        return [], (Note("no_advice", str(error)),)
 
 
 def _title(runs: list[Run]) -> str:

@@ -52,7 +52,7 @@ def too_good(fit: Fit) -> Note | None:
         ideal = s.devices / s.base
         if s.devices != s.base and (s.low or s.value) > ideal * MARGIN:
             message = f"{s.devices:g} devices are {s.words} as fast as {s.base:g}, more than the ideal {ideal:g}×"
-            return Note("faster than ideal", message)
+            return Note("faster_than_ideal", message)
     return None
 
 

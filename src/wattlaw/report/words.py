@@ -187,6 +187,6 @@ def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str
     notes += [*(fit.warnings if fit else ()), *(advice.warnings if advice else ())]
     notes += [doubt] if fit and (doubt := too_good(fit)) else []
     # these two stand beside the line already
-    names = list(dict.fromkeys(plain(n.name) for n in notes if plain(n.name) not in ("failed runs", "no energy meter")))
+    names = list(dict.fromkeys(plain(n.name) for n in notes if n.name not in ("failed_runs", "no_energy_meter")))
     more = (f"{len(names) - MOST_WARNINGS} more warnings",) if len(names) > MOST_WARNINGS else ()
     return (*names[:MOST_WARNINGS], *more)

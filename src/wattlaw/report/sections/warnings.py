@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from wattlaw.core.notes import meaning
 from wattlaw.core.reading import Note
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section, Table
-from wattlaw.report.meanings import clipped, coded, meaning, plain
+from wattlaw.report.meanings import clipped, coded, plain
 from wattlaw.report.speedups import too_good
 
 NAMES = {"warnings": "warnings"}

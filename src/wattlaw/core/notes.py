@@ -1,0 +1,165 @@
+"""Every named warning: what it means and what to do about it. A name is snake_case, and is used for one thing."""
+
+from __future__ import annotations
+
+NOTES: dict[str, tuple[str, str]] = {
+    # of the laws
+    "few_repeats": (
+        "With fewer than 3 repeats the scatter between runs is hardly known: intervals are wide or missing, or lean "
+        "on the scatter of the other settings.",
+        "Run at least 3 repeats of every setting: repeats = 3 in the sweep file.",
+    ),
+    "one_setting": (
+        "Advice compares settings, and there is only one.",
+        "Sweep a second number of devices or batch size.",
+    ),
+    "no_probability": (
+        "How surely the bound on the slowdown holds is unknown without repeats.",
+        "Run at least 3 repeats.",
+    ),
+    "no_law": (
+        "These runs do not suffice for a law.",
+        "Two sizes give a speed-up, three an exponent: add values to [over] in the sweep file.",
+    ),
+    "no_advice": (
+        "No setting can be recommended from these runs.",
+        "Run at least two settings that record their time, or name what to minimise.",
+    ),
+    "failed_runs": (
+        "Trials that failed are left out of every figure.",
+        "See “What failed”; `wattlaw sweep retry` runs them again.",
+    ),
+    "runs_left_out": (
+        "Some runs did not record the quantity in question.",
+        "See their status in the table of settings.",
+    ),
+    "weak_scaling": (
+        "The batch per device is fixed, so a step of N devices does N times the work.",
+        "Compare the time per sample rather than the time per step.",
+    ),
+    "damaged_run": (
+        "A run's file is broken or half-written; it is left out.",
+        "Delete its folder and resume the sweep to run it again.",
+    ),
+    "faster_than_ideal": (
+        "More devices cannot do more than their share of the work: the runs with fewer were disturbed, or the "
+        "smaller memory of one device or cache held them back.",
+        "See whether the machine was steady, and run the sweep again on a quiet one.",
+    ),
+    "formula": (
+        "No run gives the time of communication, so it is the ring's formula.",
+        "Run two devices; the prediction is then corrected by what they measure.",
+    ),
+    "prior": (
+        "Too few of your runs tell the time of communication; it leans on published MLPerf runs.",
+        "Run more numbers of devices.",
+    ),
+    "unlike_energies": (
+        "The two sets measured energy within different boundaries, so their energies are not compared.",
+        "Compare one boundary by name, such as --columns gpu_energy_per_sample_j.",
+    ),
+    "several_machines": (
+        "The runs of one side come from several machines, whose difference may hide the one looked for.",
+        "Compare runs of one machine.",
+    ),
+    "one_node_scaling": (
+        "Devices are taken to scale as within one node; a network slows many small ones down.",
+        "Measure two nodes before buying many.",
+    ),
+    "device_power_only": (
+        "Power and energy are the devices' at promised peak power; hosts and cooling come on top.",
+        "Add what the maker of the node states.",
+    ),
+    "not_measured": (
+        "No run of the workload stands behind the figure; it is carried over from other workloads.",
+        "Correct it by runs of your own: --runs DIR.",
+    ),
+    # of other people's records
+    "skipped": (
+        "Something in the imported files is no run or could not be read; it is left out.",
+        "See the message; `wattlaw import --json` lists all.",
+    ),
+    "throughput_unit": (
+        "The log counts its rate in something else than samples, so the rate is samples over time.",
+        "Nothing, unless you compare with the log's own figure.",
+    ),
+    "throughput_disagrees": (
+        "The rate that the log states and samples over time differ.",
+        "Read how the log counts before comparing rates.",
+    ),
+    "power_log": (
+        "A power log could not be read or does not cover the run; its energy is missing.",
+        "See the message; the run's times stand.",
+    ),
+    "switch_energy": (
+        "Network switches were metered too; their energy is not counted in the nodes.",
+        "Add it where the whole system is asked for.",
+    ),
+    "tracker_scope": (
+        "CodeCarbon counts the whole machine by default; runs side by side count it each.",
+        "Compare runs that had the machine to themselves.",
+    ),
+    # of the steps
+    "unstable_steps": (
+        "Step times scatter or drift within a run, so their median depends on when one looks.",
+        "Close other programs, lengthen the warm-up (warmup_steps), or run more steps.",
+    ),
+    "few_steps": (
+        "A median of so few steps can be off by chance.",
+        "Run more steps: stop = { steps = 100 }.",
+    ),
+    "ranks_missing": (
+        "Some processes left no measured steps, so the rate counts too few samples.",
+        "Look at the trial's output files; run it again.",
+    ),
+    "oversubscribed": (
+        "More processes than cores: they take turns, so this is no speed-up of real devices.",
+        "Run fewer processes, or ask for more cores.",
+    ),
+    # of the meters
+    "no_energy_meter": (
+        "Nothing measures energy on this machine; energies are estimates, and advice speaks of time.",
+        "`wattlaw doctor` says what would measure it, and which permission is missing.",
+    ),
+    "counter_disagrees": (
+        "The device's energy counter and its sampled power tell different energies.",
+        "Prefer longer runs; compare `wattlaw runs show` of this trial.",
+    ),
+    "counter_went_back": (
+        "An energy counter fell, by a reset or an overflow; the gap was bridged.",
+        "Repeat the run if it happens often.",
+    ),
+    "window_short": (
+        "The measured window is short against how often the device updates its reading.",
+        "Run more steps, so that the window lasts seconds.",
+    ),
+    "device_lost": (
+        "A device stopped answering before the window ended.",
+        "Look at the driver's log; its energy for this run is too small or missing.",
+    ),
+    "throttled": (
+        "The device held its clocks down, for heat or power.",
+        "Cool it, or set a cap on purpose, and run again.",
+    ),
+    "other_process_on_device": (
+        "Someone else used the device; time and energy are shared with them.",
+        "Run on a device of your own.",
+    ),
+    "clock_jump": (
+        "The machine's UTC clock was set during the run; durations use another clock and stand.",
+        "Nothing, unless you compare with logs of other machines.",
+    ),
+    "sampler_lost": (
+        "The process that reads the meters stopped or never ran on a host.",
+        "Energy and utilisation of that host are incomplete; run the trial again.",
+    ),
+    "sampling_trouble": (
+        "A meter gave an error now and then.",
+        "See the message; readings in between are missing, not zero.",
+    ),
+}
+
+
+def meaning(name: str) -> tuple[str, str]:
+    """Return what a warning means and what to do; empty for one that is not known here."""
+    return NOTES.get(name.replace(" ", "_").replace("-", "_"), ("", ""))
