@@ -111,6 +111,14 @@ def test_advice_saves_energy_within_the_bound_and_says_how_sure_it_is():
     assert advise(runs, minimise="gpu_energy_j", max_slowdown=0.5)[0].setting.power_cap_w == 150
 
 
+def test_a_limit_on_another_quantity_is_kept_or_said_to_be_impossible():
+    runs = scaled({1: 1.0, 2: 0.6, 4: 0.4})
+    (found,) = advise(runs, minimise="time", limits={"device_time_per_sample_s": 1.3})
+    assert found.setting.devices == 2
+    with pytest.raises(FitError, match="no setting keeps"):
+        advise(runs, limits={"device_time_per_sample_s": 0.1})
+
+
 def test_where_nothing_measures_energy_advice_speaks_of_device_time():
     (found,) = advise(scaled({1: 1.0, 2: 0.6}))
     assert found.minimise == "device_time_per_sample_s"

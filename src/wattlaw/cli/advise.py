@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.core.errors import UsageError
 
 NAMES = {"advise": "advise"}
 
@@ -23,6 +24,7 @@ NAMES = {"advise": "advise"}
 @click.option(
     "--backtest", type=int, metavar="K", help="Advise from K power caps of each curve and judge it by the rest."
 )
+@click.option("--limit", "limits", multiple=True, help="QUANTITY=MOST that no setting may exceed; repeat it.")
 @click.option("--unmeasured", is_flag=True, help="Weigh power caps between those that were run, too.")
 @json_option
 def advise(
@@ -30,6 +32,7 @@ def advise(
     minimise: str | None,
     max_slowdown: float | None,
     confidence: float,
+    limits: tuple[str, ...],
     unmeasured: bool,
     backtest: int | None,
     as_json: bool,
@@ -41,13 +44,24 @@ def advise(
     if backtest is not None:
         _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
         return
-    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured)
+    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits))
     if as_json:
         emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
         return
     for advice in found:
         click.echo(advice.words)
     say_warnings(n for a in found for n in a.warnings)
+
+
+def _limits(texts: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise UsageError(f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02") from None
+    return found
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wattlaw.core.derive import derive, energy
@@ -51,6 +51,7 @@ def advise(
     max_slowdown: float | None = None,
     confidence: float = 0.5,
     unmeasured: bool = False,
+    limits: Mapping[str, float] | None = None,
 ) -> list[Advice]:
     """Recommend one setting for each workload (and model size, machine, … that was run).
 
@@ -60,18 +61,22 @@ def advise(
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
     unmeasured    where GPU energy was measured at three power caps or more, weigh caps that nobody ran too
                   (then the bound must hold with probability 0.65 at least)
+    limits        quantities that no recommended setting may exceed in its mean, such as
+                  {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
 
     The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     _check(minimise, max_slowdown, confidence)
+    for name in limits or {}:
+        quantity(name)
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
     faults: list[str] = []
     for group in groups:
         try:
             capped = advise_cap(group, minimise, max_slowdown, confidence, notes) if unmeasured else None
-            found.append(capped or _advise_group(group, minimise, max_slowdown, confidence, notes))
+            found.append(capped or _advise_group(group, minimise, max_slowdown, confidence, notes, limits or {}))
         except FitError as error:
             faults.append(f"{title(group.key)}: {error}")
     if not found:
@@ -91,7 +96,12 @@ def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME) -> list[lis
 
 
 def _advise_group(
-    group: Group, minimise: str | None, bound: float | None, confidence: float, notes: Sequence[Note]
+    group: Group,
+    minimise: str | None,
+    bound: float | None,
+    confidence: float,
+    notes: Sequence[Note],
+    limits: Mapping[str, float],
 ) -> Advice:
     what = _objective(group.runs, minimise)
     choices = _choices(group.runs, TIME, what)
@@ -100,7 +110,10 @@ def _advise_group(
     noise = pooled_noise([c.time for c in choices])
     fastest = min(choices, key=lambda c: _mean(c.time))
     allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
-    best = min(allowed, key=lambda c: (_mean(c.cost), _mean(c.time)))
+    within = [c for c in allowed if all(_within(c, name, most) for name, most in limits.items())]
+    if not within:
+        raise FitError("no setting keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
+    best = min(within, key=lambda c: (_mean(c.cost), _mean(c.time)))
     return _advice(group, what, choices, best, fastest, bound, notes)
 
 
@@ -186,6 +199,11 @@ def _keeps(slowdown: LogRatio, bound: float | None, confidence: float) -> bool:
         return True
     chance = probability_below(slowdown, 1 + bound)
     return slowdown.centre <= math.log1p(bound) if chance is None else chance >= confidence
+
+
+def _within(choice: Choice, name: str, most: float) -> bool:
+    values = _values(choice.runs, name)
+    return bool(values) and _mean(values) <= most
 
 
 def _minus_one(ratio: Interval) -> Interval:

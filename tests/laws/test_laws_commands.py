@@ -1,0 +1,82 @@
+"""wattlaw import, fit, advise and predict as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made import scaled
+
+from wattlaw.cli.main import main
+from wattlaw.core.folder import write_run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for index, made in enumerate(scaled({1: 1.0, 2: 0.55, 4: 0.31})):
+        write_run(tmp_path / "runs" / "demo" / f"t{index}", made)
+    return tmp_path / "runs"
+
+
+def call(capsysbinary, *words):
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(w) for w in words])
+    out, err = capsysbinary.readouterr()
+    return stop.value.code, out.decode(), err.decode()
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "keys"),
+    [
+        (["fit"], "fit", {"group", "target", "over", "law", "parameters", "n", "held_out_error"}),
+        (["fit", "--law", "alpha-beta"], "fit", {"group", "parameters"}),
+        (["fit", "--backtest", "next"], "backtest", {"group", "hidden", "predicted", "low", "high", "measured", "error"}),
+        (["advise"], "advise", {"group", "setting", "predicted", "gain", "probability_bound_holds"}),
+        (["predict", "--devices", "8"], "predict", {"group", "setting", "quantities", "extrapolated"}),
+    ],
+)  # fmt: skip
+def test_json_has_the_published_items(folder, capsysbinary, words, kind, keys):
+    code, out, _ = call(capsysbinary, words[0], folder, *words[1:], "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["kind"] == kind
+    assert keys <= set(found["items"][0])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["fit"], ["fit", "--backtest", "next"], ["advise", "--max-slowdown", "0.1"], ["predict", "--devices", "3"]],
+)
+def test_without_json_people_get_words_and_tables(folder, capsysbinary, words):
+    code, out, _ = call(capsysbinary, words[0], folder, *words[1:])
+    assert code == 0
+    assert "schnet" in out
+
+
+def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbinary):
+    (tmp_path / "mine.csv").write_text("gpus,rate\n1,100\n2,190\n4,350\n8,no\n")
+    code, _, err = call(
+        capsysbinary, "import", "csv", tmp_path / "mine.csv", "-o", tmp_path / "runs",
+        "--column", "devices=gpus", "--column", "samples_per_s=rate",
+    )  # fmt: skip
+    assert code == 0
+    assert "mine.csv:5: rate: 'no' is no number" in err
+    assert call(capsysbinary, "fit", tmp_path / "runs")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["fit", "--law", "powr"], "unknown law 'powr'; did you mean 'power'?"),
+        (["advise", "--limit", "x"], "--limit 'x': give QUANTITY=MOST"),
+        (["advise", "--backtest", "3"], "no group of runs has measured GPU energy"),
+        (["predict", "--devices", "0"], "devices is 0"),
+    ],
+)
+def test_a_wrong_request_is_one_line_on_stderr(folder, capsysbinary, words, line):
+    code, out, err = call(capsysbinary, words[0], folder, *words[1:])
+    assert code in (1, 2)
+    assert out == ""
+    assert line in err
+    assert err.count("\n") == 1
