@@ -31,7 +31,7 @@ def call(capsysbinary, *words):
     [
         (["fit"], "fit", {"group", "target", "over", "law", "parameters", "n", "held_out_error"}),
         (["fit", "--law", "alpha-beta"], "fit", {"group", "parameters"}),
-        (["fit", "--backtest", "next"], "backtest", {"group", "hidden", "predicted", "low", "high", "measured", "error"}),
+        (["fit", "--backtest", "next"], "backtest", {"hidden", "predicted", "low", "high", "measured", "error"}),
         (["advise"], "advise", {"group", "setting", "predicted", "gain", "probability_bound_holds"}),
         (["predict", "--devices", "8"], "predict", {"group", "setting", "quantities", "extrapolated"}),
     ],
