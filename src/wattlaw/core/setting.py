@@ -120,8 +120,8 @@ def check_setting(setting: Setting) -> None:
     stop = [setting.stop.steps, setting.stop.epochs, setting.stop.seconds]
     if not setting.command and all(s is None for s in stop):
         raise SettingError("stop is empty; give steps, epochs or seconds, such as stop = { steps = 100 }")
-    if any(s is not None and not s > 0 for s in stop):
-        raise SettingError("stop must be positive, such as stop = { steps = 100 }")
+    if any(s is not None and not 0 < s < math.inf for s in stop):
+        raise SettingError("stop must be positive and finite, such as stop = { steps = 100 }")
     if setting.backend == "nccl" and setting.device_type == "cpu":
         raise SettingError("backend nccl needs GPUs; use gloo with device_type cpu")
 

@@ -23,6 +23,8 @@ from wattlaw.runner.options import training_options
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.workloads.base import Workload
 
+_ASK_S = 1.0
+
 
 class StepSink(Protocol):
     """Takes one row of steps-<rank>.csv; see ``core.folder.STEP_COLUMNS``."""
@@ -69,15 +71,17 @@ class Loop:
     def train(self) -> None:
         """Run the warm-up steps, then the measured ones, and write every step's row."""
         batches = self._batches()
-        step = 0
-        for _ in range(self.setting.warmup_steps):
+        warmup, most, seconds = self.setting.warmup_steps, self._most_steps(), self.setting.stop.seconds
+        for step in range(warmup):
             self._step(step, True, batches)
-            step += 1
-        self._settle()
-        for _ in range(self._steps_wanted(step)):
-            self._step(step, False, batches)
-            step += 1
-        self._settle()
+        asked = [(0, self._now())]
+        done, more = 0, (1 if seconds else most) or 0
+        while more:
+            for step in range(warmup + done, warmup + done + more):
+                self._step(step, False, batches)
+            done += more
+            asked.append((done, self._now()))
+            more = self._more(asked, most, seconds) if seconds else 0
 
     def _step(self, step: int, warmup: bool, batches: Iterator[Any]) -> None:
         mark = self.clock.mark
@@ -128,29 +132,25 @@ class Loop:
         while self._pending:
             self._write(*self._pending.popleft())
 
-    def _steps_wanted(self, done: int) -> int:
+    def _most_steps(self) -> int | None:
         stop, wanted = self.setting.stop, []
         if stop.steps is not None:
             wanted.append(stop.steps)
         if stop.epochs is not None:
-            wanted.append(math.ceil(stop.epochs * len(self.loader) / int(self.options["accumulation"])))
-        if stop.seconds is not None:
-            wanted.append(self._steps_in(stop.seconds))
-        return max(1, min(wanted))
+            wanted.append(max(1, math.ceil(stop.epochs * len(self.loader) / int(self.options["accumulation"]))))
+        return min(wanted) if wanted else None
 
-    def _steps_in(self, seconds: float) -> int:
-        # two steps are timed once the warm-up is over; all ranks then agree on rank 0's count
-        batches, start = self._batches(), self.clock.mark()
-        for step in range(2):
-            self._step(self.setting.warmup_steps + step, True, batches)
-        self._settle()
-        end = self.clock.mark()
-        self.clock.synchronise()
-        each = (self.clock.seconds(end) - self.clock.seconds(start)) / 2
-        count = torch.tensor([max(1, round(seconds / each))], device=self.device)
+    def _more(self, asked: list[tuple[int, float]], most: int | None, seconds: float) -> int:
+        # rank 0 decides by its clock and tells the others
+        count = torch.tensor([steps_to_take(asked, most, seconds)], device=self.device)
         if self.ranks > 1:
             dist.broadcast(count, 0)
         return int(count)
+
+    def _now(self) -> float:
+        mark = self.clock.mark()
+        self._settle()
+        return self.clock.seconds(mark)
 
     def _batches(self) -> Iterator[Any]:
         for epoch in itertools.count():
@@ -219,6 +219,22 @@ class Loop:
 def _noted_allreduce(loop, bucket):  # type: ignore[no-untyped-def]
     loop._last_bucket = loop.clock.mark()
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]
+
+
+def steps_to_take(asked: list[tuple[int, float]], most: int | None, seconds: float) -> int:
+    """Return how many steps to take before the clock is asked again; 0 where the time is up.
+
+    ``asked`` has the steps done and the time, s, of each earlier look at the clock. It is looked at after 1,
+    2, 4, … steps, at last once a second, so a steady pace ends within half a step of ``seconds``.
+    """
+    (_, start), (before, then), (done, now) = asked[0], asked[-2], asked[-1]
+    # the slower of the pace so far and the latest: too few steps are mended at the next look, too many never
+    each = max((now - start) / done, (now - then) / (done - before), 1e-9)
+    left = seconds - (now - start)
+    if left < each / 2:
+        return 0
+    more = max(1, min(done, int(min(left, _ASK_S) / each)))
+    return more if most is None else min(more, most - done)
 
 
 def _fours(times: list[float]) -> Iterator[tuple[float, float, float, float]]:
