@@ -10,6 +10,7 @@ from tests.report.fabricated import run, sweep
 
 from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
+from wattlaw.core.reading import Reading
 from wattlaw.devices.meter import DeviceInfo, Probe
 from wattlaw.measuring.host import Host
 from wattlaw.report.export import paper_spec
@@ -80,6 +81,39 @@ def test_a_file_of_a_figure_carries_its_legend():
     (figure,) = sections(sweep([("a", 0.1), ("b", 0.2)]))["phases"].figures
     last = paper_spec(figure)["concat"][-1]
     assert last["encoding"]["color"]["legend"]["orient"] == "bottom"
+
+
+def of_phases(**seconds):
+    """The section on phases of one run whose median step is 100 ms."""
+    one = run(step_s=0.1)
+    kept = {n: r for n, r in one.quantities.items() if not n.endswith("_s") or n in ("step_time_s", "elapsed_s")}
+    step = Reading(0.1, n=40)
+    found = {**kept, "step_time_s": step, **{n: Reading(v) for n, v in seconds.items()}}
+    return sections([msgspec.structs.replace(one, quantities=found)])["phases"].figures[0]
+
+
+PARTS = {"data_s": 0.01, "forward_s": 0.02, "backward_s": 0.05, "optimiser_s": 0.01}
+
+
+@pytest.mark.parametrize("rest", [{}, {"rest_s": 3e-7}])
+def test_phases_that_add_up_to_their_step_leave_no_rest(rest):
+    # medians of parts add up to 90 ms of a median step of 100 ms
+    figure = of_phases(**PARTS, **rest)
+    assert "rest" not in figure.table.columns
+    assert "Rest" not in figure.caption
+    (bars,) = figure.panels[0].spec["datasets"].values()
+    assert sum(b["value"] for b in bars) == pytest.approx(100)
+    assert next(b for b in bars if b["phase"] == "backward")["text"] == "56 % of the step; median 50 ms"
+
+
+@pytest.mark.parametrize(
+    ("marked", "rest"),
+    [({**PARTS, "rest_s": 0.01}, "10 ms, 10 %"), ({"data_s": 0.01, "forward_s": 0.02}, "70 ms, 70 %")],
+)
+def test_time_outside_of_the_marked_phases_is_the_rest(marked, rest):
+    figure = of_phases(**marked)
+    assert figure.table.rows[0][-1] == rest
+    assert "Rest is" in figure.caption
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ QUANTITIES: dict[str, Quantity] = {
     "backward_s": Quantity("backward", "s", -1),
     "communication_s": Quantity("exposed communication", "s", -1),
     "optimiser_s": Quantity("optimiser", "s", -1),
+    "rest_s": Quantity("step outside of its phases", "s", -1),
     # energy, one boundary each
     "gpu_energy_j": Quantity("energy of the GPUs", "J", -1),
     "cpu_energy_j": Quantity("energy of the CPU packages", "J", -1),

@@ -63,6 +63,9 @@ def step_quantities(ranks: Ranks, elapsed_s: float) -> dict[str, Reading]:
         values = [v for steps in ranks.measured.values() for s in steps if (v := getattr(s, phase)) is not None]
         if values:
             found[phase] = spread(values, "step marks")
+    rests = [r for steps in ranks.measured.values() for s in steps if (r := _rest(s)) is not None]
+    if rests:
+        found["rest_s"] = spread(rests, "step marks")
     return found | _losses(ranks) | _warmup(ranks)
 
 
@@ -84,6 +87,12 @@ def step_notes(ranks: Ranks) -> list[Note]:
         text = f"the last third of the steps takes {drift:+.0%} against the first (over {UNSTEADY_DRIFT:.0%})"
         return [Note("unstable_steps", text)]
     return []
+
+
+def _rest(step: Step) -> float | None:
+    """Return the time of a step outside of its phases, s; None where no phase was marked."""
+    phases = [v for name in PHASES if (v := getattr(step, name)) is not None]
+    return max(step.end_s - step.start_s - sum(phases), 0.0) if phases else None
 
 
 def _moved(step: Step, by_s: float) -> Step:

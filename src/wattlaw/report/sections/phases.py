@@ -32,11 +32,18 @@ PHASES = {
     "optimiser_s": ("optimiser", "var(--p5)"),
 }
 REST = ("rest", "var(--p6)")
+WHOLE = ("data_s", "forward_s", "backward_s", "optimiser_s")
+"""Where a trial recorded all of these, they add up to its step."""
+LEAST_REST = 0.005
+"""Share of a step below which a rest is the rounding of its marks."""
+
 TITLE = "Where the time of a step goes"
 CAPTION = (
-    "Medians over steps and repeats. Exposed communication is the wait that computing does not hide; "
-    "rest is what no phase accounts for."
+    "A bar is as long as the median step, and is divided in proportion to the medians of its phases over steps, "
+    "processes and repeats; medians of parts do not add up to the median of the whole by themselves. "
+    "Exposed communication is the wait that computing does not hide."
 )
+CAPTION_OF_REST = " Rest is the time of a step that lies in no phase which was marked."
 
 
 def phases(context: Context) -> Section | None:
@@ -47,55 +54,67 @@ def phases(context: Context) -> Section | None:
         why = "the runs recorded no phases of a step; wattlaw's own trials do, and so does wattlaw.measure"
         return Section("phases", TITLE, 30, missing=why) if settings else None
     cut = [(g, least_first(rows, "step_time_s")) for g, rows in chosen[:MOST_PANELS]]
-    caption = CAPTION + left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
-    panels = [Panel(g.name, _chart(rows), 26 * len(rows) + 8) for g, rows in cut]
+    shown_parts = [p for p in (*PHASES.values(), REST) if p != REST or any(_rest(r) for _, rows in cut for r in rows)]
+    caption = CAPTION + (CAPTION_OF_REST if REST in shown_parts else "")
+    caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
+    panels = [Panel(g.name, _chart(rows, shown_parts), 26 * len(rows) + 8) for g, rows in cut]
     table = Table(
-        ["workload", "setting", *(name for name, _ in [*PHASES.values(), REST])],
-        [
-            [g.name, r.label, *(_cell(_parts(r), n) for n, _ in [*PHASES.values(), REST])]
-            for g, rows in cut
-            for r in rows
-        ],
-        TITLE,
+        ["workload", "setting", *(name for name, _ in shown_parts)],
+        [[g.name, r.label, *(_cell(_parts(r), n) for n, _ in shown_parts)] for g, rows in cut for r in rows],
+        f"{TITLE}: median of each phase, and its share of their sum",
     )
     wide = has_long([r for _, rows in cut for r in rows])
-    figure = Figure("phases", TITLE, caption, panels, table, [*PHASES.values(), REST], wide)
+    figure = Figure("phases", TITLE, caption, panels, table, shown_parts, wide)
     return Section("phases", TITLE, 30, figures=[figure])
 
 
 def _parts(row: Row) -> dict[str, float]:
-    """Return seconds by phase in order, with the rest; empty where no phase was recorded."""
+    """Return the median seconds of each phase in order, with the rest; empty where no phase was recorded."""
     found = {}
     for name, (title, _) in PHASES.items():
         value = row.reading(name).value
         if value is not None:
             found[title] = max(value, 0.0)
-    step = row.reading("step_time_s").value
-    if found and step is not None:
-        found[REST[0]] = max(step - sum(found.values()), 0.0)
+    if found and (rest := _rest(row)):
+        found[REST[0]] = rest
     return found
 
 
+def _rest(row: Row) -> float:
+    """Return the time of a step outside of its phases, s: as recorded, else where phases are lacking."""
+    step, rest = row.reading("step_time_s").value or 0.0, row.reading("rest_s").value
+    if rest is None:
+        known = {n: v for n in PHASES if (v := row.reading(n).value) is not None}
+        rest = 0.0 if not known or set(WHOLE) <= set(known) else step - sum(known.values())
+    return rest if rest > LEAST_REST * step else 0.0
+
+
 def _cell(parts: dict[str, float], name: str) -> str:
-    return show(parts[name], "s") if name in parts else "missing"
+    if name not in parts:
+        return "none" if name == REST[0] else "missing"
+    return f"{show(parts[name], 's')}, {_share(parts, name)}"
 
 
-def _chart(rows: list[Row]) -> dict[str, Any]:
+def _share(parts: dict[str, float], name: str) -> str:
+    return f"{100 * parts[name] / (sum(parts.values()) or 1.0):.0f} %"
+
+
+def _chart(rows: list[Row], order: list[tuple[str, str]]) -> dict[str, Any]:
     alt = need("altair", "the report")
-    order = [*PHASES.values(), REST]
     unit = Unit([r.reading("step_time_s").value or sum(_parts(r).values()) for r in rows], "s")
     data: list[dict[str, Cell]] = []
     for row in rows:
         parts = _parts(row)
         whole = sum(parts.values()) or 1.0
+        scale = (row.reading("step_time_s").value or whole) / whole
         data += [
             {
                 "label": row.label,
                 "name": row.short,
                 "phase": name,
                 "order": index,
-                "value": unit(parts[name]),
-                "text": f"{show(parts[name], 's')}, {100 * parts[name] / whole:.0f} % of the step",
+                "value": unit(scale * parts[name]),
+                "text": f"{_share(parts, name)} of the step; median {show(parts[name], 's')}",
             }
             for index, (name, _) in enumerate(order)
             if name in parts

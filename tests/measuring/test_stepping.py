@@ -1,0 +1,25 @@
+"""What the steps' marks say of where their time goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from wattlaw.measuring.stepping import split, step_quantities
+from wattlaw.measuring.steps import Step
+
+
+def step(number: int, seconds: float, **phases: float) -> Step:
+    return Step(step=number, warmup=False, start_s=float(number), end_s=number + seconds, samples=1.0, **phases)
+
+
+def test_what_no_phase_holds_is_recorded_step_by_step():
+    # the medians alone would leave 0.1 s: 0.4 - 0.2 - 0.1
+    whole = [(0.4, 0.3, 0.1), (0.6, 0.2, 0.4), (0.3, 0.2, 0.1)]
+    steps = [step(i, t, forward_s=a, backward_s=b) for i, (t, a, b) in enumerate(whole)]
+    found = step_quantities(split({0: steps}, {}), 3.0)
+    assert [found[n].value for n in ("step_time_s", "forward_s", "backward_s")] == pytest.approx([0.4, 0.2, 0.1])
+    assert found["rest_s"].value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_steps_without_phases_have_no_rest():
+    assert "rest_s" not in step_quantities(split({0: [step(0, 0.5), step(1, 0.5)]}, {}), 2.0)
