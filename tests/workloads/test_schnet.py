@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
-from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs, interpolate, place_on_grid
+from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs, grid_points, interpolate, place_on_grid
 from wattlaw.workloads.molecules.qm9 import qm9
 from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
 
@@ -110,9 +110,9 @@ def test_the_message_sum_has_the_right_first_and_second_derivatives():
 
 def test_the_grid_gives_a_gaussian_to_a_millionth_and_its_gradient():
     distance = np.random.default_rng(0).uniform(0.5, 9.9, 3000).astype(np.float32)
-    at = torch.linspace(0, 10, FILTER_POINTS)
+    at = torch.tensor(grid_points(10.0, FILTER_POINTS), dtype=torch.float32)
     width = 10 / 49
-    grid = place_on_grid(distance, 10 / (FILTER_POINTS - 1), FILTER_POINTS)
+    grid = place_on_grid(distance, 10.0, FILTER_POINTS)
     table = torch.exp(-0.5 * ((at[:, None] - torch.linspace(0, 10, 50)) / width) ** 2).requires_grad_()
     exact = torch.exp(-0.5 * ((torch.from_numpy(distance)[:, None] - torch.linspace(0, 10, 50)) / width) ** 2)
     values = interpolate(table, grid)

@@ -76,7 +76,7 @@ def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: i
     second = torch.cat([m.second for m in molecules]).to(torch.int64) + shift
     distance = torch.cat([m.distance for m in molecules])
     rows, row_starts = incoming(first.numpy(), second.numpy(), int(starts[-1]))
-    grid = place_on_grid(distance.numpy(), cutoff / (grid_points - 1), grid_points) if grid_points else None
+    grid = place_on_grid(distance.numpy(), cutoff, grid_points) if grid_points else None
     return Graph(
         numbers=torch.cat([m.numbers for m in molecules]).to(torch.int64),
         positions=torch.cat([m.positions for m in molecules]),

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
-from wattlaw.workloads.molecules.pairs import Graph, applied, collect, spread, sum_molecules
+from wattlaw.workloads.molecules.pairs import Graph, applied, collect, spread, sum_molecules, weigh
 from wattlaw.workloads.molecules.regression import QM9Regression
 from wattlaw.workloads.molecules.slots import Slots
 from wattlaw.workloads.molecules.triplets import angles, bilinear_sum, filtered_sum
@@ -137,22 +137,24 @@ def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
 
 
 class _Residual(Function):
-    # keeps a third less than the same layers one by one, and adds the two gradients while multiplying
+    # adds the two gradients while multiplying, and works in place where it can
     @staticmethod
     def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         before_1 = F.linear(x, w1, b1)
-        before_2 = F.linear(F.silu(before_1), w2, b2)
-        ctx.save_for_backward(x, w1, w2, before_1, before_2)
+        between = F.silu(before_1)
+        before_2 = F.linear(between, w2, b2)
+        ctx.save_for_backward(x, w1, w2, before_1, between, before_2)
         return F.silu(before_2).add_(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, w1, w2, before_1, before_2 = ctx.saved_tensors
+        x, w1, w2, before_1, between, before_2 = ctx.saved_tensors
         g2 = torch.ops.aten.silu_backward(gradient, before_2)
-        w2_gradient, b2_gradient = g2.T @ F.silu(before_1), g2.sum(0)
-        g1 = torch.ops.aten.silu_backward(g2 @ w2, before_1)
-        return torch.addmm(gradient, g1, w1), g1.T @ x, g1.sum(0), w2_gradient, b2_gradient
+        w2_gradient, b2_gradient = g2.T @ between, g2.sum(0)
+        g1 = g2 @ w2
+        torch.ops.aten.silu_backward.grad_input(g1, before_1, grad_input=g1)
+        return torch.addmm(gradient, g1, w1, out=g2), g1.T @ x, g1.sum(0), w2_gradient, b2_gradient
 
 
 class Residual(nn.Module):
@@ -224,9 +226,9 @@ class Bilinear(Interaction):
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
         """Return the new messages, (2P, hidden)."""
-        arriving = F.silu(self.arriving(x)).view(2, -1, x.shape[1]) * self.radial(radial)
+        arriving = weigh(F.silu(self.arriving(x)), self.radial(radial))
         mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
-        sums = bilinear_sum(arriving.flatten(0, 1), mixed, tables, slots)
+        sums = bilinear_sum(arriving, mixed, tables, slots)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
         heard = (sums @ self.weight.flatten(1).T)[slots.origin]
         return self.update(x, heard)
@@ -246,8 +248,8 @@ class Narrow(Interaction):
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
         """Return the new messages, (2P, hidden)."""
-        arriving = F.silu(self.arriving(x)).view(2, -1, x.shape[1]) * self.radial_out(self.radial_in(radial))
-        arriving = F.silu(self.down(arriving.flatten(0, 1)))
+        arriving = weigh(F.silu(self.arriving(x)), self.radial_out(self.radial_in(radial)))
+        arriving = F.silu(self.down(arriving))
         both = self.angular_out.weight @ self.angular_in.weight
         mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
         heard = F.silu(self.up(filtered_sum(arriving, mixed, tables, slots)))
@@ -268,8 +270,7 @@ class Output(nn.Module):
 
     def forward(self, x: Tensor, radial: Tensor, graph: Graph) -> Tensor:
         """Return the share of each atom, (A, 1)."""
-        weighted = x.view(2, -1, x.shape[1]) * self.radial(radial)
-        atoms = self.up(collect(weighted.flatten(0, 1), graph))
+        atoms = self.up(collect(weigh(x, self.radial(radial)), graph))
         for layer in self.layers:
             atoms = F.silu(layer(atoms))
         out: Tensor = self.last(atoms)
