@@ -29,7 +29,7 @@ def main() -> dict[str, Any]:
             "import wattlaw": [sys.executable, "-c", "import wattlaw"],
             "python -c pass": [sys.executable, "-c", "pass"],
             "codecarbon": [f"{peers}/codecarbon/bin/codecarbon", *CODECARBON],
-            "carbontracker": [f"{peers}/carbontracker/bin/carbontracker", str(script)],
+            "carbontracker": [f"{peers}/carbontracker/bin/carbontracker", "true"],
             "perun": [f"{peers}/perun/bin/perun", "monitor", str(script)],
             "import codecarbon": [f"{peers}/codecarbon/bin/python", "-c", "import codecarbon"],
             "import carbontracker": [f"{peers}/carbontracker/bin/python", "-c", "import carbontracker.tracker"],

@@ -1,0 +1,77 @@
+"""The energy of a whole node as Slurm's own plug-in reads it (IPMI, XCC or Cray's counters)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from wattlaw.core.errors import DeviceError
+from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+
+NAMES = {"slurm-energy": "SlurmEnergy"}
+
+_WHOLE_NODE = ("ipmi", "xcc", "pm_counters")
+"""Plug-ins that see the whole node. "rapl" and "gpu" see parts of it that other meters here read better."""
+
+_ANSWER_S = 10.0
+
+
+class SlurmEnergy(Meter):
+    """Asks the controller about once a second at most, beside the fast meters; for long windows only.
+
+    A node that other jobs share has this energy too, but it is not the job's: the summary leaves it out.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
+        self.node = os.environ.get("SLURMD_NODENAME", "")
+
+    def probe(self) -> Probe:
+        if "SLURM_JOB_ID" not in os.environ or not self.node or not shutil.which("scontrol"):
+            return Probe(meter="slurm-energy", reason="not inside a Slurm job")
+        try:
+            settings = _ask("show", "config")
+            plugin = _value(settings, "AcctGatherEnergyType").rpartition("/")[2]
+            if plugin not in _WHOLE_NODE:
+                seen = (
+                    f"Slurm's energy plug-in is {plugin or 'none'}; the whole node is read by {', '.join(_WHOLE_NODE)}"
+                )
+                return Probe(meter="slurm-energy", reason=seen)
+            every = re.match(r"\d+", _value(settings, "AcctGatherNodeFreq"))
+            if self._joules() is None:
+                return Probe(meter="slurm-energy", reason=f"Slurm's plug-in {plugin} gives no energy of {self.node}")
+        except DeviceError as error:
+            return Probe(meter="slurm-energy", reason=str(error))
+        period = float(every[0]) if every and int(every[0]) else 30.0
+        info = DeviceInfo(id="node:slurm", boundary="node", meter="slurm-energy", name=f"node {self.node} ({plugin})",
+                          energy="counter", update_s=period, resolution_j=1.0)  # fmt: skip
+        return Probe(meter="slurm-energy", devices=(info,))
+
+    def read(self) -> list[Sample]:
+        return []
+
+    def read_slow(self) -> list[Sample]:
+        joules = self._joules()
+        return [] if joules is None else [Sample(time_s=time.monotonic(), device="node:slurm", energy_j=joules)]
+
+    def _joules(self) -> float | None:
+        text = _value(_ask("show", "node", self.node), "ConsumedJoules")
+        return float(text) if text.isdigit() and int(text) > 0 else None
+
+
+def _ask(*words: str) -> str:
+    try:
+        done = subprocess.run(["scontrol", *words], capture_output=True, text=True, timeout=_ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DeviceError(f"scontrol does not answer: {error}") from None
+    if done.returncode:
+        raise DeviceError(f"scontrol: {(done.stderr.strip().splitlines() or ['it failed'])[-1]}")
+    return done.stdout
+
+
+def _value(text: str, name: str) -> str:
+    found = re.search(rf"\b{name}\s*=\s*(\S+)", text)
+    return found[1] if found else ""
