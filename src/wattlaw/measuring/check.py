@@ -20,6 +20,14 @@ from wattlaw.measuring.host import host_name
 from wattlaw.measuring.limit_state import left_behind
 from wattlaw.measuring.sampler import REPLAY
 
+_WHAT = {
+    "gpu": "GPU energy",
+    "cpu": "CPU energy",
+    "dram": "memory energy",
+    "psys": "platform energy",
+    "node": "node energy",
+}
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the check-up. ``status`` is "measured", "estimated" or "missing"; ``do`` is a command or a hint."""
@@ -50,7 +58,8 @@ def machine() -> dict[str, str | int]:
 
 
 def _energies(probes: list[Probe]) -> list[Finding]:
-    found = [_energy(d) for p in probes for d in p.devices if d.boundary in ("gpu", "cpu", "dram", "psys")]
+    devices = [d for p in probes for d in p.devices]
+    found = [_energy(d) for d in devices if d.boundary in _WHAT and (d.boundary != "node" or d.energy != "none")]
     if not any(f.what == "CPU energy" and f.status == "measured" for f in found):
         how = f"CPU-seconds of the job × {watts_per_core():g} W a busy core"
         found.append(Finding(what="CPU energy", status="estimated", how=how,
@@ -59,9 +68,7 @@ def _energies(probes: list[Probe]) -> list[Finding]:
 
 
 def _energy(device: DeviceInfo) -> Finding:
-    what = {"gpu": "GPU energy", "cpu": "CPU energy", "dram": "memory energy", "psys": "platform energy"}[
-        device.boundary
-    ]
+    what = _WHAT[device.boundary]
     if device.energy == "none":
         return Finding(what=what, status="missing", how=device.reason, device=_name(device), limits=device.limits)
     how = {"counter": "its own counter", "power": "sampled power"}[device.energy] + f" ({device.meter})"
