@@ -114,6 +114,23 @@ def test_an_mlperf_log_gives_time_samples_and_a_rate_from_its_time_stamps(tmp_pa
     assert not [n for n in run.warnings if n.name == "throughput_disagrees"]
 
 
+def test_the_samples_of_an_evaluation_are_not_taken_for_those_trained(tmp_path):
+    log = "\n".join(
+        [
+            event("submission_benchmark", "bert"),
+            event("global_batch_size", 50),
+            event("eval_samples", 1000),
+            event("run_start", ms=1_000_000),
+            event("eval_stop", 200_000, ms=1_500_000, epoch_count=200_000, step_num=4000, samples_count=1000),
+            event("eval_accuracy", 0.72, ms=1_500_000, epoch_num=200_000),
+            event("run_stop", ms=1_800_000, status="success"),
+        ]
+    )
+    (run,) = import_runs("mlperf", results(tmp_path, log)).runs
+    assert run.quantities["samples"].value == 200_000
+    assert run.quantities["samples_per_s"].value == 250
+
+
 def test_node_energy_is_the_trapezoid_of_the_run_and_says_ac_and_dc(tmp_path):
     (run,) = import_runs("mlperf", results(tmp_path)).runs
     energy = run.quantities["node_energy_j"]
