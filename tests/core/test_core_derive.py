@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -50,6 +51,28 @@ def test_what_was_not_measured_stays_missing_with_its_reason():
     assert derive(run_with(samples_per_s=missing("no steps")), "time_per_sample_s") == missing("no steps")
     with pytest.raises(UnknownNameError, match="did you mean 'device_hours'"):
         derive(run_with(), "device_hour")
+
+
+def test_a_missing_energy_gives_the_reason_of_the_devices_that_trained():
+    parts = {"gpu_energy_j": missing("no GPU is used"), "cpu_energy_j": missing("below the tick")}
+    on_cpu = msgspec.structs.replace(run_with(**parts), machine=Machine("cpu", "X"))
+    assert derive(on_cpu, "energy_j") == missing("below the tick")
+    on_gpu = msgspec.structs.replace(run_with(**parts), machine=Machine("cuda", "Y"))
+    assert derive(on_gpu, "energy_j") == missing("no GPU is used")
+    assert derive(run_with(node_energy_j=missing("shared")), "energy_j") == missing("shared")
+
+
+def test_an_energy_names_its_boundary():
+    run = run_with(gpu_energy_j=Reading(10.0, how="nvml counter"), cpu_energy_j=Reading(5.0), samples=Reading(3.0))
+    assert derive(run, "energy_j") == Reading(15.0, how="gpu+cpu: nvml counter")
+    assert derive(run, "energy_per_sample_j") == Reading(5.0, how="gpu+cpu: nvml counter")
+    assert derive(run_with(node_energy_j=Reading(1.0, how="bmc")), "energy_j").how == "node: bmc"
+
+
+def test_an_infinite_rate_is_no_time_of_0():
+    endless = run_with(samples_per_s=Reading(math.inf))
+    assert derive(endless, "time_per_sample_s") == missing("the recorded rate is inf")
+    assert derive(run_with(samples_per_s=Reading(2.0, low=1.0, high=math.inf)), "time_per_sample_s").low is None
 
 
 def test_derived_quantities_follow_from_the_recorded_ones():
