@@ -85,6 +85,17 @@ def test_inside_a_sweep_only_steps_are_written(tmp_path: Path, monkeypatch: pyte
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rank-0.json", "steps-0.csv"]
 
 
+def test_inside_a_sweep_a_block_without_steps_leaves_the_next_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATTLAW_ATTEMPT", str(tmp_path))
+    with wattlaw.measure("elsewhere"):
+        pass
+    with wattlaw.measure("elsewhere") as m:
+        m.step(samples=1)
+    assert [s.step for s in read_steps(tmp_path / "steps-0.csv")] == [0]
+
+
 def test_two_ranks_make_one_record_with_one_sampler(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(

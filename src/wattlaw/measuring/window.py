@@ -188,7 +188,8 @@ class Window:
         if given:
             self._setting = _with_warmup(self._setting)
             path = Path(given) / f"steps-{self._place.rank}.csv"
-            self._first = read_steps(path)[-1].step + 1 if path.exists() and path.stat().st_size else 0
+            before = read_steps(path) if path.exists() else []
+            self._first = before[-1].step + 1 if before else 0
             return Path(given)
         if not self._place.is_leader:
             if self._folder is None:
