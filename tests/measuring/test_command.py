@@ -98,6 +98,44 @@ def test_csv_goes_to_a_file_and_leaves_stdout_to_the_command(tmp_path: Path) -> 
     assert {r["boundary"] for r in rows} == {"gpu", "cpu", "dram", "node"}
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_command_runs(tmp_path: Path) -> None:
+    for to in ("/proc/nope.json", str(tmp_path / "no" / "x.json"), str(tmp_path)):
+        done = run("--to", to, "--", "sh", "-c", "echo ran; exit 4")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert to in done.stderr
+    done = run("--json", "--csv", "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "choose one" in done.stderr
+
+
+def test_a_file_that_vanishes_costs_neither_the_table_nor_the_exit_code(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    words = ["-q", "--to", str(folder / "cost.json"), "--", "sh", "-c"]
+    done = run(*words, f"rmdir {folder}; exit 4")
+    assert done.returncode == 4
+    assert "elapsed" in done.stderr
+    assert "there is no" in done.stderr
+    folder.mkdir()
+    assert run(*words, f"rmdir {folder}").returncode == 1
+    assert run("-q", "--to", "/dev/stdout", "--", "true").stdout.startswith("{")
+
+
+def test_what_was_never_seen_is_missing_and_not_0() -> None:
+    document = json.loads(run("-q", "--json", "--", "true").stdout)
+    for name in ("cpu_time_s", "memory_peak_bytes"):
+        reading = document["overall"]["quantities"][name]
+        assert reading.get("value") or (reading["status"] == "missing" and reading["how"])
+
+
+def test_the_machines_cores_stand_on_a_line_of_their_own() -> None:
+    said = run("--", "sleep", "1").stderr.splitlines()
+    (job,) = [line for line in said if line.startswith("job ")]
+    (machine,) = [line for line in said if line.startswith("machine ")]
+    assert "busy" not in job
+    assert "cores busy" in machine
+
+
 def test_a_kept_record_is_a_run_like_any_other(tmp_path: Path) -> None:
     done = run("-o", str(tmp_path / "mine"), "--name", "busy", "--", sys.executable, "-c", "sum(range(10**7))")
     assert done.returncode == 0

@@ -9,12 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from wattlaw.core.errors import DamagedRunError, UsageError
 from wattlaw.core.folder import TELEMETRY_COLUMNS
 from wattlaw.devices.meter import Sample
-from wattlaw.measuring.host import host_name, read_host
+from wattlaw.measuring.host import Host, boot_id, host_name, read_host
 from wattlaw.measuring.sampler import VARIABLE, running_sampler, start_sampler
 from wattlaw.measuring.steps import StepLog, read_steps
 from wattlaw.measuring.summary import Summary, summarise
@@ -35,6 +36,18 @@ def wait_until(holds, seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < until, "it did not come about"
         time.sleep(0.02)
+
+
+def test_a_job_that_used_less_than_a_tick_has_no_cpu_time_of_0(tmp_path: Path) -> None:
+    (tmp_path / "host-a.json").write_bytes(msgspec.json.encode(Host(host="a", boot_id=boot_id())))
+    file = TelemetryFile(tmp_path / "telemetry-a.csv")
+    file.append(Sample(time_s=float(t), device="job", cpu_time_s=0.0, memory_used_bytes=0) for t in range(5))
+    file.close()
+    found = summarise(tmp_path, between=(0.0, 4.0)).quantities
+    for name in ("cpu_time_s", "memory_peak_bytes", "cpu_energy_j"):
+        assert (found[name].value, found[name].status) == (None, "missing")
+    assert "tick" in found["cpu_time_s"].how
+    assert "alive" in found["memory_peak_bytes"].how
 
 
 def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(tmp_path: Path, trace) -> None:

@@ -53,24 +53,32 @@ def measure(
     wattlaw measure -o runs/mine --name bert -- torchrun --nproc-per-node 4 train.py
     wattlaw measure --json --to cost.json -- srun python train.py
     """
+    from wattlaw.core.files import check_file
     from wattlaw.measuring.command import measure_command, pass_on_end
     from wattlaw.measuring.outcome import items, lines, overall, to_csv
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv would print two documents; choose one")
+    if to is not None:
+        check_file(to)  # after hours of measuring would be too late
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
     limits = {"power_cap_w": power_cap, "sm_clock_mhz": sm_clock, "memory_clock_mhz": memory_clock}
     watching = None if prometheus is None else _served(prometheus)
     outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits, watching=watching)
     if outcome.run is None or outcome.summary is None:  # the first task of this step tells it for all nodes
         raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
-    if as_json or (to is not None and not as_csv):
-        _give(_json(items(outcome), overall(outcome), outcome.run.warnings), to)
+    refused = ""
     if as_csv:
-        _give(to_csv(items(outcome)), to if not as_json else None)
-    if not quiet:
+        refused = _give(to_csv(items(outcome)), to)
+    elif as_json or to is not None:
+        refused = _give(_json(items(outcome), overall(outcome), outcome.run.warnings), to)
+    if not quiet or refused:
         for line in lines(outcome):
             say(line)
         say_warnings(outcome.run.warnings)
-    raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
+    if refused:
+        say(f"wattlaw: {refused}")
+    raise click.exceptions.Exit(pass_on_end(outcome.exit_code) or (1 if refused else 0))
 
 
 def _served(port: int) -> Any:
@@ -88,13 +96,22 @@ def _json(items: list[dict[str, Any]], overall: dict[str, Any], warnings: Any) -
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 
-def _give(data: bytes, to: Path | None) -> None:
+def _give(data: bytes, to: Path | None) -> str:
+    """Write the document; return why it could not be, since the table and the exit code shall still be told."""
     import sys
 
-    from wattlaw.core.files import write_whole
+    from wattlaw.core.errors import RecordError
+    from wattlaw.core.files import explained, write_whole
 
-    if to is not None:
-        write_whole(to, data)
-        return
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        if to is not None and to.exists() and not to.is_file():
+            with explained(to):
+                to.write_bytes(data)  # a pipe or a device, which a rename would replace
+        elif to is not None:
+            write_whole(to, data)
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+    except RecordError as error:
+        return str(error)
+    return ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from wattlaw.core.errors import RecordError
+from wattlaw.core.errors import RecordError, UsageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -27,6 +27,21 @@ def write_whole(path: Path, data: bytes) -> None:
             with contextlib.suppress(OSError):
                 beside.unlink()
             raise
+
+
+def check_file(path: Path) -> None:
+    """Raise UsageError at once where a file could not be written later, for want of a folder or of permission."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; a file is needed there")
+    if path.exists() and not path.is_file():
+        return  # a pipe or a device: its folder need not take files
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        beside.unlink()
+    except OSError as error:
+        reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise UsageError(f"{path} cannot be written: {reason}; choose another file") from error
 
 
 def make_folder(path: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
 from wattlaw.core.errors import UsageError
-from wattlaw.core.reading import Reading, measured
+from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
@@ -188,7 +188,9 @@ def _outcome(
 
 
 def _of_the_system(usage: resource.struct_rusage, summary: Summary) -> dict[str, Reading]:
-    own = {"cpu_time_s": measured(usage.ru_utime + usage.ru_stime, "the system's account of the command")}
+    used_s = usage.ru_utime + usage.ru_stime
+    how = "the system's account of the command"
+    own = {"cpu_time_s": measured(used_s, how) if used_s > 0 else missing(f"it is below the tick of {how}")}
     peak = (summary.quantities["memory_peak_bytes"].value or 0) / 1024
     # before it became the command the process was a copy of this one, and the system counts that too
     if usage.ru_maxrss > max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss):

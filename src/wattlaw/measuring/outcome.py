@@ -25,7 +25,7 @@ _OVERALL = (
     "gpu_temperature_c", "sm_clock_mhz", "memory_clock_mhz", "steps", "samples", "samples_per_s", "step_time_s",
 )  # fmt: skip
 
-_OF_THE_JOB = {"cpu_time_s": "CPU time", "memory_peak_bytes": "peak memory", "cpu_utilisation": "cores busy"}
+_OF_THE_JOB = {"cpu_time_s": "CPU time", "memory_peak_bytes": "peak memory"}
 
 
 def items(outcome: Outcome) -> list[dict[str, Any]]:
@@ -67,12 +67,11 @@ def lines(outcome: Outcome) -> list[str]:
         found[0] += f"   (exit code {outcome.exit_code})"
     for row in items(outcome):
         found.append(_device_line(row))
-    job = [
-        f"{title} {_show(n, _run(outcome).quantities[n])}"
-        for n, title in _OF_THE_JOB.items()
-        if _run(outcome).reading(n).value is not None
-    ]
+    job = [f"{title} {_show(n, _run(outcome).reading(n))}" for n, title in _OF_THE_JOB.items()]
     found.append("job          " + ", ".join(job))
+    busy = _run(outcome).reading("cpu_utilisation")
+    if busy.value is not None:
+        found.append(f"machine      cores busy {busy.value:.0%}, by all that ran on it")
     if _run(outcome).reading("steps").value:
         found.append(
             f"steps        {_show('steps', _run(outcome).reading('steps'))}, "
@@ -107,8 +106,7 @@ def _energy(reading: Reading) -> dict[str, Any]:
 
 
 def _show(name: str, reading: Reading) -> str:
-    value = reading.value or 0.0
-    return f"{value:.0%}" if name.endswith("utilisation") else show(value, QUANTITIES[name].unit)
+    return f"missing: {reading.how}" if reading.value is None else show(reading.value, QUANTITIES[name].unit)
 
 
 def _run(outcome: Outcome) -> Run:

@@ -31,6 +31,12 @@ from wattlaw.measuring.window_energy import (
     with_estimate,
 )
 
+_NEVER_0 = {
+    "cpu_time_s": "the CPU time of the job's processes is below the system's tick, or they were never seen alive",
+    "memory_peak_bytes": "no process of the job was alive when its memory was read",
+}
+"""Where these are 0 or were not read, they are missing for this reason."""
+
 _STRANGERS_S = 1.5
 _CLOCK_JUMP_S = 0.05
 _SLEW = 5e-4
@@ -160,9 +166,13 @@ def usage(windows: list[HostWindow]) -> dict[str, Reading]:
             ("memory_clock_mhz", "memory_clock_mhz", mean, _mean, "mean of the GPUs"),
         ):
             reads[name] = (join(_each(windows, "gpu:", column, take)), how)
-    return {
-        n: missing("it was not read in the window") if v is None else measured(v, how) for n, (v, how) in reads.items()
-    }
+    return {n: _read(n, v, how) for n, (v, how) in reads.items()}
+
+
+def _read(name: str, value: float | None, how: str) -> Reading:
+    if value is None or (value == 0 and name in _NEVER_0):
+        return missing(_NEVER_0.get(name, "it was not read in the window"))
+    return measured(value, how)
 
 
 def host_notes(w: HostWindow) -> list[Note]:

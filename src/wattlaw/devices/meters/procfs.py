@@ -56,14 +56,16 @@ class Procfs(Meter):
             device="job",
             cpu_time_s=self.tree.cpu_s,
             processes=alive,
-            memory_used_bytes=self.tree.memory_bytes() if 0 < alive <= _FEW else None,
+            memory_used_bytes=(self.tree.memory_bytes() or None) if alive <= _FEW else None,
         )
         return [job] if self.is_slow else [job, *self._node()]
 
     def read_slow(self) -> list[Sample]:
         rows = self._node() if self.is_slow else []
         if len(self.tree.alive) > _FEW:
-            rows.append(Sample(time_s=time.monotonic(), device="job", memory_used_bytes=self.tree.memory_bytes()))
+            rows.append(
+                Sample(time_s=time.monotonic(), device="job", memory_used_bytes=self.tree.memory_bytes() or None)
+            )
         return rows
 
     def _node(self) -> list[Sample]:
