@@ -71,7 +71,7 @@ def test_an_energy_names_its_boundary():
 
 def test_an_infinite_rate_is_no_time_of_0():
     endless = run_with(samples_per_s=Reading(math.inf))
-    assert derive(endless, "time_per_sample_s") == missing("the recorded rate is inf")
+    assert derive(endless, "time_per_sample_s") == missing("the recorded rate is not finite")
     assert derive(run_with(samples_per_s=Reading(2.0, low=1.0, high=math.inf)), "time_per_sample_s").low is None
 
 

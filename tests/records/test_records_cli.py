@@ -37,7 +37,7 @@ def test_a_sweep_is_shown_as_a_row_for_each_setting(sweep: Path, call):
     assert "101 ms" in out
     assert "est." in out
     assert "oversubscribed" in out
-    assert "energy_per_sample_j est.: estimated by linear CPU power model" in err
+    assert "energy_per_sample_j est.: estimated by cpu: linear CPU power model" in err
 
 
 def test_a_missing_quantity_is_said_to_be_missing_with_the_reason(sweep: Path, call):

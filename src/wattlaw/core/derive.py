@@ -81,7 +81,7 @@ def _inverse_rate(run: Run) -> Reading:
     if not rate.value:
         return missing(rate.how or "no rate was recorded")
     if not math.isfinite(rate.value):
-        return missing(f"the recorded rate is {rate.value}")
+        return missing("the recorded rate is not finite")
     slowest, fastest = (1 / end if end and math.isfinite(end) else None for end in (rate.low, rate.high))
     return Reading(1 / rate.value, rate.status, rate.how, fastest, slowest, rate.n)
 
