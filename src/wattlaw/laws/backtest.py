@@ -19,10 +19,13 @@ from wattlaw.laws.capchoice import choose_cap
 from wattlaw.laws.capruns import CapCurve, cap_curves, weighed
 from wattlaw.laws.choose import time_per_sample
 from wattlaw.laws.families import families
-from wattlaw.laws.pooling import TAUGHT_BY, Family, learn, shipped_critical, shipped_prior
+from wattlaw.laws.pooling import START, TAUGHT_BY, Family, Pool, learn, shipped_critical, shipped_prior
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling
 from wattlaw.laws.target import time_to_target
+
+FOLDS = 5
+"""Into so many parts families are split where they must not teach themselves."""
 
 Hide = Literal["largest", "next", "random"]
 
@@ -58,20 +61,21 @@ def backtest_fit(runs: Iterable[Run], hide: Hide = "largest", to_target: bool = 
     hide       "largest": the largest one; "next": each from the smaller ones, from the third on;
                "random": one at random, never the smallest
     to_target  predict the time to the target (runs must hold the samples that it took), else time per sample
-    A family that taught the shipped prior gets one learnt from the other families at hand. Raises FitError
-    where no family has three sizes.
+    Families that taught the shipped prior get one learnt from four fifths of the families at hand, themselves
+    not among them. Raises FitError where no family has three sizes.
     """
     if hide not in ("largest", "next", "random"):
         raise UsageError(f"cannot hide {hide!r}; valid: largest, next, random")
     runs = [r for r in runs if r.state == "done"]
     found = families(runs, 2, to_target)
-    teachers = {f.name for f in found} if {r.labels.get("round") for r in runs} & set(TAUGHT_BY) else set()
+    taught = bool({r.labels.get("round") for r in runs} & set(TAUGHT_BY))
+    pools = _pools(found) if taught else {}
     forecasts = []
     for family in found:
         count = len(family.rates)
         for hidden in _hidden(count, hide, family.name):
             kept = [i for i in range(count) if i < hidden or (hide == "random" and i != hidden)]
-            forecasts += _forecast(family, kept, hidden, found if family.name in teachers else [], to_target)
+            forecasts += _forecast(family, kept, hidden, pools.get(family.name), taught, to_target)
     if not forecasts:
         raise FitError("no family of runs has three sizes, so nothing can be hidden and predicted")
     return forecasts
@@ -112,6 +116,17 @@ def summary_of_advice(followed: Sequence[Followed]) -> dict[str, float]:
     }
 
 
+def _pools(found: Sequence[Family]) -> dict[tuple[str, ...], Pool]:
+    # by name, in five folds: what a family is told was learnt without its whole fold
+    pools: dict[tuple[str, ...], Pool] = {}
+    for fold in range(FOLDS):
+        others = [f for i, f in enumerate(found) if i % FOLDS != fold]
+        if len(others) >= FOLDS:
+            pool = learn(others)
+            pools.update({f.name: pool for i, f in enumerate(found) if i % FOLDS == fold})
+    return pools
+
+
 def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
     if count < 3:
         return []
@@ -124,14 +139,15 @@ def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
 
 
 def _forecast(
-    family: Family, kept: list[int], hidden: int, teachers: Sequence[Family], to_target: bool
+    family: Family, kept: list[int], hidden: int, pool: Pool | None, taught: bool, to_target: bool
 ) -> list[Forecast]:
     known, target = Points(*(v[kept] for v in family.points)), Points(*(v[[hidden]] for v in family.points))
-    prior, critical = shipped_prior(family.task), shipped_critical(family.task)
-    if teachers:
-        pool = learn([f for f in teachers if f.name != family.name], rounds=3) if len(teachers) > 2 else None
-        prior = pool.prior(family.task) if pool else shipped_prior()
-        critical = pool.critical(family.task) if pool else None
+    if pool is not None:
+        prior, critical = pool.prior(family.task), pool.critical(family.task)
+    elif taught:
+        prior, critical = START, None
+    else:
+        prior, critical = shipped_prior(family.task), shipped_critical(family.task)
     law = fit_scaling(known, family.rates[kept], prior)
     times = family.samples / family.rates if to_target else 1 / family.rates
     if not np.isfinite(times[[*kept, hidden]]).all():

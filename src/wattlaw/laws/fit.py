@@ -13,7 +13,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import quantity
 from wattlaw.laws import usl
 from wattlaw.laws.alphabeta import fit_alpha_beta
-from wattlaw.laws.capruns import curve_of, grid_of
+from wattlaw.laws.capruns import CapCurve, curve_of, grid_of
 from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, title
 from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
@@ -122,9 +122,21 @@ def _cap(group: Group, data: Sample, target: str, over: str) -> Fit:
         curve=tuple(rows),
         n=len(data.x),
         sizes=len(curve.caps),
+        held_out_error=_cap_held_out(curve, is_energy(target)),
         status=data.status,
         warnings=(*data.notes, *_repeat_notes(data, over)),
     )
+
+
+def _cap_held_out(curve: CapCurve, energy: bool) -> float | None:
+    # each cap between the ends, predicted from the others
+    errors = []
+    for hidden in range(1, len(curve.caps) - 1) if len(curve.caps) > 3 else ():
+        law = curve.at([i for i in range(len(curve.caps)) if i != hidden]).law()
+        predict, truth = (law.log_energy, curve.energies) if energy else (law.log_time, curve.times)
+        expected = float(np.exp(predict([curve.caps[hidden]])[0][0])) * (curve.devices if energy else 1)
+        errors.append(abs(expected / float(truth[hidden]) - 1))
+    return float(np.median(errors)) if errors else None
 
 
 def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:

@@ -84,6 +84,8 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
     most, k = float(kept.max()), np.arange(1, len(kept) + 1, dtype=float)
     b = _hyperbola(k, kept / most)
     after = k[int((number < skipped).sum()) :]
+    if not len(after):
+        raise FitError(f"no step lies between epochs {skipped} and {fitted}, so there is no slope to average")
     base = b[0] + b[1] * after
     first, second = -b[1] / base**2, 2 * b[1] ** 2 / base**3
     ratio = first / np.sqrt(second) if b[1] > 0 else np.zeros_like(first)
