@@ -15,11 +15,13 @@ from scipy import optimize, stats
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
+from wattlaw.laws.checking import LEAST, MOST, positive
 from wattlaw.laws.power import fit_power
 from wattlaw.laws.ratios import t_quantile
 
 Array = NDArray[Any]
+
+_WIDEST = 1e6
 
 DECAY = 0.999
 """γ of TSE-EMA, as published."""
@@ -82,6 +84,8 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
     if len(kept) < 4 or kept.max() <= 0:
         raise FitError(f"{len(kept)} steps in the first {fitted} epochs; a curve needs four, with a positive loss")
     most, k = float(kept.max()), np.arange(1, len(kept) + 1, dtype=float)
+    if not LEAST <= most <= MOST or float(np.abs(kept).max()) > _WIDEST * most:
+        raise FitError(f"losses from {kept.min():g} to {most:g} are no training curve")
     b = _hyperbola(k, kept / most)
     after = k[int((number < skipped).sum()) :]
     if not len(after):
