@@ -9,7 +9,7 @@ from typing import NamedTuple
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-_SCAN_SHARE = 0.02
+_SCAN_SHARE = 0.003
 """The list of all processes is read so rarely that it takes at most this share of the time."""
 
 

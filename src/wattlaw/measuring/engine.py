@@ -51,7 +51,6 @@ class Engine:
 
     def start(self) -> None:
         """Find the meters, take the first readings, and go on."""
-        self._used_s = (time.process_time(), time.monotonic())
         probed = probe_meters(self.scope, self.names)
         self.host = msgspec.structs.replace(
             self.host, clock_start=clock_pair(), probes=tuple(probe for _, probe in probed)
@@ -70,6 +69,7 @@ class Engine:
             lane.start()
         self._write_host()
         self._flush()
+        self._used_s = (time.process_time(), time.monotonic())
         self._keeper.start()
 
     def edge(self) -> float:

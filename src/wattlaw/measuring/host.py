@@ -26,7 +26,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     clock_start, clock_end   one moment each as (monotonic s, UTC s since 1970)
     probes                   what every meter reads here, or why it reads nothing
     cores                    CPU cores that the job may keep busy
-    cpu_share                CPU time of the sampler over elapsed time; 0.01 is 1 % of one core
+    cpu_share                CPU time of the sampler over elapsed time, once started; 0.01 is 1 % of one core
     shared                   why energies of the whole host are not the job's alone; "" where they are
     troubles                 what went wrong while sampling
     """
