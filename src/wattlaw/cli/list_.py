@@ -10,7 +10,8 @@ NAMES = {"list": "list_"}
 
 ROOMS = {
     "workloads": "wattlaw.workloads",
-    "meters": "wattlaw.devices",
+    "meters": "wattlaw.devices.meters",
+    "controls": "wattlaw.devices.controls",
     "launchers": "wattlaw.launchers",
     "importers": "wattlaw.importers",
     "studies": "wattlaw.studies",
