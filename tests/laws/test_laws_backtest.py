@@ -69,7 +69,7 @@ def test_a_cap_that_nobody_ran_can_be_advised_and_says_that_it_was_not_run():
     (found,) = advise(runs, max_slowdown=0.2, unmeasured=True)
     assert not found.is_measured
     assert "not run" in found.words
-    assert found.probability_bound_holds >= 0.65
+    assert found.probability_bound_holds >= 0.6
     (measured,) = advise(runs, max_slowdown=0.2)
     assert measured.is_measured
 

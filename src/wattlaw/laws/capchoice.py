@@ -13,8 +13,8 @@ from wattlaw.core.findings import Interval
 from wattlaw.laws.caps import CapLaw
 from wattlaw.laws.posterior import Noise, interval_of
 
-CONFIDENCE = 0.65
-"""Least probability with which the bound must hold: rather more likely kept than not."""
+CONFIDENCE = 0.6
+"""Least probability with which the bound must hold: a little more likely kept than not."""
 
 
 class CapOption(NamedTuple):

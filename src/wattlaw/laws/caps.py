@@ -40,18 +40,18 @@ PARAMETERS = (
 
 PRIOR = np.array(
     [
-        (-0.5, 2.0),  # logit h: anything from a device that idles to one that is always busy
-        (np.log(0.65), 0.42),  # ln D
-        (np.log(0.18), 0.7),  # ln s
-        (-0.2, 0.54),  # logit y0
-        (np.log(0.14), 0.22),  # ln S: 35 W of 250 W
-        (1.01, 0.03),  # eta: boards keep their limit to a few percent
-        (-0.85, 0.8),  # logit M: about a third
-        (np.log(3.07), 0.16),  # ln kappa: the cube of CMOS, found again
+        (-0.306, 1.862),  # logit h: anything from a device that idles to one that is always busy
+        (-0.401, 0.433),  # ln D: two thirds of the highest cap
+        (-1.844, 0.599),  # ln s
+        (-0.162, 0.615),  # logit y0
+        (-1.973, 0.203),  # ln S: 35 W of 250 W
+        (1.021, 0.031),  # eta: boards keep their limit to a few percent
+        (-0.980, 0.932),  # logit M: about a quarter
+        (1.101, 0.179),  # ln kappa: 3.0, the cube of CMOS, found again
     ]
 )
 """Mean and standard deviation of each parameter, learnt by empirical Bayes from 113 published curves of V100
-and P100 (Zeus, NSDI 2023, Apache-2.0); learnt from one device alone it serves the other nearly as well."""
+and P100 (Zeus, NSDI 2023, Apache-2.0); learnt from one device alone it serves the other nearly as well (bench/caps_prior.py)."""
 
 NOISE = (0.012, 0.016)
 """Scale of relative noise of time and of mean power: medians over the same curves, for the parameters fitted."""
