@@ -25,7 +25,6 @@ NAMES = {"bert-base": "BertBase", "distilbert": "DistilBert"}
 TASKS = ("masked-lm", "classify")
 MASKED = 0.15
 """Share of the tokens that are hidden; of these 80 % are shown as a mask, 10 % as another token, 10 % as they are."""
-IGNORED = -100
 SPECIAL = 3
 """The last tokens of a vocabulary: the mask, the sign before a text and the one after it."""
 
@@ -94,8 +93,8 @@ class Bert(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        """Return the scores of each token, (B, T, V), or of each class, (B, classes)."""
+    def forward(self, tokens_BT: Tensor, places_BK: Tensor | None = None) -> Tensor:
+        """Return the scores of each class, (B, classes), or of each token (B, T, V), or of those at ``places``."""
         x_BTD = self.encode(tokens_BT)
         if self.classes:
             # DistilBERT has no pooler of its own and takes a rectifier where BERT takes a tanh
@@ -103,6 +102,9 @@ class Bert(nn.Module):
             first = torch.tanh(first) if self.size.kinds else F.relu(first)
             out: Tensor = self.head(F.dropout(first, self.size.dropout, self.training))
             return out
+        if places_BK is not None:
+            # the large product with the vocabulary is needed for hidden tokens alone
+            x_BTD = x_BTD.gather(1, places_BK[..., None].expand(-1, -1, x_BTD.shape[2]))
         shown = self.head_norm(F.gelu(self.transform(x_BTD)))
         scores: Tensor = F.linear(shown, self.tokens.weight, self.head_bias)
         return scores
@@ -119,10 +121,11 @@ class Bert(nn.Module):
         return x_BTD
 
 
-class Text(TypedDict):
-    """A sample or batch: tokens (…, T) and what is asked: hidden tokens (…, T), IGNORED elsewhere, or a class."""
+class Text(TypedDict, total=False):
+    """A sample or batch: tokens (…, T) and what is asked: a class (…), or the tokens (…, K) hidden at ``places``."""
 
     tokens: Tensor
+    places: Tensor
     target: Tensor
 
 
@@ -144,10 +147,9 @@ class Masked(Dataset[Text]):
         chance = torch.rand(len(hidden), generator=draw)
         other = torch.randint(self.vocabulary - SPECIAL, (len(hidden),), generator=draw)
         shown = torch.where(chance < 0.8, self.vocabulary - SPECIAL, torch.where(chance < 0.9, other, tokens[hidden]))
-        target = torch.full_like(tokens, IGNORED)
-        target[hidden] = tokens[hidden]
+        target = tokens[hidden]
         tokens[hidden] = shown
-        return {"tokens": tokens, "target": target}
+        return {"tokens": tokens, "places": hidden, "target": target}
 
 
 class Classified(Dataset[Text]):
@@ -205,8 +207,8 @@ class BertWorkload(Workload):
         return Windows(part(tokens, split), self.size.length)
 
     def loss(self, model: nn.Module, batch: Text) -> Tensor:
-        scores = model(batch["tokens"])
-        return F.cross_entropy(scores.flatten(0, -2), batch["target"].flatten(), ignore_index=IGNORED)
+        scores = model(batch["tokens"], batch.get("places"))
+        return F.cross_entropy(scores.flatten(0, -2), batch["target"].flatten())
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         rate = 1e-3 if self.preset == "tiny" else 5e-5
@@ -217,11 +219,11 @@ class BertWorkload(Workload):
         right = asked = 0
         total = 0.0
         for batch in batches:
-            scores, target = model(batch["tokens"]).detach().flatten(0, -2), batch["target"].flatten()
-            known = target != IGNORED
-            total += float(F.cross_entropy(scores[known], target[known], reduction="sum"))
-            right += int((scores[known].argmax(-1) == target[known]).sum())
-            asked += int(known.sum())
+            scores = model(batch["tokens"], batch.get("places")).detach().flatten(0, -2)
+            target = batch["target"].flatten()
+            total += float(F.cross_entropy(scores, target, reduction="sum"))
+            right += int((scores.argmax(-1) == target).sum())
+            asked += len(target)
         found = {"loss": total / asked, "accuracy": right / asked}
         return found if self.task == "classify" else {**found, "perplexity": math.exp(total / asked)}
 

@@ -1,0 +1,100 @@
+"""Vision and language against the library's own models: ResNet-50 v1.5, BERT and GPT-2 of transformers.
+
+The same shapes in both: ResNet-50 v1.5 on 8 images of 64 × 64 pixels; BERT (masked words) and GPT-2 with 4 layers of
+256
+features on 8 texts of 128 tokens, no dropout. Forward, backward and AdamW's step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from _side_by_side import alternate, ratio
+from wattlaw.workloads.language.bert import Bert
+from wattlaw.workloads.language.bert import Size as BertSize
+from wattlaw.workloads.language.gpt2 import GPT2
+from wattlaw.workloads.language.gpt2 import Size as GPT2Size
+from wattlaw.workloads.vision.resnet import ResNet
+from wattlaw.workloads.vision.resnet import Size as ResNetSize
+
+
+def main(rounds: int = 15, threads: int = 1) -> dict[str, Any]:
+    """Return the ratio of each with its spread."""
+    torch.set_num_threads(threads)
+    found: dict[str, Any] = {"threads": threads}
+    for name, pair in {"resnet50-v1.5": resnet, "bert": bert, "gpt2": gpt2}.items():
+        took = alternate(pair(), rounds)
+        found[name] = ratio(took["reference"], took["ours"])
+    return found
+
+
+def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
+
+    def train() -> None:
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+
+    return train
+
+
+def resnet() -> dict[str, Callable[[], None]]:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    pixels, label = torch.randn(8, 3, 64, 64), torch.randint(0, 1000, (8,))
+    ours = ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), late_stride=True)
+    theirs = ResNetForImageClassification(ResNetConfig(num_labels=1000)).train()
+    return {
+        "ours": step(ours, lambda: F.cross_entropy(ours(pixels), label)),
+        "reference": step(theirs, lambda: theirs(pixels, labels=label).loss),
+    }
+
+
+def bert() -> dict[str, Callable[[], None]]:
+    from transformers import BertConfig, BertForMaskedLM
+
+    tokens = torch.randint(0, 8000, (8, 128))
+    places = torch.stack([torch.randperm(128)[:19] for _ in range(8)])
+    hidden = tokens.gather(1, places)
+    target = torch.full_like(tokens, -100).scatter(1, places, hidden)
+    ours = Bert(BertSize(4, 256, 4, 8000, 512, 128, 2, 0.0), 0)
+    theirs = BertForMaskedLM(
+        BertConfig(
+            vocab_size=8000, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )
+    ).train()  # fmt: skip
+    return {
+        "ours": step(ours, lambda: F.cross_entropy(ours(tokens, places).flatten(0, 1), hidden.flatten())),
+        "reference": step(theirs, lambda: theirs(tokens, labels=target).loss),
+    }
+
+
+def gpt2() -> dict[str, Callable[[], None]]:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokens = torch.randint(0, 8000, (8, 129))
+    ours = GPT2(GPT2Size(4, 256, 4, 128, 128, 8000, 0.0))
+    theirs = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=8000, n_positions=128, n_embd=256, n_layer=4, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0,
+            attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+        )
+    ).train()  # fmt: skip
+    inputs, target = tokens[:, :-1].contiguous(), tokens[:, 1:]
+    return {
+        "ours": step(ours, lambda: F.cross_entropy(ours(inputs).flatten(0, 1), target.flatten())),
+        "reference": step(
+            theirs, lambda: F.cross_entropy(theirs(inputs, use_cache=False).logits.flatten(0, 1), target.flatten())
+        ),
+    }
+
+
+if __name__ == "__main__":
+    print(main())
