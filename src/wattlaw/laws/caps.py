@@ -51,7 +51,8 @@ PRIOR = np.array(
     ]
 )
 """Mean and standard deviation of each parameter, learnt by empirical Bayes from 113 published curves of V100
-and P100 (Zeus, NSDI 2023, Apache-2.0); learnt from one device alone it serves the other nearly as well (bench/caps_prior.py)."""
+and P100 (Zeus, NSDI 2023, Apache-2.0). Learnt from one device alone it serves the other nearly as well: see
+bench/caps_prior.py."""
 
 NOISE = (0.012, 0.016)
 """Scale of relative noise of time and of mean power: medians over the same curves, for the parameters fitted."""
