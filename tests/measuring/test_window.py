@@ -136,6 +136,13 @@ def test_an_error_in_the_block_is_recorded_and_goes_on(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in (summary.parent / "attempt-1" / "error.txt").read_text()
 
 
+def test_a_step_outside_its_block_is_refused_not_lost() -> None:
+    with wattlaw.measure() as m:
+        m.step()
+    with pytest.raises(UsageError, match="inside its block"):
+        m.step()
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [({"hz": 1000}, UsageError), ({"warmup": -1}, UsageError), ({"setting": {"batch_per_device": 0}}, SettingError)],

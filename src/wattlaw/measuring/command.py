@@ -14,8 +14,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import NamedTuple, NoReturn, Protocol
 
+import msgspec
+
 from wattlaw.core.errors import UsageError
-from wattlaw.core.reading import Reading, measured, missing
+from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
@@ -182,9 +184,18 @@ def _outcome(
     own = _of_the_system(usage, summary) if usage else {}
     quantities = {**summary.quantities, **own, "trial_s": measured(end - start, "monotonic clock")}
     error = "" if exit_code == 0 else f"the command ended with {_ending(exit_code)}"
-    whole = Summary(**{**{n: getattr(summary, n) for n in summary.__struct_fields__}, "quantities": quantities})
+    notes = tuple(dict.fromkeys((*summary.warnings, *_unmeasured(summary))))
+    whole = msgspec.structs.replace(summary, quantities=quantities, warnings=notes)
     run = finish(record, whole, error) if is_kept else run_of(record, whole, error)
     return Outcome(exit_code, end - start, run, whole)
+
+
+def _unmeasured(summary: Summary) -> list[Note]:
+    nodes = nodes_of_step() if is_step() else nodes_of_job()
+    if summary.machine.hosts >= nodes:
+        return []
+    hint = "start the command with srun, and give -o a folder that every node sees"
+    return [Note("nodes_unmeasured", f"only {summary.machine.hosts} of the job's {nodes} nodes are measured; {hint}")]
 
 
 def _of_the_system(usage: resource.struct_rusage, summary: Summary) -> dict[str, Reading]:

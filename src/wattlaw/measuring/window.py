@@ -96,6 +96,7 @@ class Window:
         self._stack = contextlib.ExitStack()
         self._place = place()
         self._inner: list[tuple[str, float, float]] = []
+        self._log: StepLog | None = None
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Return the function with each of its calls measured into a record of its own."""
@@ -108,7 +109,7 @@ class Window:
         return measured_call
 
     def __enter__(self) -> Window:
-        self._steps = self._warmup = 0
+        self._steps, self._inner, self.windows = 0, [], {}
         self._record: Record | None = None
         self._sampler: Sampler | None = None
         self._borrowed: Path | None = None
@@ -136,10 +137,13 @@ class Window:
 
         ``samples`` are those of this rank; ``loss`` may be a tensor, which waits for its device. Costs about 5 µs.
         """
+        log = self._log
+        if log is None:
+            raise UsageError("step() marks a step inside its block: with wattlaw.measure(...) as m: ... m.step()")
         now = time.monotonic()
         value = None if loss is None else float(loss)
         is_warmup = self._steps < self._setting.warmup_steps
-        self._log.append(self._first + self._steps, is_warmup, self._last, now, samples, value, data_s, forward_s,
+        log.append(self._first + self._steps, is_warmup, self._last, now, samples, value, data_s, forward_s,
                          backward_s, communication_s, optimiser_s)  # fmt: skip
         self._steps += 1
         self._last = now
@@ -165,11 +169,13 @@ class Window:
             # after an error the device may never answer again
             self._edge()
         end = time.monotonic()
+        log, self._log = self._log, None
+        assert log is not None, "left before it was entered"
         with self._stack:
-            self._log.close()
+            log.close()
             if os.environ.get(ATTEMPT) or not (self._sampler or self._borrowed or self._record):
                 return
-            attempt = self._log.path.parent
+            attempt = log.path.parent
             if self._place.world > 1 and error is None:
                 wait_for_steps(attempt, self._place.world)
             if self._sampler:
