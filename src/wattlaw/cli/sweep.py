@@ -15,6 +15,7 @@ from wattlaw.cli.output import emit_json, print_table, say, say_warnings
 
 if TYPE_CHECKING:
     from wattlaw.core.run import Run
+    from wattlaw.core.sweepfile import Trial
     from wattlaw.runner.plan import Plan
 
 NAMES = {"sweep": "sweep"}
@@ -67,7 +68,6 @@ def retry(file: Path, out: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(file: Path, out: str, as_json: bool) -> None:
     """Say what is done, what failed and what is left."""
-    from wattlaw.core.units import show_time
     from wattlaw.records import load_runs
     from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import outcome
@@ -78,11 +78,11 @@ def status(file: Path, out: str, as_json: bool) -> None:
     wanted = {t.id for t in plan.trials}
     failed = [r for r in runs if r.state == "failed" and r.trial in wanted]
     left = undone(plan, folder)
-    left_s = sum(plan.seconds[t.id] + plan.sweep.cooldown_s for t in left)
+    left_s, is_guess = plan.time_of(left)
     holder = running(folder)
     overall = {
         "trials": len(plan.trials), "done": len(plan.trials) - len(left) - len(failed), "failed": len(failed),
-        "left": len(left), "left_s": left_s, "running_host": holder.host if holder else None,
+        "left": len(left), "left_s": left_s, "is_guess": is_guess, "running_host": holder.host if holder else None,
         "running_pid": holder.pid if holder else None,
     }  # fmt: skip
     if as_json:
@@ -92,7 +92,7 @@ def status(file: Path, out: str, as_json: bool) -> None:
     say(f"{plan.sweep.name}: {who}")
     print_table(
         ["trials", "done", "failed", "left", "time left"],
-        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), f"about {show_time(left_s)}"]],
+        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), _about(plan, left)]],
     )
     for run in failed:
         click.echo(f"{run.trial}: {outcome(run)}")
@@ -112,7 +112,6 @@ def cancel(file: Path, out: str) -> None:
 
 def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool = False) -> list[Run]:
     """Carry out a sweep with a progress display; Ctrl-C and SIGTERM stop it and say how to go on."""
-    from wattlaw.core.units import show_time
     from wattlaw.runner.api import prepare, results
     from wattlaw.runner.progress import Display
     from wattlaw.runner.sweep import carry_out, undone
@@ -120,9 +119,7 @@ def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool 
     order = prepare(what, out)
     todo = undone(order.plan, order.folder, is_retry)
     if todo:
-        guess = " (a rough guess)" if order.plan.is_guess else ""
-        seconds = sum(order.plan.seconds[t.id] + order.plan.sweep.cooldown_s for t in todo)
-        say(f"{len(todo)} of {len(order.plan.trials)} trials to run, about {show_time(seconds)}{guess}")
+        say(f"{len(todo)} of {len(order.plan.trials)} trials to run, {_about(order.plan, todo)}")
     else:
         say(f"all {len(order.plan.trials)} trials are done already")
     try:
@@ -148,7 +145,6 @@ def _stoppable() -> Iterator[None]:
 
 def show_plan(file: Path, out: str, as_json: bool) -> None:
     """Print the trials of a sweep in the order in which they would run."""
-    from wattlaw.core.units import show_time
     from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import name
 
@@ -168,8 +164,15 @@ def show_plan(file: Path, out: str, as_json: bool) -> None:
         for i, t in enumerate(plan.trials, 1)
     ]
     print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
-    guess = "; a rough guess, as no run of it is at hand yet" if plan.is_guess else ""
-    say(f"{len(plan.left)} of {len(plan.trials)} trials to run, about {show_time(plan.left_s)}{guess}")
+    say(f"{len(plan.left)} of {len(plan.trials)} trials to run, {_about(plan, plan.left)}")
+
+
+def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
+    from wattlaw.core.units import show_time
+
+    seconds, is_guess = plan.time_of(wanted)
+    # a guess comes from another setting's runs, or from none
+    return f"about {show_time(seconds)}" + (" (a rough guess)" if is_guess else "")
 
 
 def _time(plan: Plan, trial: str) -> str:

@@ -85,8 +85,9 @@ def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
     names = sorted(set(known))
     if not names:
         return "none is known here"
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    by_lower = {n.lower(): n for n in reversed(names)}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     if near:
-        return "did you mean " + " or ".join(repr(n) for n in near) + "?"
+        return "did you mean " + " or ".join(repr(by_lower[n]) for n in near) + "?"
     more = f", … ({len(names) - most} more)" if len(names) > most else ""
     return "valid: " + ", ".join(names[:most]) + more

@@ -13,15 +13,24 @@ Factor = str | float | int | bool | None
 CHANCE = frozenset({"seed", "stop", "warmup_steps", "step_pattern"})
 """Fields of a setting that change no rate: runs that differ only in these are repeats."""
 
+_UNTOLD = {"preset": "base", "precision": "fp32", "backend": "auto"}
+"""Fields that a command need not have, and the defaults that would claim something of it."""
+
 _NAMES = tuple(n for n in FIELDS if n not in CHANCE and n != "options")
 _values = attrgetter(*_NAMES)
 _told = attrgetter(*(n for n in _NAMES if n != "device_type"))
 
 
 def factors(run: Run) -> dict[str, Factor]:
-    """Return all that may set a run apart from another: fields of its setting, options, labels, machine."""
+    """Return all that may set a run apart from another: fields of its setting, options, labels, machine.
+
+    What wattlaw does not know of a user's command, such as its precision, is None unless it was given.
+    """
     setting = run.setting
     found: dict[str, Factor] = dict(zip(_NAMES, _values(setting), strict=True))
+    if setting.command:
+        # a command that names a field was given it
+        found |= {n: None for n, v in _UNTOLD.items() if found[n] == v and f"{{{n}}}" not in setting.command}
     found["devices"] = setting.devices
     found["device_type"] = run.machine.device_type or setting.device_type
     found["device_name"] = run.machine.device_name

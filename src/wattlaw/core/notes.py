@@ -108,6 +108,14 @@ NOTES: dict[str, tuple[str, str]] = {
         "A median of so few steps can be off by chance.",
         "Run more steps: stop = { steps = 100 }.",
     ),
+    "steps_smoothed": (
+        "Lines of a command's output arrived together, so single step times are unknown: no spread is given.",
+        "Print and flush a line for every step, or use wattlaw.measure in the script.",
+    ),
+    "pattern_never_matched": (
+        "The step pattern found no line of the command's output, so no step time is known.",
+        "Compare step_pattern with the lines that the message shows.",
+    ),
     "ranks_missing": (
         "Some processes left no measured steps, so the rate counts too few samples.",
         "Look at the trial's output files; run it again.",

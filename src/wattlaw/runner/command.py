@@ -1,4 +1,4 @@
-"""A user's own command as a workload: placeholders filled in, steps found in its output."""
+"""A user's own command as a workload: its placeholders filled in, its options and step pattern checked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import re
 import shlex
 import string
 import sys
-import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.errors import SettingError, UnknownNameError, nearest
 from wattlaw.core.setting import FIELDS, Setting
-from wattlaw.measuring.steps import StepLog
 
-APPLIED = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz", "device_type")
-"""Fields that wattlaw carries out itself, whether the command names them or not."""
+APPLIED = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz", "device_type", "threads")
+"""Names that wattlaw carries out itself, whether the command names them or not."""
+
+GROUPS = ("step", "samples", "loss")
+"""Named groups of a step pattern."""
+
+_PLAIN = re.compile(r"[^\W\d][\w-]*")
+_OURS = ("preset", "precision", "steps")
 
 
 def words_of(setting: Setting, out: str) -> list[str]:
@@ -44,71 +47,63 @@ def placeholders(setting: Setting, out: str) -> dict[str, Any]:
 
 
 def used_names(command: str) -> set[str]:
-    """Return the names that a command's braces use."""
+    """Return the names that a command's braces use. Raises SettingError for anything but a plain name in them."""
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(command) if name}
+        parts = list(string.Formatter().parse(command))
     except ValueError as error:
         raise SettingError(f"command {command!r}: {error}; a brace itself is written {{{{ or }}}}") from None
+    for _, name, form, conversion in parts:
+        if name is not None and (form or conversion or not _PLAIN.fullmatch(name)):
+            raise SettingError(
+                f"command {command!r}: braces hold a plain name, such as {{batch_per_device}}; "
+                "a brace itself is written {{ or }}"
+            )
+    return {name for _, name, _, _ in parts if name}
 
 
-def check_swept(command: str, names: list[str]) -> None:
-    """Raise SettingError where a swept name would not change what the command does."""
-    used = used_names(command)
-    aliases = {"devices_per_node": "devices", "devices": "devices_per_node"}
+def check_options(setting: Setting) -> None:
+    """Raise UnknownNameError for an option that does nothing: none that the command names, nor one of wattlaw's."""
+    used = used_names(setting.command or "")
+    for name in setting.options:
+        if name not in used and name not in APPLIED:
+            near = nearest(name, [*_fields(), *APPLIED, *used])
+            raise SettingError(f"{name} changes nothing: the command does not name {{{name}}}; {near}")
+
+
+def check_swept(commands: Iterable[str], names: Iterable[str]) -> None:
+    """Raise SettingError where a swept name would not change what the commands do."""
+    used = set().union(*(used_names(command) for command in commands))
+    aliases = {"devices_per_node": "devices", "devices": "devices_per_node", "nodes": "devices"}
+    whole = ("command", "options")
     for name in names:
-        if name not in used and name not in APPLIED and aliases.get(name) not in used:
-            raise SettingError(f"over.{name} changes nothing: the command does not name {{{name}}}")
+        if name not in used and name not in (*APPLIED, *whole) and aliases.get(name) not in used:
+            near = nearest(name, [*_fields(), *APPLIED, *used]) if name not in FIELDS else "name it there"
+            raise SettingError(f"over.{name} changes nothing: the command does not name {{{name}}}; {near}")
+
+
+def check_given(command: str, given: Iterable[str]) -> None:
+    """Raise SettingError where a command names a value that nobody gave: wattlaw's default is not the command's."""
+    # steps are given as a part of stop
+    known = {"steps" if name == "stop" else name for name in given}
+    for name in _OURS:
+        if name in used_names(command) and name not in known:
+            how = "stop = { steps = 100 }" if name == "steps" else f"{name} in [setting] or [over]"
+            raise SettingError(f"the command names {{{name}}}, but {name} is not given; give {how}")
 
 
 def check_pattern(pattern: str | None) -> None:
-    """Raise SettingError where a step pattern is no regular expression."""
+    """Raise SettingError where a step pattern is no regular expression, UnknownNameError for an unknown group."""
     try:
-        re.compile(pattern or "")
-    except re.error as error:
+        groups = re.compile((pattern or "").encode()).groupindex
+    except (re.error, ValueError, OverflowError) as error:
         raise SettingError(f"step_pattern {pattern!r} is no regular expression: {error}") from None
+    for name in groups:
+        if name not in GROUPS:
+            raise UnknownNameError("group of step_pattern", name, GROUPS)
 
 
-class OutputSteps:
-    """Follows a growing output file and records a step for every line that the pattern finds.
-
-    The groups ``step``, ``samples`` and ``loss`` of the pattern are used where it has them. A step lasts from
-    the line before it to its own line, so the first line only starts the clock.
-    """
-
-    def __init__(self, output: Path, pattern: str, setting: Setting, log: StepLog) -> None:
-        self._output, self._log, self._setting = output, log, setting
-        self._pattern = re.compile(pattern.encode())
-        self._rest = b""
-        self._position = 0
-        self._last_s: float | None = None
-        self._steps = 0
-
-    def follow(self) -> None:
-        """Read what the command has printed since the last call."""
-        now = time.monotonic()
-        with open(self._output, "rb") as file:
-            file.seek(self._position)
-            new = file.read()
-        self._position += len(new)
-        *lines, self._rest = (self._rest + new).replace(b"\r", b"\n").split(b"\n")
-        found = [m for line in lines if (m := self._pattern.search(line))]
-        # several lines of one look share its time evenly: they cannot be told apart
-        start = self._last_s
-        for index, match in enumerate(found, 1):
-            if start is None:
-                self._last_s = start = now
-                continue
-            end = start + (now - start) * index / len(found)
-            self._add(match.groupdict(), self._last_s or start, end)
-            self._last_s = end
-
-    def _add(self, groups: Mapping[str, bytes | None], start: float, end: float) -> None:
-        warmup = self._steps < self._setting.warmup_steps
-        samples = _number(groups.get("samples")) or (self._setting.batch_per_device or 1) * self._setting.devices
-        step = _number(groups.get("step"))
-        number = self._steps if step is None else int(step)
-        self._log.append(number, warmup, start, end, samples, _number(groups.get("loss")))
-        self._steps += 1
+def _fields() -> list[str]:
+    return [*(f for f in FIELDS if f != "options"), "devices"]
 
 
 def _fill(word: str, values: Mapping[str, Any]) -> str:
@@ -118,10 +113,3 @@ def _fill(word: str, values: Mapping[str, Any]) -> str:
         if values[name] is None:
             raise SettingError(f"the command names {{{name}}}, but {name} is not set; set it in [setting] or [over]")
     return word.format_map(values)
-
-
-def _number(text: bytes | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

@@ -28,9 +28,10 @@ from wattlaw.measuring.sampler import start_sampler
 from wattlaw.measuring.steps import StepLog
 from wattlaw.measuring.summary import summarise
 from wattlaw.runner import place
-from wattlaw.runner.command import OutputSteps, words_of
+from wattlaw.runner.command import words_of
 from wattlaw.runner.failure import Failure, first_failure, oom_kills
 from wattlaw.runner.options import training_options
+from wattlaw.runner.output_steps import OutputSteps, with_output
 from wattlaw.runner.spec import Spec, read_answer, write_spec
 
 LOOK_S = 0.05
@@ -174,17 +175,17 @@ def _output_steps(setting: Setting, attempt: Path) -> Iterator[Tick | None]:
     if not (setting.command and setting.step_pattern):
         yield None
         return
-    with StepLog(attempt, 0) as log:
-        steps = OutputSteps(attempt / "output-0.log", setting.step_pattern, setting, log)
-        yield lambda _: steps.follow()
-        steps.follow()
+    output = attempt / "output-0.log"
+    with StepLog(attempt, 0) as log, OutputSteps(output, setting.step_pattern, setting, log) as steps:
+        yield lambda _: steps.check()
 
 
 def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: float, failure: Failure | None) -> Run:
     setting = trial.setting
     summary = summarise(attempt, setting.devices)
     answer = read_answer(attempt, 0)
-    quantities: dict[str, Reading] = {**summary.quantities, "trial_s": measured(seconds, "monotonic clock")}
+    measures, warnings = with_output(attempt, setting, summary.quantities, summary.warnings)
+    quantities: dict[str, Reading] = {**measures, "trial_s": measured(seconds, "monotonic clock")}
     if answer.gpu_memory_peak_bytes is not None:
         peaks = [read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)]
         quantities["gpu_memory_peak_bytes"] = measured(float(max(peaks)), "torch's allocator, largest of the ranks")
@@ -200,6 +201,6 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
         started=started,
         machine=place.machine(setting, place.here()),
         quantities=quantities,
-        warnings=summary.warnings,
+        warnings=warnings,
         error=failure.text if failure else "",
     )
