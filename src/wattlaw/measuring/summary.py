@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
-from wattlaw.measuring.device_use import HOLDING_DOWN, DeviceUse, device_uses
+from wattlaw.measuring.device_use import DeviceUse, device_uses
 from wattlaw.measuring.host import Host, boot_id, clock_pair, read_host
+from wattlaw.measuring.notes import host_notes, rank_notes
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
 from wattlaw.measuring.steps import Rank, read_rank, read_steps
@@ -36,10 +36,6 @@ _NEVER_0 = {
     "memory_peak_bytes": "no process of the job was alive when its memory was read",
 }
 """Where these are 0 or were not read, they are missing for this reason."""
-
-_STRANGERS_S = 1.5
-_CLOCK_JUMP_S = 0.05
-_SLEW = 5e-4
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,57 +169,6 @@ def _read(name: str, value: float | None, how: str) -> Reading:
     if value is None or (value == 0 and name in _NEVER_0):
         return missing(_NEVER_0.get(name, "it was not read in the window"))
     return measured(value, how)
-
-
-def host_notes(w: HostWindow) -> list[Note]:
-    """Return the warnings about one host: throttling, strangers on its devices, its clock, its sampler."""
-    notes = []
-    for device, series in w.series.items():
-        where = f"{device} on {w.host.host}"
-        seen = [t for at, t in series.throttle if w.start_s <= at <= w.end_s]
-        held = Counter(name for t in seen for name in t.split("|") if name in HOLDING_DOWN)
-        if held:
-            text = ", ".join(f"{name} in {n / len(seen):.0%}" for name, n in held.items())
-            notes.append(Note("throttled", f"{where}: {text} of its readings"))
-        if device.startswith("gpu:") and _strangers(series.column("processes"), w) > 0:
-            notes.append(Note("other_process_on_device", f"{where} also ran processes that are not this job's"))
-    moved = [j.by_s for j in w.host.jumps if w.start_s <= j.time_s <= w.end_s]
-    if w.host.clock_end is not None and not w.host.jumps:
-        drift = w.host.clock_end[1] - w.host.clock_end[0] - w.host.offset_s
-        if abs(drift) > _CLOCK_JUMP_S + _SLEW * (w.host.clock_end[0] - w.host.clock_start[0]):
-            moved = [drift]
-    if moved:
-        text = f"{w.host.host}: its UTC clock moved by {sum(moved):+.3f} s; durations are not touched by it"
-        notes.append(Note("clock_jump", text))
-    newest = max((c.times[-1] for s in w.series.values() for c in s.columns.values() if len(c)), default=None)
-    if newest is None or newest < w.end_s - 2 - 3 / w.host.hz:
-        late = "never wrote a row" if newest is None else f"wrote its last row {w.end_s - newest:.1f} s before the end"
-        notes.append(Note("sampler_lost", f"{w.host.host}: the sampler {late}"))
-    return notes + [Note("sampling_trouble", f"{w.host.host}: {text}") for text in w.host.troubles]
-
-
-def _strangers(processes: Column, w: HostWindow) -> float:
-    """Return the most foreign processes seen. They are counted once a second: what was seen just before counts too."""
-    return peak(processes, w.start_s - _STRANGERS_S, w.end_s) or 0
-
-
-def rank_notes(
-    ranks: Ranks, windows: list[HostWindow], known: dict[int, Rank | None], devices: int | None
-) -> list[Note]:
-    """Return the warnings about processes: too few cores for them, ranks without steps, hosts without telemetry."""
-    notes = []
-    names = {w.host.host for w in windows}
-    per_host = Counter(r.host if r else next(iter(names), "") for r in known.values())
-    for w in windows:
-        processes, cores = per_host.get(w.host.host, 0), w.host.cores
-        if cores is not None and processes > cores:
-            notes.append(Note("oversubscribed", f"{processes} processes shared {cores} cores of {w.host.host}"))
-    for host in sorted(set(per_host) - names - {""}):
-        notes.append(Note("sampler_lost", f"{host}: no sampler ran there"))
-    with_steps = sum(bool(s) for s in ranks.measured.values())
-    if devices is not None and ranks.measured and with_steps < devices:
-        notes.append(Note("ranks_missing", f"{with_steps} of {devices} ranks have measured steps"))
-    return notes
 
 
 def utc_text(utc_s: float) -> str:
