@@ -156,7 +156,7 @@ int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
 }
 int nvmlDeviceGetName(Device *d, char *text, unsigned n) {
     ENTER(d);
-    snprintf(text, n, "Fake GPU (no hardware)");
+    snprintf(text, n, index_of(d) ? "Fake GPU %d (no hardware)" : "Fake GPU (no hardware)", index_of(d));
     return leave(OK);
 }
 int nvmlDeviceGetMigMode(Device *d, unsigned *current, unsigned *pending) {

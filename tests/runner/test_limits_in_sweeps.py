@@ -42,6 +42,21 @@ def sweep_file(tmp_path, seconds, caps):
     return str(path)
 
 
+def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
+    script = "from wattlaw.runner.place import here; print(here().gpus)"
+    first, second = "Fake GPU (no hardware)", "Fake GPU 1 (no hardware)"
+    for visible, names in (
+        (gpus.uuid(1), (second,)),
+        (f"{gpus.uuid(1)},0", (second, first)),
+        ("GPU-none,0", ()),
+        ("1,7,0", (second,)),
+    ):
+        environment = {**gpus.environment, "CUDA_VISIBLE_DEVICES": visible}
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == str(names)
+
+
 def test_a_sweep_over_caps_sets_each_reads_it_back_and_leaves_what_it_found(gpus, tmp_path):
     done = wattlaw(
         "sweep", "start", sweep_file(tmp_path, 0.3, "150, 250"), "-o", str(tmp_path), "--json", env=gpus.environment

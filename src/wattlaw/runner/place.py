@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 
 import msgspec
 
 from wattlaw.core.environment import cpu_name, usable_cores
-from wattlaw.core.errors import SettingError
+from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.run import Machine
 from wattlaw.core.setting import Setting
+from wattlaw.devices.nvml_devices import open_nvml, wanted_devices
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Place(msgspec.Struct, frozen=True):
 @functools.cache
 def here() -> Place:
     """Look at this machine. CUDA_VISIBLE_DEVICES bounds the GPUs, affinity and cgroup the cores."""
-    return Place(_visible(_gpu_names()), usable_cores())
+    return Place(_visible_names(), usable_cores())
 
 
 def device_type(setting: Setting, place: Place) -> str:
@@ -76,36 +76,18 @@ def _none(place: Place) -> str:
     return "device_type is cpu" if place.gpus else "this machine has none"
 
 
-def _gpu_names() -> tuple[str, ...]:
+def _visible_names() -> tuple[str, ...]:
+    """Return the names of the GPUs that CUDA_VISIBLE_DEVICES leaves, by index or UUID as NVML knows them."""
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except (ImportError, OSError):
-        return ()
-    except pynvml.NVMLError:
+        nvml = open_nvml()
+    except (DeviceError, ImportError):
         return ()
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        names = [pynvml.nvmlDeviceGetName(h) for h in handles]
-    except pynvml.NVMLError:
+        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        visible = wanted_devices(None, [nvml.nvmlDeviceGetUUID(h) for h in handles])
+        chosen = [nvml.nvmlDeviceGetHandleByUUID(v.mig) if v.mig else handles[v.gpu] for v in visible]
+        return tuple(nvml.nvmlDeviceGetName(h) for h in chosen)
+    except nvml.NVMLError:
         return ()
     finally:
-        pynvml.nvmlShutdown()
-    return tuple(n.decode() if isinstance(n, bytes) else str(n) for n in names)
-
-
-def _visible(names: tuple[str, ...]) -> tuple[str, ...]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return names
-    chosen = []
-    # CUDA itself stops at the first entry that names no device
-    for entry in filter(None, (v.strip() for v in visible.split(","))):
-        if entry.startswith(("GPU-", "MIG-")):
-            chosen.append(names[0] if names else "GPU")
-        elif entry.isdigit() and int(entry) < len(names):
-            chosen.append(names[int(entry)])
-        else:
-            break
-    return tuple(chosen)
+        nvml.nvmlShutdown()
