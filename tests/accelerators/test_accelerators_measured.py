@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from statistics import median
 
 import msgspec
 import pytest
 
 from wattlaw.accelerators.catalogue import built_in
-from wattlaw.accelerators.choose import choose
+from wattlaw.accelerators.choose import STEP_FLOOR_S, choose
 from wattlaw.accelerators.measured import achieved, mlperf_achieved
 from wattlaw.accelerators.peaks import peak_op_per_s
 from wattlaw.accelerators.roofline import BENCHMARKS, Point, calibrated, fit, leave_one_out, measured_points
@@ -123,6 +124,25 @@ def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
     assert found.median_error <= 0.2
     assert any(c.measured for c in found.candidates)
     assert all(c.energy_j.value == pytest.approx(c.time_s.value * c.devices * c.power_w) for c in found.candidates)
+
+
+def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor() -> None:
+    found = choose("schnet", built_in().entries, budget_kw=100, samples=1e6)
+    batch = counts("schnet", "base").batch
+    for c in found.candidates:
+        assert c.time_s.value >= math.ceil(1e6 / (c.devices * batch)) * STEP_FLOOR_S * (1 - 1e-9)
+    assert any(c.held_at_floor for c in found.candidates)
+    assert "step_floor" in {n.name for n in found.warnings}
+    (one,) = choose("schnet", [e for e in built_in().entries if e.accelerator == "nvidia-a100-sxm4-80-gb"],
+                    budget_kw=0.4, samples=1).candidates  # fmt: skip
+    assert one.time_s.value >= STEP_FLOOR_S
+
+
+def test_errors_of_bert_and_resnet_are_told_for_networks_like_them_only() -> None:
+    for workload, is_like in (("schnet", False), ("dimenet++", False), ("gpt2", True), ("vgg16", True)):
+        found = choose(workload, built_in().entries)
+        assert (found.median_error is not None) == is_like
+        assert all((c.time_s.low is not None) == (c.energy_j.high is not None) == is_like for c in found.candidates)
 
 
 def test_own_runs_correct_what_is_chosen() -> None:

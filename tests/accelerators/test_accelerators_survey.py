@@ -21,6 +21,7 @@ from wattlaw.accelerators.catalogue import (
 from wattlaw.accelerators.read import read_table
 from wattlaw.accelerators.survey import counts, diff, edition, frontier, surveys, trend
 from wattlaw.accelerators.words import Entry
+from wattlaw.cli.main import main
 from wattlaw.core.errors import UnknownNameError, UsageError
 
 # rows, chip/card/system, inference/training, with both figures, at least 1/10/100 Top/s/W, median in Gop/s/W, Pareto
@@ -115,6 +116,36 @@ def test_a_name_of_a_driver_finds_the_device_and_a_wrong_name_the_nearest() -> N
     assert named(built_in().entries, "nvidia a100-sxm4-80gb")[0].product == "A100 SXM4 80 GB"
     with pytest.raises(UnknownNameError, match="nvidia-b200"):
         named(built_in().entries, "nvidia-b20")
+
+
+def test_a_part_of_a_name_finds_the_device_or_those_it_may_mean() -> None:
+    entries = built_in().entries
+    with pytest.raises(UsageError, match=r"'H100' may be .*nvidia-h100-pcie.*; name one"):
+        named(entries, "H100")
+    assert {e.accelerator for e in named(entries, "Bow")} == {"graphcore-bow-2000"}
+    with pytest.raises(UnknownNameError):
+        named(entries, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("list", "--company", "nvidai"), "did you mean 'NVIDIA'"),
+        (("list", "--survey", "1999"), "valid: 2019, 2020"),
+        (("list", "--name", "qqqq"), "unknown accelerator 'qqqq'"),
+        (("show", "H1000"), "unknown accelerator"),
+        (("plot", "--zoom", "foo"), "'foo'; valid: autonomous, cards"),
+        (("plot", "--zoom", "foo", "--name", "h100"), "'foo'; valid: autonomous, cards"),
+        (("plot", "--survey", "2025", "--years", "1990", "--zoom", "cards"), "loosen the filters"),
+    ],
+)
+def test_a_filter_that_names_nothing_is_answered_with_what_would_be_valid(
+    words: tuple[str, ...], answer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["accelerators", *words])
+    assert end.value.code == 2
+    assert answer in capsys.readouterr().err
 
 
 def test_a_sites_own_table_wins_over_the_built_in_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import msgspec
 
 from wattlaw.accelerators.read import Table, read_table
 from wattlaw.accelerators.words import FORM_FACTORS, PRECISIONS, SEGMENTS, TECHNOLOGIES, USES, Entry, segment
-from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.errors import UnknownNameError, UsageError
 
 HERE = Path(__file__).parent
 CATALOGUE = HERE / "catalogue.csv"
@@ -58,7 +59,12 @@ def load(own: Path | None = None) -> Table:
 
 
 def select(entries: Iterable[Entry], chosen: Filter) -> list[Entry]:
-    """Return the entries that a filter keeps. Raises UnknownNameError for a word of no vocabulary."""
+    """Return the entries that a filter keeps.
+
+    Raises UnknownNameError for a word of no vocabulary and for a company or name that is nowhere in ``entries``,
+    UsageError for the year of no survey.
+    """
+    entries = list(entries)
     for words, valid, kind in (
         (chosen.precision, PRECISIONS, "precision"),
         (chosen.form_factor, FORM_FACTORS, "form factor"),
@@ -69,20 +75,37 @@ def select(entries: Iterable[Entry], chosen: Filter) -> list[Entry]:
         for word in words:
             if word not in valid:
                 raise UnknownNameError(kind, word, valid)
+    companies = {e.company for e in entries}
+    if not any(chosen.company.lower() in c.lower() for c in companies):
+        raise UnknownNameError("company", chosen.company, companies)
+    if not any(chosen.name.lower() in _names(e) for e in entries):
+        raise UnknownNameError("accelerator", chosen.name, {e.accelerator for e in entries})
+    surveys = {y for e in entries for y in e.surveys}
+    if chosen.survey is not None and chosen.survey not in surveys:
+        raise UsageError(f"there was no survey in {chosen.survey}; valid: {', '.join(map(str, sorted(surveys)))}")
     return [e for e in entries if _kept(e, chosen)]
 
 
 def named(entries: Sequence[Entry], name: str) -> list[Entry]:
     """Return the entries of one accelerator by identity, product, label or the name a driver or MLPerf gives it.
 
-    Raises UnknownNameError with the nearest identities where there is none.
+    Some words of a name do where they are in one accelerator's names only. Where they are in several, UsageError
+    names those; where they are in none, UnknownNameError the nearest identities.
     """
     word = aliases().get(folded(name), name)
     for field in ("accelerator", "product", "label"):
         found = [e for e in entries if folded(getattr(e, field)) == folded(word)]
         if found:
             return [e for e in entries if e.accelerator == found[0].accelerator]
-    raise UnknownNameError("accelerator", name, {e.accelerator for e in entries})
+    whole = re.compile(rf"(?<![a-z0-9]){re.escape(folded(name))}(?![a-z0-9])")
+    holding = {e.accelerator for e in entries if folded(name) and whole.search(_names(e))}
+    if len(holding) > 1:
+        raise UsageError(f"{name!r} may be {_listed(sorted(holding))}; name one of them")
+    if not holding:
+        # a B20 is no B200, so a part of a word is a suggestion only
+        near = {e.accelerator for e in entries if folded(name) in _names(e)}
+        raise UnknownNameError("accelerator", name, near or {e.accelerator for e in entries})
+    return [e for e in entries if e.accelerator in holding]
 
 
 @functools.cache
@@ -117,6 +140,16 @@ def representative(entries: Iterable[Entry]) -> list[Entry]:
     return kept
 
 
+def _names(entry: Entry) -> str:
+    """Return all by which an entry is found, as lower-case text."""
+    return folded(f"{entry.accelerator} {entry.product} {entry.label}")
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    more = f", … ({len(names) - most} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def _kept(entry: Entry, chosen: Filter) -> bool:
     power = entry.power_w
     return (
@@ -128,7 +161,7 @@ def _kept(entry: Entry, chosen: Filter) -> bool:
         and (not chosen.use or entry.use in chosen.use)
         and (not chosen.segment or segment(power) in chosen.segment)
         and chosen.company.lower() in entry.company.lower()
-        and chosen.name.lower() in f"{entry.accelerator} {entry.product} {entry.label}".lower()
+        and chosen.name.lower() in _names(entry)
         and (chosen.least_power_w is None or (power is not None and power >= chosen.least_power_w))
         and (chosen.most_power_w is None or (power is not None and power <= chosen.most_power_w))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from wattlaw.accelerators.measured import achieved
+from wattlaw.accelerators.mlperf_table import results
 from wattlaw.accelerators.peaks import entry as entry_of
 from wattlaw.accelerators.roofline import BENCHMARKS, Roofline, best_sixteen_bit, calibrated, measured_times
 from wattlaw.accelerators.words import Entry
@@ -28,11 +30,21 @@ MLPERF = {
 """Workloads that an MLPerf benchmark measures itself."""
 
 
+FAMILIES = ("language", "vision")
+"""Domains whose workloads are built like BERT (transformers) or ResNet-50 (convolutions), whose errors are known."""
+
+STEP_FLOOR_S = 7.87e-4
+"""No step is predicted to be shorter: the shortest of a single node in MLPerf Training v1.0, v3.0 and v4.1, evaluation
+included (DLRM on eight A100, 55,296 samples a step, v1.0)."""
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One accelerator for a workload. Intervals hold 90 % of the errors found on devices left out of the fit.
+    """One accelerator for a workload. Intervals hold 90 % of the errors found on devices left out of the fit; a
+    workload outside of ``FAMILIES`` has none, for nobody knows how far its prediction errs.
 
     devices        how many the budget feeds at their promised peak power
-    time_s         to train on ``samples`` with all of them, as if they scaled as within one node
+    time_s         to train on ``samples`` with all of them in whole steps, as if they scaled as within one node
+    held_at_floor  whether a step would be shorter than ``STEP_FLOOR_S``, which is then taken
     energy_j       of the devices alone, at their promised peak power: at most this
     measured       whether the time is this very device's own MLPerf result, and not the roofline's
     """
@@ -46,15 +58,19 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     energy_j: Interval
     price_usd: float | None
     measured: bool
+    held_at_floor: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """Candidates, best first, with what they were predicted from and how far that errs on devices left out."""
+    """Candidates, best first, with what they were predicted from and how far that errs on devices left out.
+
+    ``median_error`` is None where the workload is unlike those on which errors were found.
+    """
 
     workload: str
     candidates: tuple[Candidate, ...]
     basis: str
-    median_error: float
+    median_error: float | None
     devices_held_out: int
     warnings: tuple[Note, ...] = ()
 
@@ -82,7 +98,8 @@ def choose(
     known = measured_times(MLPERF[workload]) if workload in MLPERF and not corrected else {}
     least = least_memory_bytes(workload, preset)
     roomy = [e for e in _devices(entries) if e.memory_bytes and e.memory_bytes >= least]
-    found = [c for e in roomy if (c := _candidate(e, line, budget_kw, samples, known.get(e.accelerator)))]
+    batch = _batch_per_device(workload, preset)
+    found = [c for e in roomy if (c := _candidate(e, line, budget_kw, samples, batch, known.get(e.accelerator)))]
     if not found:
         raise UsageError(
             f"no candidate has a dense 16-bit peak, bandwidth, power and {show(least, 'B')} of memory, "
@@ -93,9 +110,9 @@ def choose(
         workload=workload,
         candidates=tuple(found),
         basis=basis + corrected,
-        median_error=line.median_error,
+        median_error=line.median_error if line.ratios else None,
         devices_held_out=len(line.ratios),
-        warnings=_warnings(workload, bool(corrected)),
+        warnings=_warnings(workload, bool(corrected), found),
     )
 
 
@@ -104,7 +121,7 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
 
     A workload that MLPerf measures has its own. For another, the share of peak comes from BERT (bound by
     arithmetic), the bytes moved per byte of activations from ResNet-50 (bound by bandwidth), and the intervals
-    from the errors of both.
+    from the errors of both; outside of ``FAMILIES`` there are none.
     """
     if workload in MLPERF:
         return calibrated(MLPERF[workload]), f"single-node MLPerf results of {MLPERF[workload]}"
@@ -117,7 +134,7 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     line = Roofline(
         counts.flop_per_sample * bert.op_per_sample / BENCHMARKS["bert"],
         counts.activation_bytes / counts.batch * moved,
-        (*bert.ratios, *resnet.ratios),
+        (*bert.ratios, *resnet.ratios) if workloads.table()[workload].domain in FAMILIES else (),
     )
     return line, f"counts of {workload} ({preset}); efficiency of MLPerf bert and resnet"
 
@@ -133,6 +150,14 @@ def least_memory_bytes(workload: str, preset: str = "base") -> float:
     return 4 * counts.gradient_bytes + counts.activation_bytes / counts.batch if counts else 0.0
 
 
+def _batch_per_device(workload: str, preset: str) -> float:
+    """Return the samples that a device takes a step: the preset's, or what submitters to MLPerf chose (median)."""
+    if workload in MLPERF:
+        return median(r.batch_per_device for r in results() if r.benchmark == MLPERF[workload])
+    counts = workloads.counts(workload, preset)
+    return counts.batch if counts else 1.0
+
+
 def _devices(entries: Iterable[Entry]) -> list[Entry]:
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -141,7 +166,7 @@ def _devices(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _candidate(
-    entry: Entry, line: Roofline, budget_kw: float, samples: float, measured: Interval | None
+    entry: Entry, line: Roofline, budget_kw: float, samples: float, batch: float, measured: Interval | None
 ) -> Candidate | None:
     if not (entry.peak_op_per_s and entry.memory_bandwidth_bytes_per_s and entry.power_w):
         return None
@@ -149,17 +174,21 @@ def _candidate(
     if devices < 1:
         return None
     predicted = line.time_s(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s)
-    each = measured or _interval(predicted, *line.interval)
+    each = measured or _interval(predicted, line)
+    steps = math.ceil(samples / (devices * batch))
+    step = _times(each, batch)
+    whole = _times(_at_least(step, STEP_FLOOR_S), steps)
     return Candidate(
         accelerator=entry.accelerator,
         label=entry.label,
         year=entry.year,
         devices=devices,
         power_w=entry.power_w,
-        time_s=_times(each, samples / devices),
-        energy_j=_times(each, samples * entry.power_w),
+        time_s=whole,
+        energy_j=_times(whole, devices * entry.power_w),
         price_usd=entry.price_usd,
         measured=measured is not None,
+        held_at_floor=step.value < STEP_FLOOR_S,
     )
 
 
@@ -181,15 +210,23 @@ def _corrected(line: Roofline, workload: str, preset: str, runs: Sequence[Run]) 
             ratios.append(1 / row.samples_per_s.value / predicted)
     if not ratios:
         return line, ""
-    factor, middle = median(ratios), quantile(sorted(line.ratios), 0.5)
+    factor, middle = median(ratios), quantile(sorted(line.ratios), 0.5) if line.ratios else 1.0
     scaled = Roofline(
         line.op_per_sample * factor, line.bytes_per_sample * factor, tuple(r / middle for r in line.ratios)
     )
     return scaled, f"; corrected by {len(ratios)} own runs (x {factor:.3g} in time)"
 
 
-def _interval(value: float, low: float, high: float) -> Interval:
+def _interval(value: float, line: Roofline) -> Interval:
+    if not line.ratios:
+        return Interval(value)
+    low, high = line.interval
     return Interval(value, value * low, value * high)
+
+
+def _at_least(interval: Interval, least: float) -> Interval:
+    low, high = (None if end is None else max(end, least) for end in (interval.low, interval.high))
+    return Interval(max(interval.value, least), low, high)
 
 
 def _times(interval: Interval, factor: float) -> Interval:
@@ -197,7 +234,7 @@ def _times(interval: Interval, factor: float) -> Interval:
     return Interval(interval.value * factor, low, high)
 
 
-def _warnings(workload: str, corrected: bool) -> tuple[Note, ...]:
+def _warnings(workload: str, corrected: bool, found: Sequence[Candidate]) -> tuple[Note, ...]:
     notes = [
         Note(
             "device_power_only",
@@ -211,4 +248,11 @@ def _warnings(workload: str, corrected: bool) -> tuple[Note, ...]:
             "carries over is not known; correct it with --runs"
         )
         notes.append(Note("not_measured", text))
+    held = sum(c.held_at_floor for c in found)
+    if held:
+        text = (
+            f"{held} of {len(found)} candidates are held at {show(STEP_FLOOR_S, 's')} a step, the shortest of a single "
+            "node in MLPerf Training; launching a step's work, not the device, would be what takes the time"
+        )
+        notes.append(Note("step_floor", text))
     return tuple(notes)

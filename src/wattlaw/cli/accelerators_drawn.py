@@ -145,9 +145,9 @@ def choose(
         workload, entries(chosen), budget_kw=budget_kw, samples=samples, preset=preset, by=by,
         runs=load_runs(runs) if runs else (),
     )  # fmt: skip
-    error = {"basis": found.basis, "median_error": found.median_error, "devices_held_out": found.devices_held_out}
+    overall = {"basis": found.basis, "median_error": found.median_error, "devices_held_out": found.devices_held_out}
     if as_json:
-        emit_json("accelerators choose", found.candidates, error, found.warnings)
+        emit_json("accelerators choose", found.candidates, overall, found.warnings)
         return
     rows = [
         [
@@ -160,8 +160,13 @@ def choose(
         ]
         for c in found.candidates[:most]
     ]
-    print_table(["accelerator", "year", "devices", "time [90 %]", "energy at most [90 %]", "from"], rows)
-    say(f"{found.basis}; left-out devices are predicted to {100 * found.median_error:.0f} % (median)")
+    known = found.median_error is not None
+    span = " [90 %]" if known else ""
+    print_table(["accelerator", "year", "devices", f"time{span}", f"energy at most{span}", "from"], rows)
+    error = f"left-out devices are predicted to {found.median_error:.0%} (median)" if known else (
+        f"how far this errs for {workload} is not known, so there is no interval"
+    )  # fmt: skip
+    say(f"{found.basis}; {error}")
     say_warnings(found.warnings)
 
 

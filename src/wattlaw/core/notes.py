@@ -66,6 +66,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "Devices are taken to scale as within one node; a network slows many small ones down.",
         "Measure two nodes before buying many.",
     ),
+    "step_floor": (
+        "A step would be shorter than any that a single node showed in MLPerf Training, so that one is taken.",
+        "Measure the workload on one device: what launching its steps takes is not in the prediction.",
+    ),
     "device_power_only": (
         "Power and energy are the devices' at promised peak power; hosts and cooling come on top.",
         "Add what the maker of the node states.",
