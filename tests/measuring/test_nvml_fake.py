@@ -270,7 +270,7 @@ def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
 
 def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: FakeNvml, tmp_path: Path) -> None:
     fake.set(0, load=1)
-    told = measure(fake, "-o", str(tmp_path / "runs"), "--gpus", "0", "--power-cap", "200", "--", "sleep", "1")
+    told = measure(fake, "-o", str(tmp_path / "runs"), "--gpus", "0", "--power-cap-w", "200", "--", "sleep", "1")
     assert gpu(told)["mean_power_w"] == pytest.approx(200, rel=0.03)
     assert fake.get(0, "limit_w") == 380
     (run,) = wattlaw.load_runs(tmp_path / "runs")

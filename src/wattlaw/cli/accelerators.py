@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMES = {"accelerators": "accelerators"}
 
 
-@click.group()
+@click.group(short_help="What accelerators promise per watt, and what they deliver.")
 def accelerators() -> None:
     """The catalogue of AI accelerators: what they promise per watt, and what they deliver."""
 
@@ -27,7 +27,7 @@ for command in (plot, trend, frontier, measured, choose):
     accelerators.add_command(command)
 
 
-@accelerators.command("list")
+@accelerators.command("list", short_help="List accelerators, one line a device and precision.")
 @filters
 @json_option
 def list_(as_json: bool, **chosen: Any) -> None:
@@ -41,7 +41,7 @@ def list_(as_json: bool, **chosen: Any) -> None:
     print_entries(found)
 
 
-@accelerators.command()
+@accelerators.command(short_help="Show all that is known of one accelerator.")
 @click.argument("name")
 @CATALOGUE
 @json_option
@@ -84,7 +84,7 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
     print_table(["", *(g[0].label for g in groups)], rows)
 
 
-@accelerators.command()
+@accelerators.command(short_help="Show what changed from one year's survey to another's.")
 @click.argument("before", type=int)
 @click.argument("after", type=int)
 @json_option
@@ -102,7 +102,7 @@ def diff(before: int, after: int, as_json: bool) -> None:
     say(", ".join(f"{n} {word}" for word, n in totals.items()))
 
 
-@accelerators.command()
+@accelerators.command(short_help="Name what is wrong or doubtful in tables of accelerators.")
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @json_option
 def check(files: tuple[Path, ...], as_json: bool) -> None:

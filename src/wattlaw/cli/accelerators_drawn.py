@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wattlaw.core.reading import Reading
 
 
-@click.command()
+@click.command(short_help="Draw promised peak against peak power.")
 @filters
 @OUT
 @click.option("--zoom", default="", help="A segment to zoom into, or 'each' for a file a segment.")
@@ -40,7 +40,7 @@ def plot(out: Path | None, zoom: str, labels: bool, title: str, **chosen: Any) -
         say(f"wrote {to}")
 
 
-@click.command()
+@click.command(short_help="Show promised efficiency over the years.")
 @filters
 @click.option(
     "--by", type=click.Choice(["segment", "precision", "technology", "form_factor", "use"]), default="segment"
@@ -77,7 +77,7 @@ def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
     print_table([by, "year", "entries", "median", "best", "whose"], cells)
 
 
-@click.command()
+@click.command(short_help="List accelerators that no other beats in peak and power.")
 @filters
 @json_option
 def frontier(as_json: bool, **chosen: Any) -> None:
@@ -91,16 +91,16 @@ def frontier(as_json: bool, **chosen: Any) -> None:
     print_entries(found)
 
 
-@click.command()
-@click.argument("folder", required=False, type=PATH)
+@click.command(short_help="Show what runs achieved of what their devices promise.")
+@click.argument("folder", metavar="[DIR]", required=False, type=PATH)
 @click.option("--precision", default="", help="Taken where a run records none, as imported ones do not.")
 @CATALOGUE
 @OUT
 @json_option
 def measured(folder: Path | None, precision: str, catalogue: Path | None, out: Path | None, as_json: bool) -> None:
-    """Show what the runs of FOLDER achieved of what their devices promise.
+    """Show what the runs in DIR achieved of what their devices promise.
 
-    Without FOLDER: the single-node results of MLPerf Training that come with wattlaw.
+    Without DIR: the single-node results of MLPerf Training that come with wattlaw.
     """
     from wattlaw.accelerators.figure import write
     from wattlaw.accelerators.measured import achieved_all, mlperf_achieved
@@ -121,7 +121,7 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
         say(f"unknown share: {why}")
 
 
-@click.command()
+@click.command(short_help="Rank accelerators for a workload within a power budget.")
 @click.option("--workload", required=True, help="A workload of `wattlaw list workloads`, mlperf-bert or mlperf-resnet.")
 @click.option("--preset", default="base", show_default=True, help="Preset of the workload.")
 @click.option("--budget-kw", type=float, default=100.0, show_default=True, help="Power for the devices, kW.")

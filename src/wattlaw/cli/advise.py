@@ -12,8 +12,8 @@ from wattlaw.core.errors import UsageError
 NAMES = {"advise": "advise"}
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.command(short_help="Say which setting to run next.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--minimise", default=None, help="A quantity, such as gpu_energy_j; by default measured energy, else device-hours."
 )
@@ -37,7 +37,7 @@ def advise(
     backtest: int | None,
     as_json: bool,
 ) -> None:
-    """Say which setting to run next, for each workload in FOLDER."""
+    """Say which setting to run next, for each workload in DIR."""
     from wattlaw.laws.advice import advise as advise_runs
     from wattlaw.records import load_runs
 

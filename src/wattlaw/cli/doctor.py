@@ -9,7 +9,7 @@ from wattlaw.cli.output import emit_json, json_option, print_table, say
 NAMES = {"doctor": "doctor"}
 
 
-@click.command()
+@click.command(short_help="Say what can be measured and controlled here.")
 @json_option
 def doctor(as_json: bool) -> None:
     """Say what can be measured and controlled on this machine, and what to do about the rest."""

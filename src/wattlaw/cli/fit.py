@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 NAMES = {"fit": "fit"}
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.command(short_help="Fit how a quantity scales, with intervals.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--target", default="time_per_sample_s", show_default=True, help="The quantity to explain.")
 @click.option(
     "--over", default="devices", show_default=True, help="What explains it: devices, power_cap_w, an option …"
@@ -25,7 +25,7 @@ NAMES = {"fit": "fit"}
 @click.option("--backtest", type=click.Choice(["largest", "next", "random"]), help="Hide sizes and predict them.")
 @json_option
 def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as_json: bool) -> None:
-    """Fit how a quantity scales, for each group of runs in FOLDER.
+    """Fit how a quantity scales, for each group of runs in DIR.
 
     Two sizes give a speedup, three or more a power law t = alpha·N^(-beta); ends are 90 % intervals.
     """

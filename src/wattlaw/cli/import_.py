@@ -12,10 +12,10 @@ from wattlaw.core.errors import UsageError
 NAMES = {"import": "import_"}
 
 
-@click.command("import")
+@click.command("import", short_help="Read other people's records as runs.")
 @click.argument("source")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("-o", "--output", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
+@click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option("--column", "columns", multiple=True, help="NAME=COLUMN of a csv, such as elapsed_s=seconds; repeat it.")
 @click.option("--workload", default=None, help="What was trained, where the file does not say.")
 @json_option

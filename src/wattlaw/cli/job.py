@@ -12,7 +12,7 @@ from wattlaw.cli.output import emit_json, json_option
 NAMES = {"job": "job"}
 
 
-@click.command()
+@click.command(short_help="Say what a Slurm job used of what it asked for.")
 @click.argument("jobid")
 @click.option(
     "--runs", type=click.Path(path_type=Path), help="Folder of wattlaw's runs; those made within the job are used."

@@ -19,11 +19,15 @@ ROOMS = {
 }
 
 
-@click.command("list", short_help="List workloads, meters, launchers, importers, studies or report sections.")
+@click.command("list", short_help="List workloads, meters, importers, studies and more.")
 @click.argument("kind", type=click.Choice(list(ROOMS)))
 @json_option
 def list_(kind: str, as_json: bool) -> None:
-    """List what there is of one KIND. Each name listed is one that other commands take."""
+    """List what there is of one KIND.
+
+    `run` takes the names of workloads, `import` those of importers, `study run` those of studies. Meters, launchers
+    and sections of the report are used by themselves, where they fit.
+    """
     if kind == "workloads":
         _workloads(as_json)
     else:

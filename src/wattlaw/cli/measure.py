@@ -12,7 +12,10 @@ from wattlaw.cli.output import say, say_warnings
 NAMES = {"measure": "measure"}
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    short_help="Run a command and say what it cost in time and energy.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the whole record in this folder, as a run.")
 @click.option("--name", help="What the record calls the command; its program's name by default.")
@@ -20,9 +23,9 @@ NAMES = {"measure": "measure"}
 @click.option(
     "--gpus", help="Indices or UUIDs of the GPUs to read, such as 0,1; all that the command may use by default."
 )
-@click.option("--power-cap", type=float, help="Hold the GPUs at this power limit while it runs, W.")
-@click.option("--sm-clock", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
-@click.option("--memory-clock", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
+@click.option("--power-cap-w", type=float, help="Hold the GPUs at this power limit while it runs, W.")
+@click.option("--sm-clock-mhz", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
+@click.option("--memory-clock-mhz", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
 @click.option("--prometheus", type=int, metavar="PORT", help="Serve the live values on this port of 127.0.0.1.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
@@ -34,9 +37,9 @@ def measure(
     name: str | None,
     hz: float,
     gpus: str | None,
-    power_cap: float | None,
-    sm_clock: float | None,
-    memory_clock: float | None,
+    power_cap_w: float | None,
+    sm_clock_mhz: float | None,
+    memory_clock_mhz: float | None,
     prometheus: int | None,
     as_json: bool,
     as_csv: bool,
@@ -62,7 +65,7 @@ def measure(
     if to is not None:
         check_file(to)  # after hours of measuring would be too late
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
-    limits = {"power_cap_w": power_cap, "sm_clock_mhz": sm_clock, "memory_clock_mhz": memory_clock}
+    limits = {"power_cap_w": power_cap_w, "sm_clock_mhz": sm_clock_mhz, "memory_clock_mhz": memory_clock_mhz}
     watching = None if prometheus is None else _served(prometheus)
     outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits, watching=watching)
     if outcome.run is None or outcome.summary is None:  # the first task of this step tells it for all nodes

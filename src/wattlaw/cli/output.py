@@ -11,25 +11,42 @@ import msgspec
 
 from wattlaw import __version__
 from wattlaw.core.reading import Note
+from wattlaw.core.setting import Setting
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def emit_json(kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()) -> None:
-    """Print the one JSON object of a command; msgspec structs, dicts and plain values are understood."""
+    """Print the one JSON object of a command; msgspec structs, dicts and plain values are understood.
+
+    Every key of a record and of its readings is written, also where it is the default: a reader looks for it.
+    """
     whole = {
         "wattlaw": __version__,
         "kind": kind,
-        "items": items,
-        "overall": overall or {},
+        "items": _in_full(items),
+        "overall": _in_full(overall or {}),
         "warnings": list(warnings),
     }
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n")
     sys.stdout.buffer.flush()
 
 
+def _in_full(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct) and not isinstance(value, Setting):
+        return {name: _in_full(part) for name, part in msgspec.structs.asdict(value).items()}
+    if isinstance(value, dict):
+        return {name: _in_full(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_full(part) for part in value]
+    return value
+
+
 MOST_DRAWN = 200
 """Rich measures every cell; a longer table is written as plain aligned lines."""
+
+
+_ANY_WIDTH = 100_000
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
@@ -48,8 +65,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         table.add_column(name, justify="right" if is_right else "left", overflow="fold")
     for row in cells:
         table.add_row(*row)
-    # a pipe gets whole lines; a terminal gets its own width
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 160)
+    # a terminal gets its own width, a pipe whole lines however long
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _ANY_WIDTH)
     console.print(table)
 
 

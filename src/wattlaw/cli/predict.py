@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 NAMES = {"predict": "predict"}
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.command(short_help="Predict a setting that nobody has run.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--devices", type=int, required=True, help="Devices of all nodes, up to 100000.")
 @click.option("--nodes", type=int, help="Nodes; by default as many devices a node as were run.")
 @click.option("--batch", "batch_per_device", type=int, help="Samples a device and step; by default as on the most.")
-@click.option("--cap", "power_cap_w", type=float, help="Power cap of each device, W.")
+@click.option("--power-cap-w", type=float, help="Power cap of each device, W.")
 @click.option("--samples", type=float, default=1.0, show_default=True, help="Work to be done, samples.")
 @click.option("--price-per-device-hour", type=float, help="In any currency.")
 @click.option("--price-per-kwh", type=float, help="In the same currency.")
@@ -32,7 +32,7 @@ NAMES = {"predict": "predict"}
 @click.option("--extrapolate", is_flag=True, help="Predict even where the interval is wider than a factor of two.")
 @json_option
 def predict(folder: Path, extrapolate: bool, as_json: bool, **wanted: float | None) -> None:
-    """Predict a setting from the runs in FOLDER, with 90 % intervals."""
+    """Predict a setting from the runs in DIR, with 90 % intervals."""
     from wattlaw.laws.predict import Wanted
     from wattlaw.laws.predict import predict as predict_runs
     from wattlaw.records import load_runs

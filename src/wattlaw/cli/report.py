@@ -9,7 +9,7 @@ from wattlaw.cli.output import say
 NAMES = {"report": "report"}
 
 
-@click.command()
+@click.command(short_help="Write the runs of a folder as one HTML page.")
 @click.argument("folder", metavar="DIR")
 @click.option("-o", "--out", default="report.html", show_default=True, help="Page to write.")
 @click.option("--format", "formats", default="", metavar="svg,png,pdf", help="Also write each figure, for a paper.")

@@ -25,7 +25,7 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
     return name, known if isinstance(known, str | int | float | bool) else value
 
 
-@click.command()
+@click.command(short_help="Run one setting of a workload.")
 @click.argument("workload")
 @click.option("--preset", help="Size of the workload, such as tiny or base.")
 @click.option("--devices", type=int, help="Devices in all, one process each.")
@@ -34,6 +34,7 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
 @click.option("--device-type", type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--power-cap-w", type=float, help="Power limit to set on each device, W.")
 @click.option("--sm-clock-mhz", type=float, help="Clock limit to set on each device, MHz.")
+@click.option("--memory-clock-mhz", type=float, help="Memory clock limit to set on each device, MHz.")
 @click.option("--seed", type=int)
 @click.option("--steps", type=int, help="Steps to measure.  [default: 100]")
 @click.option("--epochs", type=float, help="Epochs to measure.")

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from wattlaw.core.run import Run
     from wattlaw.laws.compare import Difference
     from wattlaw.records import Runs
-    from wattlaw.records.table import Row, Table
+    from wattlaw.records.table import Table
 
 NAMES = {"runs": "runs"}
 
-folder = click.argument("folder", type=click.Path(path_type=Path))
+folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 _SHORT = {"step_time_s": "step", "samples_per_s": "samples/s", "energy_per_sample_j": "energy/sample"}
 _TAIL = 12
 
@@ -31,16 +31,16 @@ def runs() -> None:
     """Show, compare, index and export runs."""
 
 
-@runs.command("show")
+@runs.command("show", short_help="Show runs, a row for each setting.")
 @folder
 @click.option("--by", default="", help="Group by these instead of by setting: devices,batch_per_device …")
 @click.option("--columns", default="", help="Quantities to show, such as step_time_s,gpu_energy_j.")
 @click.option("--failed", is_flag=True, help="Show the runs that failed, with the end of their errors.")
 @json_option
 def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) -> None:
-    """Show the runs in FOLDER, a row for each setting: medians over repeats, ± half their 5-95 % range.
+    """Show the runs in DIR, a row for each setting: medians over repeats, ± half their 5-95 % range.
 
-    FOLDER is that of all runs, of a sweep, or of one trial, which is then shown in full.
+    DIR is that of all runs, of a sweep, or of one trial, which is then shown in full.
     """
     from wattlaw.records import table
 
@@ -54,7 +54,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
         _show_table(tabled, loaded, as_json)
 
 
-@runs.command("compare")
+@runs.command("compare", short_help="Compare two folders of runs, setting by setting.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--columns", default="", help="Quantities to compare, such as step_time_s,gpu_energy_j.")
@@ -83,11 +83,11 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
     say_warnings(found.warnings)
 
 
-@runs.command("compact")
+@runs.command("compact", short_help="Write the index.parquet of every sweep anew.")
 @folder
 @json_option
 def compact_runs(folder: Path, as_json: bool) -> None:
-    """Write the index.parquet of every sweep in FOLDER anew; the folders stay as they are."""
+    """Write the index.parquet of every sweep in DIR anew; the folders stay as they are."""
     from wattlaw.records import compact
 
     written = compact(folder)
@@ -102,22 +102,20 @@ def compact_runs(folder: Path, as_json: bool) -> None:
     say_warnings(left_out)
 
 
-@runs.command("export")
+@runs.command("export", short_help="Write runs as CSV, Parquet or JSON.")
 @folder
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write; without it CSV or JSON on stdout."
-)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; without it CSV or JSON on stdout.")
 @click.option("--format", "format_", type=click.Choice(["csv", "parquet", "json"]), help="Else the file's ending says.")
-def export_runs(folder: Path, output: Path | None, format_: str | None) -> None:
-    """Write the runs in FOLDER as CSV, Parquet or JSON, recorded and derived quantities with their status."""
+def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
+    """Write the runs in DIR as CSV, Parquet or JSON, recorded and derived quantities with their status."""
     from wattlaw.records import export, exported
 
     loaded = _load(folder)
-    if output is None:
+    if out is None:
         sys.stdout.buffer.write(exported(loaded, format_ or "csv"))
         sys.stdout.buffer.flush()
         return
-    say(f"{len(loaded)} runs in {export(loaded, output, format_)}")
+    say(f"{len(loaded)} runs in {export(loaded, out, format_)}")
 
 
 def _load(folder: Path) -> Runs:
@@ -137,7 +135,7 @@ def _names(text: str) -> list[str]:
 def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
     if as_json:
         overall = {"shared": tabled.shared, "runs": len(loaded), "unfinished": len(loaded.unfinished)}
-        emit_json("runs", [_plain(row) for row in tabled.rows], overall, loaded.notes)
+        emit_json("runs", tabled.rows, overall, loaded.notes)
         return
     print_rows(tabled)
     if loaded.unfinished:
@@ -160,14 +158,6 @@ def print_rows(tabled: Table) -> None:
     _say_status(tabled)
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    # every key of a reading is written, also where it is the default: a reader of JSON looks for its status
-    import msgspec
-
-    readings = {name: msgspec.structs.asdict(reading) for name, reading in row.quantities.items()}
-    return msgspec.structs.asdict(row) | {"quantities": readings}
-
-
 def _is_known(tabled: Table, name: str) -> bool:
     return any(row.quantities[name].value is not None for row in tabled.rows)
 
@@ -181,7 +171,8 @@ def _is_telling(name: str, value: Any) -> bool:
 
 def _say_status(tabled: Table) -> None:
     for name in tabled.rows[0].quantities if tabled.rows else ():
-        readings = [row.quantities[name] for row in tabled.rows]
+        # a row whose runs all failed says so itself
+        readings = [row.quantities[name] for row in tabled.rows if row.runs]
         for status, words in (("estimated", "est.: estimated by"), ("missing", "–: missing, because")):
             reasons = dict.fromkeys(r.how or "no reason was recorded" for r in readings if r.status == status)
             if reasons:
@@ -190,7 +181,7 @@ def _say_status(tabled: Table) -> None:
 
 def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
     if as_json:
-        emit_json("runs failed", failed, {"runs": len(loaded), "failed": len(failed)}, loaded.notes)
+        emit_json("trials", failed, {"runs": len(loaded), "failed": len(failed)}, loaded.notes)
         return
     for run in failed:
         lines = run.error.rstrip().splitlines() or ["no error was recorded"]
@@ -201,7 +192,7 @@ def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
 
 def _show_trial(run: Run, as_json: bool) -> None:
     if as_json:
-        emit_json("run", [run])
+        emit_json("trials", [run])
         return
     from wattlaw.core.setting import to_json
     from wattlaw.records.table import value
@@ -249,7 +240,8 @@ def _compared(differences: list[Difference]) -> list[list[str]]:
     rows = []
     for d in sorted(differences, key=lambda d: [str(d.group.get(n)) for n in telling]):
         unit = QUANTITIES[d.quantity].unit
-        ends = "" if d.ratio.low is None or d.ratio.high is None else f"{d.ratio.low:.3g} … {d.ratio.high:.3g}"
+        is_known = d.status == "measured" and d.ratio.low is not None and d.ratio.high is not None
+        ends = f"{d.ratio.low:.3g} … {d.ratio.high:.3g}" if is_known else ""
         values = [f"{show(v, unit)}{' est.' if d.status == 'estimated' else ''}" for v in (d.a, d.b)]
         setting = ", ".join(
             _word(v) if n == "workload" else f"{n} {_word(v)}" for n in telling if (v := d.group.get(n))
@@ -265,7 +257,8 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
     known = QUANTITIES.get(name)
     unit = known.unit if known else ""
     text = show_time(reading.value) if unit == "s" else show(reading.value, "" if unit == "1/s" else unit)
-    if reading.low is not None and reading.high is not None and reading.value:
+    # how far repeats of an estimate scatter says nothing of how far off it is
+    if reading.status == "measured" and reading.low is not None and reading.high is not None and reading.value:
         half = 50 * (reading.high - reading.low) / abs(reading.value)
         text += f" ±{half:.2g} %" if half < 99.5 else f" ±{half:.0f} %"
     return text + (estimated if reading.status == "estimated" else "")

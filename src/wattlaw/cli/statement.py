@@ -11,8 +11,8 @@ from wattlaw.cli.output import emit_json, json_option, say_warnings
 NAMES = {"statement": "statement"}
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.command(short_help="Say what a study cost, as a paragraph for a paper.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--grid", type=float, help="Carbon intensity of the grid, g CO2e/kWh.")
 @click.option("--pue", type=float, help="Power usage effectiveness of the site, at least 1.")
 @click.option("--price", type=float, help="Price of a kWh.")
@@ -21,7 +21,7 @@ NAMES = {"statement": "statement"}
 def statement(
     folder: Path, grid: float | None, pue: float | None, price: float | None, currency: str, as_json: bool
 ) -> None:
-    """Say in one paragraph what the runs in FOLDER cost: each energy with its boundary and status.
+    """Say in one paragraph what the runs in DIR cost: each energy with its boundary and status.
 
     CO2e and money appear only where grid intensity, PUE and price are given: none is assumed.
     """

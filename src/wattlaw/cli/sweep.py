@@ -26,7 +26,7 @@ out_option = click.option("-o", "--out", default="runs", show_default=True, help
 file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
 
 
-@click.group()
+@click.group(short_help="Run a grid of settings; stop and resume it at any time.")
 def sweep() -> None:
     """Run a grid of settings with repeats, in random order; it can be stopped and resumed at any time."""
 
@@ -98,7 +98,7 @@ def status(file: Path, out: str, as_json: bool) -> None:
         click.echo(f"{run.trial}: {outcome(run)}")
 
 
-@sweep.command()
+@sweep.command(short_help="Stop a sweep that another process runs here.")
 @file_argument
 @out_option
 def cancel(file: Path, out: str) -> None:
@@ -187,12 +187,19 @@ def show_runs(runs: Sequence[Run], as_json: bool) -> None:
     from wattlaw.records.table import COLUMNS, tabulate
 
     if as_json:
-        emit_json("runs", list(runs))
-    else:
+        emit_json("trials", list(runs), warnings=dict.fromkeys(n for r in runs for n in r.warnings))
+    elif any(r.state == "done" for r in runs):
         has_steps = any(r.reading("step_time_s").value is not None for r in runs)
         print_rows(tabulate(runs, columns=COLUMNS if has_steps else _WITHOUT_STEPS))
     say_warnings(n for r in runs for n in r.warnings)
     failed = [r for r in runs if r.state == "failed"]
     if failed:
-        say(f"{len(failed)} of {len(runs)} trials failed; the first: {failed[0].trial}\n{failed[0].error.rstrip()}")
+        say(_failures(failed, len(runs)))
         sys.exit(1)
+
+
+def _failures(failed: Sequence[Run], count: int) -> str:
+    """Return how many trials failed and the first traceback; an error of one line was shown when it happened."""
+    text = failed[0].error.rstrip()
+    told = f"{len(failed)} of {count} trials failed; `wattlaw runs show DIR --failed` shows each with its error"
+    return f"{told}; the first, {failed[0].trial}:\n{text}" if "\n" in text else told

@@ -24,7 +24,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     runs, failed   how many are done, and how many more failed
     quantities     of the runs that are done: median over runs, with the 5th and 95th percentile where
-                   there are two or more; "estimated" where one of them is
+                   two or more were measured; "estimated" where one of them is
     warnings       of all of them, each once
     """
 
@@ -101,7 +101,9 @@ def _median(readings: list[Reading]) -> Reading:
     if len(known) < len(readings):
         how = f"{len(known)} of {len(readings)} runs" + (f"; {how}" if how else "")
     middle = spread([r.value for r in known if r.value is not None], how, "estimated" if estimated else "measured")
-    return middle if len(known) > 1 else msgspec.structs.replace(middle, low=None, high=None)
+    # how far repeats of an estimate scatter says nothing of how far off it is
+    has_ends = len(known) > 1 and not estimated
+    return middle if has_ends else msgspec.structs.replace(middle, low=None, high=None)
 
 
 def tell_apart(groups: Sequence[dict[str, Factor]]) -> list[str]:

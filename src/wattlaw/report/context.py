@@ -122,13 +122,15 @@ class Context:
 
 
 def over_repeats(readings: Sequence[Reading]) -> Reading:
-    """Return the median of several readings with the least and the greatest one."""
+    """Return the median of several readings; of measured ones also the least and the greatest."""
     for status in ("measured", "estimated"):
         same = [r for r in readings if r.status == status and r.value is not None and math.isfinite(r.value)]
         values = sorted(r.value for r in same if r.value is not None)
         if values:
             how = "; ".join(dict.fromkeys(r.how for r in same if r.how))
-            return Reading(quantile(values, 0.5), same[0].status, how, values[0], values[-1], len(values))
+            # how far repeats of an estimate scatter says nothing of how far off it is
+            low, high = (values[0], values[-1]) if status == "measured" else (None, None)
+            return Reading(quantile(values, 0.5), same[0].status, how, low, high, len(values))
     return missing(next((r.how for r in readings if r.how), "no run gave it"))
 
 

@@ -132,8 +132,9 @@ def shown(reading: Reading, unit: str) -> str:
     """Return a reading as text: "3.10 ms [3.05, 3.20]", "≈ 0.4 J (estimate)" or "missing"."""
     if reading.value is None or not math.isfinite(reading.value):
         return "missing"
-    text = with_ends(reading.value, reading.low, reading.high, unit)
-    return f"≈ {text} (estimate)" if reading.status == "estimated" else text
+    if reading.status == "estimated":
+        return f"≈ {show(reading.value, unit)} (estimate)"
+    return with_ends(reading.value, reading.low, reading.high, unit)
 
 
 def with_ends(value: float, low: float | None, high: float | None, unit: str = "") -> str:

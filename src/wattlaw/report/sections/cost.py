@@ -43,7 +43,7 @@ def cost(context: Context) -> Section | None:
             "Energy per sample, estimated",
             "energy_per_sample_j",
             "estimated",
-            "An estimate, not a measurement: " + _models(context),
+            f"An estimate, not a measurement: {_models(context)} How far off it is, is not known.",
         ),
     ]
     found = [f for f in figures if f]
@@ -85,7 +85,7 @@ def _chart(group: Group, rows: Sequence[Row], target: str) -> dict[str, Any]:
     hollow = readings[0].status == "estimated"
     fill = "var(--paper)" if hollow else group.colour
     dots = base.mark_point(color=group.colour, fill=fill, size=64, opacity=1, strokeWidth=1.75).encode(x=x)
-    return spec(bars + dots)
+    return spec(dots if hollow else bars + dots)  # estimates have no ends
 
 
 def _axis(rows: Sequence[Row], scaled: Unit, target: str) -> str:

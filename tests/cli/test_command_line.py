@@ -1,0 +1,90 @@
+"""What holds for every command: short helps, names of options, tables in a pipe, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from tests.records.conftest import make_run
+
+from wattlaw.cli.main import wattlaw
+from wattlaw.cli.output import emit_json, print_table
+from wattlaw.cli.sweep import show_runs
+from wattlaw.core.reading import Reading
+
+
+def walked(group: click.Group = wattlaw, path: str = "wattlaw") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield f"{path} {name}", command
+        if isinstance(command, click.Group):
+            yield from walked(command, f"{path} {name}")
+
+
+COMMANDS = dict(walked())
+
+
+def test_no_help_of_a_command_is_cut():
+    assert len(COMMANDS) > 20
+    assert [n for n, c in COMMANDS.items() if not 0 < len(c.get_short_help_str(1000)) <= 60] == []
+    for words in ([], ["runs"], ["sweep"], ["accelerators"], ["study"]):
+        listed = CliRunner().invoke(wattlaw, [*words, "--help"], terminal_width=80).output
+        assert "..." not in listed.split("Commands:")[1]
+
+
+def test_options_are_named_alike_in_all_commands():
+    for name, command in COMMANDS.items():
+        given = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
+        assert not given & {"--output", "--power-cap", "--cap", "--sm-clock", "--memory-clock"}, name
+        assert ("-o" in given) == ("--out" in given), name
+        folders = [p for p in command.params if isinstance(p, click.Argument) and p.name == "folder"]
+        assert all((p.metavar or "").strip("[]") == "DIR" for p in folders), name
+        assert "FOLDER" not in (command.help or ""), name
+
+
+def test_a_table_in_a_pipe_folds_no_line(capsys: pytest.CaptureFixture[str]):
+    print_table(["name", "reason"], [["batch_per_device", "x" * 400], ["y", "z " * 200]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "batch_per_device" in line and "x" * 400 in line]
+    assert [line for line in lines if ("z " * 200).strip() in line]
+
+
+def test_json_writes_the_status_of_every_reading(capsysbinary: pytest.CaptureFixture[bytes]):
+    emit_json("x", [make_run()], {"a": Reading(1.0)})
+    whole = json.loads(capsysbinary.readouterr().out)
+    assert {r["status"] for r in whole["items"][0]["quantities"].values()} == {"measured", "estimated", "missing"}
+    assert whole["items"][0]["state"] == "done"
+    assert whole["overall"]["a"]["status"] == "measured"
+
+
+def test_one_kind_of_json_has_one_shape(capsysbinary: pytest.CaptureFixture[bytes], sweep: Path):
+    show_runs([make_run()], as_json=True)
+    of_sweep = json.loads(capsysbinary.readouterr().out)
+    (trial, *_) = sorted(sweep.iterdir())
+    of_trial = json.loads(CliRunner().invoke(wattlaw, ["runs", "show", str(trial), "--json"]).output)
+    of_rows = json.loads(CliRunner().invoke(wattlaw, ["runs", "show", str(sweep), "--json"]).output)
+    assert (of_sweep["kind"], of_trial["kind"], of_rows["kind"]) == ("trials", "trials", "runs")
+    assert set(of_sweep["items"][0]) == set(of_trial["items"][0])
+
+
+ERRORS = {"time limit of 1 s passed": 0, "Traceback (most recent call last):\n  frame\nValueError: no": 1}
+
+
+@pytest.mark.parametrize(("error", "times"), ERRORS.items())
+def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
+    capsys: pytest.CaptureFixture[str], error: str, times: int
+):
+    run = make_run(state="failed", error=error, quantities={"trial_s": Reading(1.5)})
+    with pytest.raises(SystemExit) as end:
+        show_runs([run], as_json=False)
+    said = capsys.readouterr()
+    assert end.value.code == 1
+    assert "1 of 1 trials failed" in said.err
+    assert said.err.count(error) == times
+    assert "missing" not in said.err
