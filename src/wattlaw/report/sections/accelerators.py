@@ -16,7 +16,7 @@ NAMES = {"accelerators": "accelerators"}
 TITLE = "Delivered of what was promised"
 CAPTION = (
     "Operations counted for the workload (a multiply-add is two) × samples a second, over the peak that the catalogue "
-    "gives for the device at the run's precision, without sparsity. The bar reaches from the least to the greatest."
+    "gives for the device at the run's precision, without sparsity. The dot is the median of the repeats."
 )
 MOST = 16
 
@@ -79,8 +79,6 @@ def _chart(group: Group, shares: Sequence[Share]) -> dict[str, Any]:
         {
             "label": s.row.label,
             "value": s.share.value,
-            "low": s.share.low,
-            "high": s.share.high,
             "text": _percent(s.share),
         }
         for s in shares
@@ -90,11 +88,10 @@ def _chart(group: Group, shares: Sequence[Share]) -> dict[str, Any]:
         tooltip=[alt.Tooltip("label:N", title="setting"), alt.Tooltip("text:N", title="share of peak")],
     )
     axis = alt.Axis(format=".0%", tickCount=5)
-    bars = base.mark_rule(color=group.colour, strokeWidth=4, opacity=0.35).encode(x="low:Q", x2="high:Q")
     dots = base.mark_point(color=group.colour, fill=group.colour, size=64, opacity=1).encode(
         x=alt.X("value:Q", title="share of the promised peak", scale=alt.Scale(zero=True), axis=axis)
     )
-    return spec(bars + dots)
+    return spec(dots)
 
 
 def _table(found: Sequence[tuple[Group, list[Share]]]) -> Table:
