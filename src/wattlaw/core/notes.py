@@ -165,6 +165,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The process that reads the meters stopped or never ran on a host.",
         "Energy and utilisation of that host are incomplete; run the trial again.",
     ),
+    "nodes_unmeasured": (
+        "The job has nodes on which no process of wattlaw ran; their time and energy are not in the record.",
+        "Start it once on every node: `srun wattlaw measure -- CMD`.",
+    ),
     "sampling_trouble": (
         "A meter gave an error now and then.",
         "See the message; readings in between are missing, not zero.",
