@@ -68,8 +68,8 @@ def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: i
     With ``grid_points`` its distances are placed on a grid up to ``cutoff``; with ``slots`` it is made ready
     for sums over triplets.
     """
-    sizes = np.array([len(m.numbers) for m in molecules])
-    pair_counts = np.array([len(m.first) for m in molecules])
+    sizes = np.array([m.numbers.shape[0] for m in molecules])
+    pair_counts = np.array([m.first.shape[0] for m in molecules])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     shift = torch.from_numpy(np.repeat(starts[:-1], pair_counts))
     first = torch.cat([m.first for m in molecules]).to(torch.int64) + shift

@@ -8,6 +8,8 @@ from ``second[p]`` to ``first[p]``, message P + p back.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +105,10 @@ class Graph:
         """Return the graph with features of its atoms and pairs."""
         return dataclasses.replace(self, atoms=atoms, bonds=bonds)
 
+    def at(self, positions: Tensor) -> Graph:
+        """Return the graph with its atoms at ``positions`` (A, 3) and the same pairs."""
+        return dataclasses.replace(self, positions=positions)
+
     def __len__(self) -> int:
         return len(self.target)
 
@@ -161,13 +167,13 @@ def place_on_grid(distance: Array, cutoff: float, points: int) -> Grid:
 
 def _lagrange(t: Array) -> Array:
     """Return the weights (P, STENCIL) of points 0, 1, … for places ``t`` (P,) between them."""
-    nodes = np.arange(STENCIL)
-    away = t[:, None] - nodes
-    left, right = np.ones_like(away), np.ones_like(away)
-    np.cumprod(away[:, :-1], 1, out=left[:, 1:])
-    right[:, :-1] = np.cumprod(away[:, :0:-1], 1)[:, ::-1]
-    scale = np.array([np.prod([k - m for m in nodes if m != k]) for k in nodes])
-    weights: Array = (left * right / scale).astype(np.float32)
+    weights = np.empty((len(t), STENCIL), np.float32)
+    away = [t - k for k in range(STENCIL)]
+    left = list(itertools.accumulate(away[:-1], np.multiply, initial=np.ones_like(t)))
+    right = list(itertools.accumulate(away[:0:-1], np.multiply, initial=np.ones_like(t)))[::-1]
+    for k in range(STENCIL):
+        scale = math.prod(k - m for m in range(STENCIL) if m != k)
+        np.multiply(left[k], right[k] / scale, out=weights[:, k], casting="same_kind")
     return weights
 
 

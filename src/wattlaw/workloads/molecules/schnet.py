@@ -180,6 +180,6 @@ class SchNetQM9(QM9Regression):
 
     def collate(self, samples: Sequence[Molecule]) -> Graph:
         # a grid pays where it has fewer points than there are pairs
-        pairs = sum(len(m.first) for m in samples)
+        pairs = sum(m.first.shape[0] for m in samples)
         use = self.chosen["interpolate"] and pairs > FILTER_POINTS
         return batch_molecules(samples, self.cutoff, FILTER_POINTS if use else 0)

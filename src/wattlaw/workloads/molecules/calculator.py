@@ -1,0 +1,55 @@
+"""A trained force field as a calculator of ASE: energies in eV, forces in eV/Å, for molecules without a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from wattlaw.core.errors import UsageError
+from wattlaw.core.plugins import need
+from wattlaw.workloads.molecules.data import Molecules, batch_molecules
+from wattlaw.workloads.molecules.forces import EnergyAndForces, ForceField
+from wattlaw.workloads.saved import restore
+
+_ase: Any = need("ase.calculators.calculator", "the calculator")
+_Base: Any = _ase.Calculator
+
+
+class ForceFieldCalculator(_Base):  # type: ignore[misc]
+    """``atoms.calc = ForceFieldCalculator.load("model.safetensors")``.
+
+    Energies are relative to the mean of the geometries that the model was trained on.
+    """
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+
+    def __init__(self, model: EnergyAndForces, cutoff: float) -> None:
+        super().__init__()
+        self.model, self.cutoff = model.eval(), cutoff
+
+    @classmethod
+    def load(cls, path: str | Path) -> ForceFieldCalculator:
+        """Return the calculator of a saved force field. Raises UsageError for another kind of model."""
+        workload, model = restore(Path(path))
+        if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
+            raise UsageError(f"{path}: no force field but {type(workload).__name__}")
+        return cls(model, workload.cutoff)
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = _ase.all_changes) -> None:
+        """Fill ``results`` for ``atoms``, as ASE asks."""
+        super().calculate(atoms, properties, system_changes)
+        if self.atoms.pbc.any():
+            raise UsageError("the force field knows molecules alone; set atoms.pbc to False")
+        numbers = self.atoms.numbers.astype(np.uint8)
+        places = self.atoms.positions.astype(np.float32)
+        one = Molecules(numbers, places, np.array([len(numbers)]), np.zeros(1), self.cutoff)
+        graph = batch_molecules([one[0]], self.cutoff)
+        # double precision where the model has it: an NVE run adds up many small steps
+        precision = next(self.model.parameters()).dtype
+        exact = torch.from_numpy(self.atoms.positions.copy()).to(precision)
+        graph = graph.at(exact)
+        energy, forces = self.model(graph)
+        self.results = {"energy": float(energy.detach()), "forces": forces.detach().double().numpy()}

@@ -1,0 +1,64 @@
+"""Trained models as files: safetensors, with the workload's name, preset and options beside the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from torch import nn
+
+from wattlaw.core.errors import DataError, UsageError
+from wattlaw.core.plugins import load, need
+from wattlaw.core.setting import OptionValue
+from wattlaw.workloads.base import Workload
+from wattlaw.workloads.table import ROOM
+
+FORMAT = "1"
+
+
+class Saved(NamedTuple):
+    """A model with the workload that made it."""
+
+    workload: Workload
+    model: nn.Module
+
+
+class _Origin(msgspec.Struct):
+    workload: str
+    preset: str
+    options: dict[str, OptionValue]
+
+
+def save(path: Path, name: str, workload: Workload, model: nn.Module) -> None:
+    """Write a model. ``name`` is the workload's public name or ``package.module:Class``."""
+    torch_file = need("safetensors.torch", "saving a model")
+    origin = {"workload": name, "preset": workload.preset, "options": workload.chosen}
+    metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    torch_file.save_file(weights, str(path), metadata=metadata)
+
+
+def restore(path: Path) -> Saved:
+    """Return a saved model, in evaluation. Raises DataError where the file is no model of wattlaw's."""
+    safetensors = need("safetensors", "loading a model")
+    torch_file = need("safetensors.torch", "loading a model")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{path}: not a file of safetensors ({error})") from None
+    if metadata.get("wattlaw_format") != FORMAT:
+        raise DataError(f"{path}: saved by something else than this wattlaw; it lacks its description")
+    origin = msgspec.json.decode(metadata["origin"], type=_Origin)
+    made = load(ROOM, "workload", origin.workload)
+    workload = made(origin.preset, origin.options)
+    model = workload.model()
+    try:
+        model.load_state_dict(torch_file.load_file(str(path)))
+    except RuntimeError as error:
+        raise UsageError(f"{path}: its weights do not fit {origin.workload} as it is here ({error})") from None
+    return Saved(workload, model.eval())

@@ -1,0 +1,86 @@
+"""Trained models as files, and a force field in ASE."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from wattlaw.core.errors import DataError, UsageError
+from wattlaw.workloads.molecules.forces import SchNetForces
+from wattlaw.workloads.molecules.schnet import SchNetQM9
+from wattlaw.workloads.molecules.trajectories import made
+from wattlaw.workloads.saved import restore, save
+
+pytest.importorskip("safetensors")
+
+
+def trained(steps: int) -> tuple[SchNetForces, torch.nn.Module]:
+    workload = SchNetForces("tiny")
+    torch.manual_seed(0)
+    model = workload.model()
+    optimiser = workload.optimiser(model.parameters())
+    data = workload.data("train")
+    for step in range(steps):
+        optimiser.zero_grad()
+        batch = workload.collate([data[(step * 8 + k) % len(data)] for k in range(8)])
+        workload.loss(model, batch).backward()
+        optimiser.step()
+    return workload, model.eval()
+
+
+def test_a_saved_model_comes_back_to_the_last_bit_with_its_options(tmp_path):
+    workload = SchNetQM9("tiny", {"target": "gap"})
+    model = workload.model().eval()
+    save(tmp_path / "model.safetensors", "schnet", workload, model)
+    again = restore(tmp_path / "model.safetensors")
+    assert again.workload.chosen == workload.chosen
+    data = workload.data("valid")
+    batch = workload.collate([data[k] for k in range(4)])
+    assert torch.equal(model(batch), again.model(batch))
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path):
+    (tmp_path / "some.safetensors").write_bytes(b"nothing of the kind")
+    for name in ("some.safetensors", "none.safetensors"):
+        with pytest.raises(DataError, match=name):
+            restore(tmp_path / name)
+
+
+def test_ase_gets_the_models_energy_and_forces(tmp_path):
+    ase = pytest.importorskip("ase")
+    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+
+    workload, model = trained(2)
+    save(tmp_path / "field.safetensors", "schnet-forces", workload, model)
+    sample = workload.data("train")[0]
+    atoms = ase.Atoms(numbers=sample.molecule.numbers.numpy(), positions=sample.molecule.positions.numpy())
+    atoms.calc = ForceFieldCalculator.load(tmp_path / "field.safetensors")
+    _, forces = model(workload.collate([sample]))
+    assert np.allclose(atoms.get_forces(), forces.detach().numpy(), atol=1e-4)
+    assert np.isfinite(atoms.get_potential_energy())
+    atoms.pbc = True
+    with pytest.raises(UsageError, match="pbc"):
+        atoms.get_potential_energy()
+
+
+@pytest.mark.full
+def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picosecond(tmp_path):
+    ase = pytest.importorskip("ase")
+    from ase import units
+    from ase.md.verlet import VelocityVerlet
+
+    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+
+    workload, model = trained(400)
+    frame = made(1, seed=5)[0]
+    atoms = ase.Atoms(numbers=frame.numbers, positions=frame.positions)
+    atoms.calc = ForceFieldCalculator(model.double(), workload.cutoff)
+    spread = np.sqrt(atoms.get_masses() * units.kB * 100)[:, None]
+    atoms.set_momenta(np.random.default_rng(0).normal(size=(len(atoms), 3)) * spread)
+    totals = []
+    run = VelocityVerlet(atoms, 0.25 * units.fs)
+    run.attach(lambda: totals.append(atoms.get_total_energy()))
+    run.run(2000)
+    # a step's energy swings to and fro with the fastest bond; the drift is what is left of it in the mean
+    assert abs(np.mean(totals[-500:]) - np.mean(totals[:500])) / len(atoms) < 1e-3
