@@ -118,8 +118,8 @@ def test_odd_numbers_in_the_output_end_no_trial_and_each_step_has_a_number_of_it
     )
     run = printing(tmp_path, code)
     assert run.state == "done", run.error
-    assert [int(r["step"]) for r in rows(tmp_path, run)] == [1, 2, 3, 4, 5, 7, 8, 9]
-    assert run.quantities["steps"].value == 8
+    assert [int(r["step"]) for r in rows(tmp_path, run)] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert run.quantities["steps"].value == 9
     assert run.quantities["samples"].status == "missing"
 
 
@@ -134,6 +134,20 @@ def test_samples_are_missing_unless_the_batch_or_the_output_tells_them(tmp_path)
         (tmp_path / name).mkdir()
         _, found = follow(tmp_path / name, [piece % i for i in range(3)], setting)
         assert [r["samples"] for r in found] == samples, name
+
+
+def test_a_line_every_few_steps_stands_for_all_of_them_also_where_the_count_begins_anew(tmp_path):
+    setting = Setting("c", batch_per_device=4, warmup_steps=5)
+    steps, found = follow(
+        tmp_path, [b"it 10 loss 3\n", b"it 20 loss 2\n", b"it 10 loss 1\n", b"it 9000 loss 1\n"], setting
+    )
+    assert [int(r["step"]) for r in found] == [*range(11, 32)]
+    assert [r["warmup"] for r in found] == ["1"] * 5 + ["0"] * 16
+    assert {r["samples"] for r in found} == {"4"}
+    assert [r["loss"] for r in found if r["loss"]] == ["2.0", "1.0", "1.0"]
+    lasted = [float(r["end_s"]) - float(r["start_s"]) for r in found]
+    assert lasted[0] == pytest.approx(lasted[9], abs=2e-6)
+    assert steps.seen.skipped == 18
 
 
 def test_lines_are_timed_as_they_arrive(tmp_path):

@@ -27,6 +27,7 @@ _LOOK_S = 0.002
 _WAIT_S = 0.05
 _SHARED_MOST = 0.05
 _FINEST = 20
+_SKIPPED_MOST = 1000
 _LAST_LINES = 3
 _IN_MODIFY = 2
 _IN_CLOEXEC = 0o2000000
@@ -38,13 +39,14 @@ class Seen(msgspec.Struct):
     """output-steps.json: how the lines of a command's output were seen.
 
     ``lines`` of the output, ``found`` by the pattern, ``shared`` of these that were read together with an
-    earlier one and so have no time of their own; ``look_s`` is the time between looks, 0 where the kernel
-    tells of each write; ``last`` lines of the output.
+    earlier one and so have no time of their own, ``skipped`` steps that had no line; ``look_s`` is the time
+    between looks, 0 where the kernel tells of each write; ``last`` lines of the output.
     """
 
     lines: int = 0
     found: int = 0
     shared: int = 0
+    skipped: int = 0
     look_s: float = 0.0
     last: list[str] = []
 
@@ -53,7 +55,8 @@ class OutputSteps:
     """Follows a growing output file in a thread and records a step for every line that the pattern finds.
 
     The groups ``step``, ``samples`` and ``loss`` of the pattern are used where it has them. A step lasts from
-    the line before it to its own line, so the first line only starts the clock. The thread waits until the
+    the line before it to its own line, so the first line only starts the clock; where the step's number grew
+    by more than one, the steps between share that time. The thread waits until the
     kernel tells of a write (inotify), or looks every 2 ms where it does not. ``check`` and leaving the context
     raise TrialError where the output could not be followed.
     """
@@ -64,7 +67,7 @@ class OutputSteps:
         self._rest = b""
         self._arrived_s = 0.0
         self._last_s: float | None = None
-        self._steps, self._number = 0, -1
+        self._steps, self._number, self._told, self._every = 0, -1, -1, 1
         self._last: deque[bytes] = deque(maxlen=_LAST_LINES)
         self.seen = Seen()
         self.position = 0
@@ -128,20 +131,39 @@ class OutputSteps:
         for index, match in enumerate(found, 1):
             if start is None:
                 self._last_s = start = now
-                self._number = _step_number(match.groupdict(), -2)
+                told = _step_number(match.groupdict())
+                self._number = self._told = -1 if told is None else told
                 continue
             end = start + (now - start) * index / len(found)
             self._add(match.groupdict(), self._last_s or start, end)
             self._last_s = end
 
     def _add(self, groups: Mapping[str, bytes | None], start: float, end: float) -> None:
-        warmup = self._steps < self._setting.warmup_steps
+        passed = self._passed(_step_number(groups))
+        self._number += passed
+        self.seen.skipped += passed - 1
         samples, batch = _number(groups.get("samples")), self._setting.batch_per_device
-        if samples is None or not 0 < samples <= _HIGHEST:
-            samples = batch * self._setting.devices if batch else None
-        self._number = _step_number(groups, self._number)
-        self._log.append(self._number, warmup, start, end, samples, _number(groups.get("loss")))
-        self._steps += 1
+        if samples is not None and 0 < samples <= _HIGHEST:
+            each: float | None = samples / passed
+        else:
+            each = batch * self._setting.devices if batch else None
+        for index in range(passed):
+            warmup = self._steps < self._setting.warmup_steps
+            begin, until = (start + (end - start) * i / passed for i in (index, index + 1))
+            loss = _number(groups.get("loss")) if index == passed - 1 else None
+            self._log.append(self._number - passed + 1 + index, warmup, begin, until, each, loss)
+            self._steps += 1
+
+    def _passed(self, told: int | None) -> int:
+        """Return the steps since the line before: by their numbers, which may begin anew or go on from elsewhere."""
+        before, self._told = self._told, self._told + 1 if told is None else told
+        more = self._told - before
+        if more < 0:
+            return self._every
+        if not 0 < more <= _SKIPPED_MOST:
+            return 1
+        self._every = more
+        return more
 
 
 class _Wakes:
@@ -200,12 +222,16 @@ def with_output(
     step = found.get("step_time_s")
     if step is None or step.value is None:
         return found, tuple(warnings)
-    share = seen.shared / seen.found
+    share = (seen.shared + seen.skipped) / (seen.found + seen.skipped)
     if share > _SHARED_MOST or step.value < _FINEST * seen.look_s:
         found["step_time_s"] = msgspec.structs.replace(
             step, low=None, high=None, how="median of steps smoothed over lines read together"
         )
-        how = f"{share:.0%} of the step lines arrived together" if share > _SHARED_MOST else "steps pass between looks"
+        how = (
+            f"{share:.0%} of the steps have no line or arrived with another"
+            if share > _SHARED_MOST
+            else "steps pass between looks"
+        )
         text = f"{how}: single step times are unknown, only their mean; print each step's line at once, or use measure"
         warnings = [n for n in warnings if n.name != "unstable_steps"] + [Note("steps_smoothed", text)]
     return found, tuple(warnings)
@@ -219,12 +245,9 @@ def _too_few(seen: Seen, setting: Setting) -> Note:
     return Note("pattern_never_matched", f"step_pattern {setting.step_pattern!r} finds no step in {printed}")
 
 
-def _step_number(groups: Mapping[str, bytes | None], before: int) -> int:
-    """Return a step's own number, or the one after the last: each number stands for one step."""
+def _step_number(groups: Mapping[str, bytes | None]) -> int | None:
     value = _number(groups.get("step"))
-    if value is None or not max(before, -1) < value <= _HIGHEST:
-        return before + 1
-    return int(value)
+    return int(value) if value is not None and 0 <= value <= _HIGHEST else None
 
 
 def _number(text: bytes | None) -> float | None:
