@@ -73,11 +73,11 @@ def _words(
 ) -> str:
     highest = f"{curve.caps[-1]:g} W"
     if chosen.cap_w == curve.caps[-1]:
-        text = f"{title(group.key)}: leave the cap at {highest}: no lower one saves energy within the bound"
+        text = f"{_name(group, curve)}: leave the cap at {highest}: no lower one saves energy within the bound"
     else:
-        run = "" if chosen.is_measured else ", which was not run,"
+        run = "" if chosen.is_measured else " (not run; the cap law says so)"
         text = (
-            f"{title(group.key)}: cap each device at {chosen.cap_w:g} W{run}: {ranged(gain, percent=True)} less GPU "
+            f"{_name(group, curve)}: cap each device at {chosen.cap_w:g} W{run}: {ranged(gain, percent=True)} less GPU "
             f"energy for {ranged(chosen.slowdown, percent=True)} more time than at {highest}"
         )
         if bound is not None:
@@ -85,6 +85,14 @@ def _words(
     if telling is None:
         return f"{text}. No further run would change this much."
     return f"{text}. A run at {telling.cap_w:g} W would tell most."
+
+
+def _name(group: Group, curve: CapCurve) -> str:
+    # the curve is that of one batch and one number of devices, which the group leaves open
+    setting = curve.runs[0].setting
+    batch = f" at batch {setting.batch_per_device}" if setting.batch_per_device else ""
+    devices = f" on {setting.devices} devices" if setting.devices > 1 else ""
+    return f"{title(group.key)}{batch}{devices}"
 
 
 def _scaled(value: Interval, factor: float, shift: float) -> Interval:

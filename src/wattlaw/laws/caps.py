@@ -96,6 +96,12 @@ class CapLaw(NamedTuple):
         noise = self.posterior.noise if of_a_run else ()
         return interval_of(draws[:, 0], self.posterior.weights, float(np.exp(best[0])), noise)
 
+    def band(self, caps_w: ArrayLike, energy: bool = False) -> list[Interval]:
+        """Return time, or energy, of the law itself at many caps with 90 % intervals."""
+        best, draws = self.log_energy(caps_w) if energy else self.log_time(caps_w)
+        columns = zip(draws.T, np.exp(best).tolist(), strict=True)
+        return [interval_of(column, self.posterior.weights, value) for column, value in columns]
+
     def parameters(self) -> dict[str, Interval]:
         """Return the physical parameters; demand and static power as shares of the highest cap."""
         best = physical(self.posterior.best[None, :-1], self.prior)[0]

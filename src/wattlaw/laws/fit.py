@@ -107,10 +107,10 @@ def _cap(group: Group, data: Sample, target: str, over: str) -> Fit:
     if curve is None or len(curve.caps) < 3:
         raise FitError("a cap law needs a measured GPU energy at three power caps")
     law = curve.law()
-    predict = law.energy if is_energy(target) else law.time
     # energies of all devices, where the law speaks of one
     scale = curve.devices if is_energy(target) else 1
-    found = [(w, predict(w, of_a_run=False)) for w in grid_of(curve)]
+    grid = grid_of(curve)
+    found = zip(grid, law.band(grid, energy=is_energy(target)), strict=True)
     rows = [(w, scale * t.value, scale * (t.low or t.value), scale * (t.high or t.value)) for w, t in found]
     return Fit(
         group=group.key,

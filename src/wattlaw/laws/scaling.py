@@ -34,7 +34,7 @@ NOISE = 0.05
 
 
 REACH = 0.05
-"""Standard deviation of ln rate that each e-fold beyond the largest size adds: other switches, other tuning."""
+"""Standard deviation of ln rate that each e-fold beyond the sizes run adds: other switches, other tuning."""
 
 
 class Points(NamedTuple):
@@ -76,7 +76,8 @@ class ScalingLaw(NamedTuple):
 
     def noises(self, points: Points) -> list[tuple[Noise, ...]]:
         """Return for each point the noise of a measurement there, and what reaching beyond the largest size adds."""
-        beyond = np.log(np.maximum(points.devices / self.seen.devices.max(), 1.0))
+        above, below = points.devices / self.seen.devices.max(), self.seen.devices.min() / points.devices
+        beyond = np.log(np.maximum(np.maximum(above, below), 1.0))
         count = len(self.posterior.weights)
         return [(*self.posterior.noise, Noise(np.full(count, REACH * far), 30.0)) for far in beyond]
 
