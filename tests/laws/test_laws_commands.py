@@ -69,6 +69,7 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
     ("words", "line"),
     [
         (["fit", "--law", "powr"], "unknown law 'powr'; did you mean 'power'?"),
+        (["fit", "--backtest", "next", "--target", "step_time_s"], "--backtest predicts time_per_sample_s or"),
         (["advise", "--limit", "x"], "--limit 'x': give QUANTITY=MOST"),
         (["advise", "--backtest", "3"], "no group of runs has measured GPU energy"),
         (["predict", "--devices", "0"], "devices is 0"),

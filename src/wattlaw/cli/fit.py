@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wattlaw.core.findings import Fit, Interval
@@ -52,6 +53,8 @@ def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
     from wattlaw.laws.backtest import backtest_fit, summary
     from wattlaw.records import load_runs
 
+    if target not in ("time_per_sample_s", "elapsed_s"):
+        raise UsageError(f"--backtest predicts time_per_sample_s or elapsed_s (the time to a target), not {target}")
     found = backtest_fit(load_runs(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
     overall = summary(found)
     if as_json:
