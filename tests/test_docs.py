@@ -1,7 +1,8 @@
 """Every command that README and docs show is run here, in the order of its page.
 
 A block fenced as ``console`` runs always, ``console slow`` with DEPTH=full. A block that follows a line such as
-"`first.toml`:" is written to that file first.
+"`first.toml`:" is written to that file first. The blocks fenced as ``python`` are one script, in their order, unless
+they are marked ``python fragment``.
 """
 
 from __future__ import annotations
@@ -46,6 +47,21 @@ def test_every_command_of_a_page_works_as_shown(page, tmp_path):
             [sys.executable, "-m", *words], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280
         )
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stderr}"
+
+
+def scripts(page: Path) -> list[str]:
+    blocks = (b for b in BLOCK.finditer(page.read_text()) if b["kind"] == "python")
+    return [b["body"] for b in blocks]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if scripts(p)], ids=lambda p: p.name)
+def test_the_python_of_a_page_runs(page, tmp_path):
+    (tmp_path / "page.py").write_text("\n".join(scripts(page)))
+    variables = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, f"{page.name}\n{done.stderr}"
 
 
 def test_every_relative_link_of_the_docs_leads_somewhere():

@@ -151,3 +151,8 @@ def test_an_impossible_request_is_refused_at_once(arguments: dict[str, object], 
     with pytest.raises(error):
         wattlaw.measure("nowhere", **arguments)
     assert not Path("nowhere").exists()
+
+
+def test_a_decorator_without_brackets_is_told_to_have_them():
+    with pytest.raises(UsageError, match=r"write @wattlaw\.measure\(\)"):
+        wattlaw.measure(lambda: None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
 from wattlaw.core.errors import UsageError
 
 NAMES = {"advise": "advise"}
@@ -50,6 +50,7 @@ def advise(
         return
     for advice in found:
         click.echo(advice.words)
+    say("what was run: geometric means of the repeats with 90 % intervals; `wattlaw runs show` gives medians")
     say_warnings(n for a in found for n in a.warnings)
 
 

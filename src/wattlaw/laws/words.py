@@ -45,7 +45,7 @@ def sentence(
         return f"{name}: only {chosen} was run; run a second setting for a comparison."
     if best is fastest:
         least = f"; it also needs the least {_title(what)}" if bound is None else _bound_words(what, bound, None)
-        return f"{name}: take {chosen}: the fastest setting{_speedup(best, choices)}{least}."
+        return f"{name}: take {chosen}: {_fastest(best, choices, telling)}{_speedup(best, choices)}{least}."
     cost = f"{ranged(gain, percent=True)} less {_title(what)}"
     price = f"{ranged(slowdown, percent=True)} more time than the fastest ({describe(fastest.runs[0], telling)})"
     kept = _bound_words(what, bound, chance) if bound is not None else ""
@@ -85,6 +85,20 @@ def _parts(value: Interval) -> tuple[float, float | None, float | None]:
 
 def _digits(percent: float) -> int:
     return 1 if abs(percent) < 10 else 0
+
+
+def _fastest(best: Tried, choices: Sequence[Tried], telling: Sequence[str]) -> str:
+    # geometric means: the order of settings and the interval are of the same average
+    noise = pooled_noise([c.time for c in choices])
+    rivals = [(log_ratio(c.time, best.time, noise), c) for c in choices if c is not best]
+    ratio, second = min(rivals, key=lambda pair: pair[0].centre)
+    found = interval(ratio)
+    other = describe(second.runs[0], telling)
+    if found.low is None:
+        return f"the fastest setting by one run each, so nothing is known of chance ({other}: {ranged(found)} its time)"
+    if found.low <= 1:
+        return f"no clear difference from {other}, which takes {ranged(found)} its time"
+    return "the fastest setting"
 
 
 def _speedup(best: Tried, choices: Sequence[Tried]) -> str:

@@ -66,6 +66,8 @@ def measure(
     `wattlaw measure -- …` the telemetry is that of the sampler which already runs.
     Raises UsageError or SettingError at once, RecordError where the folder cannot be written.
     """
+    if callable(folder):
+        raise UsageError("write @wattlaw.measure() with brackets; a folder for the record may stand in them")
     check_rate(hz)
     if warmup < 0:
         raise UsageError(f"warmup is {warmup}; it must be at least 0")

@@ -1,0 +1,30 @@
+"""What advice says in words."""
+
+from __future__ import annotations
+
+import pytest
+from tests.report.fabricated import run
+
+from wattlaw.laws.advice import advise
+
+
+def words(times: dict[int, tuple[float, ...]]) -> str:
+    """The advice on runs by number of processes, each with its step times at the same batch per process."""
+    runs = [run(devices=d, repeat=r, step_s=s) for d, all_steps in times.items() for r, s in enumerate(all_steps)]
+    (advice,) = advise(runs, max_slowdown=0.0, minimise="time")
+    return advice.words
+
+
+def test_a_gain_that_the_scatter_hides_is_no_clear_difference():
+    said = words({1: (0.10, 0.13, 0.11), 2: (0.21, 0.27, 0.24)})
+    assert "take 1 process: no clear difference from 2 processes" in said
+    assert "the fastest setting" not in said
+
+
+def test_a_clear_gain_is_the_fastest_setting():
+    assert "take 2 processes: the fastest setting" in words({1: (0.1, 0.101, 0.099), 2: (0.12, 0.121, 0.119)})
+
+
+@pytest.mark.parametrize("second", [0.1, 0.3])
+def test_single_runs_say_that_nothing_is_known_of_chance(second: float):
+    assert "nothing is known of chance" in words({1: (0.1,), 2: (second,)})
