@@ -1,9 +1,9 @@
 """``wattlaw.measure``: time and energy of a code block or a training loop, in three lines.
 
 with wattlaw.measure("runs/mine") as m:
-    for batch in loader:
-        train_step(batch)
-        m.step(samples=len(batch))
+    for x, y in loader:
+        train_step(x, y)
+        m.step(samples=len(x))
 print(m.result.reading("gpu_energy_j"))
 """
 
