@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import DataError, MissingPartError
+from wattlaw.core.errors import DataError, MissingPartError, SettingError, UnknownNameError
 from wattlaw.core.plugins import how_to_install
 from wattlaw.workloads.base import Split, Workload
 
@@ -70,15 +70,30 @@ class ImageWorkload(Workload):
     """A network that classifies images of ``side`` × ``side`` pixels and some channels.
 
     Smaller images are enlarged to that size, so that ``base`` costs what its published form does.
+    Options: ``data``, a folder in ImageNet's layout in place of the digits (for ``base``); ``on_bad``, "fail" or
+    "skip".
     """
 
     presets = ("tiny", "base")
     batch: ClassVar = {"tiny": 64, "base": 32}
+    options: ClassVar = {"data": "", "on_bad": "fail"}
     side: int
     channels: int
+    skipped: int = 0
 
     def data(self, split: Split) -> Dataset[Image]:
-        return Digits(split)
+        given, on_bad = str(self.chosen["data"]), str(self.chosen["on_bad"])
+        if on_bad not in ("fail", "skip"):
+            raise UnknownNameError("on_bad", on_bad, ("fail", "skip"))
+        if not given:
+            return Digits(split)
+        if self.channels != 3:
+            raise SettingError("option data is a folder of colour images; preset tiny takes grey digits, use base")
+        from wattlaw.workloads.vision.folder import ImageFolder
+
+        folder = ImageFolder(Path(given), split, self.side, on_bad)
+        self.skipped = folder.skipped
+        return folder
 
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
         return F.cross_entropy(model(self.fitted(batch["pixels"])), batch["label"])
