@@ -11,7 +11,7 @@ from wattlaw.core.reading import Reading, estimated, missing
 WATTS_PER_CORE = 7.5
 """Power of one busy core, W: the thermal design power of a common server processor over its cores
 (Intel Xeon Gold 6248: 150 W, 20 cores). Servers lie between about 4 W and 12 W, desktops up to 20 W,
-so an energy from this model is good to a factor of two. Idle power, memory and fans are left out."""
+so the error of this model is unknown; a factor of two is assumed. Idle power, memory and fans are left out."""
 
 VARIABLE = "WATTLAW_CPU_WATTS_PER_CORE"
 
