@@ -23,7 +23,7 @@ class QuickStart(Study):
             "devices": device_counts(place),
             "batch_per_device": [16, 32],
         }
-        setting: dict[str, Any] = {"preset": "tiny", "stop": {"steps": 40}, "warmup_steps": 5}
+        setting: dict[str, Any] = {"preset": "tiny", "stop": {"steps": 80}, "warmup_steps": 10}
         if place.gpus:
             over["precision"] = ["fp32", "bf16"]
             setting["stop"] = {"steps": 200}
