@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -21,8 +22,8 @@ from wattlaw.core.files import write_whole
 from wattlaw.runner.spec import Answer, Spec, read_spec, write_answer
 
 
-def main(path: str) -> int:
-    """Carry out one rank; return the exit code."""
+def main(path: str) -> NoReturn:
+    """Carry out one rank and end this process with its exit code."""
     # asked for by the runner where a trial passes its time limit: says where it hangs
     faulthandler.register(signal.SIGUSR1)
     # Slurm names its tasks otherwise
@@ -39,10 +40,16 @@ def main(path: str) -> int:
         report = {"rank": rank, "time_s": time.monotonic(), "text": text}
         write_whole(folder / f"error-{rank}.json", msgspec.json.encode(report))
         sys.stderr.write(text)
-        sys.stderr.flush()
-        # other ranks may be inside a collective: do not wait for them at exit
-        os._exit(1)
-    return 0
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    # all files are closed. Ending Python in the ordinary way would wait for ranks that are inside a collective,
+    # and threads of the communication back-end sometimes abort it when the work is long done
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def work(spec: Spec, folder: Path, rank: int) -> None:
@@ -91,4 +98,4 @@ def _device(spec: Spec):  # type: ignore[no-untyped-def]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])
