@@ -17,8 +17,10 @@ from tests.fake_nvml import FakeNvml, build
 import wattlaw
 
 CAPPED = """
-import sys, time
+import signal, sys, time
 from wattlaw.measuring.limits import limited
+# a shell that started the tests in the background left SIGINT ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with limited({"power_cap_w": float(sys.argv[1])}, [0]) as limits:
     print(limits[0].previous, limits[0].now, flush=True)
     sys.stdin.read()
