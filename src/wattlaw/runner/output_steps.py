@@ -72,11 +72,13 @@ class OutputSteps:
         self.seen = Seen()
         self.position = 0
         self._fault: Exception | None = None
-        self._ended = threading.Event()
+        self._opened, self._ended = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name="wattlaw-output", daemon=True)
 
     def __enter__(self) -> OutputSteps:
         self._thread.start()
+        # the file is held from here on, whatever the command does to its name
+        self._opened.wait()
         return self
 
     def __exit__(
@@ -99,6 +101,7 @@ class OutputSteps:
         # this is where the thread ends: whatever goes wrong is the trial's failure, raised by check
         try:
             with open(self._output, "rb", buffering=0) as file, contextlib.closing(_Wakes(self._output)) as wakes:
+                self._opened.set()
                 told = True
                 while True:
                     is_last = self._ended.is_set()
@@ -114,6 +117,7 @@ class OutputSteps:
             self._lines([self._rest] if self._rest else [], self._arrived_s)
         except Exception as error:
             self._fault = error
+            self._opened.set()
 
     def _take(self, new: bytes, now: float) -> None:
         self._arrived_s = now

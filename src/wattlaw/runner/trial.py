@@ -125,11 +125,11 @@ def _launch(
 ) -> Failure | None:
     kills = oom_kills()
     # the sampler comes first, so that a short command is seen from its beginning
-    with start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True):
+    sampler = start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True)
+    with sampler, _output_steps(setting, attempt) as follow:
         launched = launcher.launch(job)
         try:
-            with _output_steps(setting, attempt) as follow:
-                return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
+            return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
         finally:
             launched.stop()
 
@@ -176,6 +176,7 @@ def _output_steps(setting: Setting, attempt: Path) -> Iterator[Tick | None]:
         yield None
         return
     output = attempt / "output-0.log"
+    output.touch()  # it is followed from before the command starts: the command may delete it at once
     with StepLog(attempt, 0) as log, OutputSteps(output, setting.step_pattern, setting, log) as steps:
         yield lambda _: steps.check()
 
