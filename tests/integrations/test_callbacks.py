@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,18 @@ def test_an_accelerate_script_is_measured_with_one_tracker(tmp_path: Path) -> No
     (run,) = wattlaw.load_runs(tmp_path / "runs")
     assert (run.reading("steps").value, run.reading("samples").value) == (6, 48)
     assert run.reading("loss_first").value is not None
+
+
+def test_a_training_whose_trainer_tells_of_no_error_leaves_a_failed_run(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from wattlaw.integrations.held import Held\n"
+        "held = Held('runs')\nheld.open('mine')\nheld.step(samples=4)\nheld.step(samples=4)\n"
+        "raise RuntimeError('out of memory')\n"
+    )
+    ended = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "out of memory" in ended.stderr
+    (run,) = wattlaw.load_runs(tmp_path / "runs")
+    assert run.state == "failed"
+    assert "out of memory" in run.error

@@ -8,16 +8,16 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker
 
-from wattlaw.core.run import Run
-from wattlaw.measuring.window import Window, measure
+from wattlaw.integrations.held import Held
+from wattlaw.measuring.window import Window
 
 NAMES = {"accelerate": "Measured"}
 
 
-class Measured(GeneralTracker):  # type: ignore[misc]  # the library has no types
+class Measured(Held, GeneralTracker):  # type: ignore[misc]  # the library has no types
     """Every ``accelerator.log`` is a step; the values "loss" and "samples" are taken where they are logged.
 
-    Measuring begins where the Accelerator is made and ends with ``accelerator.end_training()``; each process
+    Measuring begins where the tracker is made and ends with ``accelerator.end_training()``; each process
     writes its own steps. The arguments are those of ``wattlaw.measure``. ``result`` is the Run (rank 0 only).
     """
 
@@ -34,9 +34,8 @@ class Measured(GeneralTracker):  # type: ignore[misc]  # the library has no type
         warmup: int = 5,
         setting: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.result: Run | None = None
-        self._window: Window | None = measure(folder, name=name, hz=hz, warmup=warmup, setting=setting).__enter__()
+        super().__init__(folder, name=name, hz=hz, warmup=warmup, setting=setting)
+        self.open()
 
     @property
     def tracker(self) -> Window | None:
@@ -49,13 +48,9 @@ class Measured(GeneralTracker):  # type: ignore[misc]  # the library has no type
 
     def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
         """Mark the end of a step."""
-        if self._window:
-            loss, samples = values.get("loss"), values.get("samples")
-            self._window.step(samples=None if samples is None else float(samples), loss=loss)
+        loss, samples = values.get("loss"), values.get("samples")
+        self.step(samples=None if samples is None else float(samples), loss=loss)
 
     def finish(self) -> None:
         """End the window and make the record."""
-        window, self._window = self._window, None
-        if window:
-            window.__exit__(None, None, None)
-            self.result = window.result
+        self.close()
