@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from wattlaw.core.errors import TrialError
 from wattlaw.core.setting import Setting
 from wattlaw.runner.options import training_options
 from wattlaw.runner.worker_clock import Clock
+from wattlaw.runner.worker_strategy import Strategy
 from wattlaw.workloads.base import Workload
 
 _ASK_S = 1.0
@@ -59,13 +56,13 @@ class Loop:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(setting.seed)
         self.bare = workload.model().to(device)
+        # before the optimiser: a strategy may put other parameters in the place of the model's
+        self.strategy = Strategy(self.bare, setting.precision, self.options, device, clock)
         self.optimiser = self._optimiser()
-        self.model = self._replicated(self.bare)
         torch.manual_seed(setting.seed + self.rank)
         self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
         self.batch_size = setting.batch_per_device or workload.batch.get(workload.preset, 32)
         self.loader, self.sampler = self._loader()
-        self._last_bucket: Any = None
         self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = collections.deque()
 
     def train(self) -> None:
@@ -91,14 +88,14 @@ class Loop:
             batch = to_device(next(batches), self.device)
             marks.append(mark())
             samples += self.batch_size
-            with self._quiet(part < parts - 1):
-                with self._cast():
-                    loss = self.workload.loss(self.model, batch)
+            with self.strategy.quiet(part < parts - 1):
+                with self.strategy.cast():
+                    loss = self.workload.loss(self.strategy.model, batch)
                 marks.append(mark())
-                self._last_bucket = None
+                self.strategy.exchange = None
                 self.scaler.scale(loss / parts).backward()
             done = mark()
-            marks += [self._last_bucket or done, done]
+            marks += [self.strategy.exchange or done, done]
             total = total + loss.detach() / parts
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -187,38 +184,12 @@ class Loop:
                 group["lr"] = rate
         return optimiser
 
-    def _replicated(self, model: nn.Module) -> nn.Module:
-        whole: nn.Module = torch.compile(model) if self.options["compile"] else model  # type: ignore[assignment]
-        if self.ranks == 1:
-            return whole
-        ids = [self.device.index] if self.device.type == "cuda" else None
-        replica = DistributedDataParallel(whole, device_ids=ids)
-        replica.register_comm_hook(self, _noted_allreduce)
-        return replica
-
-    def _quiet(self, hold: bool) -> AbstractContextManager[Any]:
-        if hold and isinstance(self.model, DistributedDataParallel):
-            return self.model.no_sync()
-        return contextlib.nullcontext()
-
-    def _cast(self) -> AbstractContextManager[Any]:
-        kinds = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        if self.setting.precision not in kinds:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, kinds[self.setting.precision])
-
     def _to_host(self, loss: Tensor) -> Tensor:
         if self.device.type == "cpu":
             return loss
         host = torch.empty((), dtype=loss.dtype, pin_memory=True)
         # read only after the step's last mark has passed, which lies behind this copy
         return host.copy_(loss, non_blocking=True)
-
-
-# DDP reads the annotations of a hook as objects, which postponed ones are not: so there are none
-def _noted_allreduce(loop, bucket):  # type: ignore[no-untyped-def]
-    loop._last_bucket = loop.clock.mark()
-    return allreduce_hook(None, bucket)  # type: ignore[arg-type]
 
 
 def steps_to_take(asked: list[tuple[int, float]], most: int | None, seconds: float) -> int:
