@@ -10,7 +10,6 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,9 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as folder, StepLog(Path(folder), 0) as log:
         loop = Loop(setting, workload, torch.device("cpu"), HostClock(), log)
-        batches = loop._batches()
-        bare_block(loop, batches, block)
+        bare_block(loop, block)
         for step in range(block):
-            loop._step(step, False, batches)
+            loop._step(step, False)
         for _ in range(pairs):
             kinds = ["bare", "runner"]
             draw.shuffle(kinds)
@@ -49,13 +47,13 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
             for kind in kinds:
                 if kind == "bare":
                     time.sleep(PAUSE_S)
-                    took[kind] = bare_block(loop, batches, block)
+                    took[kind] = bare_block(loop, block)
                     continue
                 with start_sampler(Path(folder), hz=10):
                     time.sleep(PAUSE_S)
                     start = time.perf_counter()
                     for step in range(block):
-                        loop._step(step, False, batches)
+                        loop._step(step, False)
                     took[kind] = time.perf_counter() - start
             bare_s.append(took["bare"] / block)
             runner_s.append(took["runner"] / block)
@@ -71,14 +69,14 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     }
 
 
-def bare_block(loop: Any, batches: Iterator[Any], steps: int) -> float:
+def bare_block(loop: Any, steps: int) -> float:
     """Run the loop anybody would write on the same model, optimiser and batches; return its time, s.
 
     Two copies of a model differ by several percent in one process, by where their memory happens to lie.
     """
     start = time.perf_counter()
     for _ in range(steps):
-        loss = loop.workload.loss(loop.bare, next(batches))
+        loss = loop.workload.loss(loop.bare, next(loop.data))
         loss.backward()
         loop.optimiser.step()
         loop.optimiser.zero_grad(set_to_none=True)

@@ -10,7 +10,8 @@ from tests.runner.test_trials import steps
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.runner.worker_clock import Clock
-from wattlaw.runner.worker_loop import Loop, steps_to_take
+from wattlaw.runner.worker_loop import Loop
+from wattlaw.runner.worker_pace import steps_to_take
 from wattlaw.workloads.base import Workload
 
 
@@ -39,9 +40,7 @@ class Told(Clock):
 
 
 class Paced(Workload):
-    """Steps that take 0.01 s at first and 0.03 s later; counts how often its data is begun."""
-
-    begun = 0
+    """Steps that take 0.01 s at first and 0.03 s."""
 
     def __init__(self, clock):
         super().__init__()
@@ -65,11 +64,8 @@ def train(stop):
     clock, rows = Told(), Rows()
     setting = Setting("paced", batch_per_device=1, stop=stop, warmup_steps=5)
     loop = Loop(setting, Paced(clock), torch.device("cpu"), clock, rows)
-    begun = []
-    batches = loop._batches
-    loop._batches = lambda: begun.append(1) or batches()
     loop.train()
-    return rows, len(begun)
+    return rows, loop.data.position
 
 
 @pytest.mark.parametrize("seconds", [0.4, 2.0, 5.0])
@@ -80,10 +76,10 @@ def test_a_stop_in_seconds_ends_within_half_a_step_of_them(seconds):
 
 
 def test_steps_timed_by_the_clock_have_numbers_of_their_own_and_one_pass_over_the_data():
-    rows, begun = train(Stop(seconds=0.5))
+    rows, position = train(Stop(seconds=0.5))
     assert [r[0] for r in rows] == list(range(len(rows)))
     assert [r[1] for r in rows[:6]] == [True] * 5 + [False]
-    assert begun == 1
+    assert position == (0, len(rows))
 
 
 @pytest.mark.parametrize("stop", [Stop(steps=7, seconds=100.0), Stop(steps=7)])
