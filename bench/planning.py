@@ -27,12 +27,13 @@ PLAN = """
 import json, sys, time
 from pathlib import Path
 from wattlaw.core.sweepfile import read_sweep, trials
-from wattlaw.runner.api import as_sweep, plan_here
+from wattlaw.runner.api import prepare
+from wattlaw.runner.sweep import undone
 start = time.perf_counter()
 ordered = trials(read_sweep(Path(sys.argv[1])))
 listed = time.perf_counter()
-whole, _ = as_sweep(sys.argv[1])
-left = len(plan_here(whole, Path(sys.argv[2])).left)
+order = prepare(Path(sys.argv[1]), sys.argv[2])
+left = len(undone(order.plan, order.folder))
 end = time.perf_counter()
 print(json.dumps({"trials": len(ordered), "list_s": listed - start, "plan_s": end - listed, "left": left}))
 """
@@ -43,10 +44,13 @@ def main(repeats: int = 7) -> dict[str, Any]:
     from wattlaw.core.sweepfile import read_sweep, trials
 
     with tempfile.TemporaryDirectory() as place:
-        file, empty, half = Path(place, "big.toml"), Path(place, "a", "empty"), Path(place, "b", "half")
+        file, empty, half = Path(place, "big.toml"), Path(place, "a", "big"), Path(place, "b", "big")
         file.write_text(SWEEP)
         make(half, trials(read_sweep(file))[::2])
-        pairs = [(fresh(PLAN, str(file), str(empty)), fresh(PLAN, str(file), str(half))) for _ in range(repeats)]
+        pairs = [
+            (fresh(PLAN, str(file), str(empty.parent)), fresh(PLAN, str(file), str(half.parent)))
+            for _ in range(repeats)
+        ]
     ratios = sorted(resumed["plan_s"] / new["plan_s"] for new, resumed in pairs)
     return {
         "trials": int(pairs[0][0]["trials"]),

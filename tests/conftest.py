@@ -12,9 +12,10 @@ FULL = os.environ.get("DEPTH") == "full"
 MAY_BE_MISSING = ("needs a GPU", "needs an AMD device", "needs RAPL", "needs the published data")
 """Only a skip whose reason begins so is accepted where every installable part is required (DEPTH=full)."""
 
-settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("full", max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("full" if FULL else "quick")
+# EXAMPLES=5000 looks harder for what breaks a property than any regular run does
+EXAMPLES = int(os.environ.get("EXAMPLES", "400" if FULL else "40"))
+settings.register_profile("wattlaw", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wattlaw")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

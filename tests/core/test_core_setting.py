@@ -98,9 +98,9 @@ def test_a_name_that_is_no_field_becomes_an_option():
         ({"workload": "x", "stop": {"step": 100}}, "did you mean 'steps'"),
         ({"workload": "x", "stop": {"epochs": float("nan")}}, "stop must be positive"),
         ({"workload": "x", "options": 3}, "it must be a table"),
-        ({"workload": "x", "lr": [1]}, "option lr is [1]"),
-        ({"workload": "x", "lr": float("nan")}, "option lr is nan"),
-        ({"workload": "x", "lr": 2**70}, "option lr"),
+        ({"workload": "x", "lr": [1]}, "option 'lr' is [1]"),
+        ({"workload": "x", "lr": float("nan")}, "option 'lr' is nan"),
+        ({"workload": "x", "lr": 2**70}, "option 'lr'"),
     ],
 )
 def test_an_impossible_setting_is_answered_with_what_would_be_valid(values: dict, says: str):

@@ -145,26 +145,31 @@ def _stoppable() -> Iterator[None]:
 
 def show_plan(file: Path, out: str, as_json: bool) -> None:
     """Print the trials of a sweep in the order in which they would run."""
+    from wattlaw.core.units import show_time
     from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import name
+    from wattlaw.runner.sweep import undone
 
-    plan, _, _ = prepare(file, out)
-    whole = plan.sweep
-    overall = {"trials": len(plan.trials), "left": len(plan.left), "left_s": plan.left_s, "is_guess": plan.is_guess}
+    plan, folder, _ = prepare(file, out)
+    todo = undone(plan, folder)
+    left = {t.id for t in todo}
     if as_json:
         items = [
             {"trial": t.id, "setting": t.setting, "repeat": t.repeat, "seconds": plan.seconds[t.id],
-             "done": t.id in plan.done}
+             "done": t.id not in left}
             for t in plan.trials
         ]  # fmt: skip
+        left_s, is_guess = plan.time_of(todo)
+        overall = {"trials": len(plan.trials), "left": len(todo), "left_s": left_s, "is_guess": is_guess}
         emit_json("sweep plan", items, overall)
         return
     rows = [
-        [str(i), name(t.setting, list(whole.over)), str(t.repeat + 1), _time(plan, t.id), t.id]
+        [str(i), name(t.setting, list(plan.sweep.over)), str(t.repeat + 1),
+         show_time(plan.seconds[t.id]) if t.id in left else "done", t.id]
         for i, t in enumerate(plan.trials, 1)
-    ]
+    ]  # fmt: skip
     print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
-    say(f"{len(plan.left)} of {len(plan.trials)} trials to run, {_about(plan, plan.left)}")
+    say(f"{len(todo)} of {len(plan.trials)} trials to run, {_about(plan, todo)}")
 
 
 def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
@@ -173,12 +178,6 @@ def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
     seconds, is_guess = plan.time_of(wanted)
     # a guess comes from another setting's runs, or from none
     return f"about {show_time(seconds)}" + (" (a rough guess)" if is_guess else "")
-
-
-def _time(plan: Plan, trial: str) -> str:
-    from wattlaw.core.units import show_time
-
-    return "done" if trial in plan.done else show_time(plan.seconds[trial])
 
 
 def show_runs(runs: Sequence[Run], as_json: bool) -> None:

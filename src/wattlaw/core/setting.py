@@ -166,7 +166,7 @@ def _options(values: Any) -> dict[str, OptionValue]:
         finite = not isinstance(value, float) or math.isfinite(value)
         small = not isinstance(value, int) or abs(value) < 2**63
         if not isinstance(value, OptionValue) or not finite or not small:
-            raise SettingError(f"option {name} is {value!r}; it must be a text, a finite number, true or false")
+            raise SettingError(f"option {name!r} is {value!r}; it must be a text, a finite number, true or false")
     return dict(values)
 
 

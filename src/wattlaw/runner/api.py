@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,10 +53,13 @@ class Order(NamedTuple):
 
 
 def prepare(what: str | Path | dict[str, Any] | Sweep, out: str | Path) -> Order:
-    """Read, check and plan a sweep for this machine; nothing is run or written."""
+    """Read, check and plan a sweep for this machine; nothing is run or written.
+
+    Earlier runs of the sweep, or beside it, tell how long trials take.
+    """
     whole, source = as_sweep(what)
     folder = Path(out) / whole.name
-    return Order(plan_here(whole, folder), folder, source)
+    return Order(plan(whole, here(), earlier(folder)), folder, source)
 
 
 def results(order: Order) -> list[Run]:
@@ -65,11 +67,6 @@ def results(order: Order) -> list[Run]:
     keep_index(order.folder)
     wanted = {t.id for t in order.plan.trials}
     return [r for r in load_runs(order.folder) if r.trial in wanted]
-
-
-def plan_here(whole: Sweep, folder: Path, runs: Sequence[Run] | None = None) -> Plan:
-    """Plan a sweep for this machine; earlier runs beside ``folder`` tell how long trials take."""
-    return plan(whole, folder, here(), earlier(folder) if runs is None else runs)
 
 
 def earlier(folder: Path) -> list[Run]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from wattlaw.core.errors import MissingPartError, SettingError, UnknownNameError
-from wattlaw.core.folder import SUMMARY
 from wattlaw.core.plugins import how_to_install, plugins
 from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
@@ -26,31 +24,15 @@ _NAMES = (*TRAINING, *(f for f in FIELDS if f != "options"), "devices")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Trials in the order in which they run, those already done, and how long each should take, s.
+    """Trials in the order in which they run, and how long each should take, s.
 
     ``guessed`` are those whose time comes from no run of their own setting.
     """
 
     sweep: Sweep
     trials: tuple[Trial, ...]
-    done: frozenset[str]
     seconds: dict[str, float]
     guessed: frozenset[str]
-
-    @property
-    def left(self) -> tuple[Trial, ...]:
-        """Trials that have no summary yet."""
-        return tuple(t for t in self.trials if t.id not in self.done)
-
-    @property
-    def left_s(self) -> float:
-        """Estimated time of the trials that are left, cool-downs included, s."""
-        return self.time_of(self.left)[0]
-
-    @property
-    def is_guess(self) -> bool:
-        """Whether the time that is left is a rough guess."""
-        return self.time_of(self.left)[1]
 
     def time_of(self, wanted: Iterable[Trial]) -> tuple[float, bool]:
         """Return the estimated time of some trials, cool-downs included, s, and whether it is a rough guess."""
@@ -58,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(self.seconds[i] + self.sweep.cooldown_s for i in ids), not self.guessed.isdisjoint(ids)
 
 
-def plan(sweep: Sweep, folder: Path, place: Place, runs: Sequence[Run] = ()) -> Plan:
+def plan(sweep: Sweep, place: Place, runs: Sequence[Run] = ()) -> Plan:
     """Check every setting of a sweep and order its trials.
 
     ``runs`` are earlier runs that the estimate of time is taken from. Raises SettingError or
@@ -74,7 +56,7 @@ def plan(sweep: Sweep, folder: Path, place: Place, runs: Sequence[Run] = ()) -> 
         command.check_given(each, [*sweep.setting, *sweep.over])
     ordered = trials(sweep, {s.workload: version(s.workload) for s in grid})
     seconds, guessed = estimate(ordered, place, runs)
-    return Plan(sweep, tuple(ordered), finished(folder, ordered), seconds, frozenset(guessed))
+    return Plan(sweep, tuple(ordered), seconds, frozenset(guessed))
 
 
 def check(setting: Setting, place: Place) -> None:
@@ -96,11 +78,6 @@ def check(setting: Setting, place: Place) -> None:
         _check_own(setting)
     if importlib.util.find_spec("torch") is None:
         raise MissingPartError(f"{setting.workload} needs torch: {how_to_install('torch')}")
-
-
-def finished(folder: Path, wanted: Iterable[Trial]) -> frozenset[str]:
-    """Return the ids of the trials whose summary is there."""
-    return frozenset(t.id for t in wanted if (folder / t.id / SUMMARY).exists())
 
 
 def version(workload: str) -> int:
