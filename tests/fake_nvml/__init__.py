@@ -14,7 +14,7 @@ PLACES = (
     "load", "idle_w", "full_w", "limit_w", "default_w", "low_w", "high_w", "sm_lock", "memory_lock", "sm_mhz",
     "memory_mhz", "update_s", "average_s", "lost_at", "may_set", "has_counter", "fail_every", "calls",
     "counter_shift_j", "temperature", "throttle", "other_pid", "memory_used", "has_instant", "ignores_sets", "sets",
-    "is_mig",
+    "is_mig", "links", "link_way", "link_rate", "pcie_rate", "bytes_shift", "sm_application", "memory_application",
 )  # fmt: skip
 
 DEVICE = {

@@ -21,7 +21,11 @@ enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_F
 /* The places of a device's values; tests/fake_nvml/__init__.py has the same list. */
 enum { LOAD, IDLE_W, FULL_W, LIMIT_W, DEFAULT_W, LOW_W, HIGH_W, SM_LOCK, MEMORY_LOCK, SM_MHZ, MEMORY_MHZ, UPDATE_S,
        AVERAGE_S, LOST_AT, MAY_SET, HAS_COUNTER, FAIL_EVERY, CALLS, COUNTER_SHIFT_J, TEMPERATURE, THROTTLE, OTHER_PID,
-       MEMORY_USED, HAS_INSTANT, IGNORES_SETS, SETS, IS_MIG, VALUES = 64 };
+       MEMORY_USED, HAS_INSTANT, IGNORES_SETS, SETS, IS_MIG, LINKS, LINK_WAY, LINK_RATE, PCIE_RATE, BYTES_SHIFT,
+       SM_APPLICATION, MEMORY_APPLICATION, VALUES = 64 };
+
+/* How a device tells the bytes of its NVLinks: LINK_WAY. */
+enum { SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS };
 
 #define SEGMENTS 2048
 #define MOST 16
@@ -40,9 +44,12 @@ static double now(void) {
 }
 
 static int map_state(void) {
-    const char *path = getenv("FAKE_NVML_STATE");
+    const char *asked = getenv("FAKE_NVML_STATE"), *node = getenv("SLURMD_NODENAME");
+    char path[4096];
     if (state) return OK;
-    if (!path) return NOT_FOUND;
+    if (!asked) return NOT_FOUND;
+    /* each node of a test's cluster has devices of its own, though all share one machine */
+    snprintf(path, sizeof path, "%s%s%s", asked, node ? "-" : "", node ? node : "");
     file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (file < 0 || ftruncate(file, sizeof(State))) return NOT_FOUND;
     state = mmap(NULL, sizeof(State), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -52,6 +59,7 @@ static int map_state(void) {
 
 static double clock_now(Device *d) {
     double most = d->v[SM_LOCK] > 0 ? fmin(d->v[SM_LOCK], d->v[SM_MHZ]) : d->v[SM_MHZ];
+    if (d->v[SM_APPLICATION] > 0) most = fmin(most, d->v[SM_APPLICATION]);
     double dynamic = d->v[LOAD] * (d->v[FULL_W] - d->v[IDLE_W]);
     double allowed = d->v[LIMIT_W] - d->v[IDLE_W];
     if (dynamic <= 0) return fmin(most, 0.2 * d->v[SM_MHZ]);
@@ -226,6 +234,41 @@ int nvmlDeviceGetPowerManagementLimitConstraints(Device *d, unsigned *low, unsig
     *high = lround(d->v[HIGH_W] * 1e3);
     return leave(OK);
 }
+/* Bytes sent since the machine started, of one of several links (link 1 twice as many as link 0, and so on); half
+ * as many were received. The shift lets a test have a counter fall. */
+static unsigned long long link_bytes(Device *d, int link, int received) {
+    double all = (d->v[LINK_RATE] * now() + d->v[BYTES_SHIFT]) / (received ? 2 : 1);
+    double n = d->v[LINKS];
+    return (unsigned long long)(link < 0 ? all : all * (link + 1) / (n * (n + 1) / 2));
+}
+int nvmlDeviceGetNvLinkState(Device *d, unsigned link, unsigned *active) {
+    ENTER(d);
+    if (link >= d->v[LINKS]) return leave(d->v[LINKS] > 0 ? INVALID_ARGUMENT : NOT_SUPPORTED);
+    *active = 1;
+    return leave(OK);
+}
+int nvmlDeviceGetNvLinkUtilizationControl(Device *d, unsigned link, unsigned counter, unsigned *control) {
+    ENTER(d);
+    if (link >= d->v[LINKS] || d->v[LINK_WAY] < OLD_COUNTERS) return leave(NOT_SUPPORTED);
+    control[0] = d->v[LINK_WAY] == OLD_COUNTERS ? 2 : 1;
+    control[1] = 255;
+    return leave(OK);
+}
+int nvmlDeviceGetNvLinkUtilizationCounter(Device *d, unsigned link, unsigned counter, unsigned long long *rx,
+                                          unsigned long long *tx) {
+    ENTER(d);
+    if (link >= d->v[LINKS] || d->v[LINK_WAY] < OLD_COUNTERS) return leave(NOT_SUPPORTED);
+    *rx = link_bytes(d, link, 1);
+    *tx = link_bytes(d, link, 0);
+    return leave(OK);
+}
+int nvmlDeviceGetApplicationsClock(Device *d, int kind, unsigned *mhz) {
+    ENTER(d);
+    double clock = d->v[kind == 2 ? MEMORY_APPLICATION : SM_APPLICATION];
+    if (clock <= 0) return leave(NOT_SUPPORTED);
+    *mhz = (unsigned)lround(clock);
+    return leave(OK);
+}
 static int set(Device *d, int place, double value) {
     if (d->v[MAY_SET] <= 0) return NO_PERMISSION;
     d->v[SETS]++;
@@ -250,12 +293,28 @@ int nvmlDeviceGetTotalEnergyConsumption(Device *d, unsigned long long *mj) {
     return leave(OK);
 }
 typedef struct { unsigned id, scope; long long stamp, latency; int kind, result; unsigned long long value; } Field;
+static void bytes_field(Device *d, Field *f) {
+    int way = (int)d->v[LINK_WAY], is_all = f->scope == 0xFFFFFFFFu, link = is_all ? -1 : (int)f->scope;
+    unsigned long long value = 0;
+    if (f->id == 91) { f->result = OK; f->value = (unsigned)d->v[LINKS]; return; }
+    if ((f->id == 197 || f->id == 198) && d->v[PCIE_RATE] > 0)
+        value = (unsigned long long)(d->v[PCIE_RATE] * now() / (f->id == 198 ? 2 : 1));
+    else if (link >= d->v[LINKS] || d->v[LINKS] <= 0) return;
+    else if ((f->id == 138 || f->id == 139) && (way == SUMMED ? is_all : way == BY_LINK && !is_all))
+        value = link_bytes(d, link, f->id == 139) >> 10;
+    else if ((f->id == 202 || f->id == 204) && way == NEWER && !is_all) value = link_bytes(d, link, f->id == 204);
+    else return;
+    f->result = OK;
+    f->kind = 3;
+    f->value = value;
+}
 int nvmlDeviceGetFieldValues(Device *d, int n, Field *f) {
     ENTER(d);
     for (int i = 0; i < n; i++) {
         f[i].result = NOT_SUPPORTED;
         f[i].kind = 1;
         if (f[i].id == 186 && d->v[HAS_INSTANT] > 0) { f[i].result = OK; f[i].value = (unsigned)lround(watts_now(d) * 1e3); }
+        else bytes_field(d, &f[i]);
     }
     return leave(OK);
 }

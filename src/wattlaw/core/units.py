@@ -51,6 +51,11 @@ QUANTITIES: dict[str, Quantity] = {
     "gpu_temperature_c": Quantity("highest GPU temperature", "°C"),
     "sm_clock_mhz": Quantity("mean SM clock", "MHz"),
     "memory_clock_mhz": Quantity("mean memory clock", "MHz"),
+    # bytes moved by the devices
+    "pcie_received_bytes": Quantity("bytes that the GPUs received over PCIe", "B"),
+    "pcie_sent_bytes": Quantity("bytes that the GPUs sent over PCIe", "B"),
+    "nvlink_received_bytes": Quantity("bytes that the GPUs received over NVLink", "B"),
+    "nvlink_sent_bytes": Quantity("bytes that the GPUs sent over NVLink", "B"),
     # learning
     "loss_first": Quantity("loss of the first step", "", -1),
     "loss_last": Quantity("loss of the last steps", "", -1),

@@ -23,6 +23,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     update_s      how often its energy counter or power reading changes, s, where known
     resolution_j  smallest step of its energy counter, J, where known
     reason        what of it cannot be read, and why
+    lacks         single quantities that it does not give, by the name of a Sample's field, and why
     """
 
     id: str
@@ -35,14 +36,17 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     update_s: float | None = None
     resolution_j: float | None = None
     reason: str = ""
+    lacks: dict[str, str] = {}
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reading of one device; its fields are the columns of telemetry-<host>.csv, None is "not read".
 
-    ``time_s`` is time.monotonic() at the reading; ``energy_j`` and ``cpu_time_s`` are running counters;
-    ``throttle`` names what holds the clocks down, joined by "|"; ``processes`` counts the job's live
-    processes on the device "job", and on a GPU those that are not the job's.
+    ``time_s`` is time.monotonic() at the reading; ``energy_j``, ``cpu_time_s`` and the bytes (received and sent
+    over PCIe, and over NVLink) are running counters; an application clock is the one that the device was told
+    to run at under load, as Slurm's ``--gpu-freq`` does; ``throttle`` names what holds the clocks down, joined
+    by "|"; ``processes`` counts the job's live processes on the device "job", and on a GPU those that are not
+    the job's.
     """
 
     time_s: float
@@ -60,6 +64,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     processes: int | None = None
     received_bytes: int | None = None
     sent_bytes: int | None = None
+    nvlink_received_bytes: int | None = None
+    nvlink_sent_bytes: int | None = None
+    application_sm_clock_mhz: float | None = None
+    application_memory_clock_mhz: float | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

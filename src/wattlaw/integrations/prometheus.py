@@ -19,6 +19,10 @@ _METRICS = {
     "sm_clock_mhz": ("wattlaw_sm_clock_megahertz", "gauge", "SM clock of the device."),
     "memory_clock_mhz": ("wattlaw_memory_clock_megahertz", "gauge", "Memory clock of the device."),
     "cpu_time_s": ("wattlaw_cpu_time_seconds_total", "counter", "CPU time of the job's processes."),
+    "received_bytes": ("wattlaw_pcie_received_bytes_total", "counter", "Bytes that the device received over PCIe."),
+    "sent_bytes": ("wattlaw_pcie_sent_bytes_total", "counter", "Bytes that the device sent over PCIe."),
+    "nvlink_received_bytes": ("wattlaw_nvlink_received_bytes_total", "counter", "Bytes received over NVLink."),
+    "nvlink_sent_bytes": ("wattlaw_nvlink_sent_bytes_total", "counter", "Bytes sent over NVLink."),
     "processes": ("wattlaw_processes", "gauge", "Processes of the job; on a GPU those that are not the job's."),
 }
 

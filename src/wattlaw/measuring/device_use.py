@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from wattlaw.core.reading import Reading
-from wattlaw.devices.meter import Boundary
-from wattlaw.measuring.series import mean, peak
+from wattlaw.core.reading import Reading, measured, missing
+from wattlaw.devices.meter import Boundary, DeviceInfo
+from wattlaw.measuring.series import mean, moved, peak
 from wattlaw.measuring.telemetry import Series
 from wattlaw.measuring.window_energy import DeviceEnergy, HostWindow
 
@@ -35,6 +35,19 @@ class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
     throttled_share: float | None = None
+    pcie_received_bytes: float | None = None
+    pcie_sent_bytes: float | None = None
+    nvlink_received_bytes: float | None = None
+    nvlink_sent_bytes: float | None = None
+
+
+MOVED = {
+    "pcie_received_bytes": "received_bytes",
+    "pcie_sent_bytes": "sent_bytes",
+    "nvlink_received_bytes": "nvlink_received_bytes",
+    "nvlink_sent_bytes": "nvlink_sent_bytes",
+}
+"""Quantities of bytes that GPUs moved, and the columns of telemetry behind them."""
 
 
 def device_uses(window: HostWindow, found: list[DeviceEnergy]) -> list[DeviceUse]:
@@ -87,4 +100,22 @@ def _use(window: HostWindow, series: Series) -> dict[str, float | None]:
         "sm_clock_mhz": mean(series.column("sm_clock_mhz"), *span),
         "memory_clock_mhz": mean(series.column("memory_clock_mhz"), *span),
         "throttled_share": throttled_share(window, series),
+        **{name: moved(series.column(column), *span).value for name, column in MOVED.items()},
     }
+
+
+def bytes_moved(windows: list[HostWindow]) -> dict[str, Reading]:
+    """Return the bytes that all GPUs together moved, by way and direction; a sum that lacks one GPU is missing."""
+    gpus = [(w, d) for w in windows for d in w.host.devices if d.boundary == "gpu"]
+    return {name: _moved_by_all(gpus, column) for name, column in MOVED.items()} if gpus else {}
+
+
+def _moved_by_all(gpus: list[tuple[HostWindow, DeviceInfo]], column: str) -> Reading:
+    total = 0.0
+    for w, device in gpus:
+        found = moved((w.series.get(device.id) or Series()).column(column), w.start_s, w.end_s)
+        if found.value is None:
+            why = device.lacks.get(column) or (found.why if device.meter == "nvml" else f"{device.meter} has none")
+            return missing(f"{device.id} on {w.host.host}: {why}")
+        total += found.value
+    return measured(total, f"counters of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'}, read about once a second")

@@ -73,8 +73,10 @@ class Engine:
         self._keeper.start()
 
     def edge(self) -> float:
-        """Read all fast quantities now, at the edge of a window; return the time, s."""
+        """Read all fast quantities now, at the edge of a window, and have the slow ones read; return the time, s."""
         now = time.monotonic()
+        for lane in self.slow:
+            lane.read_soon()
         for lane in self.fast:
             if not lane.read_now():
                 self._note(f"{lane.name} hung at a window's edge")

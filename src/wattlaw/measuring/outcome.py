@@ -10,19 +10,20 @@ from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import QUANTITIES, show, show_time
 from wattlaw.measuring.command import Outcome
+from wattlaw.measuring.device_use import MOVED
 from wattlaw.measuring.summary import Summary
 
 _BOUNDARIES = ("gpu", "cpu", "dram", "node")
 
 _FIELDS = (
     "mean_power_w", "max_power_w", "utilisation", "memory_peak_bytes", "temperature_c", "sm_clock_mhz",
-    "memory_clock_mhz", "throttled_share",
+    "memory_clock_mhz", "throttled_share", *MOVED,
 )  # fmt: skip
 
 _OVERALL = (
     "cpu_time_s", "cpu_utilisation", "memory_peak_bytes", "gpu_utilisation", "gpu_memory_peak_bytes",
     "gpu_energy_j", "cpu_energy_j", "dram_energy_j", "node_energy_j", "gpu_mean_power_w", "gpu_max_power_w",
-    "gpu_temperature_c", "sm_clock_mhz", "memory_clock_mhz", "steps", "samples", "samples_per_s", "step_time_s",
+    "gpu_temperature_c", "sm_clock_mhz", "memory_clock_mhz", *MOVED, "steps", "samples", "samples_per_s", "step_time_s",
 )  # fmt: skip
 
 _OF_THE_JOB = {"cpu_time_s": "CPU time", "memory_peak_bytes": "peak memory"}
@@ -98,7 +99,13 @@ def _device_line(row: dict[str, Any]) -> str:
         words.append(f"busy {row['utilisation']:.0%}")
     if row["throttled_share"]:
         words.append(f"throttled {row['throttled_share']:.0%}")
+    words += [_way(row, way) for way in ("PCIe", "NVLink") if row[f"{way.lower()}_sent_bytes"] is not None]
     return f"{label:<12} " + ", ".join(words) + (f"   [{row['reason']}]" if row["status"] == "estimated" else "")
+
+
+def _way(row: dict[str, Any], way: str) -> str:
+    sent, received = (row[f"{way.lower()}_{direction}_bytes"] for direction in ("sent", "received"))
+    return f"{way} {show(sent, 'B')} out, {show(received, 'B')} in"
 
 
 def _energy(reading: Reading) -> dict[str, Any]:

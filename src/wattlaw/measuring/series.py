@@ -109,6 +109,20 @@ def growth(column: Column, start_s: float, end_s: float) -> float | None:
     return max(0.0, at_end - at_start)
 
 
+def moved(column: Column, start_s: float, end_s: float) -> Total:
+    """Return what a counter of bytes grew by; unlike an energy it may rest. One that fell has wrapped: no total."""
+    if len(column) < 2:
+        return Total(None, "it was read fewer than twice")
+    times, values = column.times, column.values
+    slack = _HELD_TURNS * _spacing(times)
+    if start_s < times[0] - slack or end_s > times[-1] + slack:
+        return Total(None, "it was not read all through the window")
+    first, last = max(1, bisect_left(times, start_s)), bisect_right(times, end_s) + 1
+    if any(values[i] < values[i - 1] for i in range(first, min(last, len(values)))):
+        return Total(None, "its counter fell: it wrapped, or the driver was loaded anew")
+    return Total(_held(times, values, end_s) - _held(times, values, start_s))
+
+
 def highest_sum(columns: list[Column], start_s: float, end_s: float) -> float | None:
     """Return the highest sum of several quantities over the rounds in which all were read."""
     events = [

@@ -13,7 +13,7 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
-from wattlaw.measuring.device_use import DeviceUse, device_uses
+from wattlaw.measuring.device_use import DeviceUse, bytes_moved, device_uses
 from wattlaw.measuring.host import Host, boot_id, clock_pair, read_host
 from wattlaw.measuring.notes import host_notes, rank_notes
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
@@ -146,7 +146,7 @@ def energies(
 
 
 def usage(windows: list[HostWindow]) -> dict[str, Reading]:
-    """Return utilisation, memory, temperature and clocks over the window."""
+    """Return utilisation, memory, temperature, clocks and bytes moved over the window."""
     gpus = [s for w in windows for d, s in w.series.items() if d.startswith("gpu:")]
     reads: dict[str, tuple[float | None, str]] = {
         "cpu_time_s": (_sum(windows, "job", "cpu_time_s", growth), "processes of the job"),
@@ -162,7 +162,7 @@ def usage(windows: list[HostWindow]) -> dict[str, Reading]:
             ("memory_clock_mhz", "memory_clock_mhz", mean, _mean, "mean of the GPUs"),
         ):
             reads[name] = (join(_each(windows, "gpu:", column, take)), how)
-    return {n: _read(n, v, how) for n, (v, how) in reads.items()}
+    return {n: _read(n, v, how) for n, (v, how) in reads.items()} | bytes_moved(windows)
 
 
 def _read(name: str, value: float | None, how: str) -> Reading:

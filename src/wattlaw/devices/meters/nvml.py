@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: energy counter or power, utilisation, clocks, temperature, throttling, processes."""
+"""NVIDIA GPUs through NVML: energy counter or power, use, clocks, temperature, throttling, links, processes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 import time
 from typing import Any
 
+import msgspec
+
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope
 from wattlaw.devices.nvml_devices import Handle, Visible, open_nvml, throttle_names, wanted_devices
+from wattlaw.devices.nvml_links import Links, Moved, fields
 from wattlaw.devices.proctree import Tree
 
 NAMES = {"nvml": "Nvml"}
@@ -17,13 +20,14 @@ _UPDATE_S = 0.1
 """Update period of counter and power reading, s. NVML does not document it; others measured 20 to 100 ms by
 model (arXiv 2312.02741), so the longest is taken."""
 
-_POWER_INSTANT, _PCIE_SENT, _PCIE_RECEIVED = 186, 197, 198
+_POWER_INSTANT = 186
 _POWER_LIMITS = {
     "power_limit_w": "GetPowerManagementLimit",
     "power_limit_enforced_w": "GetEnforcedPowerLimit",
     "power_limit_default_w": "GetPowerManagementDefaultLimit",
 }
-_GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 1, 2, 0
+_GRAPHICS, _GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 0, 1, 2, 0
+_OF_WHOLE_GPU = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 
 
 class _Gpu:
@@ -32,11 +36,14 @@ class _Gpu:
         self.handle = handle
         self.memory = memory
         self.is_instance = is_instance
-        self.has_instant = not is_instance and _field(handle, _POWER_INSTANT) is not None
+        self.links = None if is_instance else Links(handle)
+        self.has_instant = not is_instance and fields(handle, [(_POWER_INSTANT, 0)]) != [None]
+        if self.links and self.links.lacks:
+            self.info = msgspec.structs.replace(info, lacks=self.links.lacks)
 
     def power_w(self) -> float | None:
         # the plain call averages over a second on recent GPUs; the field is the sensor's newest value
-        milliwatts = _field(self.handle, _POWER_INSTANT) if self.has_instant else None
+        milliwatts = fields(self.handle, [(_POWER_INSTANT, 0)])[0] if self.has_instant else None
         if milliwatts is None:
             milliwatts = self.handle.ask("GetPowerUsage")
         return None if milliwatts is None else milliwatts * 1e-3
@@ -116,6 +123,7 @@ class Nvml(Meter):
             name=_word(instance.ask("GetName")),
             uuid=one.mig,
             reason="a MIG instance has no power meter of its own; the whole GPU's is shared by its instances",
+            lacks=dict.fromkeys(_OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"),
         )
         return _Gpu(info, parent, instance, True)
 
@@ -146,14 +154,18 @@ class Nvml(Meter):
         return None if is_empty else sample
 
     def _read_rare(self, gpu: _Gpu) -> Sample:
-        received = _field(gpu.handle, _PCIE_RECEIVED)
-        sent = _field(gpu.handle, _PCIE_SENT)
+        before = time.monotonic()
+        pcie, nvlink = (gpu.links.pcie(), gpu.links.nvlink()) if gpu.links else (Moved(), Moved())
         return Sample(
-            time_s=time.monotonic(),
+            time_s=(before + time.monotonic()) / 2,
             device=gpu.info.id,
             processes=self._strangers(gpu),
-            received_bytes=received,
-            sent_bytes=sent,
+            received_bytes=pcie.received,
+            sent_bytes=pcie.sent,
+            nvlink_received_bytes=nvlink.received,
+            nvlink_sent_bytes=nvlink.sent,
+            application_sm_clock_mhz=gpu.handle.ask("GetApplicationsClock", _GRAPHICS),
+            application_memory_clock_mhz=gpu.handle.ask("GetApplicationsClock", _MEMORY_CLOCK),
         )
 
     def _strangers(self, gpu: _Gpu) -> int | None:
@@ -204,15 +216,6 @@ def limits(handle: Handle) -> dict[str, float]:
         if value is not None:
             found[name] = float(value)
     return found
-
-
-def _field(handle: Handle, field: int) -> int | None:
-    values = handle.ask("GetFieldValues", [field])
-    if values is None or values[0].nvmlReturn != 0:
-        return None
-    value, kind = values[0].value, values[0].valueType
-    # nvml.h, nvmlValueType_t: 0 double, 1 unsigned int, 2 unsigned long, 3 unsigned long long
-    return int({0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}.get(kind, value.ullVal))
 
 
 def _word(value: Any) -> str:
