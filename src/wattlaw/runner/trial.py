@@ -17,7 +17,7 @@ from wattlaw.core.environment import Environment, capture, utc_now
 from wattlaw.core.errors import RecordError, WattlawError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import new_attempt, write_run
-from wattlaw.core.reading import Reading, measured
+from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
@@ -190,6 +190,8 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
     if answer.gpu_memory_peak_bytes is not None:
         peaks = [read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)]
         quantities["gpu_memory_peak_bytes"] = measured(float(max(peaks)), "torch's allocator, largest of the ranks")
+    if not setting.command and training_options(setting)["strategy"] == "fsdp" and setting.devices > 1:
+        quantities["communication_s"] = missing("fsdp exchanges within the passes, where no mark tells waiting apart")
     return Run(
         setting=setting,
         trial=trial.id,

@@ -17,7 +17,7 @@ from wattlaw.runner.options import training_options
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.runner.worker_data import Batches, to_device
 from wattlaw.runner.worker_pace import most_steps, steps_to_take
-from wattlaw.runner.worker_strategy import Strategy
+from wattlaw.runner.worker_strategy import strategy_for
 from wattlaw.workloads.base import Workload
 
 
@@ -44,7 +44,8 @@ class Loop:
     """Trains one replica and records its steps.
 
     The recorded communication is the part of the all-reduce that the backward pass does not hide: the time
-    from the moment the last gradient bucket is handed over until the backward pass returns.
+    from the moment the last gradient bucket is handed over until the backward pass returns. A strategy that
+    exchanges within the passes leaves it open.
     """
 
     def __init__(self, setting: Setting, workload: Workload, device: torch.device, clock: Clock, log: StepSink) -> None:
@@ -55,7 +56,7 @@ class Loop:
         torch.manual_seed(setting.seed)
         self.bare = workload.model().to(device)
         # before the optimiser: a strategy may put other parameters in the place of the model's
-        self.strategy = Strategy(self.bare, setting.precision, self.options, device, clock)
+        self.strategy = strategy_for(workload, self.bare, setting.precision, self.options, device, clock)
         self.optimiser = self._optimiser()
         torch.manual_seed(setting.seed + self.rank)
         self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
@@ -106,15 +107,16 @@ class Loop:
     def _write(self, step: int, warmup: bool, marks: list[Any], samples: int, loss: Tensor) -> None:
         value = float(loss)
         times = [self.clock.seconds(m) for m in marks]
-        data = forward = backward = communication = 0.0
+        data = forward = backward = wait = 0.0
         before = times[0]
         for loaded, forwarded, bucket, done in _fours(times[1:-1]):
             data += loaded - before
             forward += forwarded - loaded
             backward += bucket - forwarded
-            communication += done - bucket
+            wait += done - bucket
             before = done
         optimiser = times[-1] - before
+        communication = wait if self.strategy.tells else None
         self.log.append(
             step, warmup, times[0], times[-1], samples, value, data, forward, backward, communication, optimiser
         )

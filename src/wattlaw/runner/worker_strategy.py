@@ -1,38 +1,50 @@
-"""How one rank's model is spread over the ranks, cast to a precision and compiled."""
+"""How one rank's model is spread over the ranks, cast to a precision, compiled and made to keep less.
+
+``ddp`` keeps the whole model on every rank and averages gradients; ``fsdp`` (FSDP2) keeps a share of every
+parameter, its gradient and its optimiser state, and gathers a block's parameters when they are used.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import OptionValue
+from wattlaw.runner.worker_checkpointing import checkpoint_blocks
 from wattlaw.runner.worker_clock import Clock
+from wattlaw.workloads.base import Workload
 
 _CAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Strategy:
+class Strategy(ABC):
     """A model as its rank trains it.
 
-    bare      the model itself: its parameters are what an optimiser steps, and what is saved
+    bare      the model itself: its parameters are what an optimiser steps, and what ``full_state`` takes
     model     what the workload's loss calls
-    exchange  when the last gradients of a backward pass were handed to the other ranks: a mark of the clock
+    exchange  when the last gradients of a backward pass were handed to the other ranks, a mark of the clock;
+              None where all of the exchange lies within the passes or there was none
+    tells     whether the time after ``exchange`` is all of the exchange that computing does not hide
     """
 
-    def __init__(
-        self, bare: nn.Module, precision: str, options: Mapping[str, OptionValue], device: torch.device, clock: Clock
-    ) -> None:
+    tells = True
+
+    def __init__(self, bare: nn.Module, precision: str, device: torch.device, clock: Clock) -> None:
         self.bare, self.precision, self.device, self.clock = bare, precision, device, clock
+        self.model = bare
         self.exchange: Any = None
-        self.model = self._replicated(options)
 
     def cast(self) -> AbstractContextManager[Any]:
         """Return the context in which the loss is calculated: autocast for bf16 and fp16."""
@@ -40,33 +52,90 @@ class Strategy:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, _CAST[self.precision])
 
+    @abstractmethod
     def quiet(self, hold: bool) -> AbstractContextManager[Any]:
         """Return the context for forward and backward passes whose gradients stay on this rank where ``hold``."""
+
+
+class Replicated(Strategy):
+    """One device, or a whole model on each with gradients averaged by DDP."""
+
+    def __init__(self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, is_compiled: bool) -> None:
+        super().__init__(bare, precision, device, clock)
+        if is_compiled:
+            self.model = torch.compile(bare)  # type: ignore[assignment]
+        if _ranks() > 1:
+            replica = DistributedDataParallel(self.model, device_ids=[device.index] if device.index is not None else None)
+            replica.register_comm_hook(self, _noted_allreduce)
+            self.model = replica
+
+    def quiet(self, hold: bool) -> AbstractContextManager[Any]:
         if hold and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return contextlib.nullcontext()
 
-    def _replicated(self, options: Mapping[str, OptionValue]) -> nn.Module:
-        whole: nn.Module = torch.compile(self.bare) if options["compile"] else self.bare  # type: ignore[assignment]
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return whole
-        ids = [self.device.index] if self.device.type == "cuda" else None
-        replica = DistributedDataParallel(whole, device_ids=ids)
-        replica.register_comm_hook(self, _noted_allreduce)
-        return replica
+
+class Sharded(Strategy):
+    """Blocks, and what is left of the model, each sharded over all ranks by FSDP2."""
+
+    tells = False
+
+    def __init__(
+        self, bare: nn.Module, blocks: Sequence[nn.Module], precision: str, device: torch.device, clock: Clock,
+        is_compiled: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(bare, precision, device, clock)
+        if is_compiled:
+            for block in blocks or [bare]:
+                block.compile()
+        mesh = init_device_mesh(device.type, (_ranks(),))
+        for part in (*blocks, bare):
+            fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))
+
+    def quiet(self, hold: bool) -> AbstractContextManager[Any]:
+        assert isinstance(self.bare, FSDPModule)
+        self.bare.set_requires_gradient_sync(not hold)
+        return contextlib.nullcontext()
 
 
-def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return a model's parameters and buffers by name, whole and on the CPU, as its bare class names them.
+def strategy_for(
+    workload: Workload,
+    bare: nn.Module,
+    precision: str,
+    options: Mapping[str, OptionValue],
+    device: torch.device,
+    clock: Clock,
+) -> Strategy:
+    """Return a model as the runner's options have it wrapped.
 
-    Every rank must call it at the same time. ``model`` is ``Strategy.bare``.
+    Make the optimiser afterwards: ``fsdp`` puts shards in the place of the parameters. Raises SettingError
+    where activations are to be checkpointed but the model has no blocks.
     """
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    blocks = workload.blocks(bare)
+    if options["activation_checkpointing"]:
+        if not blocks:
+            raise SettingError(
+                "activation_checkpointing needs blocks, and this model has none: layers within an nn.ModuleList "
+                "or nn.Sequential, or give the workload a method blocks(model)"
+            )
+        checkpoint_blocks(blocks)
+    is_compiled = bool(options["compile"])
+    # one device has nothing to shard
+    if options["strategy"] == "fsdp" and _ranks() > 1:
+        apart = () if workload.is_sharded_whole else blocks
+        return Sharded(bare, apart, precision, device, clock, is_compiled)
+    return Replicated(bare, precision, device, clock, is_compiled)
 
 
-def load_full_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put what ``full_state`` gave into a model, on every rank. Raises RuntimeError where names or shapes differ."""
-    model.load_state_dict(state)
+def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
+    # batch norm takes no parameters of half precision; autocast casts the others' where they are used
+    if precision not in _CAST or any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        return MixedPrecisionPolicy()
+    return MixedPrecisionPolicy(param_dtype=_CAST[precision], reduce_dtype=torch.float32, cast_forward_inputs=False)
+
+
+def _ranks() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 # DDP reads the annotations of a hook as objects, which postponed ones are not: so there are none

@@ -31,11 +31,14 @@ class Workload(ABC):
     presets    sizes on offer; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
     batch      default samples a device and step, by preset
     options    options that this workload understands, with their defaults
+    is_sharded_whole   whether parameters are used outside of their block's ``forward``, or the loss is made of the
+               model's own derivatives: the strategy fsdp then shards the model as one
     """
 
     presets: ClassVar[Sequence[str]] = ("base",)
     batch: ClassVar[Mapping[str, int]] = {}
     options: ClassVar[Mapping[str, OptionValue]] = {}
+    is_sharded_whole: ClassVar[bool] = False
 
     def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:
         if preset not in self.presets:
@@ -69,7 +72,35 @@ class Workload(ABC):
         """Return the optimiser that the workload is published with."""
         return torch.optim.AdamW(parameters, lr=1e-3)
 
+    def blocks(self, model: nn.Module) -> list[nn.Module]:
+        """Return the repeated parts of a model: what is sharded, and calculated again, one by one.
+
+        They are what ``repeated`` finds, unless a workload knows better.
+        """
+        return repeated(model)
+
     def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
         """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default."""
         losses = [float(self.loss(model, batch).detach()) for batch in batches]
         return {"loss": sum(losses) / len(losses)} if losses else {}
+
+
+def repeated(model: nn.Module) -> list[nn.Module]:
+    """Return the outermost modules that have layers of their own and stand in an nn.ModuleList or nn.Sequential.
+
+    These are a transformer's layers, a ResNet's bottlenecks, the interactions of a network of atoms. A subclass
+    of nn.Sequential is one block.
+    """
+    found: list[nn.Module] = []
+
+    def walk(module: nn.Module, is_listed: bool) -> None:
+        for child in module.children():
+            if type(child) in (nn.ModuleList, nn.Sequential):
+                walk(child, True)
+            elif is_listed and next(child.children(), None) is not None:
+                found.append(child)
+            else:
+                walk(child, False)
+
+    walk(model, type(model) is nn.Sequential)
+    return found

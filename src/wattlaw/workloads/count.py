@@ -27,7 +27,7 @@ def count(workload: Workload, device: str = "meta") -> Counts:
     with torch.device(device):
         model = workload.model()
     model.train()
-    kept = _Kept(model)
+    kept = Kept(model)
     with FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
             loss = workload.loss(model, moved(batch, device))
@@ -78,7 +78,7 @@ def main(names: list[str]) -> None:
     write_whole(PATH, msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n")
 
 
-class _Kept:
+class Kept:
     """The storages that autograd keeps, each counted once; held, so that no address is used twice."""
 
     def __init__(self, model: torch.nn.Module) -> None:

@@ -89,6 +89,7 @@ class ForceField(Workload):
     batch: ClassVar = {"tiny": 8, "base": 8}
     options: ClassVar = {"data": "", "on_bad": "fail"}
     cutoff = 5.0
+    is_sharded_whole = True
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)

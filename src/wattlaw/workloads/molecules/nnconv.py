@@ -135,6 +135,7 @@ class NNConvQM9(QM9Regression):
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 32, "base": 32}
     cutoff = 100.0
+    is_sharded_whole = True
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
@@ -143,6 +144,11 @@ class NNConvQM9(QM9Regression):
 
     def model(self) -> nn.Module:
         return NNConv(self.size)
+
+    def blocks(self, model: nn.Module) -> list[nn.Module]:
+        # one layer, used in every round
+        assert isinstance(model, NNConv)
+        return [model.messages]
 
     def data(self, split: Split) -> Dataset[Bonded]:
         data, self.targets = qm9_part(split, str(self.chosen["target"]), self.cutoff, self.molecules)

@@ -63,8 +63,12 @@ class Interaction(nn.Module):
         out: Tensor = self.filter_out(shifted_softplus(self.filter_in(basis)))
         return out * envelope
 
-    def forward(self, atoms: Tensor, filters: Tensor, graph: Graph) -> Tensor:
+    def forward(self, atoms: Tensor, basis: Tensor, envelope: Tensor, graph: Graph) -> Tensor:
         """Return the change of the atoms' features: (A, hidden) -> (A, hidden)."""
+        filters = self.filters(basis, envelope)
+        if graph.grid is not None:
+            # interpolation adds rounding of its own: never in less than single precision
+            filters = interpolate(filters.to(basis.dtype), graph.grid)
         summed = convolve(filters, self.before(atoms), graph)
         out: Tensor = self.out(shifted_softplus(self.after(summed)))
         return out
@@ -106,12 +110,7 @@ class SchNet(nn.Module):
         basis, envelope = self.basis(at)
         x = self.embedding(graph.numbers)
         for block in self.interactions:
-            assert isinstance(block, Interaction)
-            filters = block.filters(basis, envelope)
-            if graph.grid is not None:
-                # interpolation adds rounding of its own: never in less than single precision
-                filters = interpolate(filters.to(basis.dtype), graph.grid)
-            x = x + block(x, filters, graph)
+            x = x + block(x, basis, envelope, graph)
         x = self.head_out(shifted_softplus(self.head_in(x)))
         return sum_molecules(x, graph).squeeze(1)
 

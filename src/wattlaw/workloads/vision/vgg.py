@@ -25,21 +25,26 @@ class Size(NamedTuple):
     dropout: float
 
 
+class Stage(nn.Sequential):
+    """Convolutions of one width, each with a rectifier, and pooling that halves the side."""
+
+
 class VGG(nn.Module):
     """Five stages of 3 × 3 convolutions, each halved by pooling, and a perceptron: images -> (B, classes)."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        stages = []
         inside = size.channels
         for stage, convolutions in enumerate(size.stages):
             # the last two stages are equally wide
             width = size.width * 2 ** min(stage, 3)
+            layers: list[nn.Module] = []
             for _ in range(convolutions):
                 layers += [nn.Conv2d(inside, width, 3, padding=1), nn.ReLU(inplace=True)]
                 inside = width
-            layers.append(nn.MaxPool2d(2))
-        self.stages = nn.Sequential(*layers)
+            stages.append(Stage(*layers, nn.MaxPool2d(2)))
+        self.stages = nn.Sequential(*stages)
         left = size.side // 32
         self.head = nn.Sequential(
             nn.Linear(inside * left * left, size.hidden), nn.ReLU(inplace=True), nn.Dropout(size.dropout),
