@@ -137,6 +137,11 @@ def test_a_wrong_name_is_always_answered_with_something(name: str, known: list[s
     assert nearest(name, known)
 
 
+def test_a_name_near_to_a_part_of_a_longer_one_is_answered_with_it():
+    assert nearest("h1000", ["nvidia-h100-pcie", "nvidia-v100", "amd-mi210"]) == "did you mean 'nvidia-h100-pcie'?"
+    assert nearest("device", ["device_hours", "devices"]).startswith("did you mean 'devices'")
+
+
 def test_the_snapshot_of_a_machine_holds_what_a_run_depends_on():
     found = environment.capture()
     assert found.cores >= 1

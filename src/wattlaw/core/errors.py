@@ -18,6 +18,7 @@ WattlawError
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -86,8 +87,25 @@ def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
     if not names:
         return "none is known here"
     by_lower = {n.lower(): n for n in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    likeness = {n: _likeness(name.lower(), n) for n in by_lower}
+    ordered = sorted(likeness, key=lambda n: (-likeness[n], n[:1] != name[:1].lower(), n))
+    near = [n for n in ordered if likeness[n] >= 0.6][:3]
     if near:
         return "did you mean " + " or ".join(repr(by_lower[n]) for n in near) + "?"
     more = f", … ({len(names) - most} more)" if len(names) > most else ""
     return "valid: " + ", ".join(names[:most]) + more
+
+
+def _likeness(name: str, known: str) -> float:
+    """Return how alike two names are, as a whole or, counting less, in parts: "h1000" is in "nvidia-h100-pcie"."""
+
+    def ratio(one: str, other: str) -> float:
+        return difflib.SequenceMatcher(None, one, other).ratio()
+
+    parts = [max((ratio(w, p) for p in _parts(known)), default=0.0) for w in _parts(name)]
+    worst = min(parts, default=0.0)
+    return max(ratio(name, known), 0.9 * worst if worst >= 0.75 else 0.0)
+
+
+def _parts(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name)
