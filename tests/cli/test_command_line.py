@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.records.conftest import make_run
 
 from wattlaw.cli.main import wattlaw
-from wattlaw.cli.output import emit_json, print_table
+from wattlaw.cli.output import OneOf, emit_json, print_table
 from wattlaw.cli.sweep import show_runs
 from wattlaw.core.reading import Reading
 
@@ -88,3 +88,11 @@ def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
     assert "1 of 1 trials failed" in said.err
     assert said.err.count(error) == times
     assert "missing" not in said.err
+
+
+def test_every_misspelt_choice_is_answered_with_the_nearest():
+    choices = [p.type for c in COMMANDS.values() for p in c.params if isinstance(p.type, click.Choice)]
+    assert len(choices) > 5
+    assert [c for c in choices if not isinstance(c, OneOf)] == []
+    answer = CliRunner().invoke(wattlaw, ["list", "worklods"]).output
+    assert "'worklods' is none of them; did you mean 'workloads'?" in answer

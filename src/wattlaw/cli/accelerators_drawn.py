@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.accelerators_filters import CATALOGUE, OUT, PATH, entries, filters, pictured, print_entries
-from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say, say_warnings
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.measured import Achieved
@@ -42,9 +42,7 @@ def plot(out: Path | None, zoom: str, labels: bool, title: str, **chosen: Any) -
 
 @click.command(short_help="Show promised efficiency over the years.")
 @filters
-@click.option(
-    "--by", type=click.Choice(["segment", "precision", "technology", "form_factor", "use"]), default="segment"
-)
+@click.option("--by", type=OneOf(["segment", "precision", "technology", "form_factor", "use"]), default="segment")
 @OUT
 @json_option
 def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -126,7 +124,7 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
 @click.option("--preset", default="base", show_default=True, help="Preset of the workload.")
 @click.option("--budget-kw", type=float, default=100.0, show_default=True, help="Power for the devices, kW.")
 @click.option("--samples", type=float, default=1e6, show_default=True, help="Samples to train on.")
-@click.option("--by", type=click.Choice(["time", "energy"]), default="time", show_default=True, help="What ranks.")
+@click.option("--by", type=OneOf(["time", "energy"]), default="time", show_default=True, help="What ranks.")
 @click.option("--runs", type=PATH, default=None, help="Folder of own runs that correct the prediction.")
 @click.option("--most", type=int, default=20, show_default=True, help="Candidates to print.")
 @filters

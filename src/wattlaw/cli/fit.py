@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say_warnings
 from wattlaw.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ NAMES = {"fit": "fit"}
     "--over", default="devices", show_default=True, help="What explains it: devices, power_cap_w, an option …"
 )
 @click.option("--law", default="auto", show_default=True, help="speedup, power, amdahl, usl, alpha-beta, cap or auto.")
-@click.option("--backtest", type=click.Choice(["largest", "next", "random"]), help="Hide sizes and predict them.")
+@click.option("--backtest", type=OneOf(["largest", "next", "random"]), help="Hide sizes and predict them.")
 @json_option
 def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as_json: bool) -> None:
     """Fit how a quantity scales, for each group of runs in DIR.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say
 
 NAMES = {"list": "list_"}
 
@@ -20,7 +20,7 @@ ROOMS = {
 
 
 @click.command("list", short_help="List workloads, meters, importers, studies and more.")
-@click.argument("kind", type=click.Choice(list(ROOMS)))
+@click.argument("kind", type=OneOf(list(ROOMS)))
 @json_option
 def list_(kind: str, as_json: bool) -> None:
     """List what there is of one KIND.

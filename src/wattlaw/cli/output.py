@@ -10,10 +10,18 @@ import click
 import msgspec
 
 from wattlaw import __version__
+from wattlaw.core.errors import nearest
 from wattlaw.core.reading import Note
 from wattlaw.core.setting import Setting
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+class OneOf(click.Choice[str]):
+    """A choice among words, of which a misspelt one is answered with the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"{value!r} is none of them; {nearest(str(value), self.choices)}"
 
 
 def emit_json(kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()) -> None:

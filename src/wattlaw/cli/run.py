@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wattlaw.cli.output import OneOf
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import OptionValue
 
@@ -30,8 +31,8 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
 @click.option("--preset", help="Size of the workload, such as tiny or base.")
 @click.option("--devices", type=int, help="Devices in all, one process each.")
 @click.option("--batch-per-device", "--batch", type=int, help="Samples a device and step.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]))
-@click.option("--device-type", type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--precision", type=OneOf(["fp32", "tf32", "bf16", "fp16"]))
+@click.option("--device-type", type=OneOf(["auto", "cpu", "cuda"]))
 @click.option("--power-cap-w", type=float, help="Power limit to set on each device, W.")
 @click.option("--sm-clock-mhz", type=float, help="Clock limit to set on each device, MHz.")
 @click.option("--memory-clock-mhz", type=float, help="Memory clock limit to set on each device, MHz.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say, say_warnings
 from wattlaw.core.errors import RecordError
 from wattlaw.core.units import QUANTITIES, show, show_time
 
@@ -105,7 +105,7 @@ def compact_runs(folder: Path, as_json: bool) -> None:
 @runs.command("export", short_help="Write runs as CSV, Parquet or JSON.")
 @folder
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; without it CSV or JSON on stdout.")
-@click.option("--format", "format_", type=click.Choice(["csv", "parquet", "json"]), help="Else the file's ending says.")
+@click.option("--format", "format_", type=OneOf(["csv", "parquet", "json"]), help="Else the file's ending says.")
 def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
     """Write the runs in DIR as CSV, Parquet or JSON, recorded and derived quantities with their status."""
     from wattlaw.records import export, exported
