@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 
 def main(repeats: int = REPEATS) -> dict[str, Any]:
     """Return wall seconds (median, least, greatest) of each command, and errors by benchmark."""
-    from wattlaw.accelerators.roofline import BENCHMARKS, leave_one_out, measured_points
+    from wattlaw.accelerators.roofline import BENCHMARKS, coverage, leave_one_out, measured_points
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +40,7 @@ def main(repeats: int = REPEATS) -> dict[str, Any]:
             "median_error": round(statistics.median(errors), 4),
             "mean_error": round(statistics.fmean(errors), 4),
             "greatest_error": round(max(errors), 4),
+            "in_the_90_percent_interval": round(coverage(measured_points(benchmark), least), 3),
         }
     return found
 

@@ -97,14 +97,14 @@ def named(entries: Sequence[Entry], name: str) -> list[Entry]:
         found = [e for e in entries if folded(getattr(e, field)) == folded(word)]
         if found:
             return [e for e in entries if e.accelerator == found[0].accelerator]
-    whole = re.compile(rf"(?<![a-z0-9]){re.escape(folded(name))}(?![a-z0-9])")
-    holding = {e.accelerator for e in entries if folded(name) and whole.search(_names(e))}
+    wanted = _words(name)
+    holding = {e.accelerator for e in entries if wanted and wanted <= _words(f"{e.company} {_names(e)}")}
     if len(holding) > 1:
         raise UsageError(f"{name!r} may be {_listed(sorted(holding))}; name one of them")
     if not holding:
         # a B20 is no B200, so a part of a word is a suggestion only
         near = {e.accelerator for e in entries if folded(name) in _names(e)}
-        raise UnknownNameError("accelerator", name, near or {e.accelerator for e in entries})
+        raise UnknownNameError("accelerator", name, near or {n for e in entries for n in (e.accelerator, e.label)})
     return [e for e in entries if e.accelerator in holding]
 
 
@@ -143,6 +143,10 @@ def representative(entries: Iterable[Entry]) -> list[Entry]:
 def _names(entry: Entry) -> str:
     """Return all by which an entry is found, as lower-case text."""
     return folded(f"{entry.accelerator} {entry.product} {entry.label}")
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text.lower()))
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

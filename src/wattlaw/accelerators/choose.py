@@ -12,11 +12,21 @@ import msgspec
 from wattlaw.accelerators.measured import achieved
 from wattlaw.accelerators.mlperf_table import results
 from wattlaw.accelerators.peaks import entry as entry_of
-from wattlaw.accelerators.roofline import BENCHMARKS, Roofline, best_sixteen_bit, calibrated, measured_times
+from wattlaw.accelerators.roofline import (
+    BENCHMARKS,
+    GRADIENT_BYTES,
+    Costs,
+    Promise,
+    Roofline,
+    best_sixteen_bit,
+    calibrated,
+    measured_times,
+    promise_of,
+)
 from wattlaw.accelerators.words import Entry
 from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.findings import Interval
-from wattlaw.core.reading import Note, quantile
+from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.units import show
 from wattlaw.workloads import table as workloads
@@ -33,20 +43,24 @@ MLPERF = {
 FAMILIES = ("language", "vision")
 """Domains whose workloads are built like BERT (transformers) or ResNet-50 (convolutions), whose errors are known."""
 
+NODE = 8
+"""Devices of a node, which exchange gradients over its links."""
+
 STEP_FLOOR_S = 7.87e-4
 """No step is predicted to be shorter: the shortest of a single node in MLPerf Training v1.0, v3.0 and v4.1, evaluation
 included (DLRM on eight A100, 55,296 samples a step, v1.0)."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One accelerator for a workload. Intervals hold 90 % of the errors found on devices left out of the fit; a
-    workload outside of ``FAMILIES`` has none, for nobody knows how far its prediction errs.
+    """One accelerator for a workload. Intervals are 90 % prediction intervals from the errors found on devices left out
+    of the fit; a workload outside of ``FAMILIES`` has none, for nobody knows how far its prediction errs.
 
     devices        how many the budget feeds at their promised peak power
     time_s         to train on ``samples`` with all of them in whole steps, as if they scaled as within one node
     held_at_floor  whether a step would be shorter than ``STEP_FLOOR_S``, which is then taken
     energy_j       of the devices alone, at their promised peak power: at most this
     measured       whether the time is this very device's own MLPerf result, and not the roofline's
+    link_taken     whether the link of its node is not known and PCIe 4.0 x16 was taken
     """
 
     accelerator: str
@@ -59,6 +73,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     price_usd: float | None
     measured: bool
     held_at_floor: bool = False
+    link_taken: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,9 +134,9 @@ def choose(
 def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     """Return a workload's roofline and from what it was made.
 
-    A workload that MLPerf measures has its own. For another, the share of peak comes from BERT (bound by
-    arithmetic), the bytes moved per byte of activations from ResNet-50 (bound by bandwidth), and the intervals
-    from the errors of both; outside of ``FAMILIES`` there are none.
+    A workload that MLPerf measures has its own. For another, the share of peak and what a step costs per byte of
+    gradients come from BERT (bound by arithmetic), the bytes and joules per byte of activations from ResNet-50
+    (bound by bandwidth), and the intervals from the errors of both; outside of ``FAMILIES`` there are none.
     """
     if workload in MLPERF:
         return calibrated(MLPERF[workload]), f"single-node MLPerf results of {MLPERF[workload]}"
@@ -130,22 +145,27 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     if counts is None or reference is None:
         raise UnknownNameError("workload", workload, {*MLPERF, *workloads.table()})
     bert, resnet = calibrated("bert"), calibrated("resnet")
-    moved = resnet.bytes_per_sample / (reference.activation_bytes / reference.batch)
-    line = Roofline(
-        counts.flop_per_sample * bert.op_per_sample / BENCHMARKS["bert"],
-        counts.activation_bytes / counts.batch * moved,
-        (*bert.ratios, *resnet.ratios) if workloads.table()[workload].domain in FAMILIES else (),
+    moved = counts.activation_bytes / counts.batch / (reference.activation_bytes / reference.batch)
+    stepped = counts.gradient_bytes / GRADIENT_BYTES["bert"]
+    costs = Costs(
+        op=counts.flop_per_sample * bert.costs.op / BENCHMARKS["bert"],
+        bytes=resnet.costs.bytes * moved,
+        joules=resnet.costs.joules * moved,
+        step_bytes=bert.costs.step_bytes * stepped,
+        exchanged_bytes=bert.costs.exchanged_bytes * stepped,
     )
+    like = workloads.table()[workload].domain in FAMILIES
+    line = Roofline(costs, (*bert.ratios, *resnet.ratios) if like else ())
     return line, f"counts of {workload} ({preset}); efficiency of MLPerf bert and resnet"
 
 
 def least_memory_bytes(workload: str, preset: str = "base") -> float:
     """Return the memory that training needs at least: weights, gradients and Adam's two moments in fp32, and a sample.
 
-    MLPerf's BERT-large has 336 M parameters, its ResNet-50 25.6 M; a gigabyte is taken for a sample.
+    A gigabyte is taken for a sample of an MLPerf benchmark.
     """
     if workload in MLPERF:
-        return 16 * {"bert": 336e6, "resnet": 25.6e6}[MLPERF[workload]] + 1e9
+        return 4 * GRADIENT_BYTES[MLPERF[workload]] + 1e9
     counts = workloads.counts(workload, preset)
     return 4 * counts.gradient_bytes + counts.activation_bytes / counts.batch if counts else 0.0
 
@@ -168,13 +188,11 @@ def _devices(entries: Iterable[Entry]) -> list[Entry]:
 def _candidate(
     entry: Entry, line: Roofline, budget_kw: float, samples: float, batch: float, measured: Interval | None
 ) -> Candidate | None:
-    if not (entry.peak_op_per_s and entry.memory_bandwidth_bytes_per_s and entry.power_w):
+    promise = promise_of(entry)
+    devices = int(budget_kw * 1000 / promise.power_w) if promise else 0
+    if promise is None or devices < 1:
         return None
-    devices = int(budget_kw * 1000 / entry.power_w)
-    if devices < 1:
-        return None
-    predicted = line.time_s(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s)
-    each = measured or _interval(predicted, line)
+    each = measured or _interval(line.time_s(promise, batch, min(devices, NODE)), line)
     steps = math.ceil(samples / (devices * batch))
     step = _times(each, batch)
     whole = _times(_at_least(step, STEP_FLOOR_S), steps)
@@ -183,12 +201,13 @@ def _candidate(
         label=entry.label,
         year=entry.year,
         devices=devices,
-        power_w=entry.power_w,
+        power_w=promise.power_w,
         time_s=whole,
-        energy_j=_times(whole, devices * entry.power_w),
+        energy_j=_times(whole, devices * promise.power_w),
         price_usd=entry.price_usd,
         measured=measured is not None,
         held_at_floor=step.value < STEP_FLOOR_S,
+        link_taken=not (measured or entry.link_bandwidth_bytes_per_s),
     )
 
 
@@ -199,22 +218,19 @@ def _corrected(line: Roofline, workload: str, preset: str, runs: Sequence[Run]) 
         if run.state != "done" or (run.setting.workload, run.setting.preset) != (workload, preset):
             continue
         row = achieved(run)
-        entry = entry_of(row.accelerator, row.precision)
-        if (
-            isinstance(entry, Entry)
-            and row.samples_per_s.value
-            and entry.memory_bandwidth_bytes_per_s
-            and entry.peak_op_per_s
-        ):
-            predicted = line.time_s(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s)
-            ratios.append(1 / row.samples_per_s.value / predicted)
+        promise = _promise(row.accelerator, row.precision)
+        if promise and row.samples_per_s.value:
+            batch = run.setting.batch_per_device or _batch_per_device(workload, preset)
+            ratios.append(1 / row.samples_per_s.value / line.time_s(promise, batch, run.setting.devices))
     if not ratios:
         return line, ""
-    factor, middle = median(ratios), quantile(sorted(line.ratios), 0.5) if line.ratios else 1.0
-    scaled = Roofline(
-        line.op_per_sample * factor, line.bytes_per_sample * factor, tuple(r / middle for r in line.ratios)
-    )
-    return scaled, f"; corrected by {len(ratios)} own runs (x {factor:.3g} in time)"
+    factor = median(ratios)
+    return line.scaled(factor), f"; corrected by {len(ratios)} own runs (x {factor:.3g} in time)"
+
+
+def _promise(accelerator: str, precision: str) -> Promise | None:
+    entry = entry_of(accelerator, precision)
+    return promise_of(entry) if isinstance(entry, Entry) else None
 
 
 def _interval(value: float, line: Roofline) -> Interval:
@@ -248,6 +264,10 @@ def _warnings(workload: str, corrected: bool, found: Sequence[Candidate]) -> tup
             "carries over is not known; correct it with --runs"
         )
         notes.append(Note("not_measured", text))
+    taken = sum(c.link_taken for c in found)
+    if taken:
+        text = f"of {taken} of {len(found)} candidates the link within a node is not known; PCIe 4.0 x16 was taken"
+        notes.append(Note("link_taken", text))
     held = sum(c.held_at_floor for c in found)
     if held:
         text = (

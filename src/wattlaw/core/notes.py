@@ -62,6 +62,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The runs of one side come from several machines, whose difference may hide the one looked for.",
         "Compare runs of one machine.",
     ),
+    "link_taken": (
+        "For some accelerators no source says how fast the devices of a node are joined; PCIe 4.0 x16 was taken.",
+        "Give link_bandwidth_bytes_per_s in your own table and name it with --catalogue.",
+    ),
     "one_node_scaling": (
         "Devices are taken to scale as within one node; a network slows many small ones down.",
         "Measure two nodes before buying many.",
