@@ -10,6 +10,8 @@ import torch
 from torch.utils.data import TensorDataset
 
 from wattlaw.workloads.base import Workload
+from wattlaw.workloads.language.bert import BertBase
+from wattlaw.workloads.molecules.schnet import SchNetQM9
 
 
 class Line(Workload):
@@ -67,3 +69,62 @@ class Hangs(Line):
     def loss(self, model, batch):
         time.sleep(600)
         return super().loss(model, batch)
+
+
+def _dawdle() -> None:
+    # the same trial, slow enough to be killed in the middle
+    time.sleep(float(os.environ.get("TEST_STEP_S", "0")))
+
+
+class SlowSchNet(SchNetQM9):
+    """SchNet whose steps take as long as the test says."""
+
+    def loss(self, model, batch):
+        _dawdle()
+        return super().loss(model, batch)
+
+
+class SlowBert(BertBase):
+    """BERT with dropout, whose steps take as long as the test says."""
+
+    sizes = {**BertBase.sizes, "tiny": BertBase.sizes["tiny"]._replace(dropout=0.1)}  # noqa: RUF012
+
+    def loss(self, model, batch):
+        _dawdle()
+        return super().loss(model, batch)
+
+
+class Noisy(Line):
+    """Samples with noise that is drawn when they are loaded, as augmented images are, and a batch norm."""
+
+    batch = {"base": 8}  # noqa: RUF012
+
+    def model(self):
+        return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+
+    def data(self, split):
+        whole = super().data(split)
+        return _Drawn(torch.utils.data.Subset(whole, range(200) if split == "train" else range(200, 253)))
+
+    def loss(self, model, batch):
+        _dawdle()
+        return super().loss(model, batch)
+
+    def optimiser(self, parameters):
+        return torch.optim.AdamW(parameters, lr=0.05)
+
+    def evaluate(self, model, batches):
+        found = super().evaluate(model, batches)
+        return {**found, "perplexity": float(torch.tensor(found["loss"]).exp())}
+
+
+class _Drawn(torch.utils.data.Dataset):
+    def __init__(self, data):
+        self.data = data
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        x, y = self.data[index]
+        return x + 0.1 * torch.randn(4), y

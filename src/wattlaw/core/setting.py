@@ -17,12 +17,30 @@ DeviceType = Literal["auto", "cpu", "cuda"]
 OptionValue = str | int | float | bool
 
 
+class Target(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """A metric of the valid part, and the value that it is to come below or above."""
+
+    metric: str
+    below: float | None = None
+    above: float | None = None
+
+    def is_met(self, value: float) -> bool:
+        """Return whether a value of the metric meets the target; one that is not a number never does."""
+        return value < self.below if self.below is not None else value > (self.above or 0.0)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric} below {self.below:g}" if self.below is not None else f"{self.metric} above {self.above:g}"
+        )
+
+
 class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """When a trial ends: after so many measured steps, epochs or seconds, whichever comes first."""
+    """When a trial ends: after so many measured steps, epochs or seconds, or at a target, whichever comes first."""
 
     steps: int | None = None
     epochs: float | None = None
     seconds: float | None = None
+    target: Target | None = None
 
 
 class Setting(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -118,8 +136,11 @@ def check_setting(setting: Setting) -> None:
     if setting.warmup_steps < 0:
         raise SettingError(f"warmup_steps is {setting.warmup_steps}; it must be at least 0")
     stop = [setting.stop.steps, setting.stop.epochs, setting.stop.seconds]
+    if setting.stop.target is not None:
+        _check_target(setting.stop.target, setting.command)
     if not setting.command and all(s is None for s in stop):
-        raise SettingError("stop is empty; give steps, epochs or seconds, such as stop = { steps = 100 }")
+        lacks = "has a target alone; also give the most" if setting.stop.target else "is empty; give"
+        raise SettingError(f"stop {lacks} steps, epochs or seconds, such as stop = {{ steps = 100 }}")
     if any(s is not None and not 0 < s < math.inf for s in stop):
         raise SettingError("stop must be positive and finite, such as stop = { steps = 100 }")
     if setting.backend == "nccl" and setting.device_type == "cpu":
@@ -135,6 +156,8 @@ def to_json(setting: Setting) -> bytes:
     if "stop" in values:
         values["stop"] = {n: v for n in Stop.__struct_fields__ if (v := getattr(setting.stop, n)) is not None}
         values["stop"] |= {n: float(values["stop"][n]) for n in ("epochs", "seconds") if n in values["stop"]}
+        if setting.stop.target is not None:
+            values["stop"]["target"] = _plain(setting.stop.target)
     return msgspec.json.encode(values, order="sorted")
 
 
@@ -177,6 +200,28 @@ def _check_stop(stop: Any) -> None:
         raise SettingError(f"stop is {stop!r}; give a table, such as stop = {{ steps = 100 }}")
     for name in stop:
         known_choice("key of stop", name, Stop.__struct_fields__)
+    target = stop.get("target")
+    if isinstance(target, dict):
+        for name in target:
+            known_choice("key of stop.target", name, Target.__struct_fields__)
+    elif target is not None and not isinstance(target, Target):
+        raise SettingError(f"stop.target is {target!r}; {_TARGET}")
+
+
+_TARGET = 'give a metric and one of below and above, such as target = { metric = "mae_mev", below = 60 }'
+
+
+def _check_target(target: Target, command: str | None) -> None:
+    ends = [e for e in (target.below, target.above) if e is not None]
+    if not target.metric or len(ends) != 1 or not math.isfinite(ends[0]):
+        raise SettingError(f"stop.target is incomplete: {_TARGET}")
+    if command:
+        raise SettingError("stop.target needs a workload: wattlaw does not know the metrics of a command")
+
+
+def _plain(target: Target) -> dict[str, str | float]:
+    ends = {"below": target.below, "above": target.above}
+    return {"metric": target.metric, **{n: float(v) for n, v in ends.items() if v is not None}}
 
 
 def _per_node(devices: Any, values: dict[str, Any]) -> int:

@@ -48,6 +48,7 @@ COLUMNS = (
     Column("stop_steps", "whole", lambda run: run.setting.stop.steps),
     Column("stop_epochs", "number", lambda run: run.setting.stop.epochs),
     Column("stop_seconds", "number", lambda run: run.setting.stop.seconds),
+    Column("stop_target", "text", lambda run: str(run.setting.stop.target or "") or None),
     Column("warmup_steps", "whole", lambda run: run.setting.warmup_steps),
     Column("options", "text", lambda run: _json(run.setting.options)),
     Column("command", "text", lambda run: run.setting.command),

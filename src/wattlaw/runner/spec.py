@@ -10,15 +10,25 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
 from wattlaw.core.setting import Setting
 
+CHECKPOINT = "checkpoint-"
+"""Folders of an attempt that begin so and end in a number of steps are checkpoints."""
+
+MODEL = "model.safetensors"
+"""The trained model in an attempt's folder."""
+
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What every rank of an attempt reads: the setting, with "auto" resolved for where it runs."""
+    """What every rank of an attempt reads: the setting, with "auto" resolved for where it runs.
+
+    ``resume`` is the folder of the checkpoint from which the training goes on, "" where it begins.
+    """
 
     setting: Setting
     folder: str
     device_type: str
     backend: str
     threads: int
+    resume: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from wattlaw.runner.command import words_of
 from wattlaw.runner.failure import Failure, first_failure, oom_kills
 from wattlaw.runner.options import training_options
 from wattlaw.runner.output_steps import OutputSteps, with_output
+from wattlaw.runner.resume import clear_checkpoints, latest_checkpoint
 from wattlaw.runner.spec import Spec, read_answer, write_spec
 
 LOOK_S = 0.05
@@ -55,16 +56,19 @@ def run_trial(
     about twenty times a second. KeyboardInterrupt ends the processes and leaves the trial undone.
     """
     folder = sweep_folder / trial.id
+    checkpoint = latest_checkpoint(folder, trial.setting)
     attempt = new_attempt(folder)
     started, clock = utc_now(), time.monotonic()
     write_whole(attempt / "setting.json", msgspec.json.format(msgspec.json.encode(trial.setting), indent=1))
     write_whole(attempt / "environment.json", msgspec.json.format(msgspec.json.encode(_environment()), indent=1))
-    job = _job(trial.setting, attempt)
+    job = _job(trial.setting, attempt, checkpoint)
     failure = _carry_out(job, trial.setting, attempt, hz, time_limit_s, launcher or Local(), tick)
     if failure:
         write_whole(attempt / "error.txt", failure.text.encode())
     run = _record(trial, attempt, sweep, started, time.monotonic() - clock, failure)
     write_run(folder, run)
+    if not failure:
+        clear_checkpoints(folder)
     return run
 
 
@@ -79,7 +83,7 @@ def _environment() -> Environment:
 _captured: Environment | None = None
 
 
-def _job(setting: Setting, attempt: Path) -> Job:
+def _job(setting: Setting, attempt: Path, checkpoint: Path | None) -> Job:
     there = place.here()
     threads = place.threads(setting, there, int(training_options(setting)["threads"]))
     variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
@@ -99,6 +103,7 @@ def _job(setting: Setting, attempt: Path) -> Job:
         device_type=place.device_type(setting, there),
         backend=place.backend(setting, there),
         threads=threads,
+        resume=str(checkpoint.absolute()) if checkpoint else "",
     )
     write_spec(attempt / "spec.json", spec)
     # -P keeps a queue.py or csv.py in the user's folder from standing in for Python's own

@@ -74,8 +74,8 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
         dist.init_process_group(spec.backend, init_method=where, rank=rank, world_size=ranks)
     workload = load("wattlaw.workloads", "workload", setting.workload)(setting.preset, workload_options(setting))
     with StepLog(folder, rank) as log:
-        loop = Loop(setting, workload, device, clock_for(device), log)
-        loop.train()
+        loop = Loop(setting, workload, device, clock_for(device), log, folder)
+        loop.train(Path(spec.resume) if spec.resume else None)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak))
     if dist.is_initialized():

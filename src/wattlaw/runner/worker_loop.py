@@ -5,18 +5,22 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from wattlaw.core.errors import TrialError
 from wattlaw.core.setting import Setting
 from wattlaw.runner.options import training_options
+from wattlaw.runner.worker_between import Between
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.runner.worker_data import Batches, to_device
 from wattlaw.runner.worker_pace import most_steps, steps_to_take
+from wattlaw.runner.worker_schedule import scaling, scheduler, set_rate
 from wattlaw.runner.worker_strategy import strategy_for
 from wattlaw.workloads.base import Workload
 
@@ -39,6 +43,8 @@ class StepSink(Protocol):
         optimiser_s: float | None = None,
     ) -> None: ...
 
+    def flush(self) -> None: ...
+
 
 class Loop:
     """Trains one replica and records its steps.
@@ -48,35 +54,68 @@ class Loop:
     exchanges within the passes leaves it open.
     """
 
-    def __init__(self, setting: Setting, workload: Workload, device: torch.device, clock: Clock, log: StepSink) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        workload: Workload,
+        device: torch.device,
+        clock: Clock,
+        log: StepSink,
+        attempt: Path | None = None,
+    ) -> None:
         self.setting, self.workload, self.device, self.clock, self.log = setting, workload, device, clock, log
-        self.options = training_options(setting)
+        self.options, self.attempt = training_options(setting), attempt
         self.ranks = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(setting.seed)
         self.bare = workload.model().to(device)
         # before the optimiser: a strategy may put other parameters in the place of the model's
         self.strategy = strategy_for(workload, self.bare, setting.precision, self.options, device, clock)
-        self.optimiser = self._optimiser()
         torch.manual_seed(setting.seed + self.rank)
         self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
         self.data = Batches(setting, workload, device, self.ranks, self.rank)
+        parts = int(self.options["accumulation"])
+        self.samples_a_step = self.data.batch_size * self.ranks * parts
+        self.most = most_steps(setting.stop, len(self.data), parts)
+        self.optimiser, self.schedule = self._optimiser()
+        self.clip_norm = float(self.options["clip_norm"])
+        self.taken = 0
         self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = collections.deque()
+        self.between = Between(self)
 
-    def train(self) -> None:
-        """Run the warm-up steps, then the measured ones, and write every step's row."""
-        warmup, stop = self.setting.warmup_steps, self.setting.stop
-        most, seconds = most_steps(stop, len(self.data), int(self.options["accumulation"])), stop.seconds
-        for step in range(warmup):
-            self._step(step, True)
-        asked = [(0, self._now())]
-        done, more = 0, (1 if seconds else most) or 0
-        while more:
-            for step in range(warmup + done, warmup + done + more):
-                self._step(step, False)
-            done += more
-            asked.append((done, self._now()))
-            more = self._more(asked, most, seconds) if seconds else 0
+    def train(self, resume: Path | None = None) -> None:
+        """Run the warm-up steps, then the measured ones, and write every step's row.
+
+        ``resume`` is a checkpoint to go on from; the steps after it begin with a warm-up of their own.
+        """
+        if resume:
+            self.taken = self.between.resume(resume)
+        left = None if self.most is None else max(0, self.setting.warmup_steps + self.most - self.taken)
+        warmup = self.setting.warmup_steps if left is None else min(self.setting.warmup_steps, max(0, left - 1))
+        self._take(warmup, True)
+        self._take_measured(None if left is None else left - warmup)
+        self._settle()
+        self.between.end(self.taken)
+
+    def _take_measured(self, most: int | None) -> None:
+        seconds = self.setting.stop.seconds
+        spent, start, first = self.between.begin_measured(), self.between.trained_s(), self.taken
+        if seconds is None:
+            self._take(most or 0, False)
+            return
+        asked, more = [(0, start)], 1 if seconds > spent and most != 0 else 0
+        while more and not self.between.is_met:
+            self._take(more, False)
+            asked.append((self.taken - first, self.between.trained_s()))
+            more = self._more(asked, most, seconds - spent)
+
+    def _take(self, steps: int, warmup: bool) -> None:
+        until = self.taken + steps
+        while self.taken < until and not self.between.is_met:
+            for step in range(self.taken, self.between.next_stop(self.taken, until)):
+                self._step(step, warmup)
+                self.taken += 1
+            self.between.attend(self.taken)
 
     def _step(self, step: int, warmup: bool) -> None:
         mark = self.clock.mark
@@ -95,8 +134,13 @@ class Loop:
             done = mark()
             marks += [self.strategy.exchange or done, done]
             total = total + loss.detach() / parts
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.bare.parameters(), self.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.schedule:
+            self.schedule.step()
         self.optimiser.zero_grad(set_to_none=True)
         host_loss = self._to_host(total)
         marks.append(mark())
@@ -135,18 +179,21 @@ class Loop:
             dist.broadcast(count, 0)
         return int(count)
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return the time, s, at which the device has done all its work; every step's row is written by then."""
         mark = self.clock.mark()
         self._settle()
         return self.clock.seconds(mark)
 
-    def _optimiser(self) -> torch.optim.Optimizer:
-        optimiser = self.workload.optimiser(self.bare.parameters())
-        rate = float(self.options["learning_rate"])
-        if rate:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-        return optimiser
+    def _optimiser(self) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
+        optimiser, options = self.workload.optimiser(self.bare.parameters()), self.options
+        published = self.workload.batch.get(self.workload.preset)
+        factor = scaling(str(options["learning_rate_scaling"]), self.samples_a_step, published)
+        set_rate(optimiser, float(options["learning_rate"]), factor)
+        if options["schedule"] == "constant" and not options["schedule_warmup"]:
+            return optimiser, None
+        steps = None if self.most is None else self.setting.warmup_steps + self.most
+        return optimiser, scheduler(optimiser, options, steps)
 
     def _to_host(self, loss: Tensor) -> Tensor:
         if self.device.type == "cpu":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from torch import nn
+from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, UsageError
+from wattlaw.core.files import write_whole
 from wattlaw.core.plugins import load, need
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Workload
@@ -31,13 +33,14 @@ class _Origin(msgspec.Struct):
     options: dict[str, OptionValue]
 
 
-def save(path: Path, name: str, workload: Workload, model: nn.Module) -> None:
-    """Write a model. ``name`` is the workload's public name or ``package.module:Class``."""
+def save(path: Path, name: str, workload: Workload, model: nn.Module | Mapping[str, Tensor]) -> None:
+    """Write a model, or its weights by name. ``name`` is the workload's public name or ``package.module:Class``."""
     torch_file = need("safetensors.torch", "saving a model")
     origin = {"workload": name, "preset": workload.preset, "options": workload.chosen}
     metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    torch_file.save_file(weights, str(path), metadata=metadata)
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    write_whole(path, torch_file.save(weights, metadata=metadata))
 
 
 def restore(path: Path) -> Saved:

@@ -1,0 +1,33 @@
+"""Where a trial goes on that was stopped: the checkpoints of its earlier attempts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from wattlaw.core.folder import attempts
+from wattlaw.core.setting import Setting
+from wattlaw.runner.options import training_options
+from wattlaw.runner.spec import CHECKPOINT
+
+
+def latest_checkpoint(trial: Path, setting: Setting) -> Path | None:
+    """Return the checkpoint from which a trial's next attempt goes on; None where it begins anew."""
+    if setting.command or not training_options(setting)["checkpoint_every"]:
+        return None
+    for attempt in reversed(attempts(trial)):
+        if found := _checkpoints(attempt):
+            return found[-1]
+    return None
+
+
+def clear_checkpoints(trial: Path) -> None:
+    """Delete the checkpoints of a trial that is done; half-written ones too."""
+    for attempt in attempts(trial):
+        for place in [*_checkpoints(attempt), *attempt.glob(f".{CHECKPOINT}*")]:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _checkpoints(attempt: Path) -> list[Path]:
+    found = [p for p in attempt.glob(f"{CHECKPOINT}*") if p.name.removeprefix(CHECKPOINT).isdecimal()]
+    return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
