@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.core.errors import UsageError
+from wattlaw.core.errors import UsageError, WattlawError
 from wattlaw.core.setting import Setting, Stop, identity, setting_from, to_json
 
 words = st.text(min_size=1, max_size=12)
@@ -128,3 +128,32 @@ def test_any_values_give_a_setting_or_one_clear_line(values: dict):
         said = ""
         assert identity(msgspec.json.decode(to_json(setting), type=Setting)) == identity(setting)
     assert "\n" not in said
+
+
+TARGET = {"metric": "mae_mev", "below": 60}
+
+
+def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs():
+    plain = setting_from({"workload": "schnet", "stop": {"steps": 100}})
+    aimed = setting_from({"workload": "schnet", "stop": {"steps": 100, "target": TARGET}})
+    same = setting_from({"workload": "schnet", "stop": {"target": {"below": 60.0, "metric": "mae_mev"}, "steps": 100}})
+    assert to_json(plain) == b'{"workload":"schnet"}'
+    assert to_json(aimed) == b'{"stop":{"steps":100,"target":{"below":60.0,"metric":"mae_mev"}},"workload":"schnet"}'
+    assert identity(aimed) == identity(same) != identity(plain)
+    assert msgspec.convert(msgspec.json.decode(to_json(aimed)), Setting) == aimed
+
+
+@pytest.mark.parametrize(
+    ("stop", "says"),
+    [
+        ({"target": TARGET}, "also give the most steps, epochs or seconds"),
+        ({"steps": 5, "target": {"metric": "mae_mev"}}, "incomplete"),
+        ({"steps": 5, "target": {**TARGET, "above": 3}}, "incomplete"),
+        ({"steps": 5, "target": {"metric": "mae_mev", "below": float("nan")}}, "incomplete"),
+        ({"steps": 5, "target": "mae_mev"}, "give a metric"),
+        ({"steps": 5, "target": {**TARGET, "bellow": 3}}, "did you mean 'below'"),
+    ],
+)
+def test_a_target_that_could_never_be_judged_is_refused(stop, says):
+    with pytest.raises(WattlawError, match=says):
+        setting_from({"workload": "schnet", "stop": stop})

@@ -26,6 +26,17 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
     return name, known if isinstance(known, str | int | float | bool) else value
 
 
+def parse_target(text: str) -> dict[str, Any]:
+    """Return "mae_mev below 60" as a table of stop.target."""
+    words = text.split()
+    if len(words) != 3 or words[1] not in ("below", "above"):
+        raise SettingError(f'target {text!r} is not of the form "mae_mev below 60" or "top1 above 0.9"')
+    try:
+        return {"metric": words[0], words[1]: float(words[2])}
+    except ValueError:
+        raise SettingError(f"target {text!r}: {words[2]!r} is no number") from None
+
+
 @click.command(short_help="Run one setting of a workload.")
 @click.argument("workload")
 @click.option("--preset", help="Size of the workload, such as tiny or base.")
@@ -40,6 +51,8 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
 @click.option("--steps", type=int, help="Steps to measure.  [default: 100]")
 @click.option("--epochs", type=float, help="Epochs to measure.")
 @click.option("--seconds", type=float, help="Seconds to measure.")
+@click.option("--target", help='Stop at a metric of the valid part, such as "mae_mev below 60".')
+@click.option("--save-model", is_flag=True, help="Save the trained model in the attempt's folder.")
 @click.option("--warmup-steps", type=int, help="First steps that no figure uses.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the workload.")
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
@@ -50,14 +63,18 @@ def parse_option(text: str) -> tuple[str, OptionValue]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
     workload: str, options: tuple[str, ...], repeats: int, time_limit_s: float | None, hz: float, out: str, name: str,
-    as_json: bool, **fields: Any,
+    target: str | None, save_model: bool, as_json: bool, **fields: Any,
 ) -> None:  # fmt: skip
     """Run one setting of WORKLOAD: a name from `wattlaw list workloads` or file:Class of your own."""
     from wattlaw.cli.sweep import carry_out_shown, show_runs
 
-    stop = {n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None}
+    stop: dict[str, Any] = {n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None}
+    if target is not None:
+        stop = {**(stop or {"steps": 100}), "target": parse_target(target)}
     setting = {n: v for n, v in fields.items() if v is not None}
     setting |= {"workload": workload, **dict(parse_option(o) for o in options)}
+    if save_model:
+        setting["save_model"] = True
     if stop:
         setting["stop"] = stop
     values = {"name": name, "repeats": repeats, "hz": hz, "setting": setting}

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 NAMES = {"runs": "runs"}
 
 folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-_SHORT = {"step_time_s": "step", "samples_per_s": "samples/s", "energy_per_sample_j": "energy/sample"}
+_SHORT = {
+    "step_time_s": "step",
+    "samples_per_s": "samples/s",
+    "energy_per_sample_j": "energy/sample",
+    "target_time_s": "to target",
+}
 _TAIL = 12
 
 
@@ -50,7 +55,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
     elif len(loaded) == 1 and loaded[0].trial == folder.resolve().name:
         _show_trial(loaded[0], as_json)
     else:
-        tabled = table.tabulate(loaded, _names(by), _names(columns) or table.COLUMNS)
+        tabled = table.tabulate(loaded, _names(by), _names(columns) or table.columns_of(loaded))
         _show_table(tabled, loaded, as_json)
 
 
@@ -146,7 +151,7 @@ def print_rows(tabled: Table) -> None:
     """Print a row for each setting, and where its estimates and gaps come from."""
     columns = [n for n in (tabled.rows[0].quantities if tabled.rows else {}) if _is_known(tabled, n)]
     factors = list(tabled.rows[0].group)
-    head = [*factors, "runs", *(_SHORT.get(n, n) for n in columns), "warnings"]
+    head = [*factors, "runs", *(_short(n) for n in columns), "warnings"]
     rows = []
     for row in tabled.rows:
         count = f"{row.runs} + {row.failed} failed" if row.failed else str(row.runs)
@@ -156,6 +161,10 @@ def print_rows(tabled: Table) -> None:
     click.echo(", ".join(f"{n} {_word(v)}" for n, v in tabled.shared.items() if _is_telling(n, v)))
     print_table(head, rows)
     _say_status(tabled)
+
+
+def _short(name: str) -> str:
+    return _SHORT.get(name, name.replace("_per_angstrom", "/Å").replace("target_time_s", "to target").replace("_", " "))
 
 
 def _is_known(tabled: Table, name: str) -> bool:

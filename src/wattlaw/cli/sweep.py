@@ -183,13 +183,13 @@ def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
 def show_runs(runs: Sequence[Run], as_json: bool) -> None:
     """Print a row for each setting and the warnings beside it; exit code 1 where a run failed."""
     from wattlaw.cli.runs import print_rows
-    from wattlaw.records.table import COLUMNS, tabulate
+    from wattlaw.records.table import columns_of, tabulate
 
     if as_json:
         emit_json("trials", list(runs), warnings=dict.fromkeys(n for r in runs for n in r.warnings))
     elif any(r.state == "done" for r in runs):
         has_steps = any(r.reading("step_time_s").value is not None for r in runs)
-        print_rows(tabulate(runs, columns=COLUMNS if has_steps else _WITHOUT_STEPS))
+        print_rows(tabulate(runs, columns=columns_of(runs) if has_steps else _WITHOUT_STEPS))
     say_warnings(n for r in runs for n in r.warnings)
     failed = [r for r in runs if r.state == "failed"]
     if failed:

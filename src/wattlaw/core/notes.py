@@ -132,6 +132,16 @@ NOTES: dict[str, tuple[str, str]] = {
         "More processes than cores: they take turns, so this is no speed-up of real devices.",
         "Run fewer processes, or ask for more cores.",
     ),
+    # of the training
+    "resumed": (
+        "The trial was stopped and went on from a checkpoint in a new attempt. Rates, times and energies are of the "
+        "last attempt's steps; totals over all attempts have all_attempts in their name.",
+        "Nothing, unless you compare totals: use those of all attempts.",
+    ),
+    "target_not_met": (
+        "The training ended at its bound before the valid part's metric reached the target.",
+        "Raise the bound in steps or seconds, or choose a target that this training can meet.",
+    ),
     # of the meters
     "no_energy_meter": (
         "Nothing measures energy on this machine; energies are estimates, and advice speaks of time.",

@@ -59,6 +59,36 @@ QUANTITIES: dict[str, Quantity] = {
     # learning
     "loss_first": Quantity("loss of the first step", "", -1),
     "loss_last": Quantity("loss of the last steps", "", -1),
+    # of the valid part, at the last evaluation
+    "valid_loss": Quantity("loss on the valid part", "", -1),
+    "valid_perplexity": Quantity("perplexity on the valid part", "", -1),
+    "valid_accuracy": Quantity("share of right answers on the valid part", "", 1),
+    "valid_top1": Quantity("Top-1 on the valid part, a share of 1", "", 1),
+    "valid_top5": Quantity("Top-5 on the valid part, a share of 1", "", 1),
+    "valid_mae": Quantity("mean absolute error on the valid part, in the property's unit", "", -1),
+    "valid_mae_mev": Quantity("mean absolute error on the valid part", "meV", -1),
+    "valid_energy_mae_mev": Quantity("mean absolute error of energies on the valid part", "meV", -1),
+    "valid_force_mae_mev_per_angstrom": Quantity("mean absolute error of forces on the valid part", "meV/Å", -1),
+    # pauses between steps, in no step's time
+    "evaluation_s": Quantity("time of the evaluations", "s", -1),
+    "checkpoint_s": Quantity("time of writing checkpoints", "s", -1),
+    "saving_s": Quantity("time of saving the model", "s", -1),
+    # of all steps from the first on, until the target was met
+    "target_time_s": Quantity("training time to the target", "s", -1),
+    "target_steps": Quantity("steps to the target", "", -1),
+    "target_samples": Quantity("samples to the target", "", -1),
+    "target_gpu_energy_j": Quantity("energy of the GPUs to the target", "J", -1),
+    "target_cpu_energy_j": Quantity("energy of the CPU packages to the target", "J", -1),
+    "target_dram_energy_j": Quantity("energy of the memory to the target", "J", -1),
+    "target_node_energy_j": Quantity("energy of the nodes to the target", "J", -1),
+    # of all steps of all attempts of a trial that was resumed
+    "all_attempts_time_s": Quantity("training time of all attempts", "s", -1),
+    "all_attempts_steps": Quantity("steps of all attempts", ""),
+    "all_attempts_samples": Quantity("samples of all attempts", ""),
+    "all_attempts_gpu_energy_j": Quantity("energy of the GPUs in all attempts", "J", -1),
+    "all_attempts_cpu_energy_j": Quantity("energy of the CPU packages in all attempts", "J", -1),
+    "all_attempts_dram_energy_j": Quantity("energy of the memory in all attempts", "J", -1),
+    "all_attempts_node_energy_j": Quantity("energy of the nodes in all attempts", "J", -1),
     # derived when asked for, see derive.py
     "time_per_sample_s": Quantity("time per sample", "s", -1),
     "device_time_per_sample_s": Quantity("device-seconds per sample", "s", -1),
@@ -105,7 +135,7 @@ def show(value: float, unit: str = "", digits: int = 3) -> str:
         return f"{show(value, '', digits)}/s"
     if math.isinf(value):
         return f"{'−' if value < 0 else ''}∞ {unit}".rstrip()
-    if unit in ("h", "°C", "MHz") or (unit == "" and abs(value) < 1e5):
+    if unit in ("h", "°C", "MHz", "meV", "meV/Å") or (unit == "" and abs(value) < 1e5):
         return f"{_round(value, digits)} {unit}".rstrip()
     if unit == "B":
         return _show_bytes(value, digits)

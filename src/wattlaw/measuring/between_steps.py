@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
+from wattlaw.core.reading import Reading, measured
 
 PAUSES = "pauses.csv"
 METRICS = "metrics.csv"
@@ -76,6 +77,13 @@ def read_metrics(attempt: Path) -> list[Evaluated]:
             needed = ", ".join(METRIC_COLUMNS)
             raise DamagedRunError(f"{path}:{number}: no evaluation; columns {needed} and metrics are needed") from None
     return found
+
+
+def pause_times(pauses: Sequence[Pause]) -> dict[str, Reading]:
+    """Return the time of each kind of pause, summed: ``evaluation_s`` and the like; nothing without pauses."""
+    kinds = dict.fromkeys(p.kind for p in pauses)
+    how = "monotonic clock, outside of every step"
+    return {f"{k}_s": measured(sum(p.end_s - p.start_s for p in pauses if p.kind == k), how) for k in kinds}
 
 
 def _append(path: Path, names: Sequence[str], cells: Sequence[str]) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Machine
+from wattlaw.measuring.attempt import Attempt, base_of, host_window, read_attempt, read_hosts, telemetry_span
+from wattlaw.measuring.between_steps import pause_times
 from wattlaw.measuring.device_use import DeviceUse, bytes_moved, device_uses
-from wattlaw.measuring.host import Host, boot_id, clock_pair, read_host
 from wattlaw.measuring.notes import host_notes, rank_notes
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
-from wattlaw.measuring.stepping import Ranks, split, step_notes, step_quantities, window
-from wattlaw.measuring.steps import Rank, read_rank, read_steps
-from wattlaw.measuring.telemetry import Column, read_telemetry
+from wattlaw.measuring.spans import Span, each, sum_over_hosts, totals, without
+from wattlaw.measuring.stepping import Ranks, step_notes, step_quantities, window
 from wattlaw.measuring.window_energy import (
-    EDGE_MARGIN_S,
+    BOUNDARIES,
     DeviceEnergy,
     HostWindow,
     boundary_energy,
@@ -62,18 +60,9 @@ def summarise(
     (this host's monotonic clock, s). ``cpu_time_s`` replaces the job's sampled CPU time where it is known
     better. Raises DamagedRunError or RecordError naming the file.
     """
-    with explained(attempt):
-        hosts = [read_host(p) for p in sorted(attempt.glob("host-*.json"))]
-        steps = {_number(p): read_steps(p) for p in sorted(attempt.glob("steps-*.csv"))}
-        known = {rank: read_rank(attempt / f"rank-{rank}.json") for rank in steps}
-    offsets = {rank: _offset(known[rank], hosts) for rank in steps}
-    # one host's monotonic clock serves for all, so that on a single host no digit of a time is lost
-    base = _base(hosts, offsets)
-    ranks = split(steps, {rank: offset - base for rank, offset in offsets.items()})
-    whole = between or window(ranks) or _telemetry_span(hosts, base)
-    with explained(attempt):
-        windows = [_host_window(attempt, h, whole, base) for h in hosts]
-    return _summary(ranks, windows, (whole[0], whole[1], base), known, devices, cpu_time_s)
+    read = read_attempt(attempt)
+    whole = between or window(read.ranks) or telemetry_span(read.hosts, read.base_s)
+    return _summary(read, read.windows(whole), whole, devices, cpu_time_s)
 
 
 def parts(attempt: Path, spans: Sequence[tuple[float, float]]) -> list[dict[str, Reading]]:
@@ -82,10 +71,10 @@ def parts(attempt: Path, spans: Sequence[tuple[float, float]]) -> list[dict[str,
     Raises DamagedRunError or RecordError naming the file.
     """
     with explained(attempt, "read"):
-        hosts = [read_host(p) for p in sorted(attempt.glob("host-*.json"))]
-        base = _base(hosts, {})
+        hosts = read_hosts(attempt)
+        base = base_of(hosts, {})
         whole = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (0.0, 0.0)
-        windows = [_host_window(attempt, h, whole, base) for h in hosts]
+        windows = [host_window(attempt, h, whole, base) for h in hosts]
     found = []
     for start, end in spans:
         cut = [cut_to(w, start + base - w.host.offset_s, end + base - w.host.offset_s) for w in windows]
@@ -96,14 +85,10 @@ def parts(attempt: Path, spans: Sequence[tuple[float, float]]) -> list[dict[str,
 
 
 def _summary(
-    ranks: Ranks,
-    windows: list[HostWindow],
-    whole: tuple[float, float, float],
-    known: dict[int, Rank | None],
-    devices: int | None,
-    cpu_time_s: float | None,
+    read: Attempt, windows: list[HostWindow], whole: Span, devices: int | None, cpu_time_s: float | None
 ) -> Summary:
-    elapsed = whole[1] - whole[0]
+    ranks, spans = read.ranks, without(whole, read.pauses)
+    elapsed = sum(end - start for start, end in spans)
     found = [e for w in windows for e in device_energies(w)]
     quantities = {"elapsed_s": measured(elapsed, "monotonic clock")}
     notes = [
@@ -111,34 +96,40 @@ def _summary(
     ]
     if any(ranks.measured.values()) or any(ranks.warmup.values()):
         quantities |= step_quantities(ranks, elapsed)
-        quantities["setup_s"] = _setup(ranks, windows, whole[2])
+        quantities["setup_s"] = _setup(ranks, windows, read.base_s)
         notes += step_notes(ranks)
     quantities |= usage(windows)
     quantities |= energies(windows, found, elapsed, cpu_time_s)
-    notes += rank_notes(ranks, windows, known, devices)
+    if spans != [whole]:
+        quantities |= _paused(totals(windows, spans, read.base_s))
+    quantities |= pause_times(read.pauses)
+    notes += rank_notes(ranks, windows, read.known, devices)
     if not any(e.reading.status == "measured" for e in found):
         notes.append(Note("no_energy_meter", "nothing measures energy here; `wattlaw doctor` says what would"))
     return Summary(
         quantities=quantities,
         warnings=tuple(dict.fromkeys(notes)),
         machine=_machine(windows),
-        window=(whole[0] + whole[2], whole[1] + whole[2]),
-        started=utc_text(whole[0] + whole[2]),
+        window=(whole[0] + read.base_s, whole[1] + read.base_s),
+        started=utc_text(whole[0] + read.base_s),
         devices=tuple(use for w in windows for use in device_uses(w, found)),
     )
+
+
+def _paused(sums: dict[str, Reading]) -> dict[str, Reading]:
+    elapsed_s = sums["elapsed_s"].value or 0.0
+    powers = {f"{b}_mean_power_w": _over_time(sums[f"{b}_energy_j"], elapsed_s) for b in ("gpu", "cpu")}
+    told = {n: msgspec.structs.replace(r, how=f"{r.how}; pauses left out") for n, r in sums.items() if r.value}
+    return {**sums, **told, **powers}
 
 
 def energies(
     windows: list[HostWindow], found: list[DeviceEnergy], elapsed_s: float, cpu_time_s: float | None
 ) -> dict[str, Reading]:
     """Return energy and mean power within each boundary; the CPU's is estimated where nothing measures it."""
-    cpu_time = _sum(windows, "job", "cpu_time_s", growth) if cpu_time_s is None else cpu_time_s
-    quantities = {
-        "gpu_energy_j": boundary_energy("gpu", windows, found),
-        "cpu_energy_j": with_estimate(boundary_energy("cpu", windows, found), cpu_time),
-        "dram_energy_j": boundary_energy("dram", windows, found),
-        "node_energy_j": boundary_energy("node", windows, found),
-    }
+    cpu_time = sum_over_hosts(windows, "job", "cpu_time_s", growth) if cpu_time_s is None else cpu_time_s
+    quantities = {f"{b}_energy_j": boundary_energy(b, windows, found) for b in BOUNDARIES}
+    quantities["cpu_energy_j"] = with_estimate(quantities["cpu_energy_j"], cpu_time)
     for name in ("gpu", "cpu"):
         quantities[f"{name}_mean_power_w"] = _over_time(quantities[f"{name}_energy_j"], elapsed_s)
     quantities["gpu_max_power_w"] = _highest_power(windows)
@@ -149,9 +140,12 @@ def usage(windows: list[HostWindow]) -> dict[str, Reading]:
     """Return utilisation, memory, temperature, clocks and bytes moved over the window."""
     gpus = [s for w in windows for d, s in w.series.items() if d.startswith("gpu:")]
     reads: dict[str, tuple[float | None, str]] = {
-        "cpu_time_s": (_sum(windows, "job", "cpu_time_s", growth), "processes of the job"),
-        "memory_peak_bytes": (_sum(windows, "job", "memory_used_bytes", peak), "processes of the job, sampled"),
-        "cpu_utilisation": (_mean(_each(windows, "node", "utilisation", mean)), "all cores of the hosts"),
+        "cpu_time_s": (sum_over_hosts(windows, "job", "cpu_time_s", growth), "processes of the job"),
+        "memory_peak_bytes": (
+            sum_over_hosts(windows, "job", "memory_used_bytes", peak),
+            "processes of the job, sampled",
+        ),
+        "cpu_utilisation": (_mean(each(windows, "node", "utilisation", mean)), "all cores of the hosts"),
     }
     if gpus:
         for name, column, take, join, how in (
@@ -161,7 +155,7 @@ def usage(windows: list[HostWindow]) -> dict[str, Reading]:
             ("sm_clock_mhz", "sm_clock_mhz", mean, _mean, "mean of the GPUs"),
             ("memory_clock_mhz", "memory_clock_mhz", mean, _mean, "mean of the GPUs"),
         ):
-            reads[name] = (join(_each(windows, "gpu:", column, take)), how)
+            reads[name] = (join(each(windows, "gpu:", column, take)), how)
     return {n: _read(n, v, how) for n, (v, how) in reads.items()} | bytes_moved(windows)
 
 
@@ -177,71 +171,12 @@ def utc_text(utc_s: float) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _number(path: Path) -> int:
-    text = path.stem.removeprefix("steps-")
-    if not text.isdigit():
-        raise DamagedRunError(f"{path}: a rank's number is needed in its name, as in steps-0.csv")
-    return int(text)
-
-
-def _offset(rank: Rank | None, hosts: list[Host]) -> float:
-    """Return what turns a rank's monotonic times into UTC s: its host's own, so that steps and telemetry fit."""
-    for host in hosts:
-        if rank is None or (rank.host == host.host and rank.boot_id == host.boot_id):
-            return host.offset_s
-    return rank.clock[1] - rank.clock[0] if rank else 0.0
-
-
-def _base(hosts: list[Host], offsets: dict[int, float]) -> float:
-    """Return the offset of the clock on which all times are put: this host's own, as its sampler read it."""
-    here = boot_id()
-    own = [h.offset_s for h in hosts if h.boot_id == here]
-    if own:
-        return own[0]
-    if not hosts:
-        return next(iter(offsets.values()), 0.0)
-    monotonic, utc = clock_pair()
-    return utc - monotonic
-
-
-def _telemetry_span(hosts: list[Host], base_s: float) -> tuple[float, float]:
-    starts = [h.clock_start[1] - base_s for h in hosts]
-    ends = [h.clock_end[0] + h.offset_s - base_s for h in hosts if h.clock_end]
-    return (max(starts), max(ends)) if starts and ends else (0.0, 0.0)
-
-
-def _host_window(attempt: Path, host: Host, whole: tuple[float, float], base_s: float) -> HostWindow:
-    start, end = (t + base_s - host.offset_s for t in whole)
-    path = attempt / f"telemetry-{host.host}.csv"
-    series = read_telemetry(path, start - EDGE_MARGIN_S, end + EDGE_MARGIN_S) if path.exists() else {}
-    return HostWindow(host, series, start, end)
-
-
 def _setup(ranks: Ranks, windows: list[HostWindow], base_s: float) -> Reading:
     firsts = [s[0].start_s for kind in ranks for s in kind.values() if s]
     began = min((w.host.clock_start[1] for w in windows), default=base_s) - base_s
     if not firsts or not windows or min(firsts) < began:
         return missing("the sampler started after the first step")
     return measured(min(firsts) - began, "from the sampler's start")
-
-
-def _each(
-    windows: list[HostWindow], device: str, column: str, take: Callable[[Column, float, float], float | None]
-) -> list[float]:
-    values = [
-        take(series.column(column), w.start_s, w.end_s)
-        for w in windows
-        for name, series in w.series.items()
-        if name == device or (device.endswith(":") and name.startswith(device))
-    ]
-    return [v for v in values if v is not None and math.isfinite(v)]
-
-
-def _sum(
-    windows: list[HostWindow], device: str, column: str, take: Callable[[Column, float, float], float | None]
-) -> float | None:
-    values = _each(windows, device, column, take)
-    return sum(values) if values and len(values) == len(windows) else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

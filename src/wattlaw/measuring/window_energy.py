@@ -14,6 +14,8 @@ from wattlaw.measuring.telemetry import Series
 DISAGREEMENT = 0.05
 """Counter and sampled power that differ by more than this share are warned about."""
 
+BOUNDARIES: tuple[Boundary, ...] = ("gpu", "cpu", "dram", "node")
+
 EDGE_MARGIN_S = 15.0
 """Telemetry this far beyond a window is used too, for slow counters at its edges."""
 

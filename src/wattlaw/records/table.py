@@ -16,6 +16,9 @@ from wattlaw.core.units import QUANTITIES
 COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 """Quantities that are shown unless others are asked for."""
 
+LEARNED = ("valid_", "target_time_s")
+"""What was evaluated is shown too: quantities that begin so."""
+
 _FIRST = ("workload", "preset", "nodes", "devices", "batch_per_device", "precision", "power_cap_w")
 
 
@@ -40,6 +43,12 @@ class Table(msgspec.Struct, frozen=True):
 
     shared: dict[str, Factor]
     rows: list[Row]
+
+
+def columns_of(runs: Iterable[Run]) -> list[str]:
+    """Return the quantities to show of some runs unless others are asked for: the usual, and what they evaluated."""
+    learned = {n: None for run in runs for n in run.quantities if n.startswith(LEARNED)}
+    return [*COLUMNS, *learned]
 
 
 def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> Table:

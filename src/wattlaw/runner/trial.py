@@ -30,6 +30,7 @@ from wattlaw.measuring.summary import summarise
 from wattlaw.runner import place
 from wattlaw.runner.command import words_of
 from wattlaw.runner.failure import Failure, first_failure, oom_kills
+from wattlaw.runner.learning import learning
 from wattlaw.runner.options import training_options
 from wattlaw.runner.output_steps import OutputSteps, with_output
 from wattlaw.runner.resume import clear_checkpoints, latest_checkpoint
@@ -191,7 +192,8 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
     summary = summarise(attempt, setting.devices)
     answer = read_answer(attempt, 0)
     measures, warnings = with_output(attempt, setting, summary.quantities, summary.warnings)
-    quantities: dict[str, Reading] = {**measures, "trial_s": measured(seconds, "monotonic clock")}
+    learned, notes = learning(attempt, setting)
+    quantities: dict[str, Reading] = {**measures, **learned, "trial_s": measured(seconds, "monotonic clock")}
     if answer.gpu_memory_peak_bytes is not None:
         peaks = [read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)]
         quantities["gpu_memory_peak_bytes"] = measured(float(max(peaks)), "torch's allocator, largest of the ranks")
@@ -209,6 +211,6 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
         started=started,
         machine=place.machine(setting, place.here()),
         quantities=quantities,
-        warnings=warnings,
+        warnings=(*warnings, *notes),
         error=failure.text if failure else "",
     )

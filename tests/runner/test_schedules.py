@@ -1,0 +1,112 @@
+"""Learning rates over the steps, and with the batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.setting import setting_from
+from wattlaw.runner.options import TRAINING, training_options
+from wattlaw.runner.worker_clock import HostClock
+from wattlaw.runner.worker_loop import Loop
+from wattlaw.runner.worker_schedule import factor_of, scaling, scheduler
+from wattlaw.workloads.base import Workload
+
+
+def shares(steps, **options):
+    share = factor_of({**TRAINING, **options}, steps)
+    return [share(k) for k in range(steps + 1)]
+
+
+def test_warm_up_rises_in_equal_steps_and_then_the_rate_is_whole():
+    assert shares(8, schedule_warmup=4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1])
+
+
+def test_cosine_and_linear_come_down_to_their_end_at_the_last_step():
+    cosine, linear = shares(10, schedule="cosine", schedule_end=0.1), shares(10, schedule="linear")
+    assert (cosine[0], cosine[5], cosine[10]) == pytest.approx((1, 0.55, 0.1))
+    assert linear == pytest.approx([1 - k / 10 for k in range(11)])
+
+
+def test_the_cosine_is_that_of_torch():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    ours, theirs = (torch.optim.SGD([w], lr=0.3) for w in weights)
+    mine = scheduler(ours, {**TRAINING, "schedule": "cosine"}, 20)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 20)
+    for _ in range(20):
+        assert mine.get_last_lr() == pytest.approx(reference.get_last_lr(), abs=1e-12)
+        for optimiser, schedule in ((ours, mine), (theirs, reference)):
+            optimiser.step()
+            schedule.step()
+
+
+def test_step_multiplies_the_rate_every_so_many_steps():
+    assert shares(6, schedule="step", schedule_every=2, schedule_factor=0.5) == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_the_rate_grows_with_the_batch_or_with_its_root():
+    assert scaling("none", 256, 32) == 1
+    assert scaling("linear", 256, 32) == 8
+    assert scaling("sqrt", 128, 32) == 2
+    with pytest.raises(SettingError, match="batch"):
+        scaling("linear", 256, None)
+
+
+class Flat(Workload):
+    """One weight with a gradient of 3: what a step does to it is the learning rate's doing alone."""
+
+    batch = {"base": 4}  # noqa: RUF012
+
+    def model(self):
+        return torch.nn.Linear(1, 1, bias=False)
+
+    def data(self, split):
+        return torch.utils.data.TensorDataset(torch.ones(64, 1))
+
+    def loss(self, model, batch):
+        return 3 * model(batch[0]).mean()
+
+    def optimiser(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.1)
+
+
+class NoRows:
+    def append(self, *row):
+        return
+
+    def flush(self):
+        return
+
+
+def moved(**options):
+    setting = setting_from({"workload": "flat", "stop": {"steps": 2}, "warmup_steps": 0, **options})
+    loop = Loop(setting, Flat(), torch.device("cpu"), HostClock(), NoRows())
+    before = float(loop.bare.weight.detach())
+    loop.train()
+    return before - float(loop.bare.weight.detach())
+
+
+def test_the_loop_steps_with_the_rate_that_was_asked_for():
+    assert moved() == pytest.approx(2 * 0.1 * 3, rel=1e-4)
+    assert moved(learning_rate=0.2) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
+    assert moved(learning_rate_scaling="linear", batch_per_device=8) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
+    assert moved(learning_rate_scaling="linear", accumulation=4) == pytest.approx(2 * 0.4 * 3, rel=1e-4)
+    assert moved(schedule="linear") == pytest.approx((1 + 0.5) * 0.1 * 3, rel=1e-4)
+    assert moved(clip_norm=1) == pytest.approx(2 * 0.1 * 1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"schedule": "cosin"}, UnknownNameError, "did you mean 'cosine'"),
+        ({"learning_rate_scaling": "root"}, UnknownNameError, "sqrt"),
+        ({"schedule": "step"}, SettingError, "schedule_every"),
+        ({"schedule": "cosine", "stop": {"seconds": 5}}, SettingError, "schedule_steps"),
+        ({"clip_norm": -1}, SettingError, "negative"),
+        ({"stop": {"steps": 5, "target": {"metric": "loss", "below": 1}}}, SettingError, "evaluate_every"),
+    ],
+)
+def test_a_schedule_that_cannot_be_followed_is_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        training_options(setting_from({"workload": "schnet", **options}))
