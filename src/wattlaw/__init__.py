@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wattlaw.report.page import write_report as write_report
     from wattlaw.runner.api import run as run
     from wattlaw.runner.api import sweep as sweep
+    from wattlaw.workloads.saved import load_model as load_model
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Stop": "wattlaw.core.setting",
     "Sweep": "wattlaw.core.sweepfile",
     "derive": "wattlaw.core.derive",
+    "load_model": "wattlaw.workloads.saved",
     "load_runs": "wattlaw.records",
     "measure": "wattlaw.measuring.window",
     "fit": "wattlaw.laws.fit",

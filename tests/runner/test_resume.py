@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import wattlaw
 from tests.runner.test_trials import steps
+from wattlaw.core.errors import TrialError
+from wattlaw.core.plugins import load
+from wattlaw.core.setting import setting_from
+from wattlaw.runner.worker_clock import HostClock
+from wattlaw.runner.worker_loop import Loop
 
 pytest.importorskip("safetensors")
 
@@ -55,10 +63,11 @@ def losses(out, run, ranks=1):
 @pytest.mark.parametrize(
     ("workload", "more", "devices"),
     [
-        ("own:SlowSchNet", ("schedule=cosine", "schedule_warmup=4"), 1),
-        ("own:SlowBert", ("clip_norm=1", "evaluate_every=5", "evaluate_samples=16"), 1),
-        ("own:Noisy", ("loader_workers=2", "accumulation=2"), 1),
-        ("own:Noisy", (), 2),
+        ("own:SlowBert", ("clip_norm=1", "evaluate_every=5", "evaluate_samples=16", "schedule=cosine"), 1),
+        pytest.param("own:SlowSchNet", ("schedule=step", "schedule_every=4"), 1, marks=pytest.mark.full),
+        pytest.param("own:Noisy", ("loader_workers=2", "accumulation=2"), 1, marks=pytest.mark.full),
+        pytest.param("own:Noisy", (), 2, marks=pytest.mark.full),
+        pytest.param("own:SlowBert", ("strategy=fsdp",), 2, marks=pytest.mark.full),
     ],
 )
 def test_a_killed_trial_goes_on_to_the_same_losses_to_the_last_bit(tmp_path, workload, more, devices):
@@ -75,3 +84,75 @@ def test_a_killed_trial_goes_on_to_the_same_losses_to_the_last_bit(tmp_path, wor
     assert len(expected) == 22 * devices
     assert losses(killed, again, devices) == expected
     assert not list(tmp_path.rglob("checkpoint-*")), "a trial that is done needs none"
+    check_costs(killed, again, first)
+
+
+def check_costs(out, run, first):
+    """The record names the resumed attempt, and sums what both took."""
+    assert [n.name for n in run.warnings].count("resumed") == 1
+    taken = [
+        list(csv.DictReader((out / "run" / run.trial / f"attempt-{k}" / "steps-0.csv").read_text().splitlines()))
+        for k in (1, 2)
+    ]
+    assert int(taken[1][0]["step"]) == first
+    assert int(taken[0][-1]["step"]) >= first - 1, "no row of a step that is not taken again was lost"
+    assert run.reading("all_attempts_steps").value == sum(map(len, taken))
+    assert run.reading("steps").value < len(taken[1]), "its warm-up steps enter no rate"
+    whole = run.reading("all_attempts_time_s").value
+    spent = sum(float(r["end_s"]) - float(r["start_s"]) for rows in taken for r in rows)
+    assert spent - 1e-3 <= whole
+    energy = run.reading("all_attempts_cpu_energy_j")
+    assert energy.value is None or energy.value > run.reading("cpu_energy_j").value
+
+
+class Rows(dict):
+    def append(self, step, warmup, start_s, end_s, samples, loss, *phases):
+        self[step] = loss
+
+    def flush(self):
+        return
+
+
+def trained(name, attempt, steps, resume=None):
+    """Return the losses of a tiny workload in this process, and leave a checkpoint where more steps would follow."""
+    attempt.mkdir(exist_ok=True)
+    options = {"checkpoint_every": 3, "schedule": "linear", "schedule_steps": 6, "loader_workers": 1}
+    setting = setting_from({"workload": name, "preset": "tiny", "batch_per_device": 8, "warmup_steps": 0,
+                            "stop": {"steps": steps}, "options": options})  # fmt: skip
+    rows = Rows()
+    made = load("wattlaw.workloads", "workload", name)("tiny")
+    Loop(setting, made, torch.device("cpu"), HostClock(), rows, attempt).train(resume)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["schnet", "painn-forces", "resnet50", "gpt2"])
+def test_a_checkpoint_brings_back_every_number_of_a_training(tmp_path, name):
+    torch.set_num_threads(1)
+    whole = trained(name, tmp_path / "whole", 6)
+    torch.rand(17)  # whatever else drew in between
+    again = trained(name, tmp_path / "again", 6, tmp_path / "whole" / "checkpoint-3")
+    assert list(again) == [3, 4, 5]
+    assert {step: whole[step] for step in again} == dict(again)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    trained("schnet", tmp_path, 6)
+    weights = tmp_path / "checkpoint-3" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(TrialError, match="checkpoint-3 is damaged"):
+        trained("schnet", tmp_path, 6, tmp_path / "checkpoint-3")
+
+
+def test_a_checkpoint_is_plain_files_without_pickles(tmp_path):
+    trained("schnet", tmp_path, 6)
+    (found,) = tmp_path.glob("checkpoint-*")
+    files = sorted(p.name for p in found.iterdir())
+    assert files == [
+        "checkpoint.json",
+        "model.safetensors",
+        "optimiser.safetensors",
+        "rank-0.json",
+        "rank-0.safetensors",
+    ]
+    for path in found.glob("*.json"):
+        json.loads(path.read_text())

@@ -13,9 +13,6 @@ from wattlaw.core.setting import Setting
 CHECKPOINT = "checkpoint-"
 """Folders of an attempt that begin so and end in a number of steps are checkpoints."""
 
-MODEL = "model.safetensors"
-"""The trained model in an attempt's folder."""
-
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
     """What every rank of an attempt reads: the setting, with "auto" resolved for where it runs.

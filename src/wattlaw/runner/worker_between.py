@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from wattlaw.core.errors import TrialError
 from wattlaw.measuring.between_steps import Evaluated, Pause, note_metrics, note_pause
-from wattlaw.runner.spec import MODEL
 from wattlaw.runner.worker_checkpoint import Checkpoints, Progress
 from wattlaw.runner.worker_evaluation import Evaluation
 from wattlaw.runner.worker_state import full_state
-from wattlaw.workloads.saved import save
+from wattlaw.workloads.saved import MODEL, save
 
 if TYPE_CHECKING:
     from wattlaw.runner.worker_loop import Loop

@@ -80,9 +80,22 @@ class Workload(ABC):
         return repeated(model)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
-        """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default."""
-        losses = [float(self.loss(model, batch).detach()) for batch in batches]
-        return {"loss": sum(losses) / len(losses)} if losses else {}
+        """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default.
+
+        Each is a mean over samples, so that the shares of several devices can be joined; ``perplexity`` is e to
+        one. The loss of a batch counts as often as its first tensor is long.
+        """
+        pairs = [(float(self.loss(model, batch).detach()), _samples(batch)) for batch in batches]
+        whole = sum(n for _, n in pairs)
+        return {"loss": sum(loss * n for loss, n in pairs) / whole} if whole else {}
+
+
+def _samples(batch: Any) -> int:
+    """Return the length of a batch's first tensor; 1 where there is none, so that batches count alike."""
+    if isinstance(batch, Tensor):
+        return batch.shape[0] if batch.dim() else 1
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
+    return next((_samples(part) for part in parts if isinstance(part, Tensor | Mapping | list | tuple)), 1)
 
 
 def repeated(model: nn.Module) -> list[nn.Module]:

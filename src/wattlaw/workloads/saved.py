@@ -12,12 +12,16 @@ from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, UsageError
 from wattlaw.core.files import write_whole
+from wattlaw.core.folder import attempts
 from wattlaw.core.plugins import load, need
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Workload
 from wattlaw.workloads.table import ROOM
 
 FORMAT = "1"
+
+MODEL = "model.safetensors"
+"""The trained model in the folder of an attempt."""
 
 
 class Saved(NamedTuple):
@@ -41,6 +45,20 @@ def save(path: Path, name: str, workload: Workload, model: nn.Module | Mapping[s
     state = model.state_dict() if isinstance(model, nn.Module) else model
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
     write_whole(path, torch_file.save(weights, metadata=metadata))
+
+
+def load_model(path: str | Path) -> Saved:
+    """Return a trained model in evaluation, with its workload: from its file, or from the folder of a trial.
+
+    A trial has one where it ran with ``save_model``. Raises DataError where there is none.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return restore(place)
+    for attempt in [place, *reversed(attempts(place))]:
+        if (attempt / MODEL).is_file():
+            return restore(attempt / MODEL)
+    raise DataError(f"{place}: no trained model in it; run the trial with save_model=true")
 
 
 def restore(path: Path) -> Saved:

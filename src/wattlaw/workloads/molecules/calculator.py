@@ -12,7 +12,7 @@ from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
 from wattlaw.workloads.molecules.forces import EnergyAndForces, ForceField
-from wattlaw.workloads.saved import restore
+from wattlaw.workloads.saved import load_model
 
 _ase: Any = need("ase.calculators.calculator", "the calculator")
 _Base: Any = _ase.Calculator
@@ -32,8 +32,8 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path) -> ForceFieldCalculator:
-        """Return the calculator of a saved force field. Raises UsageError for another kind of model."""
-        workload, model = restore(Path(path))
+        """Return the calculator of a saved force field, or of a trial that saved one. Raises UsageError for another kind of model."""
+        workload, model = load_model(path)
         if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
             raise UsageError(f"{path}: no force field but {type(workload).__name__}")
         return cls(model, workload.cutoff)
