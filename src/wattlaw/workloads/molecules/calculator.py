@@ -32,7 +32,10 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path) -> ForceFieldCalculator:
-        """Return the calculator of a saved force field, or of a trial that saved one. Raises UsageError for another kind of model."""
+        """Return the calculator of a saved force field, or of a trial that saved one.
+
+        Raises UsageError for another kind of model.
+        """
         workload, model = load_model(path)
         if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
             raise UsageError(f"{path}: no force field but {type(workload).__name__}")
