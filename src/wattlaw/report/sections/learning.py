@@ -19,7 +19,6 @@ from wattlaw.report.figure import (
     Panel,
     Section,
     Table,
-    Unit,
     chart,
     filled,
     left_out,
@@ -31,6 +30,8 @@ from wattlaw.report.folder import attempt_of
 NAMES = {"learning": "learning"}
 
 MOST_LINES = 24
+MOST_NAMES = 6
+"""Lines of more settings than these share a colour and are named by hovering alone."""
 TITLE = "What they learned"
 CAPTION = (
     "Each line is a trial: a metric of the valid part at its evaluations, over the samples that all its devices had "
@@ -43,7 +44,7 @@ _ENERGIES = ("gpu", "cpu", "dram", "node")
 class Curve(NamedTuple):
     """One trial's metric: (samples trained on, value) at each evaluation."""
 
-    label: str
+    row: Row
     run: Run
     points: list[tuple[float, float]]
 
@@ -82,7 +83,7 @@ def _metric(group: Group) -> str:
 
 def _curves(context: Context, group: Group) -> list[Curve]:
     found = []
-    for label, run in [(row.label, run) for row in group.rows for run in row.runs][:MOST_LINES]:
+    for row, run in [(each, run) for each in group.rows for run in each.runs][:MOST_LINES]:
         attempt = attempt_of(context.folder, run)
         try:
             rows = read_metrics(attempt) if attempt else []
@@ -91,7 +92,7 @@ def _curves(context: Context, group: Group) -> list[Curve]:
         metric = _metric(group)
         points = [(r.trained_samples, r.metrics[metric]) for r in rows if metric in r.metrics]
         if points:
-            found.append(Curve(label, run, points))
+            found.append(Curve(row, run, points))
     return found
 
 
@@ -99,9 +100,15 @@ def _chart(group: Group, metric: str, curves: list[Curve]) -> dict[str, Any]:
     alt = need("altair", "the report")
     known = QUANTITIES.get(f"valid_{metric}")
     name = known.unit if known else ""
-    samples = Unit([s for c in curves for s, _ in c.points], "")
     data: list[dict[str, Cell]] = [
-        {"samples": samples(s), "value": v, "trial": c.run.trial, "label": c.label, "text": show(v, name)}
+        {
+            "samples": s,
+            "value": v,
+            "trial": c.run.trial,
+            "label": c.row.label,
+            "name": c.row.short,
+            "text": show(v, name),
+        }
         for c in curves
         for s, v in c.points
     ]
@@ -114,8 +121,13 @@ def _chart(group: Group, metric: str, curves: list[Curve]) -> dict[str, Any]:
         detail="trial:N",
         tooltip=tips,
     )
-    line = base.mark_line(color=group.colour, strokeWidth=1.25, opacity=0.7)
-    layers = line + base.mark_point(color=group.colour, filled=True, size=22)
+    names = list(dict.fromkeys(c.row.short for c in curves))
+    if 1 < len(names) <= MOST_NAMES:
+        colours = alt.Scale(domain=names, range=[f"var(--w{k + 1})" for k in range(len(names))])
+        base = base.encode(color=alt.Color("name:N", scale=colours, legend=alt.Legend(title=None, orient="top")))
+    else:
+        base = base.encode(color=alt.value(group.colour))
+    layers = base.mark_line(strokeWidth=1.25, opacity=0.7) + base.mark_point(filled=True, size=22)
     target = _target(group)
     if target:
         end = target.below if target.below is not None else target.above
