@@ -123,7 +123,7 @@ def test_a_table_like_zincs_is_read_and_its_bad_rows_named_or_counted(tmp_path):
     path.write_text("smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n")
     with pytest.raises(DataError, match=r"zinc.csv:3: logP is 'nan'"):
         read_table(path, "logP")
-    formulas, values, skipped = read_table(path, "logP", "skip")
+    formulas, values, skipped, _ = read_table(path, "logP", "skip")
     assert ([len(f.atoms) for f in formulas], values.tolist(), skipped) == ([7, 5], [1.4, 0.3], 2)
     with pytest.raises(UnknownNameError, match="did you mean 'logP'"):
         read_table(path, "logp")

@@ -17,7 +17,8 @@ from wattlaw.workloads.molecules.forces import EnergyAndForces, PaiNNForces, Sch
 from wattlaw.workloads.molecules.painn import PaiNN, Size
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.schnet import SchNet
-from wattlaw.workloads.molecules.trajectories import KCAL_EV, made, read_frames
+from wattlaw.workloads.molecules.trajectories import made, read_frames
+from wattlaw.workloads.molecules.units import KCAL_EV
 
 
 def graph_of(workload, count: int = 2) -> Graph:
@@ -160,8 +161,8 @@ def test_files_of_md17_and_extended_xyz_give_the_same_frames(tmp_path):
             lines.append(" ".join([names[int(z)], *map(repr, map(float, place)), *map(repr, map(float, force))]))
     (tmp_path / "frames.xyz").write_text("\n".join(lines))
     for name in ("md17.npz", "frames.xyz"):
-        read, skipped = read_frames(tmp_path / name)
-        assert skipped == 0
+        read, given = read_frames(tmp_path / name)
+        assert given.skipped == 0
         for mine, other in zip(read, frames, strict=True):
             assert mine.energy == pytest.approx(other.energy)
             assert np.allclose(mine.forces, other.forces, atol=1e-5)
@@ -170,7 +171,7 @@ def test_files_of_md17_and_extended_xyz_give_the_same_frames(tmp_path):
 
 XYZ = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH 0 0 0 0 0 0\n"
 BAD = {
-    "unknown element": "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nQq 0 0 0 0 0 0\n",
+    "unknown element Qq": "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nQq 0 0 0 0 0 0\n",
     "not finite": "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH nan 0 0 0 0 0\n",
     "no atoms": "0\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\n",
     "in one place": "2\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH 0 0 0 0 0 0\nH 0 0 0 0 0 0\n",
@@ -181,10 +182,11 @@ BAD = {
 def test_a_bad_frame_is_named_or_left_out_with_a_count(tmp_path, fault):
     path = tmp_path / "some.xyz"
     path.write_text(XYZ + BAD[fault])
-    with pytest.raises(DataError, match=f"frame 1: .*{fault}"):
+    with pytest.raises(DataError, match=rf"\(frame 1\): .*{fault}"):
         read_frames(path)
-    frames, skipped = read_frames(path, "skip")
-    assert (len(frames), skipped) == (1, 1)
+    frames, given = read_frames(path, "skip")
+    assert (len(frames), given.skipped) == (1, 1)
+    assert fault in given.first_fault
 
 
 @pytest.mark.parametrize(("name", "content"), [("cut.xyz", XYZ[:-20]), ("cut.npz", "not a zip"), ("text.xyz", "hello")])

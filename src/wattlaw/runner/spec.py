@@ -8,6 +8,7 @@ import msgspec
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
+from wattlaw.core.reading import Note
 from wattlaw.core.setting import Setting
 
 CHECKPOINT = "checkpoint-"
@@ -29,9 +30,10 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rank reports besides its steps; None where it does not know."""
+    """What a rank reports besides its steps; None where it does not know. ``notes`` are the workload's warnings."""
 
     gpu_memory_peak_bytes: int | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def write_spec(path: Path, spec: Spec) -> None:

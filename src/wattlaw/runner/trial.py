@@ -211,6 +211,6 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
         started=started,
         machine=place.machine(setting, place.here()),
         quantities=quantities,
-        warnings=(*warnings, *notes),
+        warnings=(*warnings, *notes, *answer.notes),
         error=failure.text if failure else "",
     )

@@ -77,7 +77,7 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
         loop = Loop(setting, workload, device, clock_for(device), log, folder)
         loop.train(Path(spec.resume) if spec.resume else None)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak))
+    write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak, notes=tuple(workload.notes)))
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()

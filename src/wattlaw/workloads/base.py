@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.reading import Note
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.table import checked
 
@@ -33,6 +34,7 @@ class Workload(ABC):
     options    options that this workload understands, with their defaults
     is_sharded_whole   whether parameters are used outside of their block's ``forward``, or the loss is made of the
                model's own derivatives: the strategy fsdp then shards the model as one
+    notes      warnings that ``data`` leaves: records left out, what was estimated
     """
 
     presets: ClassVar[Sequence[str]] = ("base",)
@@ -44,6 +46,7 @@ class Workload(ABC):
         if preset not in self.presets:
             raise UnknownNameError("preset", preset, self.presets)
         self.preset = preset
+        self.notes: list[Note] = []
         self.chosen: dict[str, OptionValue] = {**self.options}
         for name, value in (options or {}).items():
             if name not in self.options:

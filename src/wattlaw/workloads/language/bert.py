@@ -16,17 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.language.text import Windows, as_bytes, as_words, part, read_text, reference, sources
+from wattlaw.workloads.language.corpus import OPTIONS, Corpus
+from wattlaw.workloads.language.text import Windows, generated, part, read_text, reference, sources
+from wattlaw.workloads.language.vocabulary import Marks, of_bert
 
+VERSION = 2
 NAMES = {"bert-base": "BertBase", "distilbert": "DistilBert"}
 
 TASKS = ("masked-lm", "classify")
 MASKED = 0.15
 """Share of the tokens that are hidden; of these 80 % are shown as a mask, 10 % as another token, 10 % as they are."""
-SPECIAL = 3
-"""The last tokens of a vocabulary: the mask, the sign before a text and the one after it."""
+SPECIAL = len(Marks._fields)
 
 
 class Size(NamedTuple):
@@ -132,21 +134,21 @@ class Text(TypedDict, total=False):
 class Masked(Dataset[Text]):
     """Texts with hidden tokens. Which ones are hidden is drawn once for each text, from its index."""
 
-    def __init__(self, windows: Windows, vocabulary: int) -> None:
-        self.windows, self.vocabulary = windows, vocabulary
+    def __init__(self, windows: Windows, tokens: int, marks: Marks) -> None:
+        self.windows, self.tokens, self.marks = windows, tokens, marks
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Text:
-        tokens = framed(self.windows[index], self.vocabulary)
+        tokens = framed(self.windows[index], self.marks)
         draw = torch.Generator().manual_seed(index)
         # every text hides equally many, so that halves of a batch average to the whole
         inner = len(tokens) - 2
         hidden = torch.randperm(inner, generator=draw)[: max(1, round(MASKED * inner))] + 1
         chance = torch.rand(len(hidden), generator=draw)
-        other = torch.randint(self.vocabulary - SPECIAL, (len(hidden),), generator=draw)
-        shown = torch.where(chance < 0.8, self.vocabulary - SPECIAL, torch.where(chance < 0.9, other, tokens[hidden]))
+        other = torch.randint(self.tokens, (len(hidden),), generator=draw)
+        shown = torch.where(chance < 0.8, self.marks.mask, torch.where(chance < 0.9, other, tokens[hidden]))
         target = tokens[hidden]
         tokens[hidden] = shown
         return {"tokens": tokens, "places": hidden, "target": target}
@@ -155,29 +157,33 @@ class Masked(Dataset[Text]):
 class Classified(Dataset[Text]):
     """Texts of several sources in turn; the class of a text is its source."""
 
-    def __init__(self, kinds: list[Windows], vocabulary: int) -> None:
-        self.kinds, self.vocabulary = kinds, vocabulary
+    def __init__(self, kinds: list[Windows], marks: Marks) -> None:
+        self.kinds, self.marks = kinds, marks
 
     def __len__(self) -> int:
         return len(self.kinds) * min(len(k) for k in self.kinds)
 
     def __getitem__(self, index: int) -> Text:
         place, kind = divmod(index, len(self.kinds))
-        return {"tokens": framed(self.kinds[kind][place], self.vocabulary), "target": torch.tensor(kind)}
+        return {"tokens": framed(self.kinds[kind][place], self.marks), "target": torch.tensor(kind)}
 
 
-def framed(window: Tensor, vocabulary: int) -> Tensor:
+def framed(window: Tensor, marks: Marks) -> Tensor:
     """Return a window of T + 1 tokens as T with the signs for begin and end in place of the outer ones."""
     tokens = window[:-1].clone()
-    tokens[0], tokens[-1] = vocabulary - 2, vocabulary - 1
+    tokens[0], tokens[-1] = marks.begin, marks.end
     return tokens
 
 
 class BertWorkload(Workload):
-    """An encoder learns hidden words or the source of a text. Options: ``task``; ``text``, a file to learn from."""
+    """An encoder learns hidden words or the source of a text.
+
+    Options: ``task``; ``data`` and ``vocabulary``, see ``corpus``. To classify, ``data`` is a folder of text files, one
+    a class; without it texts in English are told from programs.
+    """
 
     presets = ("tiny", "base")
-    options: ClassVar = {"task": "masked-lm", "text": ""}
+    options: ClassVar = {"task": "masked-lm", **OPTIONS}
     sizes: ClassVar[dict[str, Size]]
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
@@ -185,26 +191,44 @@ class BertWorkload(Workload):
         self.task = str(self.chosen["task"])
         if self.task not in TASKS:
             raise UnknownNameError("task", self.task, TASKS)
-        self.size = self.sizes[preset]
+        size = self.sizes[preset]
+        self.corpus = Corpus(self.chosen, preset == "tiny", of_bert, size.vocabulary - SPECIAL)
+        self.size = size._replace(vocabulary=self.corpus.vocabulary.size)
 
     def model(self) -> nn.Module:
-        return Bert(self.size, 2 if self.task == "classify" else 0)
+        return Bert(self.size, self.classes if self.task == "classify" else 0)
+
+    @property
+    def classes(self) -> int:
+        """How many kinds of text are told apart."""
+        return len(self._files()) if self.corpus.asked.path else 2
 
     def data(self, split: Split) -> Dataset[Text]:
+        self.notes = self.corpus.warnings()
+        length, marks = self.size.length, self.corpus.vocabulary.marks
         if self.task == "classify":
-            kinds = [self.windows(reference(), split), self.windows(sources(2**20), split)]
-            return Classified(kinds, self.size.vocabulary)
-        given = str(self.chosen["text"])
-        if given:
-            text = read_text(Path(given))
-        else:
-            text = reference() if self.preset == "tiny" else reference() + sources()
-        return Masked(self.windows(text, split), self.size.vocabulary)
+            return Classified([Windows(t, length) for t in self._kinds(split)], marks)
+        return Masked(Windows(self.corpus.tokens(split, length), length), self.corpus.vocabulary.tokens, marks)
 
-    def windows(self, text: str, split: Split) -> Windows:
-        """Return one part of a text in pieces."""
-        tokens = as_bytes(text) if self.preset == "tiny" else as_words(text, self.size.vocabulary - SPECIAL)
-        return Windows(part(tokens, split), self.size.length)
+    def _kinds(self, split: Split) -> list[Tensor]:
+        if self.corpus.asked.is_generated:
+            tokens = self.corpus.vocabulary.tokens
+            return [part(generated(tokens, self.size.length, seed), split) for seed in range(2)]
+        if self.corpus.asked.path:
+            texts = [read_text(file) for file in self._files()]
+        else:
+            texts = [reference(), sources(2**20)]
+        return [self.corpus.part_of(text, split) for text in texts]
+
+    def _files(self) -> list[Path]:
+        folder = self.corpus.asked.path
+        assert folder is not None, "asked for with a folder"
+        if not folder.is_dir():
+            raise DataError(f"{folder}: to classify, data is a folder of text files, one a class")
+        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        if len(files) < 2:
+            raise DataError(f"{folder}: {len(files)} text files in it; to classify, there must be one for each class")
+        return files
 
     def loss(self, model: nn.Module, batch: Text) -> Tensor:
         scores = model(batch["tokens"], batch.get("places"))

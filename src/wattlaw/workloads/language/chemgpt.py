@@ -7,10 +7,7 @@ sees only the last ``window`` tokens. Shapes: B samples, T tokens, D features, V
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -18,18 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import DataError
+from wattlaw.core.errors import UnknownNameError
+from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.language.text import Windows, part, read_text
+from wattlaw.workloads.language.molecules_as_text import NOTATIONS, as_tokens, read_lines, written
+from wattlaw.workloads.language.text import Windows, generated, part
 from wattlaw.workloads.molecules.qm9 import qm9_smiles
 
+VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}
-
-_TOKEN = re.compile(r"\[[^\]]*\]|Cl|Br|%\d\d|.")
-"""A sign of SMILES or of SELFIES: what stands in brackets is one."""
-
-END = 0
-"""The token after each molecule; 1 stands for signs outside the vocabulary."""
 
 
 class Size(NamedTuple):
@@ -109,35 +103,40 @@ class GPTNeo(nn.Module):
         return F.linear(self.norm(x_BTD), self.tokens.weight)
 
 
-def molecules_as_tokens(lines: Iterable[str], vocabulary: int) -> Tensor:
-    """Return molecules, SMILES or SELFIES, one after another as tokens (T,) uint16, the commonest signs first."""
-    written = [_TOKEN.findall(line.strip()) for line in lines if line.strip()]
-    if not written:
-        raise DataError("no molecule in the text")
-    signs = Counter(sign for line in written for sign in line)
-    number = {sign: 2 + k for k, (sign, _) in enumerate(signs.most_common(vocabulary - 2))}
-    tokens = [t for line in written for t in (*(number.get(sign, 1) for sign in line), END)]
-    return torch.tensor(tokens, dtype=torch.int32)
-
-
 class ChemGPT(Workload):
-    """ChemGPT learns to write molecules: QM9's SMILES, or a file of SMILES or SELFIES, one a line (``text``)."""
+    """ChemGPT learns to write molecules.
+
+    Options: ``data``, a file of SMILES or SELFIES, one a line, or a table with a column smiles, in place of QM9's, or
+    "generated"; ``on_bad``, "fail" or "skip"; ``notation`` that is learnt, "selfies" or "smiles".
+    """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 32, "base": 8, "19m": 8, "1.2b": 8}
-    options: ClassVar = {"text": ""}
+    options: ClassVar = {**OPTIONS, "notation": "selfies"}
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        self.size = SIZES[preset]
+        self.size, self.asked, self.notation = SIZES[preset], asked(self.chosen), str(self.chosen["notation"])
+        if self.notation not in NOTATIONS:
+            raise UnknownNameError("notation", self.notation, NOTATIONS)
 
     def model(self) -> nn.Module:
         return GPTNeo(self.size)
 
     def data(self, split: Split) -> Dataset[Tensor]:
-        given = str(self.chosen["text"])
-        lines = read_text(Path(given)).splitlines() if given else qm9_smiles(self.size.molecules)[0]
-        return Windows(part(molecules_as_tokens(lines, self.size.vocabulary), split), self.size.length)
+        self.notes = [GENERATED_NOTE] if self.asked.is_generated else []
+        if self.asked.is_generated:
+            tokens = generated(self.size.vocabulary, self.size.length)
+        else:
+            tokens = as_tokens(self._lines(), self.size.vocabulary)
+        return Windows(part(tokens, split), self.size.length)
+
+    def _lines(self) -> list[str]:
+        if self.asked.path is None:
+            return written(qm9_smiles(self.size.molecules)[0], self.notation, source="QM9").lines
+        found = read_lines(self.asked.path, self.notation, self.asked.on_bad)
+        self.notes = left_out(self.asked.path, found.skipped, len(found.lines), found.first_fault)
+        return found.lines
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())

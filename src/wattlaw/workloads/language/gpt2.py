@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -18,8 +17,11 @@ from torch.utils.data import Dataset
 
 from wattlaw.core.errors import SettingError
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.language.text import Windows, as_bytes, as_words, part, read_text, reference, sources
+from wattlaw.workloads.language.corpus import OPTIONS, Corpus
+from wattlaw.workloads.language.text import Windows
+from wattlaw.workloads.language.vocabulary import of_gpt2
 
+VERSION = 2
 NAMES = {"gpt2": "GPT2Workload"}
 
 
@@ -106,11 +108,14 @@ class GPT2(nn.Module):
 
 
 class GPT2Workload(Workload):
-    """GPT-2 learns to predict text. Options: ``text``, a file to read in place of Python's own; ``length``."""
+    """GPT-2 learns to predict text.
+
+    Options: ``data`` and ``vocabulary``, see ``corpus``; ``length`` of a sample in tokens, 0 for the preset's own.
+    """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 16, "base": 4}
-    options: ClassVar = {"text": "", "length": 0}
+    options: ClassVar = {**OPTIONS, "length": 0}
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
@@ -118,19 +123,15 @@ class GPT2Workload(Workload):
         length = int(self.chosen["length"]) or size.length
         if not 1 <= length <= size.context:
             raise SettingError(f"option length is {length}; it must be from 1 to {size.context} (0: {size.length})")
-        self.size = size._replace(length=length)
+        self.corpus = Corpus(self.chosen, preset == "tiny", of_gpt2, size.vocabulary)
+        self.size = size._replace(length=length, vocabulary=self.corpus.vocabulary.tokens)
 
     def model(self) -> nn.Module:
         return GPT2(self.size)
 
     def data(self, split: Split) -> Dataset[Tensor]:
-        given = str(self.chosen["text"])
-        if self.preset == "tiny":
-            tokens = as_bytes(read_text(Path(given)) if given else reference())
-        else:
-            text = read_text(Path(given)) if given else reference() + sources()
-            tokens = as_words(text, self.size.vocabulary)
-        return Windows(part(tokens, split), self.size.length)
+        self.notes = self.corpus.warnings()
+        return Windows(self.corpus.tokens(split, self.size.length), self.size.length)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         logits = model(batch[:, :-1])

@@ -1,30 +1,35 @@
-"""Real text that every Python brings along, as tokens: its reference in English, then its own sources.
-
-``tiny`` presets read the reference as bytes. ``base`` presets read both with a vocabulary of the published
-size, made of the commonest words with single bytes for all others. It is not the published models' own
-byte-pair vocabulary, which no installed package ships; every shape and every floating-point operation is.
+"""Text to learn from: what every Python brings along (its reference in English, then its own sources), the user's, or
+random tokens; cut into windows of equal length.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
+import math
 import sysconfig
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, MissingPartError, SettingError
 from wattlaw.workloads.base import Split
+from wattlaw.workloads.cache import kept
+from wattlaw.workloads.language.vocabulary import Vocabulary
 
-BYTES = 256
-SOURCE_BYTES = 24 * 2**20
+SOURCE_BYTES = 8 * 2**20
 """The most that is read of Python's sources."""
 
-_WORD = re.compile(r" ?\w+| ?[^\s\w]+|\s+")
+GENERATED = 2048
+"""So many windows are drawn where data=generated."""
+
+QUICK = 2**20
+"""Shorter texts, in characters, are not worth keeping as tokens."""
+
+ENCODING = 1
+"""Changes when a vocabulary's tokens do, so that older ones in the cache are passed over."""
+
 _SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.9), "valid": (0.9, 0.95), "test": (0.95, 1.0)}
 
 
@@ -71,24 +76,20 @@ def read_text(path: Path) -> str:
     return text
 
 
-def as_bytes(text: str) -> Tensor:
-    """Return a text as its UTF-8 bytes, (T,) uint8."""
-    return torch.from_numpy(np.frombuffer(text.encode(), np.uint8).copy())
+def generated(tokens: int, length: int, seed: int = 0) -> Tensor:
+    """Return random tokens (T,) int32 for 2,048 windows, frequent ones far more often than rare ones, as in a text."""
+    draw = torch.rand(GENERATED * length + 1, generator=torch.Generator().manual_seed(seed))
+    # the k-th commonest word is met about 1/k times as often as the first
+    return (torch.exp(draw * math.log(tokens + 1)) - 1).int().clamp(0, tokens - 1)
 
 
-def as_words(text: str, vocabulary: int) -> Tensor:
-    """Return a text as tokens (T,) int32: 0–255 are bytes, then the commonest words, most common first."""
-    pieces = _WORD.findall(text)
-    common = [w for w, n in Counter(pieces).most_common() if n > 1 and len(w.encode()) > 1]
-    number = {word: BYTES + k for k, word in enumerate(common[: vocabulary - BYTES])}
-    tokens: list[int] = []
-    for piece in pieces:
-        known = number.get(piece)
-        if known is None:
-            tokens.extend(piece.encode())
-        else:
-            tokens.append(known)
-    return torch.tensor(tokens, dtype=torch.int32)
+def encoded(text: str, vocabulary: Vocabulary) -> Tensor:
+    """Return a text as tokens (T,); what took long is kept in the cache."""
+    if len(text) < QUICK:
+        return vocabulary.encode(text)
+    told = f"{ENCODING} {vocabulary.name} {vocabulary.tokens}\0"
+    digest = hashlib.sha256(told.encode() + text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return torch.from_numpy(kept(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"])
 
 
 class Windows(Dataset[Tensor]):

@@ -1,7 +1,8 @@
-"""Bonds and atoms' surroundings read off a geometry, in the layout of the usual QM9 features.
+"""Bonds and atoms' surroundings in the layout of the usual QM9 features.
 
-The usual features come from a chemistry toolkit that knows the molecule's formula; these are estimated
-from distances alone: the columns are the same, single entries may differ.
+Orders of bonds are the source's own where it has them: QM9's SMILES, an SDF, ZINC's SMILES. Elsewhere they are
+estimated from distances alone: the columns are the same, single entries may differ. Hybridisation and aromatic
+atoms follow from the bonds by simple rules, where a chemistry toolkit knows more.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wattlaw.core.errors import DataError
 from wattlaw.workloads.molecules.data import Molecule, Molecules, batch_molecules
+from wattlaw.workloads.molecules.elements import RADII, SYMBOLS
 from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.qm9 import ELEMENTS
 
 Array = np.ndarray[Any, Any]
 
@@ -24,9 +28,6 @@ ATOM_FEATURES = 11
 
 BOND_FEATURES = 5
 """Single, double, triple, aromatic bond, and the distance in Å; a pair without a bond has 0 in the first four."""
-
-RADII = {1: 0.31, 6: 0.76, 7: 0.71, 8: 0.66, 9: 0.57}
-"""Covalent radii, Å (Cordero et al., Dalton Transactions 2008, 2832)."""
 
 STRETCH = 1.25
 """Atoms are bound up to so many times the sum of their radii."""
@@ -40,6 +41,9 @@ LENGTHS = {
 }
 """Longest triple, double and aromatic bond between two elements, Å: halfway between usual lengths (our choice)."""
 
+_LONE = {1: (7, 15), 2: (8, 16), 3: (9, 17, 35, 53)}
+"""Elements by how many lone pairs they have."""
+
 SINGLE, DOUBLE, TRIPLE, AROMATIC = 1, 2, 3, 4
 
 
@@ -52,15 +56,26 @@ class Bonded(NamedTuple):
 
 
 class BondedMolecules(Dataset[Bonded]):
-    """Molecules with bonds and features, found once."""
+    """Molecules with bonds and features, found once.
 
-    def __init__(self, molecules: Molecules) -> None:
+    ``given`` are bonds (K, 3) of the molecules, None for those whose bonds are to be estimated; ``estimated`` is
+    how many these are.
+    """
+
+    def __init__(self, molecules: Molecules, given: Sequence[Array | None] | None = None) -> None:
         self.molecules = molecules
+        given = given or [None] * len(molecules)
+        self.estimated = sum(bonds is None for bonds in given)
         owner = np.repeat(np.arange(len(molecules)), np.diff(molecules.pair_starts))
         begin = np.array(molecules.atom_starts)[owner]
         first, second = molecules.first.numpy() + begin, molecules.second.numpy() + begin
         numbers = molecules.numbers.numpy()
         kinds = bond_kinds(numbers[first], numbers[second], molecules.distance.numpy())
+        for index, bonds in enumerate(given):
+            if bonds is not None:
+                pairs = slice(molecules.pair_starts[index], molecules.pair_starts[index + 1])
+                ends = (molecules.first[pairs].numpy(), molecules.second[pairs].numpy())
+                kinds[pairs] = given_kinds(*ends, bonds)
         self.bonds = torch.from_numpy(kinds)
         self.features = torch.from_numpy(atom_features(numbers, first, second, kinds))
 
@@ -77,7 +92,13 @@ class BondedMolecules(Dataset[Bonded]):
 
 
 def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
-    """Return the kind of bond (P,) between elements ``first`` and ``second`` (P,) so far apart (Å)."""
+    """Return the kind of bond (P,) between elements ``first`` and ``second`` (P,) so far apart (Å).
+
+    Raises DataError for an element whose radius is not known here.
+    """
+    unknown = set(np.unique(np.concatenate([first, second])).tolist()) - set(RADII)
+    if unknown:
+        raise DataError(f"bonds of {SYMBOLS[min(unknown)]} cannot be estimated; give a file with bonds, such as an SDF")
     low, high = np.minimum(first, second).astype(int), np.maximum(first, second).astype(int)
     radius = np.zeros(max(RADII) + 1, np.float32)
     radius[list(RADII)] = list(RADII.values())
@@ -90,20 +111,32 @@ def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
     return kinds
 
 
-def atom_features(numbers: Array, first: Array, second: Array, kinds: Array) -> Array:
-    """Return features (A, 11) float32 of atoms from the pairs (P,) with their kinds of bond."""
+def given_kinds(first: Array, second: Array, bonds: Array) -> Array:
+    """Return the kind of bond (P,) of one molecule's pairs from its bonds (K, 3): two atoms and the kind."""
+    size = 1 + int(max(second.max(initial=0), bonds[:, :2].max(initial=0)))
+    kinds = np.zeros((size, size), np.uint8)
+    kinds[bonds[:, 0], bonds[:, 1]] = kinds[bonds[:, 1], bonds[:, 0]] = bonds[:, 2]
+    return np.asarray(kinds[first, second])
+
+
+def atom_features(numbers: Array, first: Array, second: Array, kinds: Array, implied: Array | None = None) -> Array:
+    """Return features (A, 11) float32 of atoms from the pairs (P,) with their kinds of bond.
+
+    ``implied`` (A,) are hydrogens that are not atoms of their own.
+    """
     bound = kinds > 0
     ends = np.concatenate([first[bound], second[bound]])
     others = np.concatenate([second[bound], first[bound]])
     size = len(numbers)
-    neighbours = np.bincount(ends, minlength=size)
-    hydrogens = np.bincount(ends[numbers[others] == 1], minlength=size)
+    more = np.zeros(size, int) if implied is None else implied
+    neighbours = np.bincount(ends, minlength=size) + more
+    hydrogens = np.bincount(ends[numbers[others] == 1], minlength=size) + more
     aromatic = kinds == AROMATIC
     in_ring = np.bincount(np.concatenate([first[aromatic], second[aromatic]]), minlength=size) > 0
-    # lone pairs take a place as bonds do: nitrogen has one, oxygen two, fluorine three
-    lone = np.select([numbers == 7, numbers == 8, numbers == 9], [1, 2, 3], 0)
+    # lone pairs take a place as bonds do
+    lone = np.select([np.isin(numbers, group) for group in _LONE.values()], list(_LONE), 0)
     places = np.where(numbers == 1, 0, neighbours + lone)
-    columns = [numbers == z for z in RADII]
+    columns = [numbers == z for z in ELEMENTS.values()]
     columns += [numbers, in_ring, places == 2, places == 3, places >= 4, hydrogens]
     return np.stack(columns, 1).astype(np.float32)
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wattlaw.core.errors import DataError
 from wattlaw.workloads.base import Split
+from wattlaw.workloads.molecules.files.record import CLOSEST
 from wattlaw.workloads.molecules.pairs import Graph, find_pairs, incoming, place_on_grid
-from wattlaw.workloads.molecules.qm9 import ELEMENTS, PROPERTIES, Table, qm9
+from wattlaw.workloads.molecules.sets import Learnt
 from wattlaw.workloads.molecules.slots import find_slots
 
 Array = np.ndarray[Any, Any]
@@ -38,6 +40,9 @@ class Molecules(Dataset[Molecule]):
 
     def __init__(self, numbers: Array, positions: Array, atoms: Array, target: Array, cutoff: float) -> None:
         pairs = find_pairs(positions, atoms, cutoff)
+        if len(pairs.distance) and not pairs.distance.min() >= CLOSEST:
+            which = int(np.searchsorted(pairs.starts, pairs.distance.argmin(), "right")) - 1
+            raise DataError(f"molecule {which} has two atoms in one place")
         self.numbers, self.positions = torch.from_numpy(numbers), torch.from_numpy(positions)
         self.first = torch.from_numpy(pairs.first.astype(np.int16))
         self.second = torch.from_numpy(pairs.second.astype(np.int16))
@@ -95,7 +100,7 @@ def batch_molecules(molecules: Sequence[Molecule], cutoff: float, grid_points: i
 
 
 class Targets(NamedTuple):
-    """A target of QM9 made fit for learning: (value - reference of its atoms - mean) / deviation.
+    """Numbers made fit for learning: (value - reference of its atoms - mean) / deviation.
 
     ``values`` (M,); ``deviation`` in ``unit`` turns an error of the model back into the property's unit.
     """
@@ -105,41 +110,55 @@ class Targets(NamedTuple):
     unit: str
 
 
-def targets(table: Table, name: str, train: Array) -> Targets:
+def targets(known: Learnt, train: Array) -> Targets:
     """Return a property standardised over the molecules ``train``.
 
     What grows with the molecule is first freed of a linear function of its composition, fitted on ``train``.
     """
-    known = PROPERTIES[name]
-    values = table.properties[:, list(PROPERTIES).index(name)]
-    owner = np.repeat(np.arange(len(table.atoms)), table.atoms)
+    values = known.values
     if known.extensive:
-        counts = np.stack(
-            [np.bincount(owner[table.numbers == z], minlength=len(table.atoms)) for z in ELEMENTS.values()], 1
-        )
-        reference = np.linalg.lstsq(counts[train], values[train], rcond=None)[0]
-        values = values - counts @ reference
+        owner = np.repeat(np.arange(len(known.atoms)), known.atoms)
+        found = [np.bincount(owner[known.numbers == z], minlength=len(known.atoms)) for z in np.unique(known.numbers)]
+        counts = np.stack(found, 1)
+        values = values - counts @ np.linalg.lstsq(counts[train], values[train], rcond=None)[0]
+    return standardised(values, train, known.unit)
+
+
+def standardised(values: Array, train: Array, unit: str) -> Targets:
+    """Return values (M,) less their mean, over their deviation, both of the molecules ``train``."""
     mean, deviation = values[train].mean(), values[train].std()
-    return Targets((values - mean) / deviation, float(deviation), known.unit)
+    # one molecule alone, or equal values, have no deviation: their error is learnt as it is
+    scale = float(deviation) if deviation > 0 else 1.0
+    return Targets((values - mean) / scale, scale, unit)
 
 
 def splits(size: int) -> dict[Split, Array]:
-    """Return the molecules of each part, shuffled once with a fixed seed."""
+    """Return the molecules of each part, shuffled once with a fixed seed. Raises DataError for fewer than three."""
+    if size < 3:
+        raise DataError(f"{size} samples cannot be parted into training, validation and test; 3 is the least")
     order = np.random.default_rng(SPLIT_SEED).permutation(size)
-    train, valid = round(size * SHARES[0]), round(size * SHARES[1])
+    valid = max(1, round(size * SHARES[1]))
+    train = min(round(size * SHARES[0]), size - valid - 1)
     return {"train": order[:train], "valid": order[train : train + valid], "test": order[train + valid :]}
 
 
-def qm9_part(split: Split, target: str, cutoff: float, count: int | None) -> tuple[Molecules, Targets]:
-    """Return one part of QM9 (of ``count`` molecules of it, where given) and what its targets mean."""
-    table = qm9(count)
-    parts = splits(len(table.atoms))
-    known = targets(table, target, parts["train"])
+class Part(NamedTuple):
+    """One part of a set: its molecules, what their targets mean, and their bonds where the source has them."""
+
+    molecules: Molecules
+    targets: Targets
+    bonds: list[Array | None] | None
+
+
+def part_of(known: Learnt, split: Split, cutoff: float) -> Part:
+    """Return one part of a set with the pairs nearer than ``cutoff`` (Å)."""
+    parts = splits(len(known.atoms))
+    standard = targets(known, parts["train"])
     chosen = parts[split]
-    begins = np.concatenate([[0], np.cumsum(table.atoms)])
-    sizes = table.atoms[chosen]
+    begins = np.concatenate([[0], np.cumsum(known.atoms)])
+    sizes = known.atoms[chosen]
     # atoms of the chosen molecules, in their shuffled order
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     atoms = np.repeat(begins[chosen], sizes) + within
-    data = Molecules(table.numbers[atoms], table.positions[atoms], sizes, known.values[chosen], cutoff)
-    return data, known
+    data = Molecules(known.numbers[atoms], known.positions[atoms], sizes, standard.values[chosen], cutoff)
+    return Part(data, standard, None if known.bonds is None else [known.bonds[k] for k in chosen])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,22 +15,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import UnknownNameError
+from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
 from wattlaw.workloads.molecules.data import Molecule, Molecules, batch_molecules, splits
 from wattlaw.workloads.molecules.painn import PaiNN
 from wattlaw.workloads.molecules.painn import Size as PaiNNSize
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.schnet import Size, TrainableSchNet
-from wattlaw.workloads.molecules.trajectories import Frame, made, read_frames
+from wattlaw.workloads.molecules.trajectories import Frame, ethanol, made, read_frames
 
+VERSION = 2
 NAMES = {"schnet-forces": "SchNetForces", "painn-forces": "PaiNNForces"}
 
 ENERGY_WEIGHT, FORCE_WEIGHT = 0.05, 0.95
 """Weights of the two squared errors in the loss, as LitMatter has them."""
 
 MADE = 512
-"""Geometries that are made where no file is given."""
+"""Geometries that are made where data=generated."""
 
 
 class Sample(NamedTuple):
@@ -81,31 +81,35 @@ class EnergyAndForces(nn.Module):
 
 
 class ForceField(Workload):
-    """A network learns energies and forces. Options: ``data``, a file (.npz of MD17, extended XYZ) in place of a
-    toy potential; ``on_bad``, "fail" or "skip".
+    """A network learns energies and forces of ethanol, by GFN2-xTB.
+
+    Options: ``data``, a file with energies and forces, or "generated" for a toy potential; ``on_bad``, "fail" or
+    "skip"; ``energy_unit`` of the file, "" for its kind's own.
     """
 
     presets = ("tiny", "base")
     batch: ClassVar = {"tiny": 8, "base": 8}
-    options: ClassVar = {"data": "", "on_bad": "fail"}
+    options: ClassVar = {**OPTIONS, "energy_unit": ""}
     cutoff = 5.0
     is_sharded_whole = True
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        if self.chosen["on_bad"] not in ("fail", "skip"):
-            raise UnknownNameError("on_bad", str(self.chosen["on_bad"]), ("fail", "skip"))
-        self.skipped = 0
+        self.asked = asked(self.chosen)
 
     def data(self, split: Split) -> Dataset[Sample]:
-        given = str(self.chosen["data"])
-        if given:
-            frames, self.skipped = read_frames(Path(given), str(self.chosen["on_bad"]))
-        else:
-            frames = made(MADE)
+        frames = self._frames()
         parts = splits(len(frames))
         mean = float(np.mean([frames[k].energy for k in parts["train"]]))
         return Frames([frames[k] for k in parts[split]], mean, self.cutoff)
+
+    def _frames(self) -> list[Frame]:
+        self.notes = [GENERATED_NOTE] if self.asked.is_generated else []
+        if self.asked.path is None:
+            return made(MADE) if self.asked.is_generated else ethanol()
+        frames, given = read_frames(self.asked.path, self.asked.on_bad, str(self.chosen["energy_unit"]))
+        self.notes = left_out(self.asked.path, given.skipped, len(frames), given.first_fault)
+        return frames
 
     def collate(self, samples: Sequence[Sample]) -> Graph:
         graph = batch_molecules([s.molecule for s in samples], self.cutoff)

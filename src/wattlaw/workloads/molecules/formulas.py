@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.molecules.bonds import Bonded
+from wattlaw.workloads.molecules.bonds import Bonded, atom_features
 from wattlaw.workloads.molecules.data import Molecule
-from wattlaw.workloads.molecules.smiles import Formula, read_smiles
+from wattlaw.workloads.molecules.elements import NUMBERS
+from wattlaw.workloads.molecules.smiles import ORDER_CODES, Formula, read_smiles
 
 Array = np.ndarray[Any, Any]
 
@@ -23,7 +25,6 @@ ATOM_KINDS = ("C", "N", "O", "F", "S", "Cl", "Br", "I", "P", "B", "H")
 
 OTHER = 2 * len(ATOM_KINDS)
 KINDS = OTHER + 1
-_BOND_KINDS = {1.0: 1, 2.0: 2, 3.0: 3, 1.5: 4}
 
 
 class Formulas(Dataset[Bonded]):
@@ -34,7 +35,7 @@ class Formulas(Dataset[Bonded]):
         self.kinds = torch.tensor([kind_of(f, k) for f in formulas for k in range(len(f.atoms))], dtype=torch.uint8)
         ends = np.array([sorted((a, b)) for f in formulas for a, b, _ in f.bonds], np.int16).reshape(-1, 2)
         self.first, self.second = torch.from_numpy(ends[:, 0].copy()), torch.from_numpy(ends[:, 1].copy())
-        self.bonds = torch.tensor([_BOND_KINDS.get(o, 1) for f in formulas for *_, o in f.bonds], dtype=torch.uint8)
+        self.bonds = torch.tensor([ORDER_CODES[o] for f in formulas for *_, o in f.bonds], dtype=torch.uint8)
         self.atom_starts = [0, *np.cumsum([len(f.atoms) for f in formulas]).tolist()]
         self.bond_starts = [0, *np.cumsum([len(f.bonds) for f in formulas]).tolist()]
 
@@ -52,6 +53,22 @@ class Formulas(Dataset[Bonded]):
         return Bonded(molecule, torch.empty(len(kinds), 0), self.bonds[bonds])
 
 
+class BondedFormulas(Formulas):
+    """The same with the features that ``bonds`` gives to atoms of a geometry; hydrogens are counted, not drawn."""
+
+    def __init__(self, formulas: Sequence[Formula], target: Array) -> None:
+        super().__init__(formulas, target)
+        self.kinds = torch.tensor([NUMBERS[a.symbol] for f in formulas for a in f.atoms], dtype=torch.uint8)
+        owner = np.repeat(np.array(self.atom_starts[:-1]), np.diff(self.bond_starts))
+        ends = self.first.numpy() + owner, self.second.numpy() + owner
+        hydrogens = np.array([h for f in formulas for h in f.hydrogens()])
+        self.features = torch.from_numpy(atom_features(self.kinds.numpy(), *ends, self.bonds.numpy(), hydrogens))
+
+    def __getitem__(self, index: int) -> Bonded:
+        atoms = slice(self.atom_starts[index], self.atom_starts[index + 1])
+        return super().__getitem__(index)._replace(features=self.features[atoms])
+
+
 def kind_of(formula: Formula, atom: int) -> int:
     """Return the number of an atom's kind, below KINDS."""
     known = formula.atoms[atom]
@@ -60,42 +77,122 @@ def kind_of(formula: Formula, atom: int) -> int:
     return ATOM_KINDS.index(known.symbol) + len(ATOM_KINDS) * known.aromatic
 
 
-def read_table(path: Path, column: str, on_bad: str = "fail") -> tuple[list[Formula], Array, int]:
-    """Return the molecules of a CSV file, the numbers of a column, and how many rows were left out.
+class TableRows(NamedTuple):
+    """The molecules of a table, a number of each (M,), how many rows were left out, and why the first of these was."""
+
+    formulas: list[Formula]
+    values: Array
+    skipped: int
+    first_fault: str
+
+
+def read_table(path: Path, column: str, on_bad: str = "fail") -> TableRows:
+    """Return the molecules of a CSV file and the numbers of a column.
 
     The file names its columns; one is called "smiles", as in ZINC's tables (smiles, logP, qed, SAS).
     Raises DataError naming file and line, unless ``on_bad`` is "skip"; UnknownNameError for a missing column.
     """
+    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
+    names = reader.fieldnames or []
+    if "smiles" not in names:
+        raise DataError(f"{path}: no column smiles; its first line is {','.join(names)[:80]!r}")
+    if column not in names:
+        raise UnknownNameError("column", column, [n for n in names if n != "smiles"])
+    formulas, values, skipped, first = [], [], 0, ""
+    for row in _rows(path, reader):
+        try:
+            formula, value = _row(row, column)
+        except (DataError, ValueError) as error:
+            if on_bad != "skip":
+                raise DataError(f"{path}:{reader.line_num}: {error}; leave such out with on_bad=skip") from None
+            skipped, first = skipped + 1, first or f"line {reader.line_num}: {error}"
+            continue
+        formulas.append(formula)
+        values.append(value)
+    if not formulas:
+        raise DataError(f"{path}: no usable molecule in it" + (f" ({first})" if first else ""))
+    return TableRows(formulas, np.array(values), skipped, first)
+
+
+class Looked(NamedTuple):
+    """Molecules of a table, its other columns with how many numbers stand in each, and (line, fault) of bad rows."""
+
+    formulas: list[Formula]
+    columns: dict[str, int]
+    faults: list[tuple[str, str]]
+
+
+def read_table_rows(path: Path) -> Looked:
+    """Return every molecule of a table, whichever column is to be learnt later."""
+    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
+    columns = dict.fromkeys([n for n in reader.fieldnames or [] if n != "smiles"], 0)
+    formulas, faults = [], []
+    for row in _rows(path, reader):
+        try:
+            formulas.append(_formula(row))
+        except (DataError, ValueError) as error:
+            faults.append((f"line {reader.line_num}", str(error)))
+        for name in columns:
+            columns[name] += _is_number(row[name])
+    return Looked(formulas, {name: n for name, n in columns.items() if n}, faults)
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return bool(np.isfinite(float(text or "nan")))
+    except ValueError:
+        return False
+
+
+def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a table ({error})") from None
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file's first line names a column smiles, as a table's does."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return b"smiles" in file.readline(4096).strip().lstrip(b"\xef\xbb\xbf").split(b",")
+
+
+def table_column(path: Path, column: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of a column of a table. Raises DataError where it is none."""
+    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
+    for row in _rows(path, reader):
+        yield reader.line_num, (row[column] or "").strip()
+
+
+def _table_text(path: Path) -> str:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    formulas, values, skipped = [], [], 0
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        reader = csv.DictReader(file)
-        names = reader.fieldnames or []
-        if "smiles" not in names:
-            raise DataError(f"{path}: no column smiles; its first line is {','.join(names)[:80]!r}")
-        if column not in names:
-            raise UnknownNameError("column", column, [n for n in names if n != "smiles"])
-        for row in reader:
-            try:
-                formula, value = _row(row, column)
-            except (DataError, ValueError) as error:
-                if on_bad != "skip":
-                    raise DataError(f"{path}:{reader.line_num}: {error}; leave such out with on_bad=skip") from None
-                skipped += 1
-                continue
-            formulas.append(formula)
-            values.append(value)
-    if not formulas:
-        raise DataError(f"{path}: no usable molecule in it")
-    return formulas, np.array(values), skipped
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a table in UTF-8 (byte {error.start}); a CSV file is asked for") from None
+    if "\0" in text:
+        raise DataError(f"{path}: not a table (a zero character at {text.index(chr(0))})")
+    return text
 
 
 def _row(row: dict[str, Any], column: str) -> tuple[Formula, float]:
+    if row[column] is None:
+        raise ValueError(f"the line is cut off before {column}")
     value = float(row[column] or "nan")
     if not np.isfinite(value):
         raise ValueError(f"{column} is {row[column]!r}")
-    return read_smiles((row["smiles"] or "").strip()), value
+    return _formula(row), value
+
+
+def _formula(row: dict[str, Any]) -> Formula:
+    formula = read_smiles((row["smiles"] or "").strip())
+    unknown = [atom.symbol for atom in formula.atoms if atom.symbol not in NUMBERS]
+    if unknown:
+        raise ValueError(f"unknown element {unknown[0]}")
+    return formula
 
 
 def degrees(formulas: Iterable[Formula]) -> Array:

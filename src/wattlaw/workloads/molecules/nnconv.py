@@ -9,6 +9,7 @@ as one matrix product an atom, and the large layer is applied to atoms rather th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -16,12 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from wattlaw.core.reading import Note
+from wattlaw.workloads.asked import left_out
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.bonds import ATOM_FEATURES, BOND_FEATURES, Bonded, BondedMolecules, batch_bonded
-from wattlaw.workloads.molecules.data import qm9_part
+from wattlaw.workloads.molecules.data import splits, standardised
+from wattlaw.workloads.molecules.formulas import BondedFormulas, is_table, read_table
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.regression import QM9Regression
 
+VERSION = 2
 NAMES = {"nnconv": "NNConvQM9"}
 
 STEPS = 3
@@ -130,7 +135,10 @@ class NNConv(nn.Module):
 
 
 class NNConvQM9(QM9Regression):
-    """NNConv learns a property of QM9's molecules, every atom bound to every other. Option: ``target``."""
+    """NNConv learns a property of QM9's molecules, every atom a neighbour of every other.
+
+    ``data`` may also be a table such as ZINC's, whose column ``target`` is learnt: neighbours are then bonds alone.
+    """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 32, "base": 32}
@@ -151,8 +159,21 @@ class NNConvQM9(QM9Regression):
         return [model.messages]
 
     def data(self, split: Split) -> Dataset[Bonded]:
-        data, self.targets = qm9_part(split, str(self.chosen["target"]), self.cutoff, self.molecules)
-        return BondedMolecules(data)
+        if self.asked.path is not None and is_table(self.asked.path):
+            return self._of_table(self.asked.path, split)
+        part = self.part(split, with_bonds=True)
+        data = BondedMolecules(part.molecules, part.bonds)
+        if data.estimated and not self.asked.is_generated:
+            told = f"the bonds of {data.estimated} of {len(data)} molecules are estimated from distances"
+            self.notes.append(Note("estimated_bonds", told))
+        return data
+
+    def _of_table(self, path: Path, split: Split) -> Dataset[Bonded]:
+        found = read_table(path, str(self.chosen["target"]), self.asked.on_bad)
+        self.notes = left_out(path, found.skipped, len(found.formulas), found.first_fault)
+        chosen = splits(len(found.formulas))
+        self.targets = standardised(found.values, chosen["train"], str(self.chosen["target"]))
+        return BondedFormulas([found.formulas[k] for k in chosen[split]], self.targets.values[chosen[split]])
 
     def collate(self, samples: Sequence[Bonded]) -> Graph:
         return batch_bonded(samples, self.cutoff)

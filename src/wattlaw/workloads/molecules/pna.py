@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,16 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.setting import OptionValue
+from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, left_out
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.bonds import Bonded
-from wattlaw.workloads.molecules.data import Targets, batch_molecules, splits
+from wattlaw.workloads.molecules.data import batch_molecules, splits, standardised
 from wattlaw.workloads.molecules.formulas import KINDS, Formulas, read_table
+from wattlaw.workloads.molecules.generated import drawn_formulas
 from wattlaw.workloads.molecules.pairs import Graph, sum_molecules
 from wattlaw.workloads.molecules.qm9 import PROPERTIES, qm9_smiles
 from wattlaw.workloads.molecules.regression import QM9Regression
-from wattlaw.workloads.molecules.smiles import read_smiles
+from wattlaw.workloads.molecules.sets import GENERATED
+from wattlaw.workloads.molecules.smiles import Formula, read_smiles
+
+Array = np.ndarray[Any, Any]
 
 NAMES = {"pna": "PNAMolecules"}
 
@@ -137,43 +140,41 @@ class PNA(nn.Module):
 class PNAMolecules(QM9Regression):
     """PNA learns a number from a molecule's formula: a property of QM9, or a column of a table such as ZINC's.
 
-    Options: ``target`` of QM9; ``data``, a CSV file with a column smiles, and the ``column`` to learn;
-    ``on_bad``, "fail" or "skip".
+    Options: ``target`` of QM9; ``data``, a CSV file with a column smiles, and the ``column`` to learn, or
+    "generated"; ``on_bad``, "fail" or "skip".
     """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 64, "base": 128}
-    options: ClassVar[dict[str, OptionValue]] = {
-        **QM9Regression.options, "target": "gap", "data": "", "column": "logP", "on_bad": "fail",
-    }  # fmt: skip
+    options: ClassVar[dict[str, OptionValue]] = {"target": "gap", **OPTIONS, "column": "logP"}
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        if self.chosen["on_bad"] not in ("fail", "skip"):
-            raise UnknownNameError("on_bad", str(self.chosen["on_bad"]), ("fail", "skip"))
         self.size = SIZES[preset]
-        self.skipped = 0
 
     def model(self) -> nn.Module:
         return PNA(self.size)
 
     def data(self, split: Split) -> Dataset[Bonded]:
-        given = str(self.chosen["data"])
-        if given:
-            formulas, values, self.skipped = read_table(
-                Path(given), str(self.chosen["column"]), str(self.chosen["on_bad"])
-            )
-            unit = str(self.chosen["column"])
-        else:
-            texts, properties = qm9_smiles(self.size.molecules)
-            formulas = [read_smiles(text) for text in texts]
-            name = str(self.chosen["target"])
-            values, unit = properties[:, list(PROPERTIES).index(name)], PROPERTIES[name].unit
+        formulas, values, unit = self._formulas()
         parts = splits(len(formulas))
-        mean, deviation = float(values[parts["train"]].mean()), float(values[parts["train"]].std())
-        self.targets = Targets((values - mean) / (deviation or 1.0), deviation or 1.0, unit)
+        self.targets = standardised(values, parts["train"], unit)
         chosen = parts[split]
         return Formulas([formulas[k] for k in chosen], self.targets.values[np.asarray(chosen)])
+
+    def _formulas(self) -> tuple[list[Formula], Array, str]:
+        if self.asked.path is not None:
+            column = str(self.chosen["column"])
+            found = read_table(self.asked.path, column, self.asked.on_bad)
+            self.notes = left_out(self.asked.path, found.skipped, len(found.formulas), found.first_fault)
+            return found.formulas, found.values, column
+        if self.asked.is_generated:
+            self.notes = [GENERATED_NOTE]
+            return drawn_formulas(GENERATED), np.random.default_rng(1).standard_normal(GENERATED), ""
+        name = str(self.chosen["target"])
+        texts, properties = qm9_smiles(self.size.molecules)
+        values = properties[:, list(PROPERTIES).index(name)]
+        return [read_smiles(text) for text in texts], values, PROPERTIES[name].unit
 
     def collate(self, samples: Sequence[Bonded]) -> Graph:
         graph = batch_molecules([s.molecule for s in samples], math.inf, slots=True)

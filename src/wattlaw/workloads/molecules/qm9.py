@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,8 @@ import numpy as np
 
 from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.plugins import how_to_install
-
-HARTREE_EV = 27.211386245988
-"""Electronvolts in a hartree (CODATA 2018)."""
+from wattlaw.workloads.cache import kept
+from wattlaw.workloads.molecules.units import HARTREE_EV
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 """Elements of QM9 with their atomic numbers."""
@@ -85,13 +83,7 @@ def qm9(count: int | None = None) -> Table:
     files = _files()
     if count is not None:
         return _table(_spread(files, count))
-    kept = _cache()
-    if kept.is_file():
-        with np.load(kept, allow_pickle=False) as saved:
-            return Table(*(saved[name] for name in Table._fields))
-    table = _table(_every(files))
-    _keep(kept, table)
-    return table
+    return Table(**kept("qm9-1", lambda: _table(_every(files))._asdict()))
 
 
 def _files() -> list[Path]:
@@ -103,22 +95,6 @@ def _files() -> list[Path]:
         if not path.is_file():
             raise DataError(f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`")
     return files
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "wattlaw" / "qm9-1.npz"
-
-
-def _keep(path: Path, table: Table) -> None:
-    beside = path.with_name(f"{path.stem}.{os.getpid()}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(beside, **table._asdict())
-        os.replace(beside, path)
-    except OSError:
-        # a cache only saves time: without permission or space the set is read again next time
-        beside.unlink(missing_ok=True)
 
 
 class _Row(NamedTuple):

@@ -12,32 +12,46 @@ from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.setting import OptionValue
+from wattlaw.workloads.asked import OPTIONS, asked
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.molecules.data import Targets, qm9_part
+from wattlaw.workloads.molecules.data import Part, Targets, part_of
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import PROPERTIES
+from wattlaw.workloads.molecules.sets import learnt
 
 
 class QM9Regression(Workload):
-    """A model learns one property of QM9's molecules by its mean squared error. Option: ``target``.
+    """A model learns one property of QM9's molecules by its mean squared error.
+
+    Options: ``target``, the property; ``data``, a file of molecules in place of QM9, or "generated"; ``on_bad``, "fail"
+    or "skip"; ``energy_unit`` of the file, "" for its kind's own.
 
     cutoff     pairs nearer than this are the model's neighbours, Å
     molecules  how many molecules of QM9 are used; None for all
     """
 
-    options: ClassVar[Mapping[str, OptionValue]] = {"target": "u0"}
+    options: ClassVar[Mapping[str, OptionValue]] = {"target": "u0", **OPTIONS, "energy_unit": ""}
     cutoff: float
     molecules: int | None
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        if self.chosen["target"] not in PROPERTIES:
+        self.asked = asked(self.chosen)
+        if self.asked.path is None and self.chosen["target"] not in PROPERTIES:
             raise UnknownNameError("target", str(self.chosen["target"]), PROPERTIES)
         self.targets: Targets | None = None
 
     def data(self, split: Split) -> Dataset[Any]:
-        data, self.targets = qm9_part(split, str(self.chosen["target"]), self.cutoff, self.molecules)
-        return data
+        return self.part(split).molecules
+
+    def part(self, split: Split, with_bonds: bool = False) -> Part:
+        """Return one part of what the options ask for; the scale of its targets is kept for ``evaluate``."""
+        known = learnt(
+            self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), self.molecules, with_bonds
+        )
+        part = part_of(known, split, self.cutoff)
+        self.targets, self.notes = part.targets, list(known.notes)
+        return part
 
     def loss(self, model: nn.Module, batch: Graph) -> Tensor:
         return F.mse_loss(model(batch), batch.target)

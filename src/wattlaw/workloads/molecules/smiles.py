@@ -18,6 +18,9 @@ _BRACKET = re.compile(
     r"(?:H(?P<hydrogens>\d?))?(?P<charge>[+-]+\d?|[+-]\d+)?(?::\d+)?\]"
 )
 _ORDERS = {"-": 1.0, "=": 2.0, "#": 3.0, "$": 4.0, ":": 1.5, "/": 1.0, "\\": 1.0}
+ORDER_CODES = {1.0: 1, 2.0: 2, 3.0: 3, 1.5: 4, 4.0: 3}
+"""The kind of a bond by its order: single, double, triple (and more), aromatic."""
+
 _VALENCES = {"B": (3,), "C": (4,), "N": (3, 5), "O": (2,), "P": (3, 5), "S": (2, 4, 6)}
 
 
@@ -63,9 +66,13 @@ def read_smiles(text: str) -> Formula:
         sign = match[0]
         if match["bond"]:
             bond = sign
+        elif match["ring"] and last < 0:
+            raise DataError(f"SMILES {text!r}: the ring {sign} at sign {at} stands at no atom")
         elif match["ring"]:
             if sign in open_rings:
                 other, other_bond = open_rings.pop(sign)
+                if other == last:
+                    raise DataError(f"SMILES {text!r}: the ring {sign} at sign {at} binds an atom to itself")
                 bonds.append((other, last, _order(atoms, other, last, bond or other_bond)))
             else:
                 open_rings[sign] = (last, bond)

@@ -14,12 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import DataError, MissingPartError, SettingError, UnknownNameError
+from wattlaw.core.errors import DataError, MissingPartError, SettingError
 from wattlaw.core.plugins import how_to_install
+from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
 
 SPLIT_SEED = 42
 _TRAIN, _VALID = 1500, 1650
+
+GENERATED = 2048
+"""So many images there are where data=generated."""
 
 
 class Image(TypedDict):
@@ -66,33 +70,50 @@ def digits() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(rows[:, :64].reshape(-1, 8, 8).copy()), torch.from_numpy(rows[:, 64].astype(np.int64))
 
 
+class Generated(Dataset[Image]):
+    """Random images of a size, standardised, with the labels of the digits; 64 different ones again and again."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        draw = torch.Generator().manual_seed(0)
+        self.pixels = torch.randn(64, channels, side, side, generator=draw)
+
+    def __len__(self) -> int:
+        return GENERATED
+
+    def __getitem__(self, index: int) -> Image:
+        if not 0 <= index < GENERATED:
+            raise IndexError(index)
+        return {"pixels": self.pixels[index % 64], "label": torch.tensor(index % 10)}
+
+
 class ImageWorkload(Workload):
     """A network that classifies images of ``side`` × ``side`` pixels and some channels.
 
     Smaller images are enlarged to that size, so that ``base`` costs what its published form does.
-    Options: ``data``, a folder in ImageNet's layout in place of the digits (for ``base``); ``on_bad``, "fail" or
-    "skip".
+    Options: ``data``, a folder in ImageNet's layout in place of the digits (for ``base``), or "generated"; ``on_bad``,
+    "fail" or "skip".
     """
 
     presets = ("tiny", "base")
     batch: ClassVar = {"tiny": 64, "base": 32}
-    options: ClassVar = {"data": "", "on_bad": "fail"}
+    options: ClassVar = OPTIONS
     side: int
     channels: int
-    skipped: int = 0
 
     def data(self, split: Split) -> Dataset[Image]:
-        given, on_bad = str(self.chosen["data"]), str(self.chosen["on_bad"])
-        if on_bad not in ("fail", "skip"):
-            raise UnknownNameError("on_bad", on_bad, ("fail", "skip"))
-        if not given:
+        wanted = asked(self.chosen)
+        self.notes = [GENERATED_NOTE] if wanted.is_generated else []
+        if wanted.is_generated:
+            # digits are enlarged on the device; images of a folder come as the network takes them
+            return Generated(1, 8) if self.preset == "tiny" else Generated(self.channels, self.side)
+        if wanted.path is None:
             return Digits(split)
         if self.channels != 3:
             raise SettingError("option data is a folder of colour images; preset tiny takes grey digits, use base")
         from wattlaw.workloads.vision.folder import ImageFolder
 
-        folder = ImageFolder(Path(given), split, self.side, on_bad)
-        self.skipped = folder.skipped
+        folder = ImageFolder(wanted.path, split, self.side, wanted.on_bad)
+        self.notes = left_out(wanted.path, folder.skipped, len(folder), folder.first_fault)
         return folder
 
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
