@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from wattlaw.core.errors import DataError, SettingError
+from wattlaw.workloads.vision.folder import drawn_box
 from wattlaw.workloads.vision.resnet import ResNet50
 
 pillow = pytest.importorskip("PIL.Image")
@@ -37,22 +38,56 @@ def test_a_folder_gives_standardised_squares_with_the_class_of_their_folder(fold
     assert torch.equal(first, data[0]["pixels"])
 
 
-def test_a_file_that_is_no_image_is_named_or_left_out_with_a_count(folder):
-    bad = folder / "train" / "cat" / "a.png"
-    bad.write_bytes(b"not an image")
-    data = ResNet50("base", {"data": str(folder)}).data("train")
-    with pytest.raises(DataError, match=r"cat/a\.png"):
-        data[3]
+@pytest.mark.parametrize("damage", [b"not an image", b"", "cut"])
+def test_a_file_that_is_no_image_is_named_before_training_or_left_out_with_a_count(folder, damage):
+    bad = folder / "train" / "cat" / "1.png"
+    bad.write_bytes(bad.read_bytes()[:4000] if damage == "cut" else damage)
+    with pytest.raises(DataError, match=r"cat/1\.png: the "):
+        ResNet50("base", {"data": str(folder)}).data("train")
     workload = ResNet50("base", {"data": str(folder), "on_bad": "skip"})
-    assert len(workload.data("train")) == 6
-    assert workload.skipped == 1
+    assert len(workload.data("train")) == 5
+    assert [n.name for n in workload.notes] == ["bad_records"]
+    assert "1 of 6 records" in workload.notes[0].message
+    assert "cat/1.png" in workload.notes[0].message
 
 
-def test_a_truncated_image_is_named(folder):
+def test_an_image_that_is_cut_off_while_training_goes_on_is_named(folder):
+    data = ResNet50("base", {"data": str(folder)}).data("train")
     path = folder / "train" / "cat" / "0.png"
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(DataError, match=r"cat/0\.png"):
-        ResNet50("base", {"data": str(folder)}).data("train")[0]
+        data[0]
+
+
+def test_a_cut_off_jpeg_is_noticed_by_its_last_bytes(folder):
+    path = folder / "train" / "dog" / "3.jpg"
+    draw = np.random.default_rng(1)
+    pillow.fromarray(draw.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(path)
+    assert len(ResNet50("base", {"data": str(folder)}).data("train")) == 7
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"dog/3\.jpg"):
+        ResNet50("base", {"data": str(folder)}).data("train")
+
+
+def test_drawn_parts_lie_within_the_image_and_cover_8_to_100_percent():
+    torch.manual_seed(0)
+    shares = []
+    for _ in range(2000):
+        left, upper, right, lower = drawn_box(500, 375)
+        assert 0 <= left < right <= 500 + 1e-9
+        assert 0 <= upper < lower <= 375 + 1e-9
+        shares.append((right - left) * (lower - upper) / (500 * 375))
+        assert 0.5 < (right - left) / (lower - upper) < 2
+    assert min(shares) == pytest.approx(0.08, abs=0.01)
+    assert max(shares) > 0.95
+
+
+def test_a_class_without_images_to_validate_keeps_the_numbers_of_the_others(folder):
+    for path in (folder / "val" / "cat").iterdir():
+        path.unlink()
+    (folder / "val" / "cat").rmdir()
+    data = ResNet50("base", {"data": str(folder)}).data("valid")
+    assert [int(data[k]["label"]) for k in range(2)] == [1, 1]
 
 
 def test_a_missing_folder_and_a_preset_without_colour_are_answered(folder):

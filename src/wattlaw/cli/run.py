@@ -55,7 +55,7 @@ def parse_target(text: str) -> dict[str, Any]:
 @click.option("--save-model", is_flag=True, help="Save the trained model in the attempt's folder.")
 @click.option("--warmup-steps", type=int, help="First steps that no figure uses.")
 @click.option("--data", help="What is learnt from: a file or folder, or generated; see docs/workloads.md.")
-@click.option("--on-bad", type=click.Choice(["fail", "skip"]), help="Leave bad records of the data out, or not.")
+@click.option("--on-bad", type=OneOf(["fail", "skip"]), help="Leave bad records of the data out, or not.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the workload.")
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--time-limit-s", type=float, help="A trial is stopped and recorded as failed after so long.")
