@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.core.reading import Note
 from wattlaw.workloads.asked import left_out
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.bonds import ATOM_FEATURES, BOND_FEATURES, Bonded, BondedMolecules, batch_bonded
@@ -162,11 +161,7 @@ class NNConvQM9(QM9Regression):
         if self.asked.path is not None and is_table(self.asked.path):
             return self._of_table(self.asked.path, split)
         part = self.part(split, with_bonds=True)
-        data = BondedMolecules(part.molecules, part.bonds)
-        if data.estimated and not self.asked.is_generated:
-            told = f"the bonds of {data.estimated} of {len(data)} molecules are estimated from distances"
-            self.notes.append(Note("estimated_bonds", told))
-        return data
+        return BondedMolecules(part.molecules, part.bonds)
 
     def _of_table(self, path: Path, split: Split) -> Dataset[Bonded]:
         found = read_table(path, str(self.chosen["target"]), self.asked.on_bad)

@@ -17,7 +17,7 @@ from wattlaw.workloads.base import Split, Workload
 from wattlaw.workloads.molecules.data import Part, Targets, part_of
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import PROPERTIES
-from wattlaw.workloads.molecules.sets import learnt
+from wattlaw.workloads.molecules.sets import estimated_bonds, learnt
 
 
 class QM9Regression(Workload):
@@ -50,7 +50,7 @@ class QM9Regression(Workload):
             self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), self.molecules, with_bonds
         )
         part = part_of(known, split, self.cutoff)
-        self.targets, self.notes = part.targets, list(known.notes)
+        self.targets, self.notes = part.targets, [*known.notes, *(estimated_bonds(known) if with_bonds else [])]
         return part
 
     def loss(self, model: nn.Module, batch: Graph) -> Tensor:

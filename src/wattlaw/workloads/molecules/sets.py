@@ -62,6 +62,15 @@ def learnt(asked: Asked, target: str, energy_unit: str, count: int | None, with_
     return Learnt(table.numbers, table.positions, table.atoms, values, known.unit, known.extensive, bonds)
 
 
+def estimated_bonds(known: Learnt) -> list[Note]:
+    """Return the warning that bonds have to be estimated; none where all are known or all is drawn."""
+    size = len(known.atoms)
+    count = size if known.bonds is None else sum(bonds is None for bonds in known.bonds)
+    if not count or GENERATED_NOTE in known.notes:
+        return []
+    return [Note("estimated_bonds", f"the bonds of {count} of {size} molecules are estimated from distances")]
+
+
 def _of_file(path: Path, on_bad: str, target: str, energy_unit: str) -> Learnt:
     def lack(record: Record) -> str:
         name = _named(record, target)
