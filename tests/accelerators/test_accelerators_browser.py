@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from wattlaw.accelerators.catalogue import Filter, built_in, representative, select
 from wattlaw.accelerators.figure import plot, write
 from wattlaw.accelerators.survey import edition
+from wattlaw.accelerators.words import SEGMENTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -52,3 +54,32 @@ def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path)
         browser.close()
     assert faults == []
     assert asked == [path.as_uri()]
+
+
+TEXTS = """() => [...document.querySelectorAll("g.mark-text text")].map(text => {
+    const box = text.getBoundingClientRect()
+    return [text.textContent, box.left + 0.5, box.top + 1.5, box.right - 0.5, box.bottom - 1.5,
+            (text.getAttribute("transform") || "").includes("rotate")]
+})"""
+
+
+@pytest.mark.parametrize("zoom", ["", *(s.name for s in SEGMENTS)])
+def test_no_text_of_the_figure_covers_another_as_the_browser_measures_it(tmp_path: Path, zoom: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    today = representative(select(built_in().entries, Filter(years=(2019, 2026))))
+    write(plot(today, zoom=zoom), tmp_path / "a.svg")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_content((tmp_path / "a.svg").read_text(encoding="utf-8"))
+        texts = {tuple(t) for t in page.evaluate(TEXTS)}
+        browser.close()
+    upright = sorted(t for t in texts if not t[5])
+    assert len(upright) > 20
+    assert [
+        (a[0], b[0])
+        for i, a in enumerate(upright)
+        for b in upright[:i]
+        if a[1] < b[3] and b[1] < a[3] and a[2] < b[4] and b[2] < a[4]
+    ] == []

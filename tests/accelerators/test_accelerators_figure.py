@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wattlaw.accelerators.backdrop import frontier_boxes
 from wattlaw.accelerators.catalogue import Filter, built_in, representative, select
 from wattlaw.accelerators.figure import plot, write
-from wattlaw.accelerators.frame import frame_of, iso_lines
+from wattlaw.accelerators.frame import frame_of, iso_boxes, iso_lines
 from wattlaw.accelerators.labels import Box, place, text_width
 from wattlaw.accelerators.measured import mlperf_achieved
 from wattlaw.accelerators.survey import edition
@@ -62,6 +63,24 @@ def test_every_point_of_a_survey_is_in_the_figure_and_most_have_a_label(tmp_path
     assert len(written) >= 110
     assert "data-centre" in drawn
     assert "1 Top/s/W" in drawn
+
+
+def test_the_legends_tell_colour_shape_and_fill(tmp_path: Path) -> None:
+    write(plot(edition(2025)), tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    words = dict(re.findall(r"Symbol legend titled '([^']*)'[^\"]*values: ([^\"]*)", drawn))
+    assert set(words) == {"precision", "form factor", "sold for"}
+    assert words["sold for"] == "training, inference"
+    assert words["form factor"] == "chip, card, system"
+
+
+def test_no_name_of_a_line_or_a_device_lies_on_the_frontier() -> None:
+    entries = edition(2025)
+    frame = frame_of(entries, "")
+    steps = frontier_boxes(entries, frame)
+    _, words = iso_lines(frame, steps)
+    assert len(words) > 6
+    assert not any(b.meets(s) for b in iso_boxes(frame, words) for s in steps)
 
 
 def test_the_page_fetches_nothing_and_has_filters(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ filter on a page, and the same spec as SVG, PNG or PDF.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wattlaw.accelerators.frame import Frame, decades, frame_of, iso_boxes, iso_lines, share, slope
+from wattlaw.accelerators.backdrop import FAINT, INK, SOFT, backdrop, chart, frontier_boxes, x_of, y_of
+from wattlaw.accelerators.frame import Frame, frame_of, iso_boxes, iso_lines
 from wattlaw.accelerators.labels import Box, place, text_width
 from wattlaw.accelerators.survey import frontier
 from wattlaw.accelerators.words import SEGMENTS, Entry, segment
@@ -24,16 +24,16 @@ FORMATS = ("html", "svg", "png", "pdf", "json")
 LABEL_SIZE = 8.5
 
 COLOURS = {
-    "int1": "#7d858e", "int2": "#7d858e", "int4": "#b5528c", "int8": "#0072b2", "int16": "#3d9bd6", "int32": "#8c6d3f",
+    "int1": "#3f4650", "int2": "#7d858e", "int4": "#b5528c", "int8": "#0072b2", "int16": "#3d9bd6", "int32": "#8c6d3f",
     "fp4": "#e06aa5", "fp8": "#8a5aa8", "fp16": "#d55e00", "bf16": "#c98a00", "tf32": "#5d7a1f", "fp32": "#009e73",
-    "fp64": "#005a41", "analog": "#b3261e", "unknown": "#9aa1a9",
+    "fp64": "#005a41", "analog": "#b3261e", "unknown": "#b9c0c8",
 }  # fmt: skip
 SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
 FILLS = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
-_KEY = "filled: sold for training, hollow: for inference, pale: not known; step line: most peak for the power"
-_INK, _SOFT, _FAINT = "#1b1f24", "#59616b", "#c3c9cf"
-_PREFIXED = "replace(format(datum.value, '~s'), regexp('([a-zA-Zµ]?)$'), ' $1')"
-_BANDS = ("#eef1f4", "#f8f9fa")
+_STYLE = """<style>:root { color-scheme: light; background: #fff }
+body { font: 13px Helvetica, Arial, "Liberation Sans", sans-serif; color: #1b1f24 }
+.vega-bindings { display: flex; gap: 24px; padding: 0 18px }</style>"""
+_KEY = "the step line joins what no other beats in both peak and power"
 
 
 def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool = True) -> Any:
@@ -49,17 +49,18 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
     if not shown:
         raise UsageError("no accelerator that has both a peak and a power is left to plot; loosen the filters")
     frame = frame_of(shown, zoom)
-    lines, told = iso_lines(frame)
-    layers = [_bands(alt, frame), _band_titles(alt, frame), *_iso(alt, frame, lines, told), _front(alt, frame, shown)]
+    taken = [*_marks(shown, frame), *frontier_boxes(shown, frame)]
+    lines, told = iso_lines(frame, taken)
+    layers = backdrop(alt, frame, shown, lines, told)
     choices, keep = _choices(alt, shown)
     below = _KEY
     if labels:
-        placed = _placed(shown, frame, iso_boxes(frame, told))
+        placed = _placed(shown, frame, [*iso_boxes(frame, told), *frontier_boxes(shown, frame)])
         layers += _labels(alt, placed, frame, keep)
         below += f"; {len(placed)} of {len(shown)} labelled" if len(placed) < len(shown) else ""
     layers.append(_points(alt, shown, frame, keep).add_params(*choices))
-    chart = alt.layer(*layers).properties(width=frame.width, height=frame.height)
-    return styled(chart.properties(title=headed(alt, title or "Promised peak against peak power", below)))
+    whole = alt.layer(*layers).properties(width=frame.width, height=frame.height)
+    return styled(whole.properties(title=headed(alt, title or "Promised peak against peak power", below)))
 
 
 def write(chart: Any, path: Path) -> None:
@@ -77,7 +78,8 @@ def write(chart: Any, path: Path) -> None:
     spec = chart.to_dict(validate=False)
     match name:
         case "html":
-            write_whole(path, vl_convert.vegalite_to_html(spec, bundle=True).encode())
+            page = vl_convert.vegalite_to_html(spec, bundle=True).replace("<head>", f"<head>{_STYLE}", 1)
+            write_whole(path, page.encode())
         case "svg":
             write_whole(path, vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode())
         case "png":
@@ -86,75 +88,25 @@ def write(chart: Any, path: Path) -> None:
             write_whole(path, vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[]))
 
 
-def _bands(alt: Any, frame: Frame) -> Any:
-    rows = [
-        {"low": max(s.low, frame.power[0]), "high": min(s.high, frame.power[1]), "shade": _BANDS[i % 2]}
-        for i, s in enumerate(SEGMENTS)
-        if s.low < frame.power[1] and s.high > frame.power[0]
-    ]
-    return (
-        _chart(alt, rows)
-        .mark_rect(tooltip=None)
-        .encode(
-            x=_x(alt, frame, "low"),
-            x2="high:Q",
-            y=alt.value(0),
-            y2=alt.value(frame.height),
-            color=alt.Color("shade:N", scale=None),
-        )
-    )
-
-
-def _band_titles(alt: Any, frame: Frame) -> Any:
-    rows = []
-    for band in SEGMENTS:
-        low, high = max(band.low, frame.power[0]), min(band.high, frame.power[1])
-        if low < high and frame.width * (share(high, frame.power) - share(low, frame.power)) > 75:
-            rows.append({"middle": math.sqrt(low * high), "words": _broken(band.title, low, high, frame)})
-    return (
-        _chart(alt, rows)
-        .mark_text(fontSize=11, color=_SOFT, fontStyle="italic", lineBreak="\n", baseline="top", tooltip=None)
-        .encode(x=_x(alt, frame, "middle"), y=alt.value(7), text="words:N")
-    )
-
-
-def _iso(alt: Any, frame: Frame, lines: list[dict[str, Any]], words: list[dict[str, Any]]) -> list[Any]:
-    drawn = (
-        _chart(alt, lines)
-        .mark_rule(color=_FAINT, strokeWidth=1, strokeDash=[4, 3], tooltip=None)
-        .encode(x=_x(alt, frame, "power"), x2="power2:Q", y=_y(alt, frame, "peak"), y2="peak2:Q")
-    )
-    told = (
-        _chart(alt, words)
-        .mark_text(color=_SOFT, fontSize=10, align="left", baseline="bottom", angle=slope(frame) % 360, dy=-2, dx=8)
-        .encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="words:N")
-    )
-    return [drawn, told]
-
-
-def _front(alt: Any, frame: Frame, entries: Sequence[Entry]) -> Any:
-    rows = [{"power": e.power_w, "peak": e.peak_op_per_s} for e in frontier(entries)]
-    return (
-        _chart(alt, rows)
-        .mark_line(interpolate="step-after", color=_SOFT, strokeWidth=1.2, opacity=0.55, tooltip=None)
-        .encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"))
-    )
-
-
 def _labels(alt: Any, rows: list[dict[str, Any]], frame: Frame, keep: Any) -> list[Any]:
     seen = alt.condition(keep, alt.value(1), alt.value(0.06))
-    base = _chart(alt, rows).encode(x=_x(alt, frame, "power"), y=_y(alt, frame, "peak"), text="label:N")
-    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
+    base = chart(alt, rows).encode(x=x_of(alt, frame, "power"), y=y_of(alt, frame, "peak"), text="label:N")
+    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None, "strokeJoin": "round"}
     halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4).encode(
         opacity=alt.condition(keep, alt.value(0.75), alt.value(0))
     )
-    words = base.mark_text(**kind, color=_INK).encode(opacity=seen)
+    words = base.mark_text(**kind, color=INK).encode(opacity=seen)
     leaders = (
-        _chart(alt, [r for r in rows if r["led"]])
-        .mark_rule(color=_SOFT, strokeWidth=0.5, tooltip=None)
-        .encode(x=_x(alt, frame, "from"), x2="to:Q", y=_y(alt, frame, "height"), y2="peak:Q", opacity=seen)
+        chart(alt, [r for r in rows if r["led"]])
+        .mark_rule(color=SOFT, strokeWidth=0.5, tooltip=None)
+        .encode(x=x_of(alt, frame, "from"), x2="to:Q", y=y_of(alt, frame, "height"), y2="peak:Q", opacity=seen)
     )
     return [leaders, halo, words]
+
+
+def _marks(entries: Sequence[Entry], frame: Frame) -> list[Box]:
+    spots = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in entries]
+    return [Box(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
 
 
 def _placed(entries: Sequence[Entry], frame: Frame, blocked: Sequence[Box]) -> list[dict[str, Any]]:
@@ -191,9 +143,10 @@ def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
     """Return the filters a reader can set on the page, and the condition that an entry passes them all."""
     by_precision = alt.selection_point(name="precision_shown", fields=["precision"], bind="legend")
     choices, keep = [by_precision], by_precision
-    for field, words in (("use", ("training", "inference")), ("form_factor", ("chip", "card", "system"))):
+    menus = (("use", "sold for", ("training", "inference")), ("form_factor", "form factor", ("chip", "card", "system")))
+    for field, title, words in menus:
         options = [None, *(w for w in words if any(getattr(e, field) == w for e in entries))]
-        menu = alt.binding_select(options=options, labels=["all", *options[1:]], name=f"{field.replace('_', ' ')} ")
+        menu = alt.binding_select(options=options, labels=["all", *options[1:]], name=f"{title} ")
         choice = alt.selection_point(name=f"{field}_shown", fields=[field], bind=menu)
         choices.append(choice)
         keep = keep & choice
@@ -205,22 +158,31 @@ def _points(alt: Any, entries: Sequence[Entry], frame: Frame, keep: Any) -> Any:
     here = [p for p in COLOURS if any(e.precision == p for e in entries)]
     shapes = [f for f in SHAPES if any(e.form_factor == f for e in entries)]
     circles = alt.Legend(symbolType="circle")
-    grey = {"symbolFillColor": _SOFT, "symbolStrokeColor": _SOFT}
+    grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
+    uses = [u for u in FILLS if any(e.use == u for e in entries)]
+    # Vega has no legend of fills that are filled or not: one of sizes, all the same, shows them
+    tints = {"training": SOFT, "inference": "transparent", "unknown": FAINT}
+    tint = "".join(f"datum.value=='{u}'?'{tints[u]}':" for u in uses) + "''"
+    sold = alt.Size(
+        "use:O", title="sold for", scale=alt.Scale(type="ordinal", domain=uses, range=[46] * len(uses)),
+        legend=alt.Legend(symbolType="circle", symbolFillColor=alt.expr(tint), symbolStrokeColor=SOFT),
+    )  # fmt: skip
     colours = alt.Scale(domain=here, range=[COLOURS[p] for p in here])
     shape = alt.Shape(
         "form_factor:N", title="form factor", legend=alt.Legend(**grey),
         scale=alt.Scale(domain=shapes, range=[SHAPES[s] for s in shapes]),
     )  # fmt: skip
     return (
-        _chart(alt, rows)
-        .mark_point(size=46, strokeWidth=1.4)
+        chart(alt, rows)
+        .mark_point(strokeWidth=1.4)
         .encode(
-            x=_x(alt, frame, "power"),
-            y=_y(alt, frame, "peak"),
+            x=x_of(alt, frame, "power"),
+            y=y_of(alt, frame, "peak"),
             stroke=alt.Stroke("precision:N", title="precision", scale=colours, legend=circles),
             fill=alt.Fill("precision:N", title="precision", scale=colours, legend=circles),
             shape=shape,
             fillOpacity=alt.FillOpacity("fill:Q", scale=None),
+            size=sold,
             opacity=alt.condition(keep, alt.value(1), alt.value(0.06)),
             tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _HOVER.items()],
         )
@@ -254,25 +216,9 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _chart(alt: Any, rows: list[dict[str, Any]]) -> Any:
-    return alt.Chart(alt.InlineData(values=rows))
-
-
-def _x(alt: Any, frame: Frame, field: str) -> Any:
-    scale = alt.Scale(type="log", domain=list(frame.power), nice=False)
-    axis = alt.Axis(title="peak power", labelExpr=_PREFIXED + "+'W'", values=decades(frame.power))
-    return alt.X(f"{field}:Q", scale=scale, axis=axis)
-
-
-def _y(alt: Any, frame: Frame, field: str) -> Any:
-    scale = alt.Scale(type="log", domain=list(frame.peak), nice=False)
-    axis = alt.Axis(title="promised peak", labelExpr=_PREFIXED + "+'op/s'", values=decades(frame.peak))
-    return alt.Y(f"{field}:Q", scale=scale, axis=axis)
-
-
 def headed(alt: Any, title: str, below: str) -> Any:
     """Return a title with a line below it, as every figure of accelerators has."""
-    return alt.Title(title, subtitle=below, anchor="start", fontSize=14, color=_INK, subtitleColor=_SOFT, offset=10)
+    return alt.Title(title, subtitle=below, anchor="start", fontSize=14, color=INK, subtitleColor=SOFT, offset=10)
 
 
 def styled(chart: Any) -> Any:
@@ -280,15 +226,10 @@ def styled(chart: Any) -> Any:
     font = "Helvetica, Arial, 'Liberation Sans', sans-serif"
     return (
         chart.configure(font=font, background="#ffffff", padding=10)
-        .configure_title(anchor="start", fontSize=12, color=_INK, fontWeight="bold")
-        .configure_view(stroke=_FAINT)
-        .configure_axis(grid=False, labelColor=_SOFT, titleColor=_INK, domain=False, tickColor=_FAINT,
+        .configure_title(anchor="start", fontSize=12, color=INK, fontWeight="bold")
+        .configure_view(stroke=FAINT)
+        .configure_axis(grid=False, labelColor=SOFT, titleColor=INK, domain=False, tickColor=FAINT,
                         labelFontSize=11, titleFontSize=12, titleFontWeight="normal")
-        .configure_legend(labelColor=_INK, titleColor=_INK, labelFontSize=11, titleFontSize=11, symbolSize=60,
+        .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=11, titleFontSize=11, symbolSize=60,
                           titleFontWeight="bold", rowPadding=2)
     )  # fmt: skip
-
-
-def _broken(words: str, low: float, high: float, frame: Frame) -> str:
-    wide = frame.width * (share(high, frame.power) - share(low, frame.power))
-    return words if wide > 6.2 * len(words) else words.replace("data-centre ", "data-centre\n").replace("low ", "low\n")

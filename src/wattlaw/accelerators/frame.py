@@ -46,8 +46,11 @@ def frame_of(entries: Sequence[Entry], zoom: str) -> Frame:
     return Frame((low / room, high * room), (min(peaks) / tall, max(peaks) * tall))
 
 
-def iso_lines(frame: Frame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the ends of the lines of equal efficiency within the frame, and their names where they begin."""
+def iso_lines(frame: Frame, taken: Sequence[Box] = ()) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the ends of the lines of equal efficiency within the frame, and their names.
+
+    A name stands at the first place along its line where it covers none of ``taken`` (px).
+    """
     lines, words = [], []
     for ratio in LINES:
         low = max(frame.power[0], frame.peak[0] / ratio)
@@ -55,13 +58,20 @@ def iso_lines(frame: Frame) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
         if high <= low:
             continue
         lines.append({"power": low, "peak": low * ratio, "power2": high, "peak2": high * ratio})
-        words.append({"power": low, "peak": low * ratio, "words": show(ratio, "op/s/W")})
-    return lines, [w for w in words if _stands(frame, w)]
+        begin = frame.pixel(low, low * ratio)[0]
+        for x in range(int(begin), int(frame.pixel(high, high * ratio)[0]) - 80, 10):
+            power = low if x == int(begin) else frame.value(x, 0)[0]
+            word = {"power": power, "peak": power * ratio, "words": show(ratio, "op/s/W")}
+            if _stands(frame, word, taken):
+                words.append(word)
+                break
+    return lines, words
 
 
-def _stands(frame: Frame, word: dict[str, Any]) -> bool:
+def _stands(frame: Frame, word: dict[str, Any], taken: Sequence[Box]) -> bool:
     x, y = frame.pixel(word["power"], word["peak"])
-    return y > 90 and x < frame.width - 80
+    free = not any(box.meets(other) for box in iso_boxes(frame, [word]) for other in taken)
+    return free and y > 90 and x < frame.width - 80
 
 
 def slope(frame: Frame) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from wattlaw.accelerators.backdrop import PREFIXED
 from wattlaw.accelerators.catalogue import built_in
 from wattlaw.accelerators.figure import COLOURS, headed, styled
 from wattlaw.accelerators.measured import Achieved
@@ -22,8 +23,9 @@ _TECHNOLOGY_COLOURS = {
 }  # fmt: skip
 _WORKLOAD_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5528c", "#c98a00", "#3d9bd6", "#8c6d3f", "#7d858e")
 FIRST_SURVEY = 2019
-
-_PREFIXED = "replace(format(datum.value, '~s'), regexp('([a-zA-Zµ]?)$'), ' $1')+'op/s/W'"
+_DECADES = [10.0**k for k in range(-3, 19)]
+LEAST_OF_A_YEAR = 3
+"""A segment's median is drawn for the years with so many accelerators of it; each of them is a dot in any case."""
 
 
 def plot_trend(entries: Sequence[Entry], title: str = "") -> Any:
@@ -35,13 +37,13 @@ def plot_trend(entries: Sequence[Entry], title: str = "") -> Any:
     dated = [e for e in entries if e.year is not None and e.op_per_joule]
     if len({e.year for e in dated}) < 2:
         raise UsageError("a trend needs accelerators of at least two years; loosen the filters")
-    above = alt.hconcat(_efficiency(alt, dated), _frontiers(alt, dated), spacing=40).resolve_scale(color="independent")
-    below = alt.hconcat(
+    panels = [
+        _efficiency(alt, dated),
+        _frontiers(alt, dated),
         _shares(alt, dated, "precision", "number format", COLOURS),
         _shares(alt, dated, "technology", "technology", _TECHNOLOGY_COLOURS),
-        spacing=40,
-    ).resolve_scale(color="independent")
-    whole = alt.vconcat(above, below, spacing=34).resolve_scale(color="independent")
+    ]
+    whole = alt.concat(*panels, columns=2, spacing=36).resolve_scale(color="independent")
     words = "year of release, or of the first survey that lists it; efficiency as promised"
     return styled(whole.properties(title=headed(alt, title or "Accelerators over the years", words)))
 
@@ -103,14 +105,19 @@ def _efficiency(alt: Any, entries: Sequence[Entry]) -> Any:
         }
         for e in entries
     ]
-    medians = [{"year": t.year, "group": titles[t.group], "ratio": t.median_op_per_joule} for t in trend(entries)]
+    medians = [
+        {"year": t.year, "group": titles[t.group], "ratio": t.median_op_per_joule}
+        for t in trend(entries)
+        if t.entries >= LEAST_OF_A_YEAR
+    ]
     scale = alt.Scale(domain=list(titles.values()), range=list(_SEGMENT_COLOURS))
-    ratios = alt.Axis(labelExpr=_PREFIXED, values=[10.0**k for k in range(8, 18)])
+    log = alt.Scale(type="log", nice=False, padding=8)
+    ratios = alt.Axis(labelExpr=PREFIXED + "+'op/s/W'", values=_DECADES)
     base = alt.Chart().encode(
         x=alt.X("year:O", title=None, axis=alt.Axis(labelAngle=0)),
         xOffset="group:N",
-        y=alt.Y("ratio:Q", title="promised efficiency", scale=alt.Scale(type="log", nice=False), axis=ratios),
-        color=alt.Color("group:N", title="median of", scale=scale),
+        y=alt.Y("ratio:Q", title="promised efficiency", scale=log, axis=ratios),
+        color=alt.Color("group:N", title="median of", scale=scale, legend=alt.Legend(symbolOpacity=1)),
     )
     marks = base.mark_circle(size=26, opacity=0.35).encode(tooltip=["name:N", "year:O", "told:N"])
     lines = base.mark_line(strokeWidth=2, point={"size": 22})
@@ -119,21 +126,25 @@ def _efficiency(alt: Any, entries: Sequence[Entry]) -> Any:
 
 
 def _frontiers(alt: Any, entries: Sequence[Entry]) -> Any:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    before: list[Entry] = []
     for year in sorted({e.year for e in entries if e.year is not None and e.year >= FIRST_SURVEY}):
         best = frontier([e for e in entries if e.year is not None and e.year <= year])
-        rows += [{"year": year, "power": e.power_w, "peak": e.peak_op_per_s, "name": e.label} for e in best]
-    axis = alt.Axis(format="~s", tickCount=6)
+        if best != before:
+            rows += [{"year": year, "power": e.power_w, "peak": e.peak_op_per_s, "name": e.label} for e in best]
+        before = best
+    watts, ops = (alt.Axis(labelExpr=f"{PREFIXED}+'{unit}'", values=_DECADES) for unit in ("W", "op/s"))
+    log = alt.Scale(type="log", nice=False, padding=8)
     return (
         alt.Chart(alt.InlineData(values=rows))
         .mark_line(interpolate="step-after", strokeWidth=1.8)
         .encode(
-            x=alt.X("power:Q", title="peak power (W)", scale=alt.Scale(type="log"), axis=axis),
-            y=alt.Y("peak:Q", title="promised peak (op/s)", scale=alt.Scale(type="log"), axis=axis),
+            x=alt.X("power:Q", title="peak power", scale=log, axis=watts),
+            y=alt.Y("peak:Q", title="promised peak", scale=log, axis=ops),
             color=alt.Color("year:O", title="frontier until", scale=alt.Scale(scheme="viridis", reverse=True)),
             tooltip=["year:O", "name:N"],
         )
-        .properties(width=430, height=270, title="the frontier: most peak for the power, up to each year")
+        .properties(width=430, height=270, title="the frontier: most peak for the power, of the years that moved it")
     )
 
 
