@@ -21,6 +21,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     energy        how its energy is had: its own "counter", sampled "power", or "none"
     limits        as read back, such as {"power_limit_w": 300.0, "power_limit_default_w": 350.0}
     update_s      how often its energy counter or power reading changes, s, where known
+    lag_s         by how much a power reading trails what it tells of, s, on the mean, where known
     resolution_j  smallest step of its energy counter, J, where known
     reason        what of it cannot be read, and why
     lacks         single quantities that it does not give, by the name of a Sample's field, and why
@@ -34,6 +35,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     energy: EnergyBy = "none"
     limits: dict[str, float] = {}
     update_s: float | None = None
+    lag_s: float = 0.0
     resolution_j: float | None = None
     reason: str = ""
     lacks: dict[str, str] = {}
@@ -117,9 +119,26 @@ class Meter(ABC):
         """Read what changes slowly or takes long, in rows of its own; called about once a second, beside ``read``."""
         return []
 
+    def read_quick(self) -> list[Sample]:
+        """Read what energy comes from, and nothing else: the counter, or power where a device has none.
+
+        Called up to a thousand times a second around a window's edge. Empty where readings are slow or the
+        counter is renewed within milliseconds.
+        """
+        return []
+
     def close(self) -> None:
         """Let go of what ``probe`` opened."""
         return
+
+
+def lag_of(update_s: float) -> float:
+    """Return by how much power readings trail, s, where only their update period is known.
+
+    Half the period, since a reading stands for that long, and half the time that it averages over: GPUs average
+    over a quarter of the period or over all of it, by model (arXiv 2312.02741); the middle of that is taken.
+    """
+    return 0.8 * update_s
 
 
 def boundary_of(device: str) -> Boundary:

@@ -15,6 +15,7 @@ from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, Usag
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
+from wattlaw.measuring.dense import Dense, DenseLane
 from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair, host_name
 from wattlaw.measuring.lanes import Lane
 from wattlaw.measuring.slurm import why_shared
@@ -41,6 +42,7 @@ class Engine:
         self.meters: list[Meter] = []
         self.fast: list[Lane] = []
         self.slow: list[Lane] = []
+        self.dense: list[DenseLane] = []
         self.host = Host(host=host_name(), boot_id=boot_id(), hz=hz, root_pid=scope.root_pid,
                          cores=usable_cores(), cpu_name=cpu_name(), shared=why_shared())  # fmt: skip
         self._ended = threading.Event()
@@ -64,9 +66,14 @@ class Engine:
             self.fast.append(Lane(probe.meter, meter.read, period, self.sink))
             if type(meter).read_slow is not Meter.read_slow:
                 self.slow.append(Lane(f"{probe.meter}-slow", meter.read_slow, max(_SLOW_PERIOD_S, period), self.sink))
+            if type(meter).read_quick is not Meter.read_quick:
+                rule = Dense(probe.devices, time.monotonic())
+                self.dense.append(DenseLane(probe.meter, meter.read_quick, rule, self.sink))
         for lane in [*self.fast, *self.slow]:
             lane.read_now()
             lane.start()
+        for dense in self.dense:
+            dense.start()
         self._write_host()
         self._flush()
         self._used_s = (time.process_time(), time.monotonic())
@@ -77,6 +84,8 @@ class Engine:
         now = time.monotonic()
         for lane in self.slow:
             lane.read_soon()
+        for dense in self.dense:
+            dense.edge()
         for lane in self.fast:
             if not lane.read_now():
                 self._note(f"{lane.name} hung at a window's edge")
@@ -93,13 +102,15 @@ class Engine:
     def stop(self) -> Host:
         """Take the last readings, write all, and return what is known of the host."""
         self.edge()
+        for dense in self.dense:
+            dense.settle()
         self._ended.set()
         self._keeper.join()
-        lanes = [*self.fast, *self.slow]
+        lanes: list[Lane | DenseLane] = [*self.fast, *self.slow, *self.dense]
         for lane in lanes:
             lane.stop()
         hanging = {lane.name for lane in lanes if not lane.join(_SLOW_PERIOD_S)}
-        for lane in lanes:
+        for lane in [*self.fast, *self.slow]:
             if lane.failures:
                 self._note(f"{lane.name}: {lane.failures} of {lane.turns} readings failed, last: {lane.trouble}")
         if not hanging:
@@ -110,11 +121,19 @@ class Engine:
         used, since = self._used_s
         self.host = msgspec.structs.replace(
             self.host,
+            probes=tuple(self._learned(p) for p in self.host.probes),
             clock_end=clock_pair(),
             cpu_share=round((time.process_time() - used) / max(1e-9, time.monotonic() - since), 6),
         )
         self._write_host()
         return self.host
+
+    def _learned(self, probe: Probe) -> Probe:
+        rules = [dense.rule for dense in self.dense if dense.name == f"{probe.meter}-dense"]
+        devices = probe.devices
+        for rule in rules:
+            devices = tuple(rule.learned(d) for d in devices)
+        return msgspec.structs.replace(probe, devices=devices)
 
     def _keep(self) -> None:
         monotonic, utc = self.host.clock_start

@@ -8,9 +8,16 @@ from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from wattlaw.measuring.telemetry import Column
+from wattlaw.measuring.updates import Change, UpdateClock, changes, update_clock
 
 _HELD_TURNS = 2.5
 """A window may reach this many sampling or update periods beyond the readings; further is a gap."""
+
+_RESTS = 1.5
+"""A counter that has not changed for this many periods truly rests."""
+
+_UNSURE_TURNS = 2.5
+"""Changes whose time is in doubt are left out for so many periods; then the likeliest time stands."""
 
 _GAP_TURNS = 10.0
 _GAP_S = 5.0
@@ -52,7 +59,7 @@ def counter_total(column: Column, start_s: float, end_s: float) -> Total:
         return Total(None, f"it was first read {times[0] - start_s:.1f} s after the window began", inside)
     if end_s > times[-1] + slack:
         return Total(None, f"it was last read {end_s - times[-1]:.1f} s before the window ended", inside)
-    return Total(_line(knot_t, knot_v, end_s) - _line(knot_t, knot_v, start_s), "", inside)
+    return Total(_at_time(knot_t, knot_v, end_s) - _at_time(knot_t, knot_v, start_s), "", inside)
 
 
 def trapezoid(column: Column, start_s: float, end_s: float) -> Total:
@@ -155,28 +162,66 @@ def _bridged(times: array[float], values: array[float], falls: list[int]) -> arr
 
 
 def _knots(times: array[float], values: array[float]) -> tuple[list[float], list[float], float]:
-    """Return the readings at which the counter changed, and the median time between its changes, s.
+    """Return the moments at which the counter was renewed and its values there, and the time between its changes, s.
 
-    Where it rests for longer than 1.5 of these the readings in between are kept: then it truly rests.
+    Where it rests for longer than 1.5 of these its last reading there is kept too: then it truly rests.
     """
-    changes = [0] + [i for i in range(1, len(values)) if values[i] != values[i - 1]]
-    gaps = sorted(times[b] - times[a] for a, b in itertools.pairwise(changes))
+    seen = changes(times, values)
+    gaps = sorted(b.by_s - a.by_s for a, b in itertools.pairwise(seen))
     if not gaps:
         return [times[0]], [values[0]], 0.0
     update = gaps[len(gaps) // 2]
-    knot_t, knot_v = [times[0]], [values[0]]
-    for i in range(1, len(values)):
-        if values[i] != knot_v[-1] or times[i] - knot_t[-1] > 1.5 * update:
-            knot_t.append(times[i])
-            knot_v.append(values[i])
+    clock = update_clock(seen)
+    rest_s = _RESTS * max(update, clock.period_s if clock else 0.0)
+    knot_t: list[float] = []
+    knot_v: list[float] = []
+    for change in seen:
+        at, is_sure = _renewed(change, clock)
+        if not knot_t or is_sure or change.by_s - knot_t[-1] > _UNSURE_TURNS * update:
+            # two knots never change places, however the beat was foretold
+            knot_t.append(max(knot_t[-1], at) if knot_t else at)
+            knot_v.append(change.value)
+        if change.until_s - change.by_s > rest_s:
+            knot_t.append(change.until_s)
+            knot_v.append(change.value)
     return knot_t, knot_v, update
 
 
-def _line(times: list[float], values: list[float], at_s: float) -> float:
-    """Interpolate linearly; beyond the ends the last slope goes on."""
+def _renewed(change: Change, clock: UpdateClock | None) -> tuple[float, bool]:
+    """Return when a changed value was true, s, and whether that is sure.
+
+    As pinned by its readings, as the beat foretells, or without a beat when it was read.
+    """
+    if clock is None:
+        return change.by_s, True
+    width = change.by_s - change.after_s
+    if width <= clock.period_s / 4:
+        return change.middle_s, True
+    return clock.of(change) or (change.by_s - min(clock.period_s, width) / 2, False)
+
+
+def _at_time(times: list[float], values: list[float], at_s: float) -> float:
+    """Return the counter at a time between its knots; beyond the ends the last slope goes on.
+
+    Between two knots power either stayed or changed once, from what it was before to what it was after: that
+    puts one corner between them. Where no single change fits, the line is straight.
+    """
     i = min(max(bisect_right(times, at_s), 1), len(times) - 1)
     (t0, t1), (v0, v1) = times[i - 1 : i + 1], values[i - 1 : i + 1]
-    return v1 if t1 == t0 else v0 + (v1 - v0) * (at_s - t0) / (t1 - t0)
+    if t1 == t0:
+        return v1
+    power = (v1 - v0) / (t1 - t0)
+    before, after = _slope(times, values, i - 1), _slope(times, values, i + 1)
+    if before is None or after is None or not min(before, after) < power < max(before, after):
+        return v0 + power * (at_s - t0)
+    corner = t0 + (t1 - t0) * (after - power) / (after - before)
+    return v0 + before * (at_s - t0) if at_s < corner else v1 - after * (t1 - at_s)
+
+
+def _slope(times: list[float], values: list[float], i: int) -> float | None:
+    if not 1 <= i < len(times) or times[i] <= times[i - 1]:
+        return None
+    return (values[i] - values[i - 1]) / (times[i] - times[i - 1])
 
 
 def _held(times: array[float], values: array[float], at_s: float) -> float:
@@ -191,9 +236,12 @@ def _held(times: array[float], values: array[float], at_s: float) -> float:
 
 
 def _spacing(times: array[float]) -> float:
-    """Return the median time between readings, s; from at most a thousand of them, evenly picked."""
+    """Return the 90th percentile of the time between readings, s; from at most a thousand of them, evenly picked.
+
+    The median would follow the readings that lie close together, around an edge or a jump of power.
+    """
     if len(times) < 2:
         return 0.0
     stride = max(1, len(times) // 1000)
     gaps = sorted(times[i + 1] - times[i] for i in range(0, len(times) - 1, stride))
-    return gaps[len(gaps) // 2]
+    return gaps[len(gaps) * 9 // 10]

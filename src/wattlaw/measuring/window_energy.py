@@ -102,7 +102,10 @@ def energy_notes(window: HostWindow, found: list[DeviceEnergy]) -> list[Note]:
 def _device(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
     series = window.series.get(device.id) or Series()
     counter = counter_total(series.column("energy_j"), window.start_s, window.end_s)
-    sampled = trapezoid(series.column("power_w"), window.start_s, window.end_s)
+    power = series.column("power_w")
+    # as far as the readings go on after the window
+    lag = max(0.0, min(device.lag_s, power.times[-1] - window.end_s)) if len(power) else 0.0
+    sampled = trapezoid(power, window.start_s + lag, window.end_s + lag)
     if counter.value is not None:
         reading = measured(counter.value, f"{device.meter} counter")
     elif sampled.value is not None:

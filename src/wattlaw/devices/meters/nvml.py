@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope
+from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope, lag_of
 from wattlaw.devices.nvml_devices import Handle, Visible, open_nvml, throttle_names, wanted_devices
 from wattlaw.devices.nvml_links import Links, Moved, fields
 from wattlaw.devices.proctree import Tree
@@ -81,6 +81,9 @@ class Nvml(Meter):
     def read_slow(self) -> list[Sample]:
         self.tree.update()
         return [self._read_rare(gpu) for gpu in self.gpus]
+
+    def read_quick(self) -> list[Sample]:
+        return [sample for gpu in self.gpus if (sample := _quick(gpu))]
 
     def close(self) -> None:
         if self.nvml is not None:
@@ -196,9 +199,34 @@ def _describe(index: int, handle: Handle) -> DeviceInfo:
         energy=energy,
         limits=limits(handle),
         update_s=_UPDATE_S,
+        lag_s=_lag_s(handle),
         resolution_j=1e-3 if has_counter else None,
         reason=shared or silent,
     )
+
+
+def _quick(gpu: _Gpu) -> Sample | None:
+    before = time.monotonic()
+    if gpu.info.energy == "counter":
+        millijoules = gpu.handle.ask("GetTotalEnergyConsumption")
+        now = (before + time.monotonic()) / 2
+        joules = None if millijoules is None else millijoules * 1e-3
+        return None if joules is None else Sample(time_s=now, device=gpu.info.id, energy_j=joules)
+    power = gpu.power_w() if gpu.info.energy == "power" else None
+    now = (before + time.monotonic()) / 2
+    return None if power is None else Sample(time_s=now, device=gpu.info.id, power_w=power)
+
+
+def _lag_s(handle: Handle) -> float:
+    """Return by how much a power reading trails, s: where only the mean over 1 s is given, half of that more."""
+    is_mean = fields(handle, [(_POWER_INSTANT, 0)]) == [None] and _averages(handle)
+    return _UPDATE_S / 2 + 0.5 if is_mean else lag_of(_UPDATE_S)
+
+
+def _averages(handle: Handle) -> bool:
+    # nvml.h, nvmlDeviceGetPowerUsage: "On Ampere (except GA100) or newer GPUs ... averaged over 1 sec interval"
+    capability = handle.ask("GetCudaComputeCapability")
+    return capability is not None and tuple(capability) > (8, 0)
 
 
 def limits(handle: Handle) -> dict[str, float]:

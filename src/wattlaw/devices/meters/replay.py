@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from wattlaw.core.errors import DataError
-from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope, boundary_of
+from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope, boundary_of, lag_of
 
 NAMES = {"replay": "Replay"}
 
@@ -52,18 +52,29 @@ class Replay(Meter):
                 found.append(_at(self.rows[device][index], now))
         return found
 
+    def read_quick(self) -> list[Sample]:
+        now = self.clock()
+        found = []
+        for device, times in self.times.items():
+            index = bisect.bisect_right(times, now - self.shift) - 1
+            if index >= 0 and now - self.shift <= times[-1]:
+                found.append(_quick(self.rows[device][index], now))
+        return found
+
     def _info(self, device: str) -> DeviceInfo:
         rows, times = self.rows[device], self.times[device]
         has_counter = any(r.energy_j is not None for r in rows)
         has_power = any(r.power_w is not None for r in rows)
         steps = sorted(b - a for a, b in itertools.pairwise(times))
+        update_s = steps[len(steps) // 2] if steps else None
         return DeviceInfo(
             id=device,
             boundary=boundary_of(device),
             meter="replay",
             name=f"replay of {os.path.basename(self.scope.replay)}",
             energy="counter" if has_counter else "power" if has_power else "none",
-            update_s=steps[len(steps) // 2] if steps else None,
+            update_s=update_s,
+            lag_s=lag_of(update_s) if update_s and has_power else 0.0,
         )
 
 
@@ -86,6 +97,11 @@ def read_trace(path: str) -> list[Sample]:
                 raise DataError(f"{path}:{line}: no time_s")
             found.append(Sample(throttle=row.get("throttle") or None, **values))  # type: ignore[arg-type]
     return sorted(found, key=lambda r: r.time_s)
+
+
+def _quick(row: Sample, now: float) -> Sample:
+    power = row.power_w if row.energy_j is None else None
+    return Sample(time_s=now, device=row.device, energy_j=row.energy_j, power_w=power)
 
 
 def _at(row: Sample, now: float) -> Sample:

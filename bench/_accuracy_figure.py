@@ -1,0 +1,73 @@
+"""The figure of replay_accuracy.py: error of energy against window length, a panel a kind of device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+COLOURS = {"square": "#0072b2", "ramp": "#009e73", "bursts": "#d55e00"}
+PANELS = (
+    "counter, 20 ms",
+    "counter, 100 ms",
+    "counter, 100 ms, edges not told",
+    "power, 20 ms, mean of 10 ms",
+    "power, 100 ms, mean of 100 ms",
+    "power, 100 ms, mean of 25 ms",
+)
+LEAST = 1e-3
+TARGETS = {"counter": 0.5, "power": 1.0}
+
+
+def draw(rows: Sequence[dict[str, Any]], files: Sequence[str]) -> None:
+    """Write the figure to files whose names end in .svg or .png."""
+    import altair as alt
+    import vl_convert
+
+    panels = [panel(alt, [r for r in rows if r["device"] == name and r["load"] != "all"], name) for name in PANELS]
+    lines = [alt.hconcat(*panels[i : i + 3], spacing=18) for i in (0, 3)]
+    chart = (
+        alt.vconcat(*lines, spacing=14)
+        .properties(title=alt.Title(
+            "Error of energy by window length, replayed devices",
+            subtitle="Line: 95th percentile; dots: median; dashed: target for windows of 10 s and more.",
+            anchor="start", offset=10))
+        .configure(font="Helvetica, Arial, 'Liberation Sans', sans-serif", background="#ffffff")
+        .configure_view(stroke=None)
+        .configure_axis(gridColor="#e3e6e9", domain=False, ticks=False, labelColor="#59616b", titleColor="#59616b",
+                        titleFontWeight="normal")
+        .configure_legend(orient="bottom", labelColor="#59616b", title=None)
+    )  # fmt: skip
+    spec = chart.to_json()
+    for file in files:
+        made = (
+            vl_convert.vegalite_to_svg(spec).encode()
+            if file.endswith(".svg")
+            else vl_convert.vegalite_to_png(spec, scale=2)
+        )
+        Path(file).write_bytes(made)
+
+
+def panel(alt: Any, rows: Sequence[dict[str, Any]], name: str) -> Any:
+    shown = [
+        {"load": r["load"], "length_s": r["length_s"], what: max(LEAST, 100 * r[what])}
+        for r in rows
+        for what in ("p95", "median")
+        if r[what] is not None
+    ]
+    x = alt.X("length_s:Q", title="window, s", scale=alt.Scale(type="log", domain=[0.08, 120]),
+              axis=alt.Axis(values=[0.1, 1, 10, 100], format="~g"))  # fmt: skip
+    colour = alt.Color("load:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())))
+    scale = alt.Scale(type="log", domain=[LEAST, 100])
+    axis = alt.Axis(values=[0.001, 0.01, 0.1, 1, 10, 100], format="~g")
+    y = {what: alt.Y(f"{what}:Q", title="error, %", scale=scale, axis=axis) for what in ("p95", "median")}
+    base = alt.Chart(alt.InlineData(values=shown)).encode(x=x, color=colour)
+    target = alt.InlineData(values=[{"length_s": at, "p95": TARGETS[name.split(",")[0]]} for at in (10, 100)])
+    rule = alt.Chart(target).mark_line(strokeDash=[5, 4], color="#1b1f24", strokeWidth=1).encode(x=x, y=y["p95"])
+    return (
+        base.transform_filter("isValid(datum.p95)").mark_line(strokeWidth=2).encode(y=y["p95"])
+        + base.transform_filter("isValid(datum.median)")
+        .mark_point(filled=True, size=22, opacity=0.8)
+        .encode(y=y["median"])
+        + rule
+    ).properties(width=215, height=170, title=alt.Title(name, fontSize=12, anchor="start"))
