@@ -138,6 +138,19 @@ def test_list_prints_the_agreed_items_as_json(capsys: pytest.CaptureFixture[str]
     assert whole["overall"]["rows"] == len(whole["items"]) > 5
 
 
+def test_a_plot_prints_as_json_what_it_drew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "p.svg"
+    code, out, _ = command(capsys, "plot", "--survey", "2025", "--zoom", "embedded", "-o", str(path), "--json")
+    whole = json.loads(out)
+    assert (code, whole["overall"]["files"]) == (0, [str(path)])
+    assert path.read_text().count('aria-roledescription="point"') == len(whole["items"]) > 10
+
+
+def test_a_diff_is_filtered_by_what_the_catalogue_says_of_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = command(capsys, "diff", "2021", "2022", "--company", "google", "--precision", "bf16", "--json")
+    assert (code, {c["accelerator"] for c in json.loads(out)["items"]}) == (0, {"google-tpu-v4"})
+
+
 def test_check_names_file_line_and_column_and_fails_where_a_row_was_dropped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,3 +144,18 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
     assert all(e.company and e.product for e in table.entries)
     assert all(e.power_w is None or e.power_w > 0 for e in table.entries)
     assert all(f.line >= 1 and f.fault for f in table.faults)
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_row_only(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    rows = (
+        'Acme,A,fp16,1e14,300,"two\nlines"', 'Acme,"B,fp16,1e14,300,', "Acme,C,fp16,1e14,300,x",
+        'Acme,D,fp16,1e14,300,"a ""word"""', 'Acme,E,fp16,1e14,300,5" disc', 'Acme,"F,fp16,1e14,300,',
+    )  # fmt: skip
+    path.write_text("company,product,precision,peak_op_per_s,power_w,note\n" + "\n".join(rows) + "\n")
+    table = read_table(path)
+    assert [e.product for e in table.entries] == ["A", "C", "D", "E"]
+    assert table.lines == [2, 5, 6, 7]
+    (fault,) = table.faults
+    assert (fault.line, fault.name, fault.handling) == (4, "open-quote", "dropped")
+    assert fault.fault.endswith("(and 1 more lines)")

@@ -145,6 +145,8 @@ def test_a_part_of_a_name_finds_the_device_or_those_it_may_mean() -> None:
         (("show", "H1000"), "unknown accelerator 'H1000'; did you mean 'H100 PCIe' or 'DGX-H100'"),
         (("show", "gaudi4"), "did you mean 'Gaudi' or 'Gaudi2' or 'Gaudi3'"),
         (("show", "NVIDIA H100"), "may be nvidia-dgx-h100, nvidia-h100-nvl"),
+        (("list", "--years", "2023-2021"), "ends before it begins; write 2021-2023"),
+        (("diff", "2021", "2022", "--precision", "fp61"), "unknown precision 'fp61'"),
         (("trend", "--by", "segmnt"), "'segmnt' is none of them; did you mean 'segment'?"),
         (("plot", "--zoom", "foo"), "'foo'; valid: autonomous, cards"),
         (("plot", "--zoom", "foo", "--name", "h100"), "'foo'; valid: autonomous, cards"),

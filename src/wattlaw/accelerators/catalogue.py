@@ -65,16 +65,11 @@ def select(entries: Iterable[Entry], chosen: Filter) -> list[Entry]:
     UsageError for the year of no survey.
     """
     entries = list(entries)
-    for words, valid, kind in (
-        (chosen.precision, PRECISIONS, "precision"),
-        (chosen.form_factor, FORM_FACTORS, "form factor"),
-        (chosen.technology, TECHNOLOGIES, "technology"),
-        (chosen.use, USES, "use"),
-        (chosen.segment, [s.name for s in SEGMENTS], "segment"),
-    ):
-        for word in words:
-            if word not in valid:
-                raise UnknownNameError(kind, word, valid)
+    check_words("precision", chosen.precision, PRECISIONS)
+    check_words("form factor", chosen.form_factor, FORM_FACTORS)
+    check_words("technology", chosen.technology, TECHNOLOGIES)
+    check_words("use", chosen.use, USES)
+    check_words("segment", chosen.segment, [s.name for s in SEGMENTS])
     companies = {e.company for e in entries}
     if not any(chosen.company.lower() in c.lower() for c in companies):
         raise UnknownNameError("company", chosen.company, companies)
@@ -84,6 +79,13 @@ def select(entries: Iterable[Entry], chosen: Filter) -> list[Entry]:
     if chosen.survey is not None and chosen.survey not in surveys:
         raise UsageError(f"there was no survey in {chosen.survey}; valid: {', '.join(map(str, sorted(surveys)))}")
     return [e for e in entries if _kept(e, chosen)]
+
+
+def check_words(kind: str, words: Iterable[str], valid: Sequence[str]) -> None:
+    """Raise UnknownNameError for the first of ``words`` that the vocabulary does not have."""
+    for word in words:
+        if word not in valid:
+            raise UnknownNameError(kind, word, valid)
 
 
 def named(entries: Sequence[Entry], name: str) -> list[Entry]:

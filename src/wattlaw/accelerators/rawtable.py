@@ -44,12 +44,10 @@ def read_raw(path: Path) -> RawTable:
     text = _decoded(data, str(path), faults)
     lines = text.splitlines(keepends=True)
     preface = [line.strip() for line in _preface(lines)]
-    reader = csv.reader(lines[len(preface) :])
     header: list[str] = []
     header_line = 0
     rows: list[Row] = []
-    before = len(preface)
-    for cells in _records(reader, str(path), before, faults):
+    for cells in _records(lines, len(preface), str(path), faults):
         if not header:
             header, header_line = _header(cells[1], str(path), cells[0], faults), cells[0]
         elif row := _row(header, cells[1], str(path), cells[0], faults):
@@ -102,21 +100,30 @@ def _preface(lines: list[str]) -> Iterator[str]:
         yield line
 
 
-def _records(
-    reader: Iterator[list[str]], file: str, before: int, faults: list[Fault]
-) -> Iterator[tuple[int, list[str]]]:
-    line = before + 1
-    while True:
+def _records(lines: list[str], begin: int, file: str, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each record begins and its cells, from ``lines[begin:]``.
+
+    A quote that is not closed swallows rows until the next one: only its own line is dropped.
+    """
+    width, reader = 0, csv.reader(lines[begin:])
+    at = begin
+    while at < len(lines):
         try:
             cells = next(reader)
-        except StopIteration:
-            return
         except csv.Error as error:
-            fault(faults, (file, line, ""), f"not CSV: {error}", "dropped", "not-csv")
-            cells = None
-        if cells is not None:
-            yield line, cells
-        line = before + reader.line_num + 1  # type: ignore[attr-defined]
+            fault(faults, (file, at + 1, ""), f"not CSV: {error}", "dropped", "not-csv")
+            at, reader = at + 1, csv.reader(lines[at + 1 :])
+            begin = at
+            continue
+        end = begin + reader.line_num
+        if len(cells) != width > 0 and (end > at + 1 or lines[at].count('"') % 2):
+            text = "a quote that is not closed; the rows after it are read without it"
+            fault(faults, (file, at + 1, ""), text, "dropped", "open-quote")
+            at, reader = at + 1, csv.reader(lines[at + 1 :])
+            begin = at
+            continue
+        yield at + 1, cells
+        at, width = end, width or len(cells)
 
 
 def _header(cells: list[str], file: str, line: int, faults: list[Fault]) -> list[str]:

@@ -58,7 +58,7 @@ def show(name: str, catalogue: Path | None, as_json: bool) -> None:
     rows = [(title, text) for title, text in _facts(first) if text]
     print_table(["fact", "value"], rows)
     print_table(["precision", "peak", "counts", "efficiency", "surveys", "note"], [peak_cells(e) for e in found])
-    say("sources: " + " ".join(dict.fromkeys(s for e in found for s in e.source.split())))
+    say("sources: " + (" ".join(dict.fromkeys(s for e in found for s in e.source.split())) or "none given"))
 
 
 @accelerators.command()
@@ -87,12 +87,21 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
 @accelerators.command(short_help="Show what changed from one year's survey to another's.")
 @click.argument("before", type=int)
 @click.argument("after", type=int)
+@filters
 @json_option
-def diff(before: int, after: int, as_json: bool) -> None:
-    """Show what changed from the survey of one year to that of another."""
+def diff(before: int, after: int, as_json: bool, **chosen: Any) -> None:
+    """Show what changed from the survey of one year to that of another; filters ask the catalogue of today."""
+    from wattlaw.accelerators.catalogue import check_words
     from wattlaw.accelerators.survey import diff as between
+    from wattlaw.accelerators.words import PRECISIONS
 
     found = between(before, after)
+    if any(chosen.values()):
+        # a survey may have named another precision than the catalogue does today
+        precisions = chosen.pop("precision")
+        check_words("precision", precisions, PRECISIONS)
+        kept = {e.accelerator for e in entries({**chosen, "precision": ()})}
+        found = [c for c in found if c.accelerator in kept and (not precisions or c.precision in precisions)]
     totals = {word: sum(c.change == word for c in found) for word in ("new", "gone", "changed")}
     if as_json:
         emit_json("accelerators diff", found, totals)

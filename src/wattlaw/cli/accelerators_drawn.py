@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 @click.option("--zoom", default="", help="A segment to zoom into, or 'each' for a file a segment.")
 @click.option("--labels/--no-labels", default=True, help="Write the names beside the points.")
 @click.option("--title", default="", help="Title of the figure.")
-def plot(out: Path | None, zoom: str, labels: bool, title: str, **chosen: Any) -> None:
+@json_option
+def plot(out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, **chosen: Any) -> None:
     """Draw the figure of the surveys: promised peak against peak power.
 
-    With --survey YEAR the figures are those that the survey of that year gave.
+    With --survey YEAR the figures are those that the survey of that year gave. --json prints what was drawn.
     """
     from wattlaw.accelerators.figure import plot as draw
     from wattlaw.accelerators.figure import write
-    from wattlaw.accelerators.words import SEGMENTS
+    from wattlaw.accelerators.words import SEGMENTS, segment
 
     found = pictured(chosen)
     path = out or Path("accelerators.html")
     names = [s.name for s in SEGMENTS] if zoom == "each" else [zoom]
-    for name in names:
-        to = path.with_name(f"{path.stem}-{name}{path.suffix}") if zoom == "each" else path
+    files = [path.with_name(f"{path.stem}-{n}{path.suffix}") if zoom == "each" else path for n in names]
+    for name, to in zip(names, files, strict=True):
         write(draw(found, title, name, labels), to)
         say(f"wrote {to}")
+    if as_json:
+        drawn = [e for e in found if e.op_per_joule and zoom in ("", "each", segment(e.power_w))]
+        emit_json("accelerators", drawn, {"rows": len(drawn), "files": [str(f) for f in files]})
 
 
 @click.command(short_help="Show promised efficiency over the years.")

@@ -70,9 +70,12 @@ def _span(text: str | None, option: str) -> tuple[float, float] | None:
         return None
     low, _, high = text.partition("-")
     try:
-        return float(low), float(high or low)
+        ends = float(low), float(high or low)
     except ValueError:
         raise click.UsageError(f"{option} is {text!r}; give a number or a span such as 70-400") from None
+    if ends[0] > ends[1]:
+        raise click.UsageError(f"{option} {text} ends before it begins; write {high}-{low}")
+    return ends
 
 
 def print_entries(found: Sequence[Entry]) -> None:
@@ -86,7 +89,7 @@ def print_entries(found: Sequence[Entry]) -> None:
     ]  # fmt: skip
     columns = ["company", "product", "year", "form", "use", "precision", "peak", "power", "efficiency"]
     print_table(columns, rows)
-    say(f"{len(found)} rows")
+    say("1 row" if len(found) == 1 else f"{len(found)} rows")
 
 
 def peak_cells(entry: Entry) -> list[str]:
