@@ -53,9 +53,8 @@ def shared(workload: Any, way: str, samples: list[Any]) -> tuple[float, dict[str
             loss.backward()
         total += loss.detach()
     dist.all_reduce(total)
-    return float(total) / dist.get_world_size(), {
-        n: whole(p.grad) for n, p in model.named_parameters() if p.requires_grad
-    }
+    gradients = {n: whole(p.grad) for n, p in model.named_parameters() if p.requires_grad}
+    return float(total) / dist.get_world_size(), gradients
 
 
 def whole(gradient: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ from wattlaw.core.plugins import plugins
 NAMES = sorted(plugins("wattlaw.workloads"))
 ALL_WAYS = ["ddp", "fsdp", "ddp+parts", "fsdp+parts"]
 KINDS = ["gpt2", "nnconv", "resnet50", "schnet", "schnet-forces", "vgg11"]
-"""One of each way in which models are sharded: in blocks or as one, with and without batch norm or second derivatives."""
+"""One of each way in which models are sharded: in blocks, as one, with batch norm, with second derivatives."""
 
 
 def distances(folder: Path, ranks: int, ways: list[str], names: list[str]) -> dict[str, float]:

@@ -51,8 +51,8 @@ def check_place(setting: Setting, place: Place) -> None:
     # processes may share cores, which is a warning; far more of them than cores is a mistake
     if kind == "cpu" and setting.devices > 8 * place.cores:
         raise SettingError(f"{setting.devices} processes are asked for, but this machine has {place.cores} CPU cores")
-    if kind == "cpu" and setting.precision in ("tf32", "fp16") and not setting.command:
-        raise SettingError(f"precision {setting.precision} needs a GPU; on a CPU use fp32 or bf16")
+    if kind == "cpu" and setting.precision == "tf32" and not setting.command:
+        raise SettingError("precision tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16")
     for name in ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz"):
         if kind == "cpu" and getattr(setting, name) is not None:
             raise SettingError(f"{name} is set on GPUs, and {_none(place)}; leave it out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -18,9 +19,9 @@ def checkpoint_blocks(blocks: Sequence[nn.Module]) -> None:
     """
     for block in blocks:
         norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        again = {"context_fn": functools.partial(_contexts, norms)} if norms else {}
+        again: dict[str, Any] = {"context_fn": functools.partial(_contexts, norms)} if norms else {}
         # names of parameters stay as they are, which a wrapping module would change
-        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, **again)  # type: ignore[method-assign]
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False, **again)
 
 
 def _contexts(

@@ -7,6 +7,8 @@ parameter, its gradient and its optimiser state, and gathers a block's parameter
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -65,7 +67,8 @@ class Replicated(Strategy):
         if is_compiled:
             self.model = torch.compile(bare)  # type: ignore[assignment]
         if _ranks() > 1:
-            replica = DistributedDataParallel(self.model, device_ids=[device.index] if device.index is not None else None)
+            ids = [device.index] if device.type == "cuda" else None
+            replica = DistributedDataParallel(self.model, device_ids=ids)
             replica.register_comm_hook(self, _noted_allreduce)
             self.model = replica
 
@@ -109,7 +112,7 @@ def strategy_for(
     """Return a model as the runner's options have it wrapped.
 
     Make the optimiser afterwards: ``fsdp`` puts shards in the place of the parameters. Raises SettingError
-    where activations are to be checkpointed but the model has no blocks.
+    where activations are to be checkpointed but the model has no blocks, or a model cannot be compiled.
     """
     blocks = workload.blocks(bare)
     if options["activation_checkpointing"]:
@@ -120,11 +123,21 @@ def strategy_for(
             )
         checkpoint_blocks(blocks)
     is_compiled = bool(options["compile"])
+    if is_compiled:
+        _check_compiler(workload, device)
     # one device has nothing to shard
     if options["strategy"] == "fsdp" and _ranks() > 1:
-        apart = () if workload.is_sharded_whole else blocks
+        apart = () if workload.is_sharded_whole or workload.is_second_order else blocks
         return Sharded(bare, apart, precision, device, clock, is_compiled)
     return Replicated(bare, precision, device, clock, is_compiled)
+
+
+def _check_compiler(workload: Workload, device: torch.device) -> None:
+    if workload.is_second_order:
+        raise SettingError("compile: PyTorch compiles no derivatives of derivatives, which forces need; leave it out")
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    if device.type == "cpu" and not any(map(shutil.which, filter(None, names))):
+        raise SettingError("compile needs a C++ compiler on a CPU, and there is none; install g++, or leave it out")
 
 
 def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:

@@ -32,14 +32,16 @@ class Workload(ABC):
     presets    sizes on offer; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
     batch      default samples a device and step, by preset
     options    options that this workload understands, with their defaults
-    is_sharded_whole   whether parameters are used outside of their block's ``forward``, or the loss is made of the
-               model's own derivatives: the strategy fsdp then shards the model as one
+    is_second_order    whether the loss is made of the model's own derivatives, as forces are
+    is_sharded_whole   whether parameters are used outside of their block's ``forward``: the strategy fsdp then
+               shards the model as one, as it does where the loss is of second order
     notes      warnings that ``data`` leaves: records left out, what was estimated
     """
 
     presets: ClassVar[Sequence[str]] = ("base",)
     batch: ClassVar[Mapping[str, int]] = {}
     options: ClassVar[Mapping[str, OptionValue]] = {}
+    is_second_order: ClassVar[bool] = False
     is_sharded_whole: ClassVar[bool] = False
 
     def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:

@@ -20,8 +20,7 @@ from torch.nn import functional as F
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
 from wattlaw.workloads.molecules.pairs import Graph, applied, collect, spread, sum_molecules, weigh
 from wattlaw.workloads.molecules.regression import QM9Regression
-from wattlaw.workloads.molecules.slots import Slots
-from wattlaw.workloads.molecules.triplets import angles, bilinear_sum, filtered_sum
+from wattlaw.workloads.molecules.triplets import Triplets, angle_products, angles, bilinear_sum, filtered_sum
 
 NAMES = {"dimenet": "DimeNetQM9", "dimenet++": "DimeNetPlusQM9"}
 
@@ -224,13 +223,13 @@ class Bilinear(Interaction):
         self.arriving, self.own = linear(size.hidden, size.hidden), linear(size.hidden, size.hidden)
         self.close(size.hidden)
 
-    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
         arriving = weigh(F.silu(self.arriving(x)), self.radial(radial))
         mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
-        sums = bilinear_sum(arriving, mixed, tables, slots)
+        sums = bilinear_sum(arriving, mixed, triplets)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
-        heard = (sums @ self.weight.flatten(1).T)[slots.origin]
+        heard = (sums @ self.weight.flatten(1).T)[triplets.slots.origin]
         return self.update(x, heard)
 
 
@@ -246,13 +245,13 @@ class Narrow(Interaction):
         self.down, self.up = linear(size.hidden, size.triplet, False), linear(size.triplet, size.hidden, False)
         self.close(size.hidden)
 
-    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+    def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
         arriving = weigh(F.silu(self.arriving(x)), self.radial_out(self.radial_in(radial)))
         arriving = F.silu(self.down(arriving))
         both = self.angular_out.weight @ self.angular_in.weight
         mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
-        heard = F.silu(self.up(filtered_sum(arriving, mixed, tables, slots)))
+        heard = F.silu(self.up(filtered_sum(arriving, mixed, triplets)))
         return self.update(x, heard)
 
 
@@ -292,17 +291,13 @@ class DimeNet(nn.Module):
 
     def forward(self, graph: Graph) -> Tensor:
         """Return one number a molecule, (B,)."""
-        slots = graph.slots
-        assert slots is not None, "batch the molecules with slots"
         radial, angular = self.bases(graph.distance)
-        tables = angles(graph, slots, SPHERICAL, at_goal=not self.plus)
-        if self.plus:
-            tables = [t.transpose(1, 2).flatten(2).contiguous() for t in tables]
+        triplets = angle_products(graph, SPHERICAL) if self.plus else angles(graph, SPHERICAL, at_goal=True)
         angular = angular.transpose(0, 1).contiguous()
         x = self.start(radial, graph)
         atoms = self.outputs[0](x, radial, graph)
         for interaction, output in zip(self.interactions, list(self.outputs)[1:], strict=True):
-            x = interaction(x, radial, angular, tables, slots)
+            x = interaction(x, radial, angular, triplets)
             atoms = atoms + output(x, radial, graph)
         return sum_molecules(atoms, graph).squeeze(1)
 

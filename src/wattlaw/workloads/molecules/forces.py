@@ -91,7 +91,7 @@ class ForceField(Workload):
     batch: ClassVar = {"tiny": 8, "base": 8}
     options: ClassVar = {**OPTIONS, "energy_unit": ""}
     cutoff = 5.0
-    is_sharded_whole = True
+    is_second_order = True
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)

@@ -24,6 +24,7 @@ from wattlaw.workloads.molecules.data import splits, standardised
 from wattlaw.workloads.molecules.formulas import BondedFormulas, is_table, read_table
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.regression import QM9Regression
+from wattlaw.workloads.molecules.slots import uncompiled
 
 VERSION = 2
 NAMES = {"nnconv": "NNConvQM9"}
@@ -61,22 +62,33 @@ class Messages(nn.Module):
 
     def forward(self, atoms: Tensor, bonds: Tensor, graph: Graph) -> Tensor:
         """Return (A, width) from atoms (A, width) and the bonds of all slots."""
-        slots, width = graph.slots, self.width
-        assert slots is not None, "batch the molecules with slots"
-        starts = torch.cat([graph.second, graph.first])[slots.arriving]
-        centres = torch.cat([graph.first, graph.second])[slots.arriving]
-        near = atoms.index_select(0, starts)
-        mixed, sums, order = [], [], []
-        for group in slots.groups:
-            around = near[group.slots].view(group.atoms, group.neighbours, width)
-            with_bond = bonds[group.slots].view(group.atoms, group.neighbours, -1)
-            mixed.append(torch.bmm(with_bond.transpose(1, 2), around).flatten(1) / group.neighbours)
-            sums.append(around.mean(1))
-            order.append(centres[group.slots][:: group.neighbours])
+        width = self.width
+        mixed, sums, order = neighbours_sums(atoms, bonds, graph)
         matrix = self.bond_out.weight.view(width, width, -1).permute(2, 0, 1).reshape(-1, width)
-        heard = torch.cat(mixed) @ matrix + torch.cat(sums) @ self.bond_out.bias.view(width, width)
+        heard = mixed @ matrix + sums @ self.bond_out.bias.view(width, width)
         own: Tensor = self.own(atoms) + self.bias
-        return own + torch.zeros_like(own).index_copy(0, torch.cat(order), heard.to(own.dtype))
+        return own + torch.zeros_like(own).index_copy(0, order, heard.to(own.dtype))
+
+
+@uncompiled
+def neighbours_sums(atoms: Tensor, bonds: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    """Return means over the neighbours of each atom that has some, and the atoms in their order (A',).
+
+    The means are of bond ⊗ neighbour, (A', bond·width), and of the neighbours, (A', width).
+    """
+    slots, width = graph.slots, atoms.shape[1]
+    assert slots is not None, "batch the molecules with slots"
+    starts = torch.cat([graph.second, graph.first])[slots.arriving]
+    centres = torch.cat([graph.first, graph.second])[slots.arriving]
+    near = atoms.index_select(0, starts)
+    mixed, sums, order = [], [], []
+    for group in slots.groups:
+        around = near[group.slots].view(group.atoms, group.neighbours, width)
+        with_bond = bonds[group.slots].view(group.atoms, group.neighbours, -1)
+        mixed.append(torch.bmm(with_bond.transpose(1, 2), around).flatten(1) / group.neighbours)
+        sums.append(around.mean(1))
+        order.append(centres[group.slots][:: group.neighbours])
+    return torch.cat(mixed), torch.cat(sums), torch.cat(order)
 
 
 class Set2Set(nn.Module):

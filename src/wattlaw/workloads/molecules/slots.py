@@ -6,11 +6,23 @@ P pairs send 2P messages, see ``pairs``.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def uncompiled(function: _Function) -> _Function:
+    """Return a function that ``torch.compile`` leaves as it is.
+
+    Groups differ from batch to batch, and a compiler would begin anew at each.
+    """
+    left: _Function = torch.compiler.disable(function)
+    return left
 
 
 class Group(NamedTuple):

@@ -11,6 +11,7 @@ with n neighbours each.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -19,8 +20,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.slots import Slots
+from wattlaw.workloads.molecules.pairs import Graph, applied
+from wattlaw.workloads.molecules.slots import Slots, uncompiled
 
 
 def legendre(x: Tensor, order: int) -> Tensor:
@@ -32,12 +33,23 @@ def legendre(x: Tensor, order: int) -> Tensor:
     return torch.stack([s * v for s, v in zip(scale, values, strict=False)], -1)
 
 
-def angles(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tensor]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Triplets:
+    """The slots of a graph and a table of angles for each of their groups, see ``angles`` and ``angle_products``."""
+
+    slots: Slots
+    tables: list[Tensor]
+
+
+@uncompiled
+def angles(graph: Graph, order: int, at_goal: bool) -> Triplets:
     """Return, for each group, the Legendre polynomials of the triplets' angles, (N, k, i, L), 0 where k = i.
 
     The angle lies between k → j and j → i; with ``at_goal`` between i → j and i → k, as DimeNet's first
     implementation has it.
     """
+    slots = graph.slots
+    assert slots is not None, "batch the molecules with slots"
     start = torch.cat([graph.second, graph.first])[slots.arriving]
     end = torch.cat([graph.first, graph.second])[slots.arriving]
     away = graph.positions[start] - graph.positions[end]
@@ -54,18 +66,26 @@ def angles(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tensor
         else:
             cosine = -inner / (square[:, :, None] * square[:, None, :]).sqrt()
         tables.append(legendre(cosine.clamp(-1, 1), order).masked_fill(same[..., None], 0.0))
-    return tables
+    return Triplets(slots, tables)
+
+
+@uncompiled
+def angle_products(graph: Graph, order: int) -> Triplets:
+    """Return the angles between k → j and j → i as ``filtered_sum`` takes them: (N, i, k·L) for each group."""
+    known = angles(graph, order, at_goal=False)
+    return Triplets(known.slots, [t.transpose(1, 2).flatten(2).contiguous() for t in known.tables])
 
 
 class _Filtered(Function):
     # group by group, so that what is gathered for one stays in the processor's cache
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, radial: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
-        ctx.tables, ctx.slots = tables, slots
+    def forward(ctx: Any, messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
+        ctx.triplets = triplets
+        slots = triplets.slots
         ctx.save_for_backward(messages, radial)
         heard = torch.empty_like(messages)
         width = messages.shape[1]
-        for group, table in zip(slots.groups, tables, strict=True):
+        for group, table in zip(slots.groups, triplets.tables, strict=True):
             terms = radial.index_select(0, slots.pair[group.slots])
             terms.mul_(messages.index_select(0, slots.arriving[group.slots])[:, None])
             out = heard[group.slots].view(group.atoms, group.neighbours, width)
@@ -74,12 +94,12 @@ class _Filtered(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (messages, radial), slots = ctx.saved_tensors, ctx.slots
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        (messages, radial), slots = ctx.saved_tensors, ctx.triplets.slots
         pairs, order, width = radial.shape
         to_messages = torch.empty_like(messages)
         to_radial = radial.new_empty(2 * pairs, order, width)
-        for group, table in zip(slots.groups, ctx.tables, strict=True):
+        for group, table in zip(slots.groups, ctx.triplets.tables, strict=True):
             heard = gradient.index_select(0, slots.leaving[group.slots])
             terms = to_radial[group.slots]
             part = heard.view(group.atoms, group.neighbours, width)
@@ -89,28 +109,29 @@ class _Filtered(Function):
             terms.mul_(messages.index_select(0, slots.arriving[group.slots])[:, None])
         both = to_radial.index_select(0, slots.place[:pairs])
         both += to_radial.index_select(0, slots.place[pairs:])
-        return to_messages.index_select(0, slots.place), both, None, None
+        return to_messages.index_select(0, slots.place), both, None
 
 
-def filtered_sum(messages: Tensor, radial: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+@uncompiled
+def filtered_sum(messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
     """Return Σ_k Σ_l table_l(k, i) · radial_l(k) ∘ message(k → j) for each message j → i.
 
-    messages (2P, F), radial (P, L, F), tables of ``angles`` as (N, i, k·L) -> (2P, F).
+    messages (2P, F), radial (P, L, F), tables of ``angle_products`` -> (2P, F).
     """
-    result: Tensor = _Filtered.apply(  # type: ignore[no-untyped-call]
-        messages.to(tables[0].dtype), radial.to(tables[0].dtype).contiguous(), tables, slots
-    )
-    return result
+    dtype = triplets.tables[0].dtype
+    return applied(_Filtered, messages.to(dtype), radial.to(dtype).contiguous(), triplets)
 
 
-def bilinear_sum(messages: Tensor, radial: Tensor, tables: list[Tensor], slots: Slots) -> Tensor:
+@uncompiled
+def bilinear_sum(messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
     """Return Σ_k (Σ_l table_l(k, i) · radial_lb(k)) · message(k → j) for each slot (j, i) and b.
 
     messages (2P, F), radial (P, L, B), tables of ``angles`` (N, k, i, L) -> (2P, B·F), slot by slot.
     """
+    slots = triplets.slots
     arrived, radial_of = messages[slots.arriving], radial[slots.pair]
     found = []
-    for group, table in zip(slots.groups, tables, strict=True):
+    for group, table in zip(slots.groups, triplets.tables, strict=True):
         N, n = group.atoms, group.neighbours
         weights = torch.bmm(table.view(N * n, n, -1), radial_of[group.slots])
         part = torch.bmm(weights.view(N, n, -1).transpose(1, 2), arrived[group.slots].view(N, n, -1))

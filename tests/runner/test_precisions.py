@@ -1,0 +1,115 @@
+"""Lower precisions and compilation on a CPU: what they change of a workload's loss and gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import wattlaw
+from wattlaw.core.errors import SettingError
+from wattlaw.core.plugins import load, plugins
+from wattlaw.runner.options import TRAINING
+from wattlaw.runner.worker_clock import HostClock
+from wattlaw.runner.worker_strategy import Strategy, strategy_for
+
+NAMES = sorted(plugins("wattlaw.workloads"))
+FAMILIES = ["bert-base", "chemgpt", "dimenet", "dimenet++", "gpt2", "inception3", "nnconv", "pna", "resnet50",
+            "resnet101-v2", "schnet", "vgg11"]  # fmt: skip
+"""One of every file of models that can be compiled."""
+STEPS = 16
+"""Within so many the scale of fp16's loss, halved at each overflow, lets every workload step."""
+
+
+class Step:
+    """A workload wrapped as the runner wraps it, and its batches."""
+
+    def __init__(self, name: str, precision: str = "fp32", is_compiled: bool = False) -> None:
+        self.workload: Any = load("wattlaw.workloads", "workload", name)("tiny")
+        torch.manual_seed(0)
+        self.model: nn.Module = self.workload.model()
+        options = {**TRAINING, "compile": is_compiled}
+        cpu = torch.device("cpu")
+        self.strategy: Strategy = strategy_for(self.workload, self.model, precision, options, cpu, HostClock())
+        self.data = self.workload.data("train")
+
+    def loss(self, batch: int = 0, size: int = 8) -> Tensor:
+        samples = self.workload.collate([self.data[batch * size + k] for k in range(size)])
+        torch.manual_seed(1)
+        with self.strategy.cast():
+            loss: Tensor = self.workload.loss(self.strategy.model, samples)
+        return loss
+
+    def gradients(self, batch: int = 0, size: int = 8) -> Tensor:
+        self.model.zero_grad()
+        self.loss(batch, size).backward()
+        return torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16_gives_nearly_the_loss_and_gradients_of_fp32(name):
+    exact, half = Step(name), Step(name, "bf16")
+    assert half.loss().dtype == torch.float32
+    assert half.loss().item() == pytest.approx(exact.loss().item(), rel=0.05)
+    expected, found = exact.gradients(), half.gradients()
+    assert torch.isfinite(found).all()
+    if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in half.model.modules()):
+        # over eight samples, batch norm makes noise of rounding
+        assert float(torch.cosine_similarity(found, expected, 0)) > 0.98
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fp16_learns_once_its_scale_has_settled(name):
+    step = Step(name, "fp16")
+    scaler = torch.amp.GradScaler("cpu")
+    optimiser = step.workload.optimiser(step.model.parameters())
+    before = torch.cat([p.detach().flatten().clone() for p in step.model.parameters()])
+    assert step.loss().item() == pytest.approx(Step(name).loss().item(), rel=0.01)
+    for _ in range(STEPS):
+        optimiser.zero_grad()
+        scaler.scale(step.loss()).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        after = torch.cat([p.detach().flatten() for p in step.model.parameters()])
+        if not torch.equal(after, before):
+            break
+    assert not torch.equal(after, before)
+    assert torch.isfinite(after).all()
+
+
+def test_tf32_on_a_cpu_is_refused_in_one_line(tmp_path):
+    with pytest.raises(SettingError, match="tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16"):
+        wattlaw.run("gpt2", preset="tiny", out=tmp_path, precision="tf32", device_type="cpu")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_compiled_model_gives_the_same_gradients_and_is_compiled_at_most_twice(name):
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    plain, compiled = Step(name), Step(name, is_compiled=True)
+    for batch in range(2):
+        compiled.gradients(batch)
+    # the second batch of another shape makes shapes variable; no later one may begin anew
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    for batch in range(2, 7):
+        found, expected = compiled.gradients(batch), plain.gradients(batch)
+        assert float((found - expected).abs().max()) < 1e-4 * float(expected.abs().max())
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+def test_compiling_what_cannot_be_is_refused(monkeypatch):
+    with pytest.raises(SettingError, match="derivatives of derivatives"):
+        Step("painn-forces", is_compiled=True)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(SettingError, match="install g"):
+        Step("gpt2", is_compiled=True)
