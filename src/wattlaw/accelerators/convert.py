@@ -2,7 +2,8 @@
 
 FOLDER holds the tables of the Lincoln AI Computing Survey (peak_accelerators_ieee_hpec_YEAR.csv) and
 Epoch AI's epoch_ml_hardware.csv. Three tables beside this file say what the conversion can't know:
-names.csv which names mean the same device, mends.csv what was corrected by hand, from which source and why.
+names.csv which names mean the same device, added.csv which devices none of them lists, mends.csv what was
+corrected by hand; both from which source.
 The facts of one accelerator and precision are Epoch's where it has them (they come from datasheets, without
 sparsity), else those of the newest survey; what both say and where they differ stands in the row's note.
 """
@@ -75,6 +76,7 @@ def convert(folder: Path) -> tuple[list[Entry], list[dict[str, str]]]:
     _settle_unknown(found)
     for entry in epoch.read_epoch(folder / "epoch_ml_hardware.csv", names.identity, company_of):
         _join(found, entry)
+    found |= {(e.accelerator, e.precision): e for e in read_table(HERE / "added.csv").entries}
     _share(found)
     _mend(found, HERE / "mends.csv")
     _tell_apart(found)
