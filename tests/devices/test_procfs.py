@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 from hypothesis import given
@@ -94,7 +95,8 @@ def test_the_machine_and_the_job_are_read_from_proc() -> None:
     assert job.cpu_time_s >= time.process_time() - 0.05
     assert job.memory_used_bytes is not None
     assert job.memory_used_bytes > 2**20
-    assert node.memory_used_bytes is not None
+    assert node.device == "node"
+    assert any(row.memory_used_bytes for row in meter.read_slow() if row.device == "node")
 
 
 def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
@@ -110,3 +112,62 @@ def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
     assert last >= 0.1
     assert tree.cpu_s == last
     assert tree.alive == {}
+
+
+def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
+    burn = BURN.format(s=0.2) + "\ninput()"
+    script = (
+        f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', {burn!r}]).pid, flush=True)\ninput()"
+    )
+    job = subprocess.Popen([sys.executable, "-c", "input()\n" + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert job.stdin
+        assert job.stdout
+        tree = Tree(job.pid)
+        tree.update()
+        job.stdin.write(b"\n")
+        job.stdin.flush()
+        child = int(job.stdout.readline())
+        # the list of all processes is not due again, so only its number can have told of it
+        tree.next_look = 0.0
+        tree.update(tree.next_list - 1)
+        assert child in tree.alive
+        assert tree.holds(child)
+    finally:
+        job.kill()
+        job.communicate()
+
+
+def test_threads_are_not_taken_for_processes() -> None:
+    tree = Tree(os.getpid())
+    tree.update()
+    done = threading.Event()
+    threads = [threading.Thread(target=done.wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    tree.next_look = 0.0
+    tree.update(tree.next_list - 1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not {t.native_id for t in threads} & tree.alive.keys()
+
+
+def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
+    older = subprocess.Popen(
+        [sys.executable, "-c", BURN.format(s=0.3) + "\nprint(1, flush=True)\ninput()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert older.stdout
+        older.stdout.readline()
+        tree = Tree(os.getpid(), apart=(os.getpid(), older.pid))
+        tree.update()
+        before = tree.cpu_s
+        tree.apart.discard(older.pid)
+        tree.next_look = tree.next_list = 0.0
+        tree.update()
+        assert older.pid in tree.alive
+        assert tree.cpu_s - before < 0.1
+    finally:
+        older.communicate(b"\n")

@@ -9,8 +9,14 @@ from typing import NamedTuple
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-_SCAN_SHARE = 0.003
-"""The list of all processes is read so rarely that it takes at most this share of the time."""
+_LOOK_SHARE = 0.003
+"""New processes are looked for so rarely that it takes at most this share of the time."""
+
+_LIST_EVERY_S = 10.0
+"""In between only the numbers given out since the last look are tried; so rarely are all processes listed."""
+
+_MOST_TRIED = 1000
+_SURELY_OLDER_S = 0.1
 
 
 class Process(NamedTuple):
@@ -31,6 +37,8 @@ class Tree:
     children's time; what of that time was seen in the child before is taken off. A child that nobody
     waited for keeps the time that was last seen. A root that is set ``apart`` holds the tree together
     but counts for nothing itself: it is the runner of a trial, not the trial.
+    A process that joins later but is older than the first look counts from then on: what it did before was
+    not the job's. One that lives for less than the time between two looks, and that nobody waits for, is not seen.
     """
 
     def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc", slurm_job: str = "") -> None:
@@ -41,17 +49,24 @@ class Tree:
         self.alive: dict[int, Process] = {}
         self.foreign: set[int] = set()
         self.cpu_s = 0.0
-        self.next_scan = 0.0
+        self.next_look = self.next_list = 0.0
+        self.newest = 0
+        self.first_look_s: float | None = None
 
     def update(self, now: float | None = None) -> None:
         """Read every known process again, and look for new ones when that is due."""
         now = time.monotonic() if now is None else now
         before = self.alive
         after = {pid: p for pid, old in before.items() if (p := self._same(old))}
-        if now >= self.next_scan:
+        if now >= self.next_look:
             begin = time.perf_counter()
-            self._add_new(after)
-            self.next_scan = now + (time.perf_counter() - begin) / _SCAN_SHARE
+            self._look_for_new(after, now)
+            self.next_look = now + (time.perf_counter() - begin) / _LOOK_SHARE
+        if self.first_look_s is None:
+            self.first_look_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+        else:
+            oldest = self.first_look_s - _SURELY_OLDER_S
+            before = before | {n: p for n, p in after.items() if n not in before and p.start * _TICK_S < oldest}
         self.alive = after
         self.cpu_s += spent(before, after)
 
@@ -76,11 +91,30 @@ class Tree:
         new = self._read(old.pid)
         return new if new and new.start == old.start else None
 
-    def _add_new(self, known: dict[int, Process]) -> None:
+    def _look_for_new(self, known: dict[int, Process], now: float) -> None:
+        """Add the job's new processes: of the numbers given out since the last look, or of all that there are."""
+        newest, before = self._newest_number(), self.newest
+        self.newest = newest
+        if newest and before <= newest <= before + _MOST_TRIED and now < self.next_list:
+            if newest > before:
+                self._join(set(range(before + 1, newest + 1)), known, may_be_threads=True)
+            return
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
-        self.foreign &= pids
+        # where numbers began again from below, a foreign one's may be a new process's
+        self.foreign = self.foreign & pids if before <= newest else set()
+        self.next_list = now + _LIST_EVERY_S
+        self._join(pids - self.foreign, known, may_be_threads=False)
+
+    def _newest_number(self) -> int:
+        """Return the number that a process or thread got last; 0 where the system does not say."""
+        text = self._head("loadavg").split()
+        return int(text[-1]) if text and text[-1].isdigit() else 0
+
+    def _join(self, pids: set[int], known: dict[int, Process], *, may_be_threads: bool) -> None:
         others = self.apart - {self.root}
-        fresh = {p: read for p in pids - self.foreign - known.keys() - others if (read := self._read(p))}
+        fresh = {p: read for p in pids - known.keys() - others if (read := self._read(p))}
+        if may_be_threads:
+            fresh = {p: read for p, read in fresh.items() if self._is_process(p)}
         if self.root in fresh:
             known[self.root] = fresh.pop(self.root)
         if self.slurm_job:
@@ -94,11 +128,7 @@ class Tree:
         self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0}
 
     def _read(self, pid: int) -> Process | None:
-        try:
-            with open(f"{self.proc}/{pid}/stat", "rb", buffering=0) as file:
-                text = file.read(2048)
-        except OSError:
-            return None
+        text = self._head(f"{pid}/stat")
         # the command's name stands in brackets and may itself hold brackets and blanks
         f = text[text.rfind(b")") + 2 :].split()
         if len(f) < 22:
@@ -107,6 +137,10 @@ class Tree:
             return Process(pid, int(f[1]), int(f[19]), 0.0, 0.0, 0)
         own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
         return Process(pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES)
+
+    def _is_process(self, number: int) -> bool:
+        """Say whether a number is that of a process; threads are found by theirs too."""
+        return f"\nTgid:\t{number}\n".encode() in self._head(f"{number}/status")
 
     def _is_of_job(self, pid: int) -> bool:
         # Slurm names the job in the processes' control group, and in their environment where it uses none
@@ -117,6 +151,19 @@ class Tree:
         wanted = [f"SLURM_JOB_ID={self.slurm_job}", *([f"SLURMD_NODENAME={node}"] if node else [])]
         return all(w.encode() in variables for w in wanted)
 
+    def _head(self, name: str) -> bytes:
+        """Return the first 2 KiB of a file, b"" where it is gone, in the fewest calls: they are what a look costs."""
+        try:
+            file = os.open(f"{self.proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(file, 2048)
+        except OSError:
+            return b""  # it ended in this moment
+        finally:
+            os.close(file)
+
     def _text(self, pid: int, name: str) -> bytes:
         try:
             with open(f"{self.proc}/{pid}/{name}", "rb") as file:
@@ -126,9 +173,8 @@ class Tree:
 
     def _shared_bytes(self, pid: int) -> int:
         try:
-            with open(f"{self.proc}/{pid}/statm", "rb", buffering=0) as file:
-                return int(file.read(256).split()[2]) * _PAGE_BYTES
-        except (OSError, IndexError, ValueError):
+            return int(self._head(f"{pid}/statm").split()[2]) * _PAGE_BYTES
+        except (IndexError, ValueError):
             return 0
 
 

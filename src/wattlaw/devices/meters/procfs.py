@@ -61,7 +61,10 @@ class Procfs(Meter):
         return [job] if self.is_slow else [job, *self._node()]
 
     def read_slow(self) -> list[Sample]:
-        rows = self._node() if self.is_slow else []
+        used = _memory_used(self.scope.proc)
+        rows = [Sample(time_s=time.monotonic(), device="node", memory_used_bytes=used)]
+        if self.is_slow:
+            rows += self._node()
         if len(self.tree.alive) > _FEW:
             rows.append(
                 Sample(time_s=time.monotonic(), device="job", memory_used_bytes=self.tree.memory_bytes() or None)
@@ -75,7 +78,7 @@ class Procfs(Meter):
         share = None
         if before and total > before[1]:
             share = min(1.0, max(0.0, (busy - before[0]) / (total - before[1])))
-        return [Sample(time_s=now, device="node", utilisation=share, memory_used_bytes=_memory_used(self.scope.proc))]
+        return [Sample(time_s=now, device="node", utilisation=share)]
 
 
 def _machine(proc: str) -> tuple[float, float]:
