@@ -14,6 +14,7 @@ from tests.records.conftest import make_run
 
 from wattlaw.cli.main import main
 from wattlaw.core.folder import SUMMARY, new_attempt, write_run
+from wattlaw.core.setting import Setting, Stop
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def test_a_sweep_is_shown_as_a_row_for_each_setting(sweep: Path, call):
     assert "est." in out
     assert "oversubscribed" in out
     assert "energy_per_sample_j est.: estimated by cpu: linear CPU power model" in err
+
+
+def test_what_all_rows_share_is_said_above_them(tmp_path: Path, call):
+    options = {"activation_checkpointing": True, "strategy": "fsdp"}
+    run = make_run(setting=Setting("gpt2", preset="tiny", stop=Stop(steps=30), options=options))
+    write_run(tmp_path / "runs" / "demo" / run.trial, run)
+    _, out, _ = call("runs", "show", tmp_path / "runs" / "demo")
+    assert "activation_checkpointing yes" in out.splitlines()[0]
+    assert "strategy fsdp" in out.splitlines()[0]
 
 
 def test_a_missing_quantity_is_said_to_be_missing_with_the_reason(sweep: Path, call):

@@ -173,9 +173,9 @@ def _is_known(tabled: Table, name: str) -> bool:
 
 def _is_telling(name: str, value: Any) -> bool:
     # what all rows share is said where it is not simply the default
-    return name in ("preset", "precision", "device_name", "nodes", "batch_per_device", "devices") or value not in (
-        None, "", "auto", 1,
-    )  # fmt: skip
+    return name in ("preset", "precision", "device_name", "nodes", "batch_per_device", "devices") or (
+        value is True or value not in (None, "", "auto", 1)
+    )
 
 
 def _say_status(tabled: Table) -> None:
