@@ -61,7 +61,7 @@ def plot_measured(rows: Sequence[Achieved], title: str = "") -> Any:
         color=_workload(alt, names),
     )
     ends = base.mark_rule(strokeWidth=1.4).encode(x="low:Q", x2="high:Q")
-    grid = alt.Axis(format=".0%", grid=True, gridColor="#e3e6e9", tickCount=8)
+    grid = alt.Axis(format="~%", grid=True, gridColor="#e3e6e9", tickCount=8)
     dots = base.mark_point(size=48, filled=True, opacity=0.75).encode(
         x=alt.X("share:Q", title="share of the promised peak", axis=grid),
         shape=alt.Shape("workload:N", title="workload", scale=alt.Scale(domain=names)),

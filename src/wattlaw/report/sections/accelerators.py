@@ -68,11 +68,13 @@ def _share(row: Row) -> Share:
 def _figure(found: Sequence[tuple[Group, list[Share]]]) -> Figure:
     cut = [(g, sorted(s, key=lambda one: -(one.share.value or 0))[:MOST]) for g, s in found[:MOST_PANELS]]
     caption = CAPTION + left_out(sum(len(s) for _, s in cut), sum(len(s) for _, s in found), "settings")
-    panels = [Panel(g.name, _chart(g, shares), 24 * len(shares) + 8) for g, shares in cut]
+    most = max(s.share.high or s.share.value or 0 for _, shares in cut for s in shares)
+    panels = [Panel(g.name, _chart(g, shares, most), 24 * len(shares) + 8) for g, shares in cut]
     return Figure("accelerators", TITLE, caption, panels, _table(cut))
 
 
-def _chart(group: Group, shares: Sequence[Share]) -> dict[str, Any]:
+def _chart(group: Group, shares: Sequence[Share], most: float) -> dict[str, Any]:
+    """Return a panel; all share one axis, so that devices compare."""
     alt = need("altair", "the report")
     labels = [s.row.label for s in shares]
     rows = [
@@ -87,9 +89,9 @@ def _chart(group: Group, shares: Sequence[Share]) -> dict[str, Any]:
         y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False, labelLimit=190)),
         tooltip=[alt.Tooltip("label:N", title="setting"), alt.Tooltip("text:N", title="share of peak")],
     )
-    axis = alt.Axis(format=".0%", tickCount=5)
+    axis = alt.Axis(format="~%", tickCount=5)
     dots = base.mark_point(color=group.colour, fill=group.colour, size=64, opacity=1).encode(
-        x=alt.X("value:Q", title="share of the promised peak", scale=alt.Scale(zero=True), axis=axis)
+        x=alt.X("value:Q", title="share of the promised peak", scale=alt.Scale(domain=[0, most], nice=True), axis=axis)
     )
     return spec(dots)
 
