@@ -23,7 +23,7 @@ from wattlaw.laws.choose import time_per_sample
 from wattlaw.laws.pooling import Family, learn
 from wattlaw.laws.pooling import Pool as Lessons
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling, log_step
+from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
 from wattlaw.laws.target import time_to_target
 
 EXTRAP = os.environ.get("EXTRAP_PYTHON", "")
@@ -76,9 +76,9 @@ def simulated(lessons: Lessons, count: int = 200, seed: int = 11) -> float:
         devices = 8.0 * 2.0 ** np.sort(rng.choice(9, 4, replace=False))
         batches = devices * 2.0 ** rng.integers(1, 7, 4)
         points = Points.of(devices, batches, devices / 8)
-        z = np.append(rng.normal(size=len(prior)), math.log(0.002) + rng.normal())
+        z, true = rng.normal(size=len(prior)), placed(prior, 0.002 * math.exp(rng.normal()))
         noise = 0.04 * np.sqrt(3 / rng.chisquare(3)) * rng.normal(size=4)
-        rates = batches / np.exp(log_step(z[None], points, prior)[0] + noise)
+        rates = batches / np.exp(log_step(z[None], points, true)[0] + noise)
         law = fit_scaling(Points(*(v[:3] for v in points)), rates[:3], prior)
         found = law.rate(Points(*(v[3:] for v in points)))[0]
         hits += found.low <= rates[3] <= found.high

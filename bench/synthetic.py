@@ -16,7 +16,7 @@ from wattlaw.laws.pooling import shipped_prior
 from wattlaw.laws.power import fit_power
 from wattlaw.laws.ratios import interval, log_ratio
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling, log_step
+from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
 from wattlaw.laws.usl import fit_usl
 
 SETS = 1000
@@ -68,8 +68,8 @@ def rate(rng: np.random.Generator) -> bool:
     prior = shipped_prior()
     devices = 8.0 * 2.0 ** np.sort(rng.choice(7, 4, replace=False))
     points = Points.of(devices, devices * 2.0 ** rng.integers(2, 7, 4), devices / 8)
-    z = np.append(rng.normal(size=len(prior)), math.log(0.002) + rng.normal())
-    rates = points.batches / np.exp(log_step(z[None], points, prior)[0]) * noise(rng, 0.05, 4)
+    z, true = rng.normal(size=len(prior)), placed(prior, 0.002 * math.exp(rng.normal()))
+    rates = points.batches / np.exp(log_step(z[None], points, true)[0]) * noise(rng, 0.05, 4)
     law = fit_scaling(Points(*(v[:3] for v in points)), rates[:3], prior)
     return holds(law.rate(Points(*(v[3:] for v in points)))[0], float(rates[3]))
 

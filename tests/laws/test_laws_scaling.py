@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,16 +10,16 @@ from hypothesis import strategies as st
 from wattlaw.core.errors import FitError
 from wattlaw.laws.pooling import Family, learn, shipped_critical, shipped_prior
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step
+from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step, placed
 from wattlaw.laws.target import time_to_target
 
 PRIOR = shipped_prior()
 
 
-def made(devices, batches, z=(0.0, 0.0, 0.0, 0.0, 0.0), sample_s=0.002):
+def made(devices, batches, z=(0.0,) * 8, sample_s=0.002):
     """Points on 8-device nodes and their exact rates."""
     points = Points.of(devices, batches, np.maximum(np.array(devices) / 8, 1))
-    return points, points.batches / np.exp(log_step(np.array([[*z, math.log(sample_s)]]), points, PRIOR)[0])
+    return points, points.batches / np.exp(log_step(np.array([z]), points, placed(PRIOR, sample_s))[0])
 
 
 def test_the_next_size_is_forecast_from_three():
@@ -67,10 +65,10 @@ def test_a_family_never_informs_its_own_prior():
     rng = np.random.default_rng(2)
     data = []
     for name in range(6):
-        points, rates = made([8, 16, 32], [256, 512, 1024], z=rng.normal(size=5))
+        points, rates = made([8, 16, 32], [256, 512, 1024], z=rng.normal(size=8))
         data.append(Family((str(name),), "task", points, rates, np.full(3, np.nan)))
     pool = learn(data, rounds=2)
-    odd = pool.lessons[("0",)]._replace(mean=np.full(5, 9.0))
+    odd = pool.lessons[("0",)]._replace(mean=np.full(8, 9.0))
     changed = pool._replace(lessons={**pool.lessons, ("0",): odd})
     assert np.array_equal(pool.prior("task", [("0",)]), changed.prior("task", [("0",)]))
     assert not np.array_equal(pool.prior("task"), changed.prior("task"))
@@ -94,7 +92,7 @@ def test_points_that_give_no_scaling_law_are_refused(devices, rates, message):
 @given(
     st.lists(
         st.tuples(st.integers(-1, 10**6), st.floats(allow_nan=True, allow_infinity=True), st.floats(1e-300, 1e300)),
-        max_size=5,
+        max_size=8,
     )
 )
 def test_any_settings_give_finite_rates_or_one_clear_line(rows):
@@ -110,7 +108,7 @@ def test_any_settings_give_finite_rates_or_one_clear_line(rows):
     assert "\n" not in line
 
 
-@given(st.lists(st.tuples(st.floats(allow_nan=True), st.floats(allow_nan=True)), max_size=5))
+@given(st.lists(st.tuples(st.floats(allow_nan=True), st.floats(allow_nan=True)), max_size=8))
 def test_any_samples_give_a_critical_batch_or_one_clear_line(rows):
     batches, samples = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [])
     try:

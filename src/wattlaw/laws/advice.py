@@ -60,7 +60,6 @@ def advise(
     max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
     unmeasured    where GPU energy was measured at three power caps or more, weigh caps that nobody ran too
-                  (then the bound must hold with probability 0.6 at least)
     limits        quantities that no recommended setting may exceed in its mean, such as
                   {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
 

@@ -71,14 +71,19 @@ def exposed(communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 
 def straggling(devices: ArrayLike, spread: float) -> Array:
     """Return the factor by which the slowest of N devices exceeds the mean one.
 
-    Step times are taken as normal with relative standard deviation ``spread``; the expected maximum of N is
-    Blom's 1 + spread·Φ⁻¹((N − 0.375)/(N + 0.25)), within 1 % of the exact value.
+    Step times are taken as normal with relative standard deviation ``spread``, see ``late``.
     """
     n = _checked(devices, 1.0, 0.0, 1.0)
     if not 0 <= spread < 1:
         raise UsageError(f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1")
-    found: Array = 1 + spread * special.ndtri((n - 0.375) / (n + 0.25))
-    return np.maximum(found, 1.0)
+    found: Array = 1 + spread * late(n)
+    return found
+
+
+def late(devices: Array) -> Array:
+    """Return the expected maximum of N standard normals, Φ⁻¹((N − 0.375)/(N + 0.25)) (Blom 1958), within 1 %."""
+    found: Array = np.maximum(special.ndtri((devices - 0.375) / (devices + 0.25)), 0.0)
+    return found
 
 
 def _checked(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:

@@ -1,15 +1,17 @@
-"""How the rate of training answers to devices, nodes and batch: the α–β form with overlap.
+"""How the rate of training answers to devices, nodes and batch: the α–β form with overlap, stragglers and a serial share.
 
-A step of N devices on m nodes (n = N/m on each) with b samples a device takes
+A step of N devices on m nodes (n = N/m on each) with b samples a device, B = N·b, takes
 
-    t = (T_c^γ + T_n^γ)^(1/γ) + t_fixed        T_c = τ·b,  γ = 1 + overlap
+    t = (T_c^γ + T_n^γ)^(1/γ) + σ·τ·B + t_fixed
+    T_c = τ·b·(1 + s·Q(N)),  γ = 1 + overlap
     T_n = c_within·(n−1)/n + c_between·(m−1)/m + latency·log₂N
 
-T_c is compute; T_n the all-reduce (bandwidth terms of a ring within and between nodes, latency of a tree,
-Hockney 1994; Thakur et al. 2005), hidden behind compute as far as γ says (1: not at all, large: wholly;
-published runs say that what shows is nearly added);
-t_fixed what every step pays: kernel launches, the optimiser, the host. All in seconds, which is what lets
-one workload inform another: a launch takes about as long whatever is trained. The rate is B/t, B = N·b.
+T_c is compute, which ends when the slowest of N devices does: s is the relative spread of one device's step and Q(N)
+the normal's expected maximum of N (Blom, see network.py). T_n is the all-reduce (bandwidth terms of a ring within and
+between nodes, latency of a tree; Hockney 1994, Thakur et al. 2005), hidden behind compute as far as γ says (1: not at
+all, large: wholly; published runs say that what shows is nearly added). σ is the share of the work that more devices
+do not speed up (Amdahl 1967), t_fixed what every step pays: kernel launches, the optimiser, the host. Times are in s,
+which is what lets one workload inform another: a launch takes about as long whatever is trained. The rate is B/t.
 """
 
 from __future__ import annotations
@@ -23,11 +25,22 @@ from numpy.typing import ArrayLike, NDArray
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.laws.checking import positive
+from wattlaw.laws.network import late
 from wattlaw.laws.posterior import Noise, Posterior, explore, interval_of, quantiles
 
 Array = NDArray[Any]
 
-PARAMETERS = ("fixed_s", "within_nodes_s", "between_nodes_s", "latency_s", "overlap")
+PARAMETERS = (
+    "fixed_s",
+    "within_nodes_s",
+    "between_nodes_s",
+    "latency_s",
+    "overlap",
+    "spread",
+    "serial_share",
+    "compute_share",
+)
+"""The last is τ as a share of the least device-time a sample that was measured."""
 
 NOISE = 0.05
 """Scale of the relative noise of a rate: configurations of one family differ in more than N and batch."""
@@ -56,7 +69,7 @@ class Points(NamedTuple):
 
 
 class ScalingLaw(NamedTuple):
-    """The law of one family. The posterior's last parameter is ln τ, seconds a sample on one device."""
+    """The law of one family; ``prior`` is ``placed``, so that its last parameter is τ, seconds a sample on a device."""
 
     prior: Array
     posterior: Posterior
@@ -83,10 +96,9 @@ class ScalingLaw(NamedTuple):
 
     def parameters(self) -> dict[str, Interval]:
         """Return the law's parameters, times in s, with 90 % intervals."""
-        draws = np.column_stack([physical(self.posterior.draws, self.prior), np.exp(self.posterior.draws[:, -1])])
-        weights = self.posterior.weights
+        draws, weights = physical(self.posterior.draws, self.prior), self.posterior.weights
         found = {}
-        for name, column in zip((*PARAMETERS, "sample_s"), draws.T, strict=True):
+        for name, column in zip((*PARAMETERS[:-1], "sample_s"), draws.T, strict=True):
             logs = np.log(np.maximum(column, 1e-300))
             found[name] = interval_of(logs, weights, float(np.exp(weights @ logs)))
         return found
@@ -106,7 +118,7 @@ class ScalingLaw(NamedTuple):
 def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = NOISE) -> ScalingLaw:
     """Fit the law to rates, samples per s, at two or more settings; repeats may stand side by side.
 
-    ``prior`` (5, 2) holds mean and standard deviation of ln of each of PARAMETERS (see pooling.py).
+    ``prior`` (8, 2) holds mean and standard deviation of ln of each of PARAMETERS (see pooling.py).
     Raises FitError for one setting only, or numbers that are not positive and finite.
     """
     rate = positive("rate", rates)
@@ -115,31 +127,45 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     if len(set(zip(points.devices.tolist(), points.batches.tolist(), strict=True))) < 2:
         raise FitError("a scaling law needs two settings that differ in devices or batch")
     log_t = np.log(points.batches / rate)
-    # all compute, or half of it: two places to begin the search
-    start = float((log_t - np.log(points.batches / points.devices)).min())
-    starts = [[*[0.0] * len(prior), start], [*[0.0] * len(prior), start - 0.7]]
+    prior = placed(prior, float(np.min(points.devices / rate)))
 
     def residuals(z: Array) -> Sequence[Array]:
         return [log_step(z, points, prior) - log_t]
 
-    return ScalingLaw(prior, explore(residuals, [noise], starts, free=[len(prior)]), points)
+    return ScalingLaw(prior, explore(residuals, [noise], _starts(prior, float(log_t.min()))), points)
+
+
+def placed(prior: Array, device_s: float) -> Array:
+    """Return the prior with τ in s, where ``device_s`` is the least device-time a sample that was measured."""
+    found = prior.copy()
+    found[-1, 0] += np.log(device_s)
+    return found
 
 
 def physical(z: Array, prior: Array) -> Array:
-    """Return the physical parameters (n, 5) of standardised ones (n, 6); times in s."""
-    found: Array = np.exp(np.clip(prior[:, 0] + prior[:, 1] * z[:, :-1], -40.0, 40.0))
+    """Return the physical parameters (n, 8) of standardised ones (n, 8) under a placed prior; times in s."""
+    found: Array = np.exp(np.clip(prior[:, 0] + prior[:, 1] * z, -80.0, 80.0))
     return found
 
 
 def log_step(z: Array, points: Points, prior: Array) -> Array:
-    """Return ln of the time of a step, s, (n, c) for parameter sets z (n, 6)."""
-    fixed, within, between, latency, overlap = physical(z, prior).T[:, :, None]
+    """Return ln of the time of a step, s, (n, c) for parameter sets z (n, 8) under a placed prior."""
+    fixed, within, between, latency, overlap, spread, serial, sample = physical(z, prior).T[:, :, None]
     devices, nodes = points.devices, points.nodes
     share = devices / nodes
-    compute = np.clip(z[:, -1:], -60.0, 60.0) + np.log(points.batches / devices)
+    compute = np.log(sample * points.batches / devices) + np.log1p(spread * late(devices))
     network = within * (share - 1) / share + between * (nodes - 1) / nodes + latency * np.log2(devices)
     gamma = 1 + overlap
     # in logarithms, so that no power overflows
     both = np.logaddexp(gamma * compute, gamma * np.log(network + 1e-30)) / gamma
-    found: Array = np.logaddexp(both, np.log(fixed))
+    found: Array = np.logaddexp(both, np.log(fixed + np.minimum(serial, 1.0) * sample * points.batches))
     return found
+
+
+def _starts(prior: Array, log_step_s: float) -> list[list[float]]:
+    # as the prior has it; with half the compute; and with every fixed time well below the shortest step
+    usual = np.zeros(len(prior))
+    half, quick = usual.copy(), usual.copy()
+    half[-1] = -0.7 / prior[-1, 1]
+    quick[:4] = np.minimum((log_step_s + np.log(0.1) - prior[:4, 0]) / prior[:4, 1], 0.0)
+    return [usual.tolist(), half.tolist(), quick.tolist()]
