@@ -11,6 +11,7 @@ import numpy as np
 
 from wattlaw.core.findings import Interval
 from wattlaw.laws.caps import PRIOR, fit_caps, response
+from wattlaw.laws.choose import time_per_sample
 from wattlaw.laws.learning import fit_offset
 from wattlaw.laws.pooling import shipped_prior
 from wattlaw.laws.power import fit_power
@@ -38,7 +39,9 @@ def speedup(rng: np.random.Generator) -> bool:
 def amdahl(rng: np.random.Generator) -> bool:
     """The serial share from five sizes, two repeats, 2 % noise."""
     x, sigma = np.repeat([1.0, 2, 4, 8, 16], 2), 10 ** rng.uniform(-2.5, -0.5)
-    return holds(fit_usl(x, (1 + sigma * (x - 1)) / x * noise(rng, 0.02, 10), amdahl=True).parameters()["sigma"], sigma)
+    return holds(
+        fit_usl(x, (1 + sigma * (x - 1)) / x * noise(rng, 0.02, 10), form="amdahl").parameters()["sigma"], sigma
+    )
 
 
 def floor(rng: np.random.Generator) -> bool:
@@ -74,6 +77,51 @@ def rate(rng: np.random.Generator) -> bool:
     return holds(law.rate(Points(*(v[3:] for v in points)))[0], float(rates[3]))
 
 
+def power_ahead(rng: np.random.Generator) -> bool:
+    """Twice the largest of five sizes, forecast from these by all forms; the truth is a power law."""
+    beta = rng.uniform(0.5, 1.0)
+    return ahead(rng, lambda n: n**-beta)
+
+
+def amdahl_ahead(rng: np.random.Generator) -> bool:
+    """The same; the truth is Amdahl's law."""
+    sigma = 10 ** rng.uniform(-2.5, -0.5)
+    return ahead(rng, lambda n: (1 + sigma * (n - 1)) / n)
+
+
+def usl_ahead(rng: np.random.Generator) -> bool:
+    """The same; the truth is the universal law."""
+    sigma, kappa = 10 ** rng.uniform(-2.5, -1), 10 ** rng.uniform(-5, -3)
+    return ahead(rng, lambda n: (1 + sigma * (n - 1) + kappa * n * (n - 1)) / n)
+
+
+def alpha_beta_ahead(rng: np.random.Generator) -> bool:
+    """The same; the truth is the α–β law."""
+    z, true = rng.normal(size=(1, 8)), placed(shipped_prior(), 0.002)
+    return ahead(rng, lambda n: np.exp(log_step(z, weak(n), true)[0]) / (32 * n))
+
+
+def ahead(rng: np.random.Generator, time: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether the interval of 32 devices, from three repeats of 1 to 16 with 3 % noise, holds one more run."""
+    sizes = np.repeat([1.0, 2, 4, 8, 16], 3)
+    rates = 1 / (time(sizes) * noise(rng, 0.03, 15))
+    target = np.array([32.0])
+    found = time_per_sample(fit_scaling(weak(sizes), rates, shipped_prior()), rates, weak(target))
+    return holds(found, float(time(target)[0] * noise(rng, 0.03, 1)[0]))
+
+
+def weak(devices: np.ndarray) -> Points:
+    """Settings of 32 samples a device, eight devices a node."""
+    return Points.of(devices, 32 * devices, np.maximum(devices / 8, 1))
+
+
+def serial_and_crosstalk(rng: np.random.Generator) -> bool:
+    """Both shares of the universal law from eight sizes, 2 % noise; each interval counts for a half."""
+    x, sigma, kappa = np.repeat(2.0 ** np.arange(8), 2), 10 ** rng.uniform(-2.5, -1), 10 ** rng.uniform(-5, -3)
+    found = fit_usl(x, (1 + sigma * (x - 1) + kappa * x * (x - 1)) / x * noise(rng, 0.02, 16)).parameters()
+    return rng.choice([holds(found["sigma"], sigma), holds(found["kappa"], kappa)])
+
+
 def noise(rng: np.random.Generator, scale: float, count: int) -> np.ndarray:
     return np.exp(rng.normal(0, scale, count))
 
@@ -82,7 +130,10 @@ def holds(found: Interval, truth: float) -> bool:
     return found.low <= truth <= found.high
 
 
-LAWS: tuple[Callable[[np.random.Generator], bool], ...] = (power, speedup, amdahl, floor, critical_batch, cap, rate)
+LAWS: tuple[Callable[[np.random.Generator], bool], ...] = (
+    power, speedup, amdahl, serial_and_crosstalk, floor, critical_batch, cap, rate,
+    power_ahead, amdahl_ahead, usl_ahead, alpha_beta_ahead,
+)  # fmt: skip
 
 
 def main() -> dict[str, Any]:

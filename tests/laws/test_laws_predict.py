@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made import run, scaled
@@ -57,6 +61,53 @@ def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
     assert energy.value == pytest.approx(400 * time.value, rel=0.01)
     assert found.quantities["cost"].value == pytest.approx(2.0 * 4 * time.value / 3600)
     assert found.extrapolated == ""
+
+
+def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
+    watts = (90, 110, 95, 105, 100, 120)
+    runs = [
+        run(t, n, r, energy=watts[2 * i + r] * n * t)
+        for i, (n, t) in enumerate(((1, 1.0), (2, 0.51), (8, 0.14)))
+        for r in range(2)
+    ]
+    asked = Wanted(devices=4, price_per_kwh=0.3, pue=1.5)
+    (found,) = predict(runs, asked)
+    time, energy, cost = (found.quantities[n] for n in ("time_s", "energy_j", "cost"))
+    assert energy.high / energy.low > 1.1 * time.high / time.low
+    assert energy.low < 4 * 100 * time.value < energy.high
+    assert cost.value == pytest.approx(1.5 * 0.3 * energy.value / 3.6e6)
+
+
+def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so():
+    (found,) = predict(scaled({1: 1.0, 2: 0.6}), Wanted(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0))
+    assert "cost" not in found.quantities
+    assert [n.name for n in found.warnings] == ["no_cost"]
+
+
+@pytest.mark.parametrize(
+    ("law", "truth"),
+    [
+        ("power", lambda n: n**-0.8),
+        ("amdahl", lambda n: (1 + 0.05 * (n - 1)) / n),
+        ("usl", lambda n: (1 + 0.02 * (n - 1) + 0.002 * n * (n - 1)) / n),
+    ],
+)
+def test_an_exact_law_over_devices_is_predicted_as_if_it_had_been_named(law, truth):
+    runs = scaled({n: truth(n) for n in (1, 2, 4, 8, 16, 32)}, noise=0.005)
+    (found,) = predict(runs, Wanted(devices=64))
+    assert found.quantities["time_per_sample_s"].value == pytest.approx(truth(64), rel=0.05)
+    assert next(iter(found.forms)) == law
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["power_ahead", "amdahl_ahead", "usl_ahead", "alpha_beta_ahead"])
+def test_the_next_size_of_a_thousand_simulated_laws_lies_within_nine_intervals_in_ten(kind):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+    synthetic = importlib.import_module("synthetic")
+    rng = np.random.default_rng(3)
+    held = sum(getattr(synthetic, kind)(rng) for _ in range(1000))
+    # the universal law's second share shows only beyond the runs, and the other forms outvote it till then
+    assert held >= (780 if kind == "usl_ahead" else 880)
 
 
 def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():

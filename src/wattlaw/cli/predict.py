@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say_warnings
+from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
 from wattlaw.core.units import QUANTITIES, show
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ NAMES = {"predict": "predict"}
 @click.option("--samples", type=float, default=1.0, show_default=True, help="Work to be done, samples.")
 @click.option("--price-per-device-hour", type=float, help="In any currency.")
 @click.option("--price-per-kwh", type=float, help="In the same currency.")
-@click.option("--step-spread", type=float, default=0.0, help="Relative spread of one device's step times.")
+@click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
+@click.option("--step-spread", type=float, default=0.0, help="Relative spread of one device's step times, if known.")
 @click.option("--message-bytes", type=float, help="Gradient, bytes, where one device only was run.")
 @click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
 @click.option("--extrapolate", is_flag=True, help="Predict even where the interval is wider than a factor of two.")
@@ -44,7 +45,12 @@ def predict(folder: Path, extrapolate: bool, as_json: bool, **wanted: float | No
         return
     rows = [_row(p, name, value) for p in found for name, value in p.quantities.items()]
     print_table(["group", "quantity", "predicted", "90 % interval", "beyond the runs"], rows)
+    say("law over devices: " + "; ".join(_forms(p) for p in found))
     say_warnings(n for p in found for n in p.warnings)
+
+
+def _forms(found: Prediction) -> str:
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.forms.items())
 
 
 _UNITS = {"time_s": "s", "energy_j": "J", "cost": "", "device_hours": "h"}

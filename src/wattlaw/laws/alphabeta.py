@@ -11,12 +11,16 @@ from wattlaw.core.run import Run
 from wattlaw.laws.families import batch_of, rate_of
 from wattlaw.laws.groups import Group, Sample
 from wattlaw.laws.pooling import shipped_prior
-from wattlaw.laws.scaling import Points, ScalingLaw, fit_scaling
+from wattlaw.laws.scaling import PARAMETERS, Points, ScalingLaw, fit_scaling
+
+SPREAD_KNOWN = 0.2
+"""Standard deviation of ln of a spread of step times that was measured: some 25 steps tell it so well."""
 
 
-def scaling_of(runs: list[Run]) -> tuple[ScalingLaw, Points, list[float]]:
+def scaling_of(runs: list[Run], step_spread: float = 0.0) -> tuple[ScalingLaw, Points, list[float]]:
     """Fit the law to every run with a rate and a batch; return it with the runs' points and rates.
 
+    ``step_spread`` is the relative spread of one device's step times, where it was measured; 0 leaves it to the prior.
     Raises FitError where fewer than two settings give both.
     """
     rows = [
@@ -28,7 +32,10 @@ def scaling_of(runs: list[Run]) -> tuple[ScalingLaw, Points, list[float]]:
         raise FitError("no run gives both a rate and a batch; alpha-beta needs samples_per_s and batch_per_device")
     devices, batches, nodes, rates = (list(column) for column in zip(*rows, strict=True))
     points = Points.of(devices, batches, nodes)
-    return fit_scaling(points, rates, shipped_prior(runs[0].setting.workload)), points, list(rates)
+    prior = shipped_prior(runs[0].setting.workload)
+    if step_spread:
+        prior[PARAMETERS.index("spread")] = np.log(step_spread), SPREAD_KNOWN
+    return fit_scaling(points, rates, prior), points, list(rates)
 
 
 def fit_alpha_beta(group: Group, data: Sample) -> Fit:

@@ -93,10 +93,10 @@ def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
     # in order of parameters: a richer law must earn its place on sizes that it has not seen
     chosen, least = "power", held_out_error(data.x, data.y)
     if target == "time_per_sample_s" and over == "devices":
-        for law in ("amdahl", "usl"):
-            error = usl.held_out_error(data.x, data.y, amdahl=law == "amdahl")
+        for form in ("amdahl", "usl"):
+            error = usl.held_out_error(data.x, data.y, _form(form))
             if error < SIMPLER_BY * least:
-                chosen, least = law, error
+                chosen, least = form, error
     return _curve(group, data, target, over, chosen)
 
 
@@ -144,7 +144,7 @@ def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:
         return _power(group, data, target, over)
     if target != "time_per_sample_s" or over != "devices":
         raise FitError(f"{law} explains time_per_sample_s over devices, not {target} over {over}; use power")
-    found = usl.fit_usl(data.x, data.y, amdahl=law == "amdahl")
+    found = usl.fit_usl(data.x, data.y, _form(law))
     grid = np.geomspace(min(data.x), max(data.x), 50)
     return Fit(
         group=group.key,
@@ -156,10 +156,14 @@ def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:
         curve=_rows(grid, found.band(grid)),
         n=len(data.x),
         sizes=len(set(data.x)),
-        held_out_error=usl.held_out_error(data.x, data.y, amdahl=law == "amdahl"),
+        held_out_error=usl.held_out_error(data.x, data.y, _form(law)),
         status=data.status,
         warnings=(*data.notes, *_repeat_notes(data, over)),
     )
+
+
+def _form(law: str) -> usl.Form:
+    return "amdahl" if law == "amdahl" else "usl"
 
 
 def _power(group: Group, data: Sample, target: str, over: str) -> Fit:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 from scipy.stats import qmc
 
 from wattlaw.core.errors import FitError
@@ -49,9 +49,7 @@ class Posterior(NamedTuple):
 
     def picked(self, count: int = 512, seed: int = 0) -> Array:
         """Return indices of equally likely draws in random order, to combine with another posterior's."""
-        edges = (np.arange(count) + 0.5) / count
-        index = np.searchsorted(np.cumsum(self.weights), edges * (1 - 1e-12))
-        found: Array = np.random.default_rng(seed).permutation(np.minimum(index, len(self.weights) - 1))
+        found: Array = np.random.default_rng(seed).permutation(_even(self.weights, count))
         return found
 
     def effective(self) -> float:
@@ -119,6 +117,24 @@ def interval_of(
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
 
 
+def forecasts(values: Array, weights: Array, noise: Sequence[Noise], count: int, seed: int = 0) -> Array:
+    """Return ``count`` equally likely forecasts (count,) of one more measurement of what has draws ``values`` (n,)."""
+    rng = np.random.default_rng(seed)
+    index = _even(weights, count)
+    found = values[index]
+    for each in noise:
+        quantile = rng.permutation((np.arange(count) + 0.5) / count)
+        found = found + each.scale[index] * special.stdtrit(each.df, quantile)
+    return found
+
+
+def log_density(values: Array, weights: Array, noise: Sequence[Noise], at: float) -> float:
+    """Return ln of the density of one more measurement at ``at``, given draws ``values`` (n,) and their noise."""
+    df, scale = min(n.df for n in noise), np.sqrt(sum(n.scale**2 for n in noise))
+    density = np.exp(stats.t.logpdf((at - values) / scale, df)) / scale
+    return float(np.log(weights @ density + 1e-300))
+
+
 class _Problem(NamedTuple):
     residuals: Residuals
     scales: tuple[float, ...]
@@ -131,6 +147,13 @@ class _Problem(NamedTuple):
             m = block.shape[1]
             total = total + 0.5 * (NU + m) * np.log(1 + (block**2).sum(1) / (NU * scale**2))
         return np.where(np.isfinite(total), total, np.inf)
+
+
+def _even(weights: Array, count: int) -> Array:
+    # indices of so many equally likely draws
+    index = np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count * (1 - 1e-12))
+    found: Array = np.minimum(index, len(weights) - 1)
+    return found
 
 
 def _noise(problem: _Problem, draws: Array) -> tuple[Noise, ...]:

@@ -1,10 +1,12 @@
 """Time, energy and cost of a setting that nobody has run, composed of the laws of those that were.
 
-rate(N, batch, nodes)   the α–β law of the group's runs, with the prior of published ones (scaling.py)
+time(N, batch, nodes)   every form that fits the group's runs, as far as it foretold the larger of them (choose.py); the
+                        α–β one has the prior of published runs, and stragglers (scaling.py)
 × cap                   t(P) and E(P) of the group's capped runs (caps.py), against the highest cap
-× stragglers            the maximum of N step times grows with N (network.py), beyond the largest N that was run
-energy                  mean power of a device, as measured, × devices × time
-With runs of one size only, communication comes from the ring formula where message and link are given.
+energy                  mean power of a device, as measured (devicepower.py), × devices × time
+
+Uncertainty is carried as draws of each. With runs of one size only, communication comes from the ring formula where
+message and link are given.
 """
 
 from __future__ import annotations
@@ -12,29 +14,34 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from statistics import fmean
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.caps import CapLaw, fit_caps
+from wattlaw.laws.choose import DRAWS, forecast
+from wattlaw.laws.devicepower import device_power, fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
 from wattlaw.laws.groups import Group, grouped
 from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggling
+from wattlaw.laws.posterior import Noise, forecasts
+from wattlaw.laws.prices import Prices
 from wattlaw.laws.scaling import REACH, Points
+
+Array = NDArray[Any]
 
 WIDEST = 2.0
 """An extrapolation whose interval spans more than this factor is refused unless it is asked for."""
 
 BACKWARD_SHARE = 2 / 3
 """Share of a step's compute in the backward pass: twice the forward pass's operations."""
-
-_J_PER_KWH = 3.6e6
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +50,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     devices, nodes, batch_per_device, power_cap_w    the setting; None keeps what the runs had
     samples                                          work to be done; 1 gives figures per sample
     price_per_device_hour, price_per_kwh             in any one currency
-    step_spread                                      relative standard deviation of one device's step times
+    pue                                              power of the building over that of its machines
+    step_spread                                      relative standard deviation of one device's step times, where known
     message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, where one size only was run
     """
 
@@ -54,6 +62,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     samples: float = 1.0
     price_per_device_hour: float | None = None
     price_per_kwh: float | None = None
+    pue: float = 1.0
     step_spread: float = 0.0
     message_bytes: float | None = None
     link_bytes_per_s: float | None = None
@@ -61,12 +70,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One group's prediction; ``quantities`` holds value and 90 % interval by name, ``extrapolated`` says why if so."""
+    """One group's prediction; ``quantities`` holds value and 90 % interval by name, ``extrapolated`` says why if so.
+
+    ``forms`` holds the share of each form of the law over devices.
+    """
 
     group: dict[str, str]
     setting: dict[str, float]
     quantities: dict[str, Interval]
     extrapolated: str = ""
+    forms: dict[str, float] = {}
     warnings: tuple[Note, ...] = ()
 
 
@@ -95,12 +108,15 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         raise FitError("no run gives both a rate and a batch")
     base = _uncapped(runs)
     point, share = _point(wanted, base)
-    log_t, draws, why, more = _time(base, point, share, wanted)
-    energy = _power(base)
+    found = _time(base, point, share, wanted)
+    log_t, draws, why = found.middle, found.draws, found.why
+    power = fit_power_of(base)
+    watts = None if power is None else power.forecast(float(point.devices[0]), len(draws))
     if wanted.power_cap_w is not None:
         slower, dearer = _cap(runs, wanted.power_cap_w)
         log_t, draws = log_t + slower[0], draws + slower[1]
-        energy = None if energy is None or dearer is None else energy + (dearer[0] - slower[0])
+        # the cap law's time and energy come from the same draws, so their ratio is its power
+        watts = watts and dearer and (watts[0] + dearer[0] - slower[0], watts[1] + dearer[1] - slower[1])
     time = _spread(log_t, draws)
     if why and time.high and time.low and time.high / time.low > WIDEST and not extrapolate:
         raise FitError(
@@ -111,34 +127,32 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         group=group.key,
         setting={"devices": wanted.devices, "nodes": float(point.nodes[0]), "batch_per_device": share,
                  **({"power_cap_w": wanted.power_cap_w} if wanted.power_cap_w else {})},
-        quantities=_quantities(log_t, draws, energy, wanted, share),
+        quantities=_quantities((log_t, draws), watts, wanted, share),
         extrapolated=why,
-        warnings=(*notes, *more),
+        forms=found.forms,
+        warnings=(*notes, *found.notes, *_unpriced(wanted, watts is not None)),
     )  # fmt: skip
 
 
-def _time(
-    runs: list[Run], point: Points, share: float, wanted: Wanted
-) -> tuple[float, np.ndarray, str, tuple[Note, ...]]:
-    sizes = {(r.setting.devices, batch_of(r)) for r in runs}
-    if len(sizes) < 2:
+class _Time(NamedTuple):
+    # ln of the time per sample: middle and draws, what makes it an extrapolation, the forms' shares
+    middle: float
+    draws: Array
+    why: str
+    forms: dict[str, float]
+    notes: tuple[Note, ...] = ()
+
+
+def _time(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time:
+    if len({(r.setting.devices, batch_of(r)) for r in runs}) < 2:
         return _by_formula(runs, point, share, wanted)
-    law, seen, _ = scaling_of(runs)
-    middle, columns = law.log_rate(point)
-    draws, log_t = -columns[law.posterior.picked(), 0], -float(middle[0])
-    for noise in law.noises(point)[0]:
-        draws = draws + _noise(float(np.sqrt(law.posterior.weights @ noise.scale**2)), noise.df, len(draws))
-    if wanted.step_spread:
-        most = float(seen.devices.max())
-        factor = straggling([wanted.devices, min(wanted.devices, most)], wanted.step_spread)
-        log_t, draws = log_t + math.log(factor[0] / factor[1]), draws + math.log(factor[0] / factor[1])
+    law, _, rates = scaling_of(runs, wanted.step_spread)
+    found = forecast(law, np.array(rates), point)
     why = "outside the devices or the batch a device that were run" if law.extrapolates(point)[0] else ""
-    return log_t, draws, why, ()
+    return _Time(found.middle, found.draws, why, found.shares)
 
 
-def _by_formula(
-    runs: list[Run], point: Points, share: float, wanted: Wanted
-) -> tuple[float, np.ndarray, str, tuple[Note, ...]]:
+def _by_formula(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time:
     if wanted.message_bytes is None or wanted.link_bytes_per_s is None:
         raise FitError("runs of one size say nothing of another; run a second, or give message and link bandwidth")
     first = runs[0]
@@ -151,29 +165,30 @@ def _by_formula(
     total = (step + float(exposed(ring, BACKWARD_SHARE * step)[0])) * float(straggling([n], wanted.step_spread)[0])
     log_t = math.log(total / (n * share))
     note = Note("formula", "communication is the ring's formula, not measured; run two devices to check it")
-    draws = log_t + _noise(REACH * max(math.log(n), 1.0), 30.0, 512)
-    return log_t, draws, "communication was never measured", (note,)
+    reach = Noise(np.array([REACH * max(math.log(n), 1.0)]), 30.0)
+    draws = forecasts(np.array([log_t]), np.ones(1), [reach], DRAWS)
+    return _Time(log_t, draws, "communication was never measured", {"ring": 1.0}, (note,))
 
 
-def _cap(runs: list[Run], cap: float) -> tuple[tuple[float, np.ndarray], tuple[float, np.ndarray] | None]:
+def _cap(runs: list[Run], cap: float) -> tuple[tuple[float, Array], tuple[float, Array] | None]:
     # time and energy at the cap against the highest cap that was run
     capped = [r for r in runs if r.setting.power_cap_w is not None]
     sizes: dict[int, list[Run]] = {}
     for run in capped:
         sizes.setdefault(run.setting.devices, []).append(run)
     probes = max(sizes.values(), key=lambda rs: len({r.setting.power_cap_w for r in rs}), default=[])
-    powers = [_device_power(r) for r in probes]
+    powers = [device_power(r) for r in probes]
     watts = None if any(p is None for p in powers) else [p for p in powers if p is not None]
     law = fit_caps([r.setting.power_cap_w or 0.0 for r in probes], [1 / (rate_of(r) or 1.0) for r in probes], watts)
     if cap < law.lowest_w or cap > law.scale_w:
         raise FitError(f"a cap of {cap:g} W is outside the caps that were run, {law.lowest_w:g} to {law.scale_w:g} W")
-    picked = law.posterior.picked(seed=3)
+    picked = law.posterior.picked(DRAWS, seed=3)
     return _against(law, law.log_time([cap, law.scale_w]), picked), (
         _against(law, law.log_energy([cap, law.scale_w]), picked) if law.has_power else None
     )
 
 
-def _against(law: CapLaw, both: tuple[np.ndarray, np.ndarray], picked: np.ndarray) -> tuple[float, np.ndarray]:
+def _against(law: CapLaw, both: tuple[Array, Array], picked: Array) -> tuple[float, Array]:
     best, draws = both
     return float(best[0] - best[1]), (draws[:, 0] - draws[:, 1])[picked]
 
@@ -195,56 +210,42 @@ def _point(wanted: Wanted, runs: list[Run]) -> tuple[Points, float]:
     return Points.of([wanted.devices], [share * wanted.devices], [nodes]), share
 
 
-def _device_power(run: Run) -> float | None:
-    reading = derive(run, "gpu_mean_power_w")
-    if reading.value is not None and reading.status == "measured":
-        return reading.value / run.setting.devices
-    joules, seconds = derive(run, "gpu_energy_j"), derive(run, "elapsed_s").value
-    if joules.value is None or joules.status != "measured" or not seconds:
-        return None
-    return joules.value / seconds / run.setting.devices
-
-
-def _power(runs: list[Run]) -> float | None:
-    # ln of the mean power of one device, where every run measured it
-    powers = [_device_power(r) for r in runs]
-    known = [p for p in powers if p is not None and p > 0]
-    return fmean(math.log(p) for p in known) if known and len(known) == len(powers) else None
-
-
 def _quantities(
-    log_t: float, draws: np.ndarray, log_watt: float | None, wanted: Wanted, share: float
+    time: tuple[float, Array], watts: tuple[float, Array] | None, wanted: Wanted, share: float
 ) -> dict[str, Interval]:
-    hours = math.log(wanted.samples * wanted.devices / 3600)
+    log_t, draws = time
+    device_s = math.log(wanted.samples * wanted.devices)
     found = {
         "time_per_sample_s": _spread(log_t, draws),
         "step_time_s": _spread(log_t, draws, math.log(share * wanted.devices)),
         "time_s": _spread(log_t, draws, math.log(wanted.samples)),
-        "device_hours": _spread(log_t, draws, hours),
+        "device_hours": _spread(log_t, draws, device_s - math.log(3600)),
     }
-    money = wanted.price_per_device_hour or 0.0
-    if log_watt is not None:
-        joules = log_watt + math.log(wanted.devices * wanted.samples)
-        found["energy_j"] = _spread(log_t, draws, joules)
-        # per device-hour, so that both parts of the cost share one time
-        money += (wanted.price_per_kwh or 0.0) * math.exp(log_watt) * 3600 / _J_PER_KWH
-    if money:
-        found["cost"] = _spread(log_t, draws, hours + math.log(money))
+    if watts is not None:
+        found["energy_j"] = _spread(log_t + watts[0], draws + watts[1], device_s)
+    prices = _prices(wanted)
+    if prices.asked and (watts is not None or not prices.per_kwh):
+        log_w, of_watts = watts or (0.0, 0.0)
+        cost = prices.cost(np.exp(draws + device_s), np.exp(draws + of_watts + device_s))
+        middle = prices.cost(math.exp(log_t + device_s), math.exp(log_t + log_w + device_s))
+        found["cost"] = _spread(float(np.log(middle)), np.log(cost))
     return found
 
 
-def _spread(log_value: float, draws: np.ndarray, shift: float = 0.0) -> Interval:
+def _unpriced(wanted: Wanted, has_energy: bool) -> tuple[Note, ...]:
+    if has_energy or not wanted.price_per_kwh:
+        return ()
+    return (Note("no_cost", "the cost is left out: energy has a price, but not every run measured its GPUs' energy"),)
+
+
+def _prices(wanted: Wanted) -> Prices:
+    return Prices(wanted.price_per_device_hour or 0.0, wanted.price_per_kwh or 0.0, wanted.pue)
+
+
+def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
     low, high = np.quantile(draws, [0.05, 0.95])
     value = math.exp(log_value + shift)
     return Interval(value, min(math.exp(low + shift), value), max(math.exp(high + shift), value))
-
-
-def _noise(scale: float, df: float, count: int) -> np.ndarray:
-    from scipy import special
-
-    uniform = np.random.default_rng(7).permutation((np.arange(count) + 0.5) / count)
-    found: np.ndarray = scale * special.stdtrit(df, uniform)
-    return found
 
 
 def _check(wanted: Wanted) -> None:
@@ -256,3 +257,6 @@ def _check(wanted: Wanted) -> None:
         value = getattr(wanted, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"{name} is {value}; give a positive number")
+    if not 0 <= wanted.step_spread < 1:
+        raise UsageError(f"step_spread is {wanted.step_spread}; give a relative standard deviation from 0 to below 1")
+    _prices(wanted).check()

@@ -1,4 +1,4 @@
-"""How the rate of training answers to devices, nodes and batch: the α–β form with overlap, stragglers and a serial share.
+"""How the rate of training answers to devices, nodes and batch: the α–β form, stragglers, a serial share.
 
 A step of N devices on m nodes (n = N/m on each) with b samples a device, B = N·b, takes
 
@@ -42,7 +42,7 @@ PARAMETERS = (
 )
 """The last is τ as a share of the least device-time a sample that was measured."""
 
-NOISE = 0.05
+NOISE = 0.04
 """Scale of the relative noise of a rate: configurations of one family differ in more than N and batch."""
 
 
@@ -69,8 +69,9 @@ class Points(NamedTuple):
 
 
 class ScalingLaw(NamedTuple):
-    """The law of one family; ``prior`` is ``placed``, so that its last parameter is τ, seconds a sample on a device."""
+    """The law of one family: the prior as ``given``, and ``placed``, where the last parameter is τ in s."""
 
+    given: Array
     prior: Array
     posterior: Posterior
     seen: Points
@@ -127,12 +128,12 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     if len(set(zip(points.devices.tolist(), points.batches.tolist(), strict=True))) < 2:
         raise FitError("a scaling law needs two settings that differ in devices or batch")
     log_t = np.log(points.batches / rate)
-    prior = placed(prior, float(np.min(points.devices / rate)))
+    here = placed(prior, float(np.min(points.devices / rate)))
 
     def residuals(z: Array) -> Sequence[Array]:
-        return [log_step(z, points, prior) - log_t]
+        return [log_step(z, points, here) - log_t]
 
-    return ScalingLaw(prior, explore(residuals, [noise], _starts(prior, float(log_t.min()))), points)
+    return ScalingLaw(prior, here, explore(residuals, [noise], _starts(here, float(log_t.min()))), points)
 
 
 def placed(prior: Array, device_s: float) -> Array:

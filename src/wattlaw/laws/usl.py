@@ -1,15 +1,17 @@
-"""Amdahl's law and the universal scalability law of the time per sample, over a grid of their parameters.
+"""Laws of the time per sample over devices whose parameters a grid can hold, so that it gives the whole posterior.
 
-    t(N) = t₁·(1 + σ·(N−1) + κ·N·(N−1)) / N        Gunther 1993; κ = 0 is Amdahl 1967
+    usl      t(N) = t₁·(1 + σ·(N−1) + κ·N·(N−1)) / N        Gunther 1993
+    amdahl   the same with κ = 0                             Amdahl 1967
+    power    t(N) = t₁·N^(−β)
 
-σ is the share of the work that does not scale, κ the cost of every pair's agreement. With one scale t₁ and
-two bounded parameters a grid gives the whole posterior at once: best values, intervals, forecasts.
+σ is the share of the work that does not scale, κ the cost of every pair's agreement. A grid point's t₁ follows
+from the data; the prior is even over β, and over the logarithms of σ and κ.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,14 +24,19 @@ from wattlaw.laws.ratios import t_quantile
 
 Array = NDArray[Any]
 
+Form = Literal["usl", "amdahl", "power"]
+
+NAMES: dict[Form, tuple[str, ...]] = {"usl": ("sigma", "kappa"), "amdahl": ("sigma",), "power": ("beta",)}
+
 NOISE, NU = 0.02, 3.0
 """Scale of the relative noise of a time, and how freely one group's noise may differ from it."""
 
 
 class UslLaw(NamedTuple):
-    """Weights of the grid's points given the data, ln t₁ of each (g,) with its error, and the noise of a run."""
+    """A grid of parameters (g, k) with its weights given the data, ln t₁ of each (g,) with its error, a run's noise."""
 
-    amdahl: bool
+    form: Form
+    grid: Array
     weights: Array
     level: Array
     error: Array
@@ -37,7 +44,7 @@ class UslLaw(NamedTuple):
 
     def log_time(self, sizes: ArrayLike) -> tuple[Array, Array]:
         """Return ln t at sizes: the posterior median (c,), and under each point of the grid (g, c)."""
-        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.amdahl)
+        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form)
         return np.array([quantiles(column, self.weights, [0.5])[0] for column in draws.T]), draws
 
     def time(self, size: float, of_a_run: bool = False) -> Interval:
@@ -48,7 +55,7 @@ class UslLaw(NamedTuple):
 
     def band(self, sizes: ArrayLike) -> Array:
         """Return t and the ends of its 90 % interval at many sizes, (3, c), from the moments of ln t."""
-        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.amdahl)
+        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form)
         mean = self.weights @ draws
         spread = np.sqrt(self.weights @ ((draws - mean) ** 2 + self.error[:, None] ** 2))
         half = t_quantile(self.noise.df) * spread
@@ -56,26 +63,24 @@ class UslLaw(NamedTuple):
         return found
 
     def parameters(self) -> dict[str, Interval]:
-        """Return sigma, kappa (not for Amdahl) and t_1 with 90 % intervals."""
-        grid = _grid(self.amdahl)
-        names = ("sigma",) if self.amdahl else ("sigma", "kappa")
+        """Return the form's parameters and t_1 with 90 % intervals."""
         found = {}
-        for name, column in zip(names, grid.T, strict=False):
+        for name, column in zip(NAMES[self.form], self.grid.T, strict=True):
             low, middle, high = quantiles(column, self.weights, [0.05, 0.5, 0.95])
             found[name] = Interval(middle, low, high)
         return {**found, "t_1": self.time(1.0)}
 
 
-def fit_usl(sizes: ArrayLike, times: ArrayLike, amdahl: bool = False) -> UslLaw:
-    """Fit to runs of at least three sizes. Raises FitError for fewer, or numbers not positive and finite."""
+def fit_usl(sizes: ArrayLike, times: ArrayLike, form: Form = "usl", least: int = 3) -> UslLaw:
+    """Fit to runs of at least ``least`` sizes. Raises FitError for fewer, or numbers not positive and finite."""
     x, y = positive("size", sizes), positive("time", times)
-    if x.shape != y.shape or len(np.unique(x)) < 3:
-        raise FitError(f"a scalability law needs times at three sizes; there are {len(np.unique(x))}")
+    if x.shape != y.shape or len(np.unique(x)) < least:
+        raise FitError(f"a scalability law needs times at {least} sizes; there are {len(np.unique(x))}")
     middle = medians(x, np.log(y))
     away = np.log(y) - middle
     # a run gone wrong counts as one at the edge of what the others scatter
     edge = 3 * 1.4826 * float(np.median(np.abs(away)))
-    return _fit(x, middle + (np.clip(away, -edge, edge) if edge else 0.0), amdahl)
+    return _fit(x, middle + (np.clip(away, -edge, edge) if edge else 0.0), form)
 
 
 def medians(x: Array, y: Array) -> Array:
@@ -86,7 +91,7 @@ def medians(x: Array, y: Array) -> Array:
     return found
 
 
-def held_out_error(sizes: ArrayLike, times: ArrayLike, amdahl: bool = False) -> float:
+def held_out_error(sizes: ArrayLike, times: ArrayLike, form: Form = "usl") -> float:
     """Return the median relative error of each size's median, predicted from the other sizes."""
     x, y = np.asarray(sizes, float), np.log(np.asarray(times, float))
     at, first = np.unique(x, return_index=True)
@@ -94,31 +99,65 @@ def held_out_error(sizes: ArrayLike, times: ArrayLike, amdahl: bool = False) -> 
     errors = []
     for i in range(len(at)):
         keep = np.arange(len(at)) != i
-        law = _fit(at[keep], mean[keep], amdahl)
+        law = _fit(at[keep], mean[keep], form, closely=False)
         errors.append(abs(np.expm1(np.clip(law.log_time([at[i]])[0][0] - mean[i], -50, 50))))
     return float(np.median(errors))
 
 
-def _fit(x: Array, log_y: Array, amdahl: bool) -> UslLaw:
-    away = log_y - _shape(x, amdahl)
+def _fit(x: Array, log_y: Array, form: Form, closely: bool = True) -> UslLaw:
+    axes = _axes(form)
+    law = _weigh(x, log_y, form, axes)
+    if not closely:
+        return law
+    # a second grid where the first found anything: a sharp posterior would fall between its points
+    return _weigh(x, log_y, form, tuple(_closer(axis, law, i) for i, axis in enumerate(axes)))
+
+
+def _weigh(x: Array, log_y: Array, form: Form, axes: tuple[Axis, ...]) -> UslLaw:
+    grid = np.stack([g.ravel() for g in np.meshgrid(*(a.values for a in axes))], axis=1)
+    prior = functools.reduce(np.multiply, np.meshgrid(*(a.measure for a in axes))).ravel()
+    away = log_y - _shape(x, grid, form)
     level = away.mean(axis=1)
     squares = ((away - level[:, None]) ** 2).sum(axis=1)
     n = len(x)
     log_weight = -0.5 * (NU + n - 1) * np.log(NU * NOISE**2 + squares)
-    weights = np.exp(log_weight - log_weight.max())
+    weights = prior * np.exp(log_weight - log_weight.max())
     scale = np.sqrt((NU * NOISE**2 + squares) / (NU + n - 1))
-    return UslLaw(amdahl, weights / weights.sum(), level, scale / np.sqrt(n), Noise(scale, NU + n - 1))
+    return UslLaw(form, grid, weights / weights.sum(), level, scale / np.sqrt(n), Noise(scale, NU + n - 1))
 
 
-def _shape(x: Array, amdahl: bool) -> Array:
-    sigma, kappa = _grid(amdahl).T[:, :, None]
+def _shape(x: Array, grid: Array, form: Form) -> Array:
+    if form == "power":
+        slope: Array = -grid * np.log(x)
+        return slope
+    sigma, kappa = (*grid.T[:, :, None], 0.0)[:2]
     found: Array = np.log((1 + sigma * (x - 1) + kappa * x * np.maximum(x - 1, 0)) / x)
     return found
 
 
+class Axis(NamedTuple):
+    """Values of one parameter and the prior measure of each: even over β, over ln of the others, and one step at 0."""
+
+    values: Array
+    measure: Array
+
+
 @functools.cache
-def _grid(amdahl: bool) -> Array:
-    # fine enough that the grid's own step is below any interval of interest
-    sigma = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 120 if amdahl else 40)])
-    kappa = np.zeros(1) if amdahl else np.concatenate([[0.0], np.geomspace(1e-9, 0.3, 30)])
-    return np.stack([g.ravel() for g in np.meshgrid(sigma, kappa)], axis=1)
+def _axes(form: Form) -> tuple[Axis, ...]:
+    if form == "power":
+        return (Axis(np.linspace(-0.3, 1.3, 81), np.ones(81)),)
+    sigma, kappa = np.geomspace(1e-4, 1.0, 120 if form == "amdahl" else 40), np.geomspace(1e-9, 0.3, 30)
+    found = [Axis(np.append(0.0, v), np.full(len(v) + 1, np.log(v[1] / v[0]))) for v in (sigma, kappa)]
+    return tuple(found[: len(NAMES[form])])
+
+
+def _closer(axis: Axis, law: UslLaw, index: int, points: int = 33) -> Axis:
+    values, step = axis.values, axis.measure[-1]
+    mass = np.array([law.weights[law.grid[:, index] == v].sum() for v in values])
+    kept = np.flatnonzero(mass > 1e-4 * mass.max())
+    low, high = values[max(kept[0] - 1, 0)], values[min(kept[-1] + 1, len(values) - 1)]
+    if values[0] < 0:
+        return Axis(np.linspace(low, high, 4 * points), np.ones(4 * points))
+    fine = np.geomspace(max(low, values[1]), high, points)
+    measure = np.full(points, np.log(fine[1] / fine[0]))
+    return Axis(np.append(0.0, fine), np.append(step, measure)) if low == 0 else Axis(fine, measure)

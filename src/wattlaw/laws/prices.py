@@ -1,0 +1,42 @@
+"""What time and energy cost: a price per accelerator-hour, a price per kWh, and the data centre's overhead."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wattlaw.core.errors import UsageError
+
+_J_PER_KWH = 3.6e6
+
+
+class Prices(NamedTuple):
+    """Prices in any one currency; ``pue`` is the power of the building over that of its machines (ISO/IEC 30134-2)."""
+
+    per_device_hour: float = 0.0
+    per_kwh: float = 0.0
+    pue: float = 1.0
+
+    @property
+    def asked(self) -> bool:
+        """Whether any price was given."""
+        return self.per_device_hour > 0 or self.per_kwh > 0
+
+    def cost(self, device_s: ArrayLike, energy_j: ArrayLike) -> NDArray[np.float64]:
+        """Return the cost of device-seconds and of the joules that were metered."""
+        hours, kwh = np.asarray(device_s, float) / 3600, np.asarray(energy_j, float) / _J_PER_KWH
+        found: NDArray[np.float64] = self.per_device_hour * hours + self.per_kwh * self.pue * kwh
+        return found
+
+    def check(self) -> None:
+        """Raise UsageError for a price below 0, a PUE below 1, or a PUE with no price per kWh."""
+        for name, value in (("price per device-hour", self.per_device_hour), ("price per kWh", self.per_kwh)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"the {name} is {value}; give a number of at least 0")
+        if not (math.isfinite(self.pue) and self.pue >= 1):
+            raise UsageError(f"the PUE is {self.pue}; give a number of at least 1, such as 1.3")
+        if self.pue != 1 and not self.per_kwh:
+            raise UsageError("a PUE multiplies the price of energy; give a price per kWh with it")
