@@ -1,5 +1,5 @@
-"""How well a workload learns in ten minutes: trained on one thread, the learning rate falling as a cosine, then
-judged on its test part. ``python bench/accuracy.py WORKLOAD [SECONDS] [OPTION=VALUE ...]``.
+"""How well a workload learns in a time: trained on one thread, the learning rate falling as a cosine, then
+judged on its test part. ``python bench/accuracy.py WORKLOAD 600 [OPTION=VALUE ...]``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wattlaw.core.plugins import load
 from wattlaw.workloads.base import Workload
 
 
-def main(name: str = "painn-forces", seconds: float = 600.0, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def main(name: str = "painn-forces", seconds: float = 60.0, options: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the metrics of the test part after ``seconds`` of training, and what was done."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.errors import DataError, SettingError, UnknownNameError
 from wattlaw.core.plugins import load, plugins
 from wattlaw.workloads import table
 from wattlaw.workloads.base import Workload
@@ -135,6 +135,39 @@ def test_two_half_batches_average_to_the_gradient_of_the_whole(name):
     scale = max(float(g.abs().max()) for g in whole)
     for a, b, c in zip(first, second, whole, strict=True):
         torch.testing.assert_close((a + b) / 2, c, rtol=1e-4, atol=1e-5 * scale)
+
+
+def shapes(sample: Any) -> Any:
+    if isinstance(sample, Tensor):
+        return sample.ndim, sample.dtype
+    if isinstance(sample, dict):
+        return {key: shapes(value) for key, value in sample.items()}
+    return [shapes(value) for value in sample]
+
+
+@every_workload
+def test_generated_samples_have_the_layout_of_real_ones_and_train(name):
+    kind = load(ROOM, "workload", name)
+    real, drawn = kind("tiny"), kind("tiny", {"data": "generated"})
+    assert shapes(real.data("train")[0]) == shapes(drawn.data("train")[0])
+    assert "generated_data" in [n.name for n in drawn.notes]
+    assert "generated_data" not in [n.name for n in real.notes]
+    assert len(drawn.data("test")) > 0
+    loss = drawn.loss(new_model(drawn), batch_of(drawn, 8))
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+@every_workload
+def test_a_bad_choice_for_bad_records_and_a_missing_file_are_answered(name, tmp_path):
+    kind = load(ROOM, "workload", name)
+    sample = kind("tiny").data("train")[0]
+    preset = "base" if isinstance(sample, dict) and "pixels" in sample else "tiny"
+    with pytest.raises(DataError, match=r"none-there"):
+        kind(preset, {"data": str(tmp_path / "none-there")}).data("train")
+    if "on_bad" in kind.options:
+        with pytest.raises(UnknownNameError, match="skip"):
+            kind("tiny", {"on_bad": "skp"}).data("train")
 
 
 @every_workload

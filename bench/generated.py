@@ -1,0 +1,76 @@
+"""A training step on generated samples against one on real ones: SchNet on QM9, GPT-2 on text, ResNet-50 on a folder
+of JPEG images; as published, but GPT-2 with texts of 128 tokens and small batches, to fit a laptop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from _side_by_side import alternate, ratio
+from wattlaw.core.plugins import load
+
+BATCHES = 8
+"""So many different batches are trained on in turn."""
+
+CASES: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "schnet": (32, 40, {}),
+    "gpt2": (2, 8, {"length": 128}),
+    "resnet50": (4, 8, {"data": "folder of images"}),
+}
+"""Batch, rounds and options of each."""
+
+
+def main(threads: int = 1) -> dict[str, Any]:
+    """Return for each workload the ratio of step times, real over generated, with its spread."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        images(Path(folder))
+        found = {}
+        for name, (batch, rounds, options) in CASES.items():
+            real = options | ({"data": folder} if "data" in options else {})
+            ways = {"real": step(name, batch, real), "generated": step(name, batch, options | {"data": "generated"})}
+            took = alternate(ways, rounds)
+            found[name] = ratio(took["real"], took["generated"])
+        return found
+
+
+def step(name: str, batch: int, options: dict[str, Any]) -> Callable[[], None]:
+    """Return a training step on the next of BATCHES different batches."""
+    workload = load("wattlaw.workloads", "workload", name)("base", options)
+    data = workload.data("train")
+    order = np.random.default_rng(0).permutation(len(data))[: BATCHES * batch].reshape(BATCHES, batch)
+    batches = itertools.cycle([workload.collate([data[int(k)] for k in row]) for row in order])
+    torch.manual_seed(0)
+    model = workload.model()
+    optimiser = workload.optimiser(model.parameters())
+
+    def train() -> None:
+        optimiser.zero_grad()
+        workload.loss(model, next(batches)).backward()
+        optimiser.step()
+
+    return train
+
+
+def images(folder: Path) -> None:
+    """Write 40 random images of 500 × 375 pixels in ImageNet's layout."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        place = folder / "train" / f"n{number % 4}"
+        place.mkdir(parents=True, exist_ok=True)
+        rough = Image.fromarray(draw.integers(0, 256, (15, 20, 3), dtype=np.uint8))
+        rough.resize((500, 375)).save(place / f"{number}.jpeg")
+
+
+if __name__ == "__main__":
+    for name, figures in main().items():
+        print(name, figures)

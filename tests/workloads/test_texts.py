@@ -1,0 +1,185 @@
+"""Texts: published vocabularies, a user's own, molecules as SELFIES, and files that are none of these."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wattlaw.core.errors import DataError, MissingPartError, WattlawError
+from wattlaw.workloads.language import corpus, vocabulary
+from wattlaw.workloads.language.bert import BertBase
+from wattlaw.workloads.language.chemgpt import ChemGPT
+from wattlaw.workloads.language.gpt2 import GPT2Workload
+from wattlaw.workloads.language.molecules_as_text import read_lines
+from wattlaw.workloads.language.text import read_text
+from wattlaw.workloads.language.vocabulary import of_bert, of_file, of_gpt2
+from wattlaw.workloads.molecules.formulas import read_table
+
+EXAMPLES = 2000 if os.environ.get("DEPTH") == "full" else 60
+
+
+def test_text_becomes_the_published_tokens_of_gpt2():
+    pytest.importorskip("tokenizers")
+    found = of_gpt2()
+    assert found.tokens == 50257
+    # as OpenAI's own encoder and the field's documentation have them
+    assert found.encode("Hello world").tolist() == [15496, 995]
+    assert found.encode("<|endoftext|>").tolist() != [50256]
+    assert found.encode("a\n\n b").tolist() == [64, 628, 275]
+
+
+def test_text_becomes_the_published_word_pieces_of_bert():
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("blingfire")
+    found = of_bert()
+    assert (found.size, found.marks) == (30522, (103, 101, 102))
+    # as the documentation of transformers has them
+    assert found.encode("Hello, world!").tolist() == [7592, 1010, 2088, 999]
+    assert found.encode("Using a Transformer network is simple").tolist() == [2478, 1037, 10938, 2121, 2897, 2003, 3722]
+
+
+def test_a_users_own_vocabulary_sets_the_models_size(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator(["the cat sat on the mat, the dog on the log"] * 20, vocab_size=300, min_frequency=1)
+    made.save_model(str(tmp_path))
+    made.save(str(tmp_path / "tokenizer.json"))
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the dog\n" * 4000)
+    expected = torch.tensor(made.encode("the cat sat on the dog\n").ids)
+    for given_path in (tmp_path, tmp_path / "tokenizer.json", tmp_path / "vocab.json"):
+        workload = GPT2Workload("tiny", {"data": str(text), "vocabulary": str(given_path)})
+        assert workload.model().tokens.num_embeddings == made.get_vocab_size()
+        assert workload.data("train")[0][: len(expected)].tolist() == expected.tolist()
+    encoder = BertBase("tiny", {"data": str(text), "vocabulary": str(tmp_path)})
+    sample = encoder.data("train")[0]
+    size = made.get_vocab_size()
+    assert encoder.model().tokens.num_embeddings == size + 3
+    assert (int(sample["tokens"][0]), int(sample["tokens"][-1])) == (size + 1, size + 2)
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\nsat\n##s\n")
+    assert of_file(tmp_path / "vocab.txt").encode("The cats sat").tolist() == [5, 6, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [("vocab.txt", "no\nword pieces\n", "UNK"), ("vocab.json", '{"a": 0}', "merges.txt beside"),
+     ("tokenizer.json", '{"model": 3}', "no vocabulary"), ("x.json", '{"model', "no vocabulary"),
+     ("x.bin", b"\xff\xfe", "no vocabulary")],
+)  # fmt: skip
+def test_a_file_that_is_no_vocabulary_is_named(tmp_path, name, content, fault):
+    pytest.importorskip("tokenizers")
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=rf"{name}.*{fault}"):
+        GPT2Workload("tiny", {"vocabulary": str(path)})
+
+
+def test_without_the_published_vocabulary_words_are_learnt_and_it_is_said(monkeypatch, tmp_path):
+    def absent() -> vocabulary.Vocabulary:
+        raise MissingPartError("it comes with nothing")
+
+    text = tmp_path / "text.txt"
+    text.write_text("one two three four five\n" * 2000)
+    chosen = {"data": str(text), "vocabulary": ""}
+    found = corpus.Corpus(chosen, is_tiny=False, published=absent, words=1000)
+    assert [n.name for n in found.warnings()] == ["learnt_vocabulary"]
+    assert found.vocabulary.tokens == 1000
+    assert found.tokens("train", 8).max() < 1000
+    with pytest.raises(MissingPartError):
+        corpus.Corpus({**chosen, "vocabulary": "published"}, is_tiny=False, published=absent, words=1000)
+
+
+def test_kinds_of_text_are_told_apart_from_a_folder(tmp_path):
+    for k, word in enumerate(["alpha ", "beta ", "gamma "]):
+        (tmp_path / f"{k}.txt").write_text(word * 4000)
+    workload = BertBase("tiny", {"task": "classify", "data": str(tmp_path)})
+    data = workload.data("train")
+    assert workload.model().head.out_features == 3
+    assert [int(data[k]["target"]) for k in range(4)] == [0, 1, 2, 0]
+    with pytest.raises(DataError, match="one a class"):
+        BertBase("tiny", {"task": "classify", "data": str(tmp_path / "0.txt")}).data("train")
+
+
+def test_smiles_are_learnt_as_selfies_and_the_other_way_round(tmp_path):
+    selfies = pytest.importorskip("selfies")
+    smiles = ["CCO", "c1ccccc1 benzene", "C#N", "[NH4+]"]
+    written = [selfies.encoder(s.split()[0]) for s in smiles]
+    (tmp_path / "a.smi").write_text("\n".join(smiles))
+    (tmp_path / "b.selfies").write_text("\n".join(written))
+    (tmp_path / "c.csv").write_text("name,smiles\n" + "\n".join(f"x,{s.split()[0]}" for s in smiles))
+    for name in ("a.smi", "b.selfies", "c.csv"):
+        assert read_lines(tmp_path / name, "selfies").lines == written
+    assert read_lines(tmp_path / "a.smi", "smiles").lines == ["CCO", "c1ccccc1", "C#N", "[NH4+]"]
+    assert [selfies.encoder(s) for s in read_lines(tmp_path / "b.selfies", "smiles").lines] == written
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [("CCO\nC1CC\n", "SMILES 'C1CC' has no SELFIES"), ("[C][C]\nCCO\n", "is no SELFIES"),
+     ("[C][C]\n[C][Nonsense]\n", r"\[Nonsense\] is no sign"), ("CCO\n\n\nhello!\n", "4: SMILES 'hello!'")],
+)  # fmt: skip
+def test_a_line_that_is_no_molecule_is_named_or_left_out_with_a_count(tmp_path, content, fault):
+    pytest.importorskip("selfies")
+    path = tmp_path / "some.smi"
+    path.write_text(content)
+    with pytest.raises(DataError, match=rf"some\.smi:.*{fault}"):
+        read_lines(path, "selfies")
+    found = read_lines(path, "selfies", "skip")
+    assert (len(found.lines), found.skipped) == (1, 1)
+
+
+def test_lines_left_out_are_counted_in_a_warning(tmp_path):
+    path = tmp_path / "some.smi"
+    path.write_text("CCO\n" * 1000 + "nonsense\n")
+    workload = ChemGPT("tiny", {"data": str(path), "on_bad": "skip"})
+    workload.data("train")
+    assert "1 of 1001 records were left out; the first: line 1001" in workload.notes[0].message
+
+
+def test_what_is_no_text_is_named(tmp_path):
+    path = tmp_path / "some.txt"
+    for content, fault in [
+        (b"\xff\xfe\x00", "byte 0"),
+        (b"abc\0def", "zero character at 3"),
+        (b" \n", "no text in it"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"some\.txt: .*{fault}"):
+            read_text(path)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(st.binary(max_size=200), st.text(alphabet="CNO=#()[]1%@+-.:HFcn \n,\"'0", max_size=80).map(str.encode))
+)
+def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_files_name(tmp_path, content):
+    pytest.importorskip("selfies")
+    path = tmp_path / "any"
+    for before in (b"smiles,logP\n", b""):
+        path.write_bytes(before + content)
+        refusal = ""
+        try:
+            if before:
+                table = read_table(path, "logP")
+                assert all(formula.atoms for formula in table.formulas)
+            assert all(read_lines(path, "selfies").lines)
+        except WattlawError as error:
+            refusal = str(error)
+        assert not refusal or str(path) in refusal
+
+
+def test_tokens_of_a_long_text_are_kept_and_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "long.txt"
+    path.write_text(json.dumps(list(range(160_000))))
+    first = GPT2Workload("tiny", {"data": str(path)}).data("train")
+    kept = list((tmp_path / "cache" / "wattlaw").iterdir())
+    assert len(kept) == 1
+    assert torch.equal(GPT2Workload("tiny", {"data": str(path)}).data("train")[0], first[0])
+    kept[0].write_bytes(b"damaged")
+    assert torch.equal(GPT2Workload("tiny", {"data": str(path)}).data("train")[0], first[0])
