@@ -13,7 +13,7 @@ from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.workloads.molecules.bonds import BondedMolecules, batch_bonded
 from wattlaw.workloads.molecules.data import Molecules
 from wattlaw.workloads.molecules.formulas import degrees, read_table
-from wattlaw.workloads.molecules.nnconv import NNConv, Size
+from wattlaw.workloads.molecules.nnconv import NNConv, NNConvQM9, Size
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.pna import AVERAGE_LOG, SIZES, Layer, PNAMolecules
 from wattlaw.workloads.molecules.qm9 import Table, qm9, qm9_smiles
@@ -163,3 +163,19 @@ def test_the_average_of_degrees_is_that_of_qm9():
     found = degrees(read_smiles(text) for text in qm9_smiles(2048)[0])
     average = (found * np.log(np.arange(len(found)) + 1)).sum() / found.sum()
     assert average == pytest.approx(AVERAGE_LOG, rel=0.02)
+
+
+def test_nnconv_learns_a_column_of_a_table_like_zincs_with_its_own_bonds(tmp_path):
+    path = tmp_path / "zinc.csv"
+    path.write_text("smiles,logP\nC=O,1.0\nCC#N,2.0\nc1ccccc1,3.0\nCCS,0.5\nCCBr,0.1\n")
+    workload = NNConvQM9("tiny", {"data": str(path), "target": "logP"})
+    data = [workload.data(split)[k] for split in ("train", "valid", "test") for k in range(len(workload.data(split)))]
+    by_size = {tuple(sample.molecule.numbers.tolist()): sample for sample in data}
+    assert by_size[(6, 8)].bonds.tolist() == [2]
+    assert by_size[(6, 6, 7)].bonds.tolist() == [1, 3]
+    assert by_size[(6,) * 6].bonds.tolist() == [4] * 6
+    # C of C=O: an sp2 carbon with two hydrogens
+    assert by_size[(6, 8)].features[0].tolist() == [0, 1, 0, 0, 0, 6, 0, 0, 1, 0, 2]
+    assert workload.notes == []
+    graph = workload.collate(data)
+    assert torch.isfinite(workload.loss(workload.model(), graph))

@@ -37,7 +37,7 @@ def check(path: Path, as_json: bool) -> None:
         rows = [
             ("kind", held.kind), ("molecules", str(held.molecules)), ("atoms of one", atoms),
             ("elements", ", ".join(f"{symbol} {n}" for symbol, n in held.elements.items())),
-            ("numbers", ", ".join(held.numbers) or "none"), ("unit of energies", held.energy_unit or "none"),
+            ("numbers", ", ".join(_told(n, k, held.molecules) for n, k in held.numbers.items()) or "none"), ("unit of energies", held.energy_unit or "none"),
             ("with forces", str(held.forces)), ("with bonds", str(held.bonds)), ("bad records", str(len(held.faults))),
         ]  # fmt: skip
         print_table(("what", "found"), rows)
@@ -47,6 +47,10 @@ def check(path: Path, as_json: bool) -> None:
             say(f"and {len(held.faults) - MOST_FAULTS} more")
     if held.faults:
         sys.exit(1)
+
+
+def _told(name: str, count: int, of: int) -> str:
+    return name if count == of else f"{name} ({count} of {of})"
 
 
 @data.command(short_help="Make a trajectory by GFN2-xTB (needs tblite).")

@@ -109,7 +109,7 @@ NOTES: dict[str, tuple[str, str]] = {
     ),
     # of the data
     "bad_records": (
-        "Records of the data file could not be used and were left out, as on_bad=skip asks.",
+        "Records of the data file could not be used and were left out, as --on-bad skip asks.",
         "See the message; `wattlaw data check FILE` lists all bad molecules of a file.",
     ),
     "estimated_bonds": (

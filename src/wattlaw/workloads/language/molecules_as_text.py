@@ -86,7 +86,7 @@ def _written(texts: Sequence[str], notation: str, on_bad: str, source: Path | st
             lines.append(of_line(text))
         except DataError as error:
             if on_bad != "skip":
-                raise DataError(f"{source}:{number}: {error}; leave such out with on_bad=skip") from None
+                raise DataError(f"{source}:{number}: {error}; leave such out with --on-bad skip") from None
             skipped, first = skipped + 1, first or f"line {number}: {error}"
     if not lines:
         raise DataError(f"{source}: no usable molecule in it ({first})")

@@ -60,7 +60,7 @@ def check_file(path: Path) -> Held:
             continue
         sizes.append(len(record.numbers))
         elements.update(record.numbers.tolist())
-        numbers.update(record.values)
+        numbers.update(record.values.keys())
         forces += record.forces is not None
         bonds += record.bonds is not None
     return Held(

@@ -104,7 +104,7 @@ def read_table(path: Path, column: str, on_bad: str = "fail") -> TableRows:
             formula, value = _row(row, column)
         except (DataError, ValueError) as error:
             if on_bad != "skip":
-                raise DataError(f"{path}:{reader.line_num}: {error}; leave such out with on_bad=skip") from None
+                raise DataError(f"{path}:{reader.line_num}: {error}; leave such out with --on-bad skip") from None
             skipped, first = skipped + 1, first or f"line {reader.line_num}: {error}"
             continue
         formulas.append(formula)
@@ -132,6 +132,7 @@ def read_table_rows(path: Path) -> Looked:
             formulas.append(_formula(row))
         except (DataError, ValueError) as error:
             faults.append((f"line {reader.line_num}", str(error)))
+            continue
         for name in columns:
             columns[name] += _is_number(row[name])
     return Looked(formulas, {name: n for name, n in columns.items() if n}, faults)

@@ -57,7 +57,7 @@ class ImageFolder(Dataset[Image]):
         else:
             for index in np.linspace(0, len(found) - 1, min(len(found), LOOKED_AT)).astype(int).tolist():
                 if fault := self._fault(found[index][0]):
-                    raise DataError(f"{found[index][0]}: {fault}; leave such out with on_bad=skip")
+                    raise DataError(f"{found[index][0]}: {fault}; leave such out with --on-bad skip")
 
     def __len__(self) -> int:
         return len(self.files)

@@ -58,7 +58,7 @@ def read_molecules(
         record = _in_ev(raw, factor)
         fault = fault_of(record) or wanted(record)
         if fault and on_bad != "skip":
-            raise DataError(f"{path}, {record.where}: {fault}; leave such out with on_bad=skip")
+            raise DataError(f"{path}, {record.where}: {fault}; leave such out with --on-bad skip")
         if fault:
             skipped, first = skipped + 1, first or f"{record.where}: {fault}"
             continue
