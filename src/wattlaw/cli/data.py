@@ -34,10 +34,11 @@ def check(path: Path, as_json: bool) -> None:
         emit_json("data check", held.faults, {n: getattr(held, n) for n in held.__struct_fields__ if n != "faults"})
     else:
         atoms = f"{held.least_atoms} to {held.most_atoms}"
+        numbers = ", ".join(_told(name, count, held.molecules) for name, count in held.numbers.items())
         rows = [
             ("kind", held.kind), ("molecules", str(held.molecules)), ("atoms of one", atoms),
             ("elements", ", ".join(f"{symbol} {n}" for symbol, n in held.elements.items())),
-            ("numbers", ", ".join(_told(n, k, held.molecules) for n, k in held.numbers.items()) or "none"), ("unit of energies", held.energy_unit or "none"),
+            ("numbers", numbers or "none"), ("unit of energies", held.energy_unit or "none"),
             ("with forces", str(held.forces)), ("with bonds", str(held.bonds)), ("bad records", str(len(held.faults))),
         ]  # fmt: skip
         print_table(("what", "found"), rows)
