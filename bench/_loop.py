@@ -1,8 +1,8 @@
 """A training loop's stand-in: steps of about 5 ms, half in the interpreter, half in code that lets go of its lock.
 
-Run as a script under any tool's own Python: `python _loop.py TOOL STEPS BLOCK` prints, as JSON, the time of
-every step, and the CPU time of its whole process, in blocks with the tool on and off in turn. Standard library
-only.
+Run as a script under any tool's own Python: `python _loop.py TOOL BLOCK` reads patterns such as "off on on off"
+from standard input and answers each with a line of JSON: for every block whether the tool was on, the mean time
+of a step, and the CPU time of its whole process. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 STEP_S = 0.005
+WARM_UP = 20
+SETTLE_S = 0.05
 Switch = Callable[[], None]
 Mark = Callable[[], None]
 
@@ -53,34 +54,39 @@ def nothing() -> None:
     return
 
 
-def none(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
-    return nothing, nothing, nothing, nothing
+class Tool(NamedTuple):
+    """How a tool is switched on and off, what it is told at each step, how it ends, and what it wraps the loop in."""
+
+    on: Switch
+    off: Switch
+    mark: Mark = nothing
+    end: Switch = nothing
+    around: Callable[[Callable[..., None]], Callable[..., None]] = lambda function: function
 
 
-def wattlaw(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
+def none(folder: str) -> Tool:
+    return Tool(nothing, nothing)
+
+
+def wattlaw(folder: str) -> Tool:
     """All meters at 10 Hz and a step mark a step; off, the sampler process is halted."""
     import wattlaw
 
     window = wattlaw.measure(os.path.join(folder, "runs"), name="loop", hz=10)
     window.__enter__()
     sampler = window._sampler.process.pid
-    is_on = [True]
 
-    def switch(on: bool) -> Switch:
-        def turn() -> None:
-            is_on[0] = on
-            os.kill(sampler, signal.SIGCONT if on else signal.SIGSTOP)
-
-        return turn
+    def switch(number: signal.Signals) -> Switch:
+        return lambda: os.kill(sampler, number)
 
     def end() -> None:
         os.kill(sampler, signal.SIGCONT)
         window.__exit__(None, None, None)
 
-    return switch(True), switch(False), lambda: window.step() if is_on[0] else None, end
+    return Tool(switch(signal.SIGCONT), switch(signal.SIGSTOP), window.step, end)
 
 
-def codecarbon(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
+def codecarbon(folder: str) -> Tool:
     """Its tracker thread, asked for a reading every 0.1 s, started and stopped around each block."""
     from codecarbon import OfflineEmissionsTracker
 
@@ -97,28 +103,54 @@ def codecarbon(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
         while running:
             running.pop().stop()
 
-    return on, off, nothing, off
+    return Tool(on, off, end=off)
 
 
-def carbontracker(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
+def carbontracker(folder: str) -> Tool:
     """Its threads, with the shortest interval it takes, one epoch around each block."""
     from carbontracker.tracker import CarbonTracker
 
-    running = []
+    tracker = CarbonTracker(
+        epochs=10**6, monitor_epochs=-1, epochs_before_pred=0, update_interval=1, verbose=0, ignore_errors=True,
+        components="cpu",
+    )  # fmt: skip
+    is_on = [False]
 
     def on() -> None:
-        tracker = CarbonTracker(epochs=1, update_interval=1, verbose=0, ignore_errors=True, components="cpu")
+        is_on[0] = True
         tracker.epoch_start()
-        running.append(tracker)
 
     def off() -> None:
-        while running:
-            running.pop().stop()
+        if is_on[0]:
+            tracker.epoch_end()
+        is_on[0] = False
 
-    return on, off, nothing, off
+    return Tool(on, off, end=tracker.stop)
 
 
-def zeus(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
+def perun(folder: str) -> Tool:
+    """Its decorator around the whole loop, ten readings a second; off, its reading process is halted."""
+    import multiprocessing
+
+    from perun import perun as monitored
+
+    os.chdir(folder)
+
+    def readers() -> list[int]:
+        return [child.pid for child in multiprocessing.active_children() if child.pid]
+
+    def switch(number: signal.Signals) -> Switch:
+        def turn() -> None:
+            for pid in readers():
+                os.kill(pid, number)
+
+        return turn
+
+    around = monitored(sampling_period=0.1, data_out=folder, rounds=1, warmup_rounds=0)
+    return Tool(switch(signal.SIGCONT), switch(signal.SIGSTOP), end=switch(signal.SIGCONT), around=around)
+
+
+def zeus(folder: str) -> Tool:
     """A window around each block, as its documentation shows; it reads at the edges only."""
     from zeus.monitor import ZeusMonitor
 
@@ -133,38 +165,50 @@ def zeus(folder: str) -> tuple[Switch, Switch, Mark, Switch]:
         while open_windows:
             monitor.end_window(open_windows.pop())
 
-    return on, off, nothing, off
+    return Tool(on, off, end=off)
 
 
-TOOLS = {f.__name__: f for f in (none, wattlaw, codecarbon, carbontracker, zeus)}
+TOOLS = {f.__name__: f for f in (none, wattlaw, codecarbon, carbontracker, perun, zeus)}
 
 
-def main(tool: str, steps: int, block: int) -> None:
-    folder = tempfile.mkdtemp(prefix="bench-")
+def serve(tool: Tool, block: int, answers: Any) -> None:
+    """Carry out one turn for each pattern that comes on standard input, such as "off on on off"."""
     turns, data = calibrate()
-    on, off, mark, end = TOOLS[tool](folder)
-    chance = random.Random(11)
-    blocks: list[tuple[bool, list[tuple[float, float]]]] = []
-    for _ in range(steps // (2 * block)):
-        pair = [True, False]
-        chance.shuffle(pair)
-        for is_on in pair:
-            off()
-            if is_on:
-                on()
-            time.sleep(0.02)
-            times = []
-            for _ in range(block):
-                start, cpu = time.perf_counter(), time.process_time()
-                spin(turns)
-                hashlib.sha256(data)
-                mark()
-                times.append((time.perf_counter() - start, time.process_time() - cpu))
-            blocks.append((is_on, times))
-    off()
-    end()
-    json.dump(blocks, sys.stdout)
+    tool.off()
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        steps(turns, data, nothing, WARM_UP)
+        found, is_on = [], False
+        for word in line.split():
+            if is_on != (word == "on"):
+                is_on = not is_on
+                (tool.on if is_on else tool.off)()
+            time.sleep(SETTLE_S)
+            found.append((is_on, *steps(turns, data, tool.mark if is_on else nothing, block)))
+        if is_on:
+            tool.off()
+        print(json.dumps(found), file=answers, flush=True)
+
+
+def steps(turns: int, data: bytes, mark: Mark, count: int) -> tuple[float, float]:
+    """Return the mean time of some steps, s: on the clock, and of this process's CPU time."""
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(count):
+        spin(turns)
+        hashlib.sha256(data)
+        mark()
+    return (time.perf_counter() - start) / count, (time.process_time() - cpu) / count
+
+
+def main(name: str, block: int) -> None:
+    # tools write to standard output as they like; the answers keep it to themselves
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    tool = TOOLS[name](tempfile.mkdtemp(prefix="bench-"))
+    tool.around(serve)(tool, block, answers)
+    tool.off()
+    tool.end()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,7 +1,8 @@
 """`import wattlaw` (at most 0.1 s), `wattlaw --help` (0.2 s) and the size of the base install (20 MB).
 
 Each beside an empty Python in alternating order; the time of `import wattlaw` is what it adds to that. The
-size is that of site-packages in a fresh environment with the base dependencies, pip and setuptools aside.
+size is that of site-packages in a fresh environment with the base dependencies, pip and setuptools aside. Peers
+(_peers.py) are imported in turn with wattlaw in their own environments, as installed by `pip install`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import venv
 from pathlib import Path
 from typing import Any
 
+from _peers import MODULES, absent, environments, size_mb
 from _spread import spread
 
 ROOT = Path(__file__).parent.parent
+PEER_ROUNDS = 5
 WORDS = {
     "empty": ["-c", "pass"],
     "import": ["-c", "import wattlaw"],
@@ -38,6 +41,7 @@ def main(repeats: int = 25) -> dict[str, Any]:
                 subprocess.run([python, *WORDS[name]], stdout=subprocess.DEVNULL, check=True)
                 took[name].append(time.perf_counter() - start)
                 busy[name].append(children_cpu() - before)
+        beside = peers(python)
     empty, imported, helped = (took[name][1:] for name in ("empty", "import", "help"))
     ratios = [h / e for h, e in zip(helped, empty, strict=True)]
     return {
@@ -50,7 +54,33 @@ def main(repeats: int = 25) -> dict[str, Any]:
         "ratio": round(statistics.median(ratios), 3),
         "ratio_is": "time of `wattlaw --help` over that of an empty Python",
         "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "peers": beside,
+        "missing": absent(),
     }
+
+
+def peers(python: str) -> dict[str, Any]:
+    """Return size and import time beyond an empty Python of each peer, s, and of wattlaw in the same rounds."""
+    words = {"wattlaw": (python, "wattlaw")}
+    words |= {name: (str(place / "bin" / "python"), MODULES[name]) for name, place in environments().items()}
+    if len(words) == 1:
+        return {}
+    took: dict[str, list[float]] = {name: [] for name in words}
+    for turn in range(PEER_ROUNDS + 1):
+        for name, (own, module) in words.items():
+            empty, full = (timed([own, "-W", "ignore", "-c", text]) for text in ("pass", f"import {module}"))
+            if turn:  # the first round fills the caches of byte code and files
+                took[name].append(full - empty)
+    return {
+        name: {"import_s": spread(values), "installed_mb": round(size_mb(Path(words[name][0]).parents[1]), 1)}
+        for name, values in took.items()
+    }
+
+
+def timed(words: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
 
 
 def children_cpu() -> float:
@@ -65,8 +95,4 @@ def base_install(place: Path) -> tuple[str, float]:
     python = str(place / "v" / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(ROOT)]
     subprocess.run(pip, check=True, stdout=sys.stderr)
-    (packages,) = (place / "v" / "lib").glob("python*/site-packages")
-    tools = ("pip", "setuptools", "_distutils_hack", "pkg_resources", "distutils-precedence.pth")
-    files = [p for p in packages.rglob("*") if p.is_file()]
-    kept = [p for p in files if not p.relative_to(packages).parts[0].startswith(tools)]
-    return python, sum(p.stat().st_size for p in kept) / 1e6
+    return python, size_mb(place / "v")

@@ -1,11 +1,12 @@
-"""What `wattlaw measure -- true` costs over `true` alone; import time and size of the installation; peers beside it.
+"""What `wattlaw measure -- true` costs over `true` alone; peers beside it.
 
-Commands run in turn, 15 rounds; medians with 5th and 95th percentile, s. Peers as in sampler_overhead.py.
+Commands run in turn, 15 rounds, peers in 5 of them; medians with 5th and 95th percentile, s. Peers as in _peers.py; perun measures Python
+programs only, Zeus code blocks only, so theirs is an empty program and an empty block. Import time and size of the
+installations: import_time.py.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -14,45 +15,52 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROUNDS = 15
+from _peers import MODULES, absent, environments
+
+ROUNDS, PEER_ROUNDS = 15, 5
 CODECARBON = ("monitor", "--offline", "--country-iso-code", "USA", "--", "true")
+ZEUS = "from zeus.monitor import ZeusMonitor; m = ZeusMonitor(gpu_indices=[]); m.begin_window('a'); m.end_window('a')"
 
 
 def main() -> dict[str, Any]:
-    peers = Path(os.environ.get("WATTLAW_PEERS", "peers"))
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "empty.py"
         script.write_text("")
-        commands: dict[str, list[str]] = {
+        commands = {
             "true": ["true"],
             "wattlaw": [sys.executable, "-m", "wattlaw", "measure", "-q", "--", "true"],
-            "import wattlaw": [sys.executable, "-c", "import wattlaw"],
             "python -c pass": [sys.executable, "-c", "pass"],
-            "codecarbon": [f"{peers}/codecarbon/bin/codecarbon", *CODECARBON],
-            "carbontracker": [f"{peers}/carbontracker/bin/carbontracker", "true"],
-            "perun": [f"{peers}/perun/bin/perun", "monitor", str(script)],
-            "import codecarbon": [f"{peers}/codecarbon/bin/python", "-c", "import codecarbon"],
-            "import carbontracker": [f"{peers}/carbontracker/bin/python", "-c", "import carbontracker.tracker"],
-            "import perun": [f"{peers}/perun/bin/python", "-c", "import perun"],
-            "import zeus": [f"{peers}/zeus/bin/python", "-c", "import zeus.monitor"],
-        }  # fmt: skip
-        times, broken = rounds({n: c for n, c in commands.items() if n == "true" or Path(c[0]).exists()}, folder)
+            **{name: words for name, words in of_peers(script).items() if Path(words[0]).exists()},
+        }
+        times, broken = rounds(commands, folder)
     own = statistics.median(times["wattlaw"]) - statistics.median(times["true"])
     return {
         "what": "seconds that measuring adds to a command that does nothing",
         "ratio": round(own, 4),
         "times_s": {name: spread(values) for name, values in times.items()},
         "failed": broken,
-        "site_packages_mb": {p.name: size_mb(p) for p in sorted(peers.glob("*")) if (p / "bin").is_dir()},
+        "missing": absent(),
     }
+
+
+def of_peers(script: Path) -> dict[str, list[str]]:
+    """Return how each peer measures a program that does nothing; Zeus wraps code only, so it gets the shortest."""
+    bins = {name: str(place / "bin") for name, place in environments().items()}
+    words = {
+        "codecarbon": ["codecarbon", *CODECARBON],
+        "carbontracker": ["carbontracker", "true"],
+        "perun": ["perun", "monitor", str(script)],
+        "zeus": ["python", "-c", ZEUS],
+    }
+    return {name: [f"{bins[name]}/{command[0]}", *command[1:]] for name, command in words.items() if name in bins}
 
 
 def rounds(commands: dict[str, list[str]], folder: str) -> tuple[dict[str, list[float]], dict[str, str]]:
     times: dict[str, list[float]] = {name: [] for name in commands}
     broken: dict[str, str] = {}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         for name, words in commands.items():
-            if name in broken:
+            if name in broken or (name in MODULES and number % (ROUNDS // PEER_ROUNDS)):
                 continue
             start = time.perf_counter()
             done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
@@ -70,16 +78,6 @@ def spread(values: list[float]) -> dict[str, float]:
         "p5": round(ordered[int(0.05 * len(ordered))], 4),
         "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 4),
     }
-
-
-def size_mb(environment: Path) -> float:
-    """Size of what was installed beyond pip itself, MB."""
-    total = 0
-    for path in environment.glob("lib/python*/site-packages/**/*"):
-        parts = path.relative_to(environment).parts
-        if path.is_file() and not path.is_symlink() and not parts[3].startswith(("pip", "setuptools", "_distutils")):
-            total += path.stat().st_size
-    return round(total / 1e6, 1)
 
 
 if __name__ == "__main__":
