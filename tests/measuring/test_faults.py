@@ -173,3 +173,22 @@ def test_a_folder_that_refuses_files_is_one_clear_line(tmp_path: Path) -> None:
 def test_the_clock_pair_is_one_moment() -> None:
     monotonic, utc = clock_pair()
     assert abs((utc - monotonic) - (time.time() - time.monotonic())) < 0.01
+
+
+def test_the_sampler_notices_that_the_hosts_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shift = [0.0]
+
+    def pair() -> tuple[float, float]:
+        monotonic, utc = clock_pair()
+        return monotonic, utc + shift[0]
+
+    monkeypatch.setattr("wattlaw.measuring.engine.clock_pair", pair)
+    engine = Engine(tmp_path, Scope(root_pid=os.getpid()), meters=("procfs",))
+    engine.start()
+    shift[0] = -7200.0
+    until = time.monotonic() + 20
+    while not engine.host.jumps:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    (jump,) = engine.stop().jumps
+    assert jump.by_s == pytest.approx(-7200, abs=0.05)

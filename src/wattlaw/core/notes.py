@@ -200,6 +200,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The job has nodes on which no process of wattlaw ran; their time and energy are not in the record.",
         "Start it once on every node: `srun wattlaw measure -- CMD`.",
     ),
+    "record_lost": (
+        "The disk refused the record at the end; what was measured was told, and not kept.",
+        "Free some space, or choose another folder, and run it again; what was written before is still there.",
+    ),
     "sampling_trouble": (
         "A meter gave an error now and then.",
         "See the message; readings in between are missing, not zero.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
 
 from wattlaw import __version__
+from wattlaw.core.errors import RecordError
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, to_json
 from wattlaw.core.sweepfile import Trial
@@ -48,11 +51,19 @@ def new_record(root: Path, setting: Setting) -> Record:
 
 
 def finish(record: Record, summary: Summary, error: str = "") -> Run:
-    """Write and return the run: done, or failed with the text of its error."""
-    if error:
-        write_whole(record.attempt / "error.txt", error.encode())
+    """Write and return the run: done, or failed with the text of its error.
+
+    Where the disk refuses it the run is returned with the warning record_lost: what was measured has come to
+    its end, and whoever waits for its exit code or its next line must not pay for a full disk.
+    """
     run = run_of(record, summary, error)
-    write_run(record.trial, run)
+    try:
+        if error:
+            write_whole(record.attempt / "error.txt", error.encode())
+        write_run(record.trial, run)
+    except RecordError as refused:
+        print(f"wattlaw: {refused}", file=sys.stderr)
+        return msgspec.structs.replace(run, warnings=(*run.warnings, Note("record_lost", str(refused))))
     return run
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from wattlaw.core.errors import UsageError
+from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
@@ -174,7 +174,11 @@ class Window:
         log, self._log = self._log, None
         assert log is not None, "left before it was entered"
         with self._stack:
-            log.close()
+            try:
+                log.close()
+            except RecordError as refused:
+                # the block is over, and what comes after it in the user's program must not be lost to a full disk
+                print(f"wattlaw: {refused}", file=sys.stderr)
             if os.environ.get(ATTEMPT) or not (self._sampler or self._borrowed or self._record):
                 return
             attempt = log.path.parent
