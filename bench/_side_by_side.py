@@ -56,9 +56,15 @@ def ratio(reference: Took, ours: Took) -> dict[str, float]:
 
 def peak_bytes(file: str, way: str) -> int:
     """Return the peak memory that ``python FILE peak WAY`` prints, in a process of its own."""
-    words = [sys.executable, file, "peak", way]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(file).parent)
-    return int(done.stdout.split()[-1])
+    return int(printed(file, "peak", way).split()[-1])
+
+
+def printed(file: str, *words: str) -> str:
+    """Return what ``python FILE WORDS`` prints."""
+    done = subprocess.run(
+        [sys.executable, file, *words], capture_output=True, text=True, check=True, cwd=Path(file).parent
+    )
+    return done.stdout
 
 
 def grown(work: Callable[[], Any]) -> int:

@@ -1,0 +1,179 @@
+"""What a training step holds in memory, ours against the reference's: the same model, batch and optimiser.
+
+``kept_bytes`` is what autograd holds at the end of the forward pass: activations, and parameters that the backward
+pass needs; each storage once. ``peak_bytes`` is by how much a process of its own grows over the steps after a first
+small one has loaded the libraries; the allocator's habits are in it. ``ratio`` is ours over the reference's.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import dimenet
+import forces
+import library_models
+import schnet
+from _side_by_side import grown, printed
+from wattlaw.workloads.molecules.bonds import BondedMolecules, batch_bonded
+from wattlaw.workloads.molecules.data import Molecules, batch_molecules
+from wattlaw.workloads.molecules.nnconv import SIZES as NNCONV
+from wattlaw.workloads.molecules.nnconv import NNConv
+from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.pna import PNA, PNAMolecules
+from wattlaw.workloads.molecules.pna import SIZES as PNAS
+from wattlaw.workloads.molecules.qm9 import qm9
+
+Steps = dict[str, Callable[[], None]]
+BATCH = 32
+
+
+def main() -> dict[str, Any]:
+    """Return bytes and ratios of every case, and the largest ratio."""
+    found: dict[str, Any] = {}
+    for name in CASES:
+        ways = {way: [int(n) for n in printed(__file__, "peak", name, way).split()] for way in ("ours", "reference")}
+        for place, measure in enumerate(("kept", "peak")):
+            ours, theirs = ways["ours"][place], ways["reference"][place]
+            found |= {f"{name} {measure}": {"ours": ours, "reference": theirs, "ratio": round(ours / theirs, 2)}}
+    return {"ratio": max(each["ratio"] for each in found.values()), **found}
+
+
+def for_schnet(count: int) -> Steps:
+    data = schnet.molecules()
+    graph = batch_molecules([data[k] for k in range(count)], schnet.SIZE.cutoff, schnet.FILTER_POINTS)
+    return {"ours": schnet.step(graph), "reference": schnet.reference_step(graph)}
+
+
+def for_forces(count: int) -> Steps:
+    graph = forces.batch_of(count)
+    return {"ours": forces.step(graph), "reference": forces.reference_step(graph)}
+
+
+def for_dimenet(count: int, plus: bool = False) -> Steps:
+    graph = dimenet.batch_of(count)
+    return {"ours": dimenet.step(graph, plus), "reference": dimenet.reference_step(graph, plus)}
+
+
+def for_nnconv(count: int) -> Steps:
+    table = qm9(count)
+    data = BondedMolecules(Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0))
+    graph = batch_bonded([data[k] for k in range(count)], 100.0)
+    ours, theirs = NNConv(NNCONV["base"]), PlainNNConv(64, 128)
+    return {"ours": both(ours, graph), "reference": both(theirs, graph)}
+
+
+def for_pna(count: int) -> Steps:
+    workload = PNAMolecules("base")
+    data = workload.data("train")
+    graph = workload.collate([data[k] for k in range(count)])
+    return {"ours": both(PNA(PNAS["base"]), graph), "reference": both(PlainPNA(), graph)}
+
+
+def both(model: nn.Module, graph: Graph) -> Callable[[], None]:
+    train = schnet.training(model, model)
+    return lambda: train(graph, graph.target)
+
+
+class PlainNNConv(nn.Module):
+    """torch-geometric's example for QM9."""
+
+    def __init__(self, width: int, bond: int) -> None:
+        super().__init__()
+        from torch_geometric.nn import NNConv as Layer
+        from torch_geometric.nn import Set2Set
+
+        self.start = nn.Linear(11, width)
+        network = nn.Sequential(nn.Linear(5, bond), nn.ReLU(), nn.Linear(bond, width * width))
+        self.conv = Layer(width, width, network, aggr="mean")
+        self.gru = nn.GRU(width, width)
+        self.sum = Set2Set(width, processing_steps=3)
+        self.head = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
+
+    def forward(self, graph: Graph) -> Tensor:
+        out = torch.relu(self.start(graph.atoms))
+        hidden = out[None]
+        for _ in range(3):
+            heard = torch.relu(self.conv(out, edges(graph), torch.cat([graph.bonds, graph.bonds])))
+            out, hidden = self.gru(heard[None], hidden)
+            out = out[0]
+        return self.head(self.sum(out, graph.molecule)).squeeze(1)
+
+
+class PlainPNA(nn.Module):
+    """torch-geometric's example for ZINC, with as many kinds of atom and bond as ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torch_geometric.nn import BatchNorm, PNAConv
+
+        size = PNAS["base"]
+        ways = (["mean", "min", "max", "std"], ["identity", "amplification", "attenuation"])
+        degree = torch.tensor([3, 100, 180, 90, 30])
+        self.atoms, self.bonds = nn.Embedding(128, size.width), nn.Embedding(4, size.bond)
+        self.convs = nn.ModuleList(
+            PNAConv(size.width, size.width, *ways, degree, size.bond, size.towers) for _ in range(size.layers)
+        )
+        self.norms = nn.ModuleList(BatchNorm(size.width) for _ in range(size.layers))
+        self.head = nn.Sequential(nn.Linear(75, 50), nn.ReLU(), nn.Linear(50, 25), nn.ReLU(), nn.Linear(25, 1))
+
+    def forward(self, graph: Graph) -> Tensor:
+        from torch_geometric.nn import global_add_pool
+
+        index, bonds = edges(graph), self.bonds(torch.cat([graph.bonds, graph.bonds]))
+        atoms = self.atoms(graph.numbers)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            atoms = F.relu(norm(conv(atoms, index, bonds)))
+        return self.head(global_add_pool(atoms, graph.molecule)).squeeze(1)
+
+
+def edges(graph: Graph) -> Tensor:
+    return torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+
+
+CASES: dict[str, Callable[[int], Steps]] = {
+    "schnet": for_schnet,
+    "schnet-forces": for_forces,
+    "dimenet": for_dimenet,
+    "dimenet++": lambda count: for_dimenet(count, plus=True),
+    "nnconv": for_nnconv,
+    "pna": for_pna,
+    "resnet50-v1.5": lambda count: library_models.resnet(),
+    "bert": lambda count: library_models.bert(),
+    "gpt2": lambda count: library_models.gpt2(),
+}
+"""The same step in both ways, for so many molecules; the library's models have one size."""
+
+
+def kept(work: Callable[[], None]) -> int:
+    """Return the bytes that autograd keeps for the backward pass."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        work()
+    return sum(s.nbytes() for s in storages.values())
+
+
+def peak(name: str, way: str) -> None:
+    torch.set_num_threads(1)
+    CASES[name](2)[way]()
+    work = CASES[name](BATCH)[way]
+    size = grown(lambda: [work() for _ in range(2)])
+    print(kept(work), size)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["peak"]:
+        peak(sys.argv[2], sys.argv[3])
+    else:
+        print(main())
