@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
-from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs, grid_points, interpolate, place_on_grid
+from wattlaw.workloads.molecules.grid import grid_points, interpolate, place_on_grid
+from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs
 from wattlaw.workloads.molecules.qm9 import qm9
 from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
 

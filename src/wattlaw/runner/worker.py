@@ -71,7 +71,9 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
     ranks = int(os.environ["WORLD_SIZE"])
     if ranks > 1:
         where = os.environ.get("WATTLAW_RENDEZVOUS", "env://")
-        dist.init_process_group(spec.backend, init_method=where, rank=rank, world_size=ranks)
+        # NCCL then connects at once, and its barrier knows its device
+        own = device if spec.backend == "nccl" else None
+        dist.init_process_group(spec.backend, init_method=where, rank=rank, world_size=ranks, device_id=own)
     workload = load("wattlaw.workloads", "workload", setting.workload)(setting.preset, workload_options(setting))
     with StepLog(folder, rank) as log:
         loop = Loop(setting, workload, device, clock_for(device), log, folder)
@@ -92,7 +94,12 @@ def _device(spec: Spec):  # type: ignore[no-untyped-def]
         raise TrialError(
             f"this torch ({torch.__version__}) sees no GPU; choose --device-type cpu or install a GPU build"
         )
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    local, visible = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    # a scheduler may show each task its own GPU alone
+    index = local if visible > 1 else 0
+    if index >= visible:
+        raise TrialError(f"rank {local} of this host has no GPU: {visible} are visible; ask for fewer devices")
+    device = torch.device("cuda", index)
     torch.cuda.set_device(device)
     return device
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+_ORIGIN_S = 1.0
+
 
 class Clock(ABC):
     """Marks moments of a device's work and resolves them to monotonic seconds."""
@@ -50,7 +52,10 @@ class HostClock(Clock):
 
 
 class CudaClock(Clock):
-    """CUDA events, tied to the host's clock by one synchronised pair; the device's timer ticks every 0.5 µs."""
+    """CUDA events, tied to the host's clock by one synchronised pair; the device's timer ticks every 0.5 µs.
+
+    Times between events come in single precision, so a passed mark becomes the new origin every second.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -69,7 +74,11 @@ class CudaClock(Clock):
         return bool(mark.query())
 
     def seconds(self, mark: torch.cuda.Event) -> float:
-        return self._origin_s + float(self._origin.elapsed_time(mark)) / 1e3
+        elapsed_s = float(self._origin.elapsed_time(mark)) / 1e3
+        at_s = self._origin_s + elapsed_s
+        if elapsed_s > _ORIGIN_S:
+            self._origin, self._origin_s = mark, at_s
+        return at_s
 
     def synchronise(self) -> None:
         torch.cuda.synchronize(self._device)

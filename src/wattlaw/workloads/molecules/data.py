@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from wattlaw.core.errors import DataError
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.files.record import CLOSEST
-from wattlaw.workloads.molecules.pairs import Graph, find_pairs, incoming, place_on_grid
+from wattlaw.workloads.molecules.grid import place_on_grid
+from wattlaw.workloads.molecules.pairs import Graph, find_pairs, incoming
 from wattlaw.workloads.molecules.sets import Learnt
 from wattlaw.workloads.molecules.slots import find_slots
 

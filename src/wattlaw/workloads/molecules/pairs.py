@@ -8,8 +8,6 @@ from ``second[p]`` to ``first[p]``, message P + p back.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +16,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from wattlaw.workloads.molecules.slots import Slots
-
-Array = np.ndarray[Any, Any]
+from wattlaw.workloads.molecules.grid import Array, Grid, applied, bag, row_starts
+from wattlaw.workloads.molecules.slots import Slots, changed
 
 
 class PairList(NamedTuple):
@@ -94,12 +91,13 @@ class Graph:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """Return the graph on ``device``."""
-        moved: dict[str, Any] = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            can_move = isinstance(value, Tensor | Grid | Slots)
-            moved[field.name] = value.to(device, non_blocking=non_blocking) if can_move else value
-        return Graph(**moved)
+        moved: Graph = changed(self, lambda t: t.to(device, non_blocking=non_blocking))
+        return moved
+
+    def pin_memory(self) -> Graph:
+        """Return the graph in memory from which a GPU copies while the host goes on."""
+        pinned: Graph = changed(self, Tensor.pin_memory)
+        return pinned
 
     def with_features(self, atoms: Tensor, bonds: Tensor) -> Graph:
         """Return the graph with features of its atoms and pairs."""
@@ -113,93 +111,11 @@ class Graph:
         return len(self.target)
 
 
-STENCIL = 8
-"""Points of the grid from which a value is interpolated."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Distances on an even grid of G points, by interpolation: value = sum of STENCIL weighted points.
-
-    points, weights (STENCIL·P,), pair by pair. back_pairs, back_weights (STENCIL·P,), back_starts (G + 1,): the
-    same weights point by point, for the gradient.
-    """
-
-    points: Tensor
-    weights: Tensor
-    starts: Tensor
-    back_pairs: Tensor
-    back_weights: Tensor
-    back_starts: Tensor
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Grid:
-        """Return the grid on ``device``."""
-        return Grid(*(getattr(self, f.name).to(device, non_blocking=non_blocking) for f in dataclasses.fields(self)))
-
-
-def grid_points(cutoff: float, points: int) -> Array:
-    """Return the grid's distances (``points``,): so far beyond 0 and the cutoff that the stencil is always centred."""
-    step = cutoff / (points - STENCIL + 1)
-    return (np.arange(points) - (STENCIL // 2 - 1)) * step
-
-
-def place_on_grid(distance: Array, cutoff: float, points: int) -> Grid:
-    """Return where distances (P,) up to ``cutoff`` lie on ``grid_points``.
-
-    Lagrange's polynomial through the eight nearest points, step h; its error is at most 0.0011·h⁸·max|f⁽⁸⁾|.
-    """
-    pairs = len(distance)
-    scaled = distance.astype(np.float64) * ((points - STENCIL + 1) / cutoff)
-    base = np.clip(scaled.astype(np.int64), 0, points - STENCIL)
-    weights = _lagrange(scaled - base + (STENCIL // 2 - 1))
-    where = (base[:, None] + np.arange(STENCIL)).ravel()
-    # 16 bits make numpy's stable sort a radix sort, 15 times faster here
-    order = np.argsort(where.astype(np.uint16), kind="stable")
-    return Grid(
-        torch.from_numpy(where),
-        torch.from_numpy(weights.ravel()),
-        torch.arange(0, STENCIL * pairs + 1, STENCIL),
-        torch.from_numpy(order // STENCIL),
-        torch.from_numpy(weights.ravel()[order]),
-        torch.from_numpy(_starts(where, points)),
-    )
-
-
-def _lagrange(t: Array) -> Array:
-    """Return the weights (P, STENCIL) of points 0, 1, … for places ``t`` (P,) between them."""
-    weights = np.empty((len(t), STENCIL), np.float32)
-    away = [t - k for k in range(STENCIL)]
-    left = list(itertools.accumulate(away[:-1], np.multiply, initial=np.ones_like(t)))
-    right = list(itertools.accumulate(away[:0:-1], np.multiply, initial=np.ones_like(t)))[::-1]
-    for k in range(STENCIL):
-        scale = math.prod(k - m for m in range(STENCIL) if m != k)
-        np.multiply(left[k], right[k] / scale, out=weights[:, k], casting="same_kind")
-    return weights
-
-
 def incoming(first: Array, second: Array, atoms: int) -> tuple[Array, Array]:
     """Return (rows, row_starts): the messages that end at each atom in turn."""
     ends = np.concatenate([first, second])
     key = ends.astype(np.uint16) if atoms < 65536 else ends
-    return np.argsort(key, kind="stable"), _starts(ends, atoms)
-
-
-def _starts(values: Array, size: int) -> Array:
-    return np.concatenate([[0], np.cumsum(np.bincount(values, minlength=size))])
-
-
-def bag(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return, for each k, the (weighted) sum of ``table[rows[starts[k]:starts[k + 1]]]``, a row each.
-
-    One fused gather and sum, without atomics; no gradient is kept.
-    """
-    return torch.embedding_bag(table, rows, starts, False, 0, False, weights, True)[0]
-
-
-def applied(function: Any, *inputs: Any) -> Tensor:
-    """Return what an autograd function gives (its ``apply`` has no types of its own)."""
-    result: Tensor = function.apply(*inputs)
-    return result
+    return np.argsort(key, kind="stable"), row_starts(ends, atoms)
 
 
 class _Convolve(Function):
@@ -248,18 +164,6 @@ class _Products(Function):
         to_left = applied(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
         to_right = applied(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
         return to_left, to_right, None
-
-
-class _Interpolate(Function):
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, grid: Grid) -> Tensor:
-        ctx.grid = grid
-        return bag(table, grid.points, grid.starts, grid.weights.to(table.dtype))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        grid = ctx.grid
-        return bag(gradient.contiguous(), grid.back_pairs, grid.back_starts, grid.back_weights.to(gradient.dtype)), None
 
 
 class _SumMolecules(Function):
@@ -336,11 +240,6 @@ def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
     Differentiable any number of times.
     """
     return applied(_Convolve, filters, atoms.to(filters.dtype).contiguous(), graph)
-
-
-def interpolate(table: Tensor, grid: Grid) -> Tensor:
-    """Return the values at the pairs of a function known on the grid: (G, F) -> (P, F)."""
-    return applied(_Interpolate, table, grid)
 
 
 def sum_molecules(values: Tensor, graph: Graph) -> Tensor:

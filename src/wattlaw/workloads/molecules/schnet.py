@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
-from wattlaw.workloads.molecules.pairs import Graph, convolve, grid_points, interpolate, sum_molecules
+from wattlaw.workloads.molecules.grid import grid_points, interpolate
+from wattlaw.workloads.molecules.pairs import Graph, convolve, sum_molecules
 from wattlaw.workloads.molecules.regression import QM9Regression
 
 NAMES = {"schnet": "SchNetQM9"}

@@ -25,6 +25,18 @@ def uncompiled(function: _Function) -> _Function:
     return left
 
 
+def changed(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a dataclass with ``change`` made to its tensors and to those of the dataclasses within it."""
+    values = {}
+    for field in dataclasses.fields(item):
+        value = getattr(item, field.name)
+        if isinstance(value, Tensor):
+            values[field.name] = change(value)
+        elif dataclasses.is_dataclass(value):
+            values[field.name] = changed(value, change)
+    return dataclasses.replace(item, **values)
+
+
 class Group(NamedTuple):
     """Atoms with the same number of neighbours: where their slots begin, how many they are, and that number."""
 
@@ -55,12 +67,6 @@ class Slots:
     origin: Tensor
     pair: Tensor
     groups: tuple[Group, ...]
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Slots:
-        """Return the slots on ``device``."""
-        names = ("arriving", "place", "leaving", "origin", "pair")
-        moved = {name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names}
-        return Slots(**moved, groups=self.groups)
 
 
 def find_slots(rows: np.ndarray[Any, Any], row_starts: np.ndarray[Any, Any]) -> Slots:

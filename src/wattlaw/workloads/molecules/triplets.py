@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from wattlaw.workloads.molecules.pairs import Graph, applied
+from wattlaw.workloads.molecules.grid import applied
+from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.slots import Slots, uncompiled
 
 
@@ -50,6 +51,13 @@ def angles(graph: Graph, order: int, at_goal: bool) -> Triplets:
     """
     slots = graph.slots
     assert slots is not None, "batch the molecules with slots"
+    # of coordinates in half precision nothing would be left of an angle; on "meta" nothing is calculated
+    kind = graph.positions.device.type
+    with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):
+        return Triplets(slots, _tables(graph, slots, order, at_goal))
+
+
+def _tables(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tensor]:
     start = torch.cat([graph.second, graph.first])[slots.arriving]
     end = torch.cat([graph.first, graph.second])[slots.arriving]
     away = graph.positions[start] - graph.positions[end]
@@ -66,7 +74,7 @@ def angles(graph: Graph, order: int, at_goal: bool) -> Triplets:
         else:
             cosine = -inner / (square[:, :, None] * square[:, None, :]).sqrt()
         tables.append(legendre(cosine.clamp(-1, 1), order).masked_fill(same[..., None], 0.0))
-    return Triplets(slots, tables)
+    return tables
 
 
 @uncompiled
