@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, g
 
 from wattlaw.core.errors import TrialError
 from wattlaw.core.setting import Setting
+from wattlaw.runner.worker_packing import Packed, Packing, unpack
 from wattlaw.workloads.base import Workload
 
 
@@ -42,7 +43,7 @@ class Batches(Iterator[Any]):
         self._loader = DataLoader(
             _Seeded(data),
             batch_sampler=self._order,
-            collate_fn=workload.collate,
+            collate_fn=Packing(workload.collate) if workers else workload.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
@@ -68,7 +69,7 @@ class Batches(Iterator[Any]):
             self._order.start = self.position
             for batch in self._loader:
                 self.position = Position(self.position.epoch, self.position.batch + 1)
-                yield batch
+                yield unpack(batch) if isinstance(batch, Packed) else batch
             self.position = Position(self.position.epoch + 1)
 
 

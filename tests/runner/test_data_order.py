@@ -1,0 +1,70 @@
+"""The order of the batches, a position in it, and batches that cross from a loading process in one piece."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from tests.runner.own import Noisy
+from wattlaw.core.plugins import load
+from wattlaw.core.setting import setting_from
+from wattlaw.runner.worker_data import Batches, Position
+from wattlaw.runner.worker_packing import ALIGN, pack, unpack
+
+
+def batches(workers, rank=0, ranks=1):
+    setting = setting_from({"workload": "noisy", "loader_workers": workers, "batch_per_device": 16})
+    return Batches(setting, Noisy(), torch.device("cpu"), ranks, rank)
+
+
+def first(source, count):
+    return list(itertools.islice(source, count))
+
+
+@pytest.mark.parametrize("start", [Position(0, 5), Position(1, 3)])
+def test_a_position_brings_back_the_batches_and_what_was_drawn_for_them(start):
+    whole = first(batches(1), 18)  # 200 samples are 12 batches an epoch
+    again = batches(1)
+    again.move_to(start)
+    passed = 12 * start.epoch + start.batch
+    for (x, y), (x_again, y_again) in zip(whole[passed:], again, strict=False):
+        assert torch.equal(x, x_again)
+        assert torch.equal(y, y_again)
+
+
+def test_the_number_of_loading_processes_changes_no_batch():
+    for (x, y), (x_again, y_again) in zip(first(batches(1), 14), batches(2), strict=False):
+        assert torch.equal(x, x_again)
+        assert torch.equal(y, y_again)
+
+
+def test_two_ranks_share_the_samples_of_one():
+    alone = {float(v) for _, y in first(batches(0), 12) for v in y.flatten()}
+    halves = [{float(v) for _, y in first(batches(0, rank, 2), 6) for v in y.flatten()} for rank in (0, 1)]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == alone
+
+
+@pytest.mark.parametrize("name", ["schnet", "dimenet++", "painn-forces", "bert-base", "gpt2", "resnet50"])
+def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
+    workload = load("wattlaw.workloads", "workload", name)("tiny")
+    data = workload.data("train")
+    batch = workload.collate([data[k] for k in range(3)])
+    packed = pack(batch)
+    assert packed.block.dtype == torch.uint8
+    assert packed.block.numel() % ALIGN == 0
+    again = unpack(packed)
+    assert type(again) is type(batch)
+    assert torch.equal(workload.loss(model := workload.model(), batch), workload.loss(model, again))
+
+
+def test_what_is_no_plain_tensor_is_left_as_it_is():
+    odd = {"n": 3, "word": "x", "sparse": torch.eye(2).to_sparse(), "empty": torch.empty(0, 4), "one": torch.tensor(7)}
+    again = unpack(pack(odd))
+    assert again["n"] == 3
+    assert again["word"] == "x"
+    assert again["sparse"] is odd["sparse"]
+    assert again["empty"].shape == (0, 4)
+    assert int(again["one"]) == 7
