@@ -173,6 +173,7 @@ def test_every_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixt
     for words, expected in (
         (("list", "--survey", "2019", "--use", "training"), "Tesla K80"),
         (("show", "NVIDIA L4"), "72 W"),
+        (("show", "T4"), "70 W (fp16 fp32 fp64), 150 W (int8)"),
         (("compare", "nvidia-l4", "Tesla T4"), "peak, int8"),
         (("frontier", "--survey", "2025"), "Netcast"),
         (("trend", "--by", "precision"), "fp16"),

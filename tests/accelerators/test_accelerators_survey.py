@@ -20,6 +20,7 @@ from wattlaw.accelerators.catalogue import (
     select,
 )
 from wattlaw.accelerators.read import read_table
+from wattlaw.accelerators.roofline import sixteen_bit
 from wattlaw.accelerators.survey import counts, diff, edition, frontier, surveys, trend
 from wattlaw.accelerators.words import Entry
 from wattlaw.cli.main import main
@@ -185,3 +186,10 @@ def test_a_trend_gives_each_segments_median_by_year() -> None:
     cards = found["cards", 2023]
     assert cards.entries > 10
     assert cards.best_op_per_joule >= cards.median_op_per_joule > 1e11
+
+
+def test_a_gpu_whose_fp16_is_slower_than_its_fp32_stands_for_itself_at_fp32() -> None:
+    of = {e.accelerator: e for e in representative(built_in().entries)}
+    assert of["nvidia-p40"].precision == "fp32"
+    assert of["nvidia-tesla-p100-sxm2"].precision == "fp16"
+    assert sixteen_bit("nvidia-p40") is None

@@ -125,12 +125,13 @@ def folded(name: str) -> str:
 def representative(entries: Iterable[Entry]) -> list[Entry]:
     """Return one entry per accelerator and use, as the surveys plot them: those they list, else the best for its use.
 
-    For training that is fp16 before bf16 and tf32; for inference int8 before the floating-point ones.
+    For training that is fp16 before bf16 and tf32; for inference int8 before the floating-point ones. A format that
+    is slower than fp32 on the same accelerator is passed over.
     """
     order = {"inference": ("int8", "fp8", "fp16", "bf16"), "training": ("fp16", "bf16", "fp8", "tf32", "fp32")}
-    groups: dict[tuple[str, bool], list[Entry]] = {}
+    groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault((entry.accelerator, False), []).append(entry)
+        groups.setdefault(entry.accelerator, []).append(entry)
     kept: list[Entry] = []
     for same in groups.values():
         listed = [e for e in same if e.surveys]
@@ -138,8 +139,15 @@ def representative(entries: Iterable[Entry]) -> list[Entry]:
             kept += listed
             continue
         wanted = order["inference" if same[0].use == "inference" else "training"]
-        kept.append(min(same, key=lambda e: wanted.index(e.precision) if e.precision in wanted else len(wanted)))
+        rank = {precision: place for place, precision in enumerate(wanted)}
+        kept.append(min(worth_using(same), key=lambda e: rank.get(e.precision, len(wanted))))
     return kept
+
+
+def worth_using(entries: Sequence[Entry]) -> list[Entry]:
+    """Return one accelerator's entries less those slower than its fp32: some GPUs run fp16 at 1/64 of that rate."""
+    fp32 = max((e.peak_op_per_s or 0 for e in entries if e.precision == "fp32"), default=0)
+    return [e for e in entries if (e.peak_op_per_s or 0) >= fp32]
 
 
 def _names(entry: Entry) -> str:

@@ -117,8 +117,8 @@ def choose(
     found = [c for e in roomy if (c := _candidate(e, line, budget_kw, samples, batch, known.get(e.accelerator)))]
     if not found:
         raise UsageError(
-            f"no candidate has a dense 16-bit peak, bandwidth, power and {show(least, 'B')} of memory, "
-            f"and fits into {budget_kw:g} kW; loosen the filters or raise the budget"
+            "no candidate has a dense 16-bit peak (not below its fp32), bandwidth, power and "
+            f"{show(least, 'B')} of memory, and fits into {budget_kw:g} kW; loosen the filters or raise the budget"
         )
     found.sort(key=lambda c: (c.time_s if by == "time" else c.energy_j).value)
     return Choice(

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
-from wattlaw.accelerators.catalogue import built_in
+from wattlaw.accelerators.catalogue import built_in, worth_using
 from wattlaw.accelerators.mlperf_table import Result, results
 from wattlaw.accelerators.words import Entry
 from wattlaw.core.errors import FitError
@@ -160,8 +160,9 @@ def sixteen_bit(accelerator: str) -> Entry | None:
 
 
 def best_sixteen_bit(entries: Sequence[Entry]) -> Entry | None:
-    """Return that of one device's entries which has the greatest 16-bit peak without sparsity."""
-    known = [e for e in entries if e.precision in ("bf16", "fp16") and e.counting != "sparse" and e.peak_op_per_s]
+    """Return that of one device's entries which has the greatest 16-bit peak without sparsity; none below its fp32."""
+    dense = [e for e in worth_using(entries) if e.counting != "sparse" and e.peak_op_per_s]
+    known = [e for e in dense if e.precision in ("bf16", "fp16")]
     return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)
 
 

@@ -55,7 +55,7 @@ def show(name: str, catalogue: Path | None, as_json: bool) -> None:
         return
     first = found[0]
     say(f"{first.company} {first.product} ({first.accelerator})")
-    rows = [(title, text) for title, text in _facts(first) if text]
+    rows = [(title, text) for title, text in _facts(found) if text]
     print_table(["fact", "value"], rows)
     print_table(["precision", "peak", "counts", "efficiency", "surveys", "note"], [peak_cells(e) for e in found])
     say("sources: " + (" ".join(dict.fromkeys(s for e in found for s in e.source.split())) or "none given"))
@@ -74,8 +74,8 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
     if as_json:
         emit_json("accelerators", [e for g in groups for e in g], {"rows": sum(map(len, groups))})
         return
-    columns = [[text for _, text in _facts(g[0])] for g in groups]
-    titles = [title for title, _ in _facts(groups[0][0])]
+    columns = [[text for _, text in _facts(g)] for g in groups]
+    titles = [title for title, _ in _facts(groups[0])]
     rows = [[t, *(c[i] or "?" for c in columns)] for i, t in enumerate(titles)]
     for precision in PRECISIONS:
         peaks = [next((peak_cells(e)[1] for e in g if e.precision == precision), "?") for g in groups]
@@ -142,12 +142,14 @@ def _cell(value: float | str | None) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else value
 
 
-def _facts(entry: Entry) -> list[tuple[str, str]]:
+def _facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Return what is known of one accelerator beside its peaks, from its entries."""
     from wattlaw.core.units import show as told
 
     def value(number: float | None, unit: str) -> str:
         return told(number, unit) if number else ""
 
+    entry = entries[0]
     year = f"{entry.year or ''}" + (" (first listed)" if entry.year_from == "listed" else "")
     return [
         ("company", entry.company),
@@ -155,9 +157,22 @@ def _facts(entry: Entry) -> list[tuple[str, str]]:
         ("year", year),
         ("form factor", entry.form_factor),
         ("technology", entry.technology),
-        ("peak power", value(entry.power_w, "W")),
+        ("peak power", _powers(entries)),
         ("memory", f"{entry.memory_bytes / 1e9:.4g} GB" if entry.memory_bytes else ""),
         ("memory bandwidth", value(entry.memory_bandwidth_bytes_per_s, "B/s")),
         ("link bandwidth", value(entry.link_bandwidth_bytes_per_s, "B/s")),
         ("price", f"{entry.price_usd:.0f} USD" if entry.price_usd else ""),
     ]
+
+
+def _powers(entries: Sequence[Entry]) -> str:
+    """Return the peak power of an accelerator: one figure, or each with its precisions where sources tell several."""
+    from wattlaw.core.units import show as told
+
+    precisions: dict[float, list[str]] = {}
+    for entry in entries:
+        if entry.power_w:
+            precisions.setdefault(entry.power_w, []).append(entry.precision)
+    if len(precisions) == 1:
+        return told(next(iter(precisions)), "W")
+    return ", ".join(f"{told(power, 'W')} ({' '.join(names)})" for power, names in precisions.items())
