@@ -33,7 +33,8 @@ def call(capsysbinary, *words):
         (["fit", "--law", "alpha-beta"], "fit", {"group", "parameters"}),
         (["fit", "--backtest", "next"], "backtest", {"hidden", "predicted", "low", "high", "measured", "error"}),
         (["advise"], "advise", {"group", "setting", "predicted", "gain", "probability_bound_holds"}),
-        (["predict", "--devices", "8"], "predict", {"group", "setting", "quantities", "extrapolated"}),
+        (["advise", "--pareto", "time", "cost", "--price-per-device-hour", "2"], "pareto", {"setting", "values", "n"}),
+        (["predict", "--devices", "8"], "predict", {"group", "setting", "quantities", "extrapolated", "forms"}),
     ],
 )  # fmt: skip
 def test_json_has_the_published_items(folder, capsysbinary, words, kind, keys):
@@ -71,6 +72,9 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
         (["fit", "--law", "powr"], "unknown law 'powr'; did you mean 'power'?"),
         (["fit", "--backtest", "next", "--target", "step_time_s"], "--backtest predicts time_per_sample_s or"),
         (["advise", "--limit", "x"], "--limit 'x': give QUANTITY=MOST"),
+        (["advise", "--minimise", "cost"], "a cost needs a price per device-hour, per kWh, or both"),
+        (["advise", "--pareto", "time", "energie"], "unknown quantity 'energie'"),
+        (["predict", "--devices", "4", "--pue", "0.9", "--price-per-kwh", "1"], "the PUE is 0.9"),
         (["advise", "--backtest", "3"], "no group of runs has measured GPU energy"),
         (["predict", "--devices", "0"], "devices is 0"),
     ],

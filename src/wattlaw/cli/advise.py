@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
 from wattlaw.core.errors import UsageError
+from wattlaw.core.units import QUANTITIES, show
+
+if TYPE_CHECKING:
+    from wattlaw.laws.prices import Prices
 
 NAMES = {"advise": "advise"}
 
@@ -15,7 +20,9 @@ NAMES = {"advise": "advise"}
 @click.command(short_help="Say which setting to run next.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--minimise", default=None, help="A quantity, such as gpu_energy_j; by default measured energy, else device-hours."
+    "--minimise",
+    default=None,
+    help="time, energy, cost, device_hours or a quantity; by default measured energy, else device-hours.",
 )
 @click.option("--max-slowdown", type=float, default=None, help="Time allowed over the fastest setting; 0.05 is 5 %.")
 @click.option(
@@ -25,6 +32,10 @@ NAMES = {"advise": "advise"}
     "--backtest", type=int, metavar="K", help="Advise from K power caps of each curve and judge it by the rest."
 )
 @click.option("--limit", "limits", multiple=True, help="QUANTITY=MOST that no setting may exceed; repeat it.")
+@click.option("--price-per-device-hour", type=float, default=0.0, help="In any currency, for a cost.")
+@click.option("--price-per-kwh", type=float, default=0.0, help="In the same currency.")
+@click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
+@click.option("--pareto", nargs=2, metavar="X Y", help="Show the settings that no other beats in both X and Y.")
 @click.option("--unmeasured", is_flag=True, help="Weigh power caps between those that were run, too.")
 @json_option
 def advise(
@@ -34,17 +45,26 @@ def advise(
     confidence: float,
     limits: tuple[str, ...],
     unmeasured: bool,
+    price_per_device_hour: float,
+    price_per_kwh: float,
+    pue: float,
+    pareto: tuple[str, str] | None,
     backtest: int | None,
     as_json: bool,
 ) -> None:
     """Say which setting to run next, for each workload in DIR."""
     from wattlaw.laws.advice import advise as advise_runs
+    from wattlaw.laws.prices import Prices
     from wattlaw.records import load_runs
 
     if backtest is not None:
         _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
         return
-    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits))
+    prices = Prices(price_per_device_hour, price_per_kwh, pue)
+    if pareto:
+        _pareto(folder, pareto, prices, as_json)
+        return
+    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices)
     if as_json:
         emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
         return
@@ -63,6 +83,20 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             raise UsageError(f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02") from None
     return found
+
+
+def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
+    from wattlaw.laws.advice import pareto_points
+    from wattlaw.records import load_runs
+
+    found = pareto_points(load_runs(folder), *names, prices)
+    if as_json:
+        emit_json("pareto", found)
+        return
+    x, y = found[0].values
+    units = [QUANTITIES[name].unit for name in (x, y)]
+    rows = [[p.words, show(p.values[x], units[0]), show(p.values[y], units[1]), str(p.n)] for p in found]
+    print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows)
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:

@@ -112,6 +112,7 @@ _RULES: dict[str, Callable[[Run], Reading]] = {
     "cpu_energy_per_sample_j": lambda run: per_sample(run, run.reading("cpu_energy_j")),
     "node_energy_per_sample_j": lambda run: per_sample(run, run.reading("node_energy_j")),
     "energy_delay_product_js": _energy_delay,
+    "cost_per_sample": lambda run: missing("a cost needs prices; `wattlaw advise` and `predict` take them"),
     # needs the counts of the workload, which lie on a higher floor: wattlaw.accelerators.measured
     "achieved_flop_per_s": lambda run: missing("not derived here; `wattlaw accelerators measured DIR` computes it"),
 }

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from wattlaw.core.derive import derive, energy
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Advice, Interval
@@ -16,8 +18,9 @@ from wattlaw.core.units import quantity
 from wattlaw.laws.capadvice import advise_cap
 from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, title
 from wattlaw.laws.pareto import front
+from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
-from wattlaw.laws.words import sentence
+from wattlaw.laws.words import describe, differing, sentence
 
 TIME = "time_per_sample_s"
 DEVICE_TIME = "device_time_per_sample_s"
@@ -31,7 +34,7 @@ KNOBS = (
 _PER_SAMPLE = {
     "time": TIME, "elapsed_s": TIME, "step_time_s": TIME, "device_hours": DEVICE_TIME, "device_time": DEVICE_TIME,
     "energy": "energy_per_sample_j", "energy_j": "energy_per_sample_j", "gpu_energy_j": "gpu_energy_per_sample_j",
-    "cpu_energy_j": "cpu_energy_per_sample_j", "node_energy_j": "node_energy_per_sample_j",
+    "cpu_energy_j": "cpu_energy_per_sample_j", "node_energy_j": "node_energy_per_sample_j", "cost": COST,
 }  # fmt: skip
 """Totals of a window compare only per sample, since windows hold different numbers of samples."""
 
@@ -45,6 +48,15 @@ class Choice(NamedTuple):
     cost: list[float]
 
 
+class FrontPoint(msgspec.Struct, frozen=True):
+    """A setting that no other beats in both quantities: their means over ``n`` runs, and the setting in words."""
+
+    setting: Setting
+    values: dict[str, float]
+    n: int
+    words: str
+
+
 def advise(
     runs: Iterable[Run],
     minimise: str | None = None,
@@ -52,30 +64,33 @@ def advise(
     confidence: float = 0.5,
     unmeasured: bool = False,
     limits: Mapping[str, float] | None = None,
+    prices: Prices = NO_PRICES,
 ) -> list[Advice]:
     """Recommend one setting for each workload (and model size, machine, … that was run).
 
-    minimise      a quantity to make small; by default the measured energy per sample, or where nothing
-                  measured energy the device-seconds per sample
+    minimise      a quantity to make small, or "time", "energy", "cost", "device_hours", each per sample; by default
+                  the measured energy, or where nothing measured energy the device time
     max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
     unmeasured    where GPU energy was measured at three power caps or more, weigh caps that nobody ran too
     limits        quantities that no recommended setting may exceed in its mean, such as
                   {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
+    prices        what "cost" means; a cost that holds energy needs a meter's
 
     The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     _check(minimise, max_slowdown, confidence)
-    for name in limits or {}:
-        quantity(name)
+    limits = {per_sample(name): most for name, most in (limits or {}).items()}
+    _check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
     faults: list[str] = []
     for group in groups:
         try:
-            capped = advise_cap(group, minimise, max_slowdown, confidence, notes) if unmeasured else None
-            found.append(capped or _advise_group(group, minimise, max_slowdown, confidence, notes, limits or {}))
+            what = None if minimise is None else per_sample(minimise)
+            capped = advise_cap(group, what, max_slowdown, confidence, notes, limits, prices) if unmeasured else None
+            found.append(capped or _advise_group(group, what, max_slowdown, confidence, notes, limits, prices))
         except FitError as error:
             faults.append(f"{title(group.key)}: {error}")
     if not found:
@@ -83,15 +98,45 @@ def advise(
     return found
 
 
-def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME) -> list[list[Run]]:
+def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES) -> list[list[Run]]:
     """Return the runs of each setting on the front of two quantities, both to be small, by ascending ``x``.
 
-    A setting stands at the geometric mean of its repeats; settings that lack either quantity are left out.
+    ``x`` and ``y`` are quantities, or "time", "energy", "cost", "device_hours", each per sample. A setting stands at
+    the geometric mean of its repeats; settings that lack either quantity are left out.
     """
-    for name in (x, y):
-        quantity(name)
-    choices = _choices([r for r in runs if r.state == "done"], x, y)
-    return [choices[i].runs for i in front([(_mean(c.time), _mean(c.cost)) for c in choices])]
+    return [choice.runs for choice in _front(runs, per_sample(x), per_sample(y), prices)[0]]
+
+
+def pareto_points(runs: Iterable[Run], x: str, y: str, prices: Prices = NO_PRICES) -> list[FrontPoint]:
+    """Return the front as ``pareto`` does, each setting with its means. Raises FitError where no run gives both."""
+    x, y = per_sample(x), per_sample(y)
+    found, choices = _front(runs, x, y, prices)
+    if not found:
+        raise FitError(f"no run gives both {x} and {y}")
+    names = differing(choices)
+    return [
+        FrontPoint(c.setting, {x: _mean(c.time), y: _mean(c.cost)}, len(c.runs), describe(c.runs[0], names))
+        for c in found
+    ]
+
+
+def _front(runs: Iterable[Run], x: str, y: str, prices: Prices) -> tuple[list[Choice], list[Choice]]:
+    # the settings on the front, and all
+    if x == y:
+        raise UsageError(f"a front needs two quantities; both are {x}")
+    _check_prices(prices, (x, y))
+    choices = _choices([r for r in runs if r.state == "done"], x, y, prices)
+    return [choices[i] for i in front([(_mean(c.time), _mean(c.cost)) for c in choices])], choices
+
+
+def per_sample(name: str) -> str:
+    """Return the quantity that compares settings; totals of a window hold different numbers of samples.
+
+    Raises UnknownNameError where there is none of that name.
+    """
+    found = _PER_SAMPLE.get(name, name)
+    quantity(found)
+    return found
 
 
 def _advise_group(
@@ -101,15 +146,16 @@ def _advise_group(
     confidence: float,
     notes: Sequence[Note],
     limits: Mapping[str, float],
+    prices: Prices,
 ) -> Advice:
-    what = _objective(group.runs, minimise)
-    choices = _choices(group.runs, TIME, what)
+    what = _objective(group.runs, minimise, prices)
+    choices = _choices(group.runs, TIME, what, prices)
     if not choices:
         raise FitError(f"no run gives both {TIME} and {what}")
     noise = pooled_noise([c.time for c in choices])
     fastest = min(choices, key=lambda c: _mean(c.time))
     allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
-    within = [c for c in allowed if all(_within(c, name, most) for name, most in limits.items())]
+    within = [c for c in allowed if all(_within(c, name, most, prices) for name, most in limits.items())]
     if not within:
         raise FitError("no setting keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
     best = min(within, key=lambda c: (_mean(c.cost), _mean(c.time)))
@@ -148,13 +194,14 @@ def _advice(
     )
 
 
-def _objective(runs: list[Run], minimise: str | None) -> str:
-    if minimise is None:
+def _objective(runs: list[Run], what: str | None, prices: Prices) -> str:
+    if what is None:
         measured = [derive(r, "energy_per_sample_j").status == "measured" for r in runs]
         same_boundary = len({energy(r)[1] for r in runs}) == 1
         return "energy_per_sample_j" if all(measured) and same_boundary else DEVICE_TIME
-    what = _PER_SAMPLE.get(minimise, minimise)
-    if is_energy(what):
+    if what == COST and prices.per_kwh:
+        _check_energy(runs, "energy_per_sample_j")
+    elif is_energy(what):
         _check_energy(runs, what)
     return what
 
@@ -171,16 +218,16 @@ def _check_energy(runs: list[Run], what: str) -> None:
         raise FitError(f"{what} is measured in some runs and an estimate in others; they do not compare")
 
 
-def _choices(runs: list[Run], x: str, y: str) -> list[Choice]:
+def _choices(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
     by_setting: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
     for run in runs:
         by_setting.setdefault(tuple(sorted(factors(run).items())), []).append(run)
-    found = [Choice(rs[0].setting, rs, _values(rs, x), _values(rs, y)) for rs in by_setting.values()]
+    found = [Choice(rs[0].setting, rs, _values(rs, x, prices), _values(rs, y, prices)) for rs in by_setting.values()]
     return [c for c in found if c.time and c.cost]
 
 
-def _values(runs: list[Run], name: str) -> list[float]:
-    readings = (derive(r, name).value for r in runs)
+def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
+    readings = (priced(r, name, prices).value for r in runs)
     return [v for v in readings if v is not None and math.isfinite(v) and v > 0]
 
 
@@ -200,8 +247,8 @@ def _keeps(slowdown: LogRatio, bound: float | None, confidence: float) -> bool:
     return slowdown.centre <= math.log1p(bound) if chance is None else chance >= confidence
 
 
-def _within(choice: Choice, name: str, most: float) -> bool:
-    values = _values(choice.runs, name)
+def _within(choice: Choice, name: str, most: float, prices: Prices) -> bool:
+    values = _values(choice.runs, name, prices)
     return bool(values) and _mean(values) <= most
 
 
@@ -230,8 +277,14 @@ def _notes(
 
 def _check(minimise: str | None, max_slowdown: float | None, confidence: float) -> None:
     if minimise is not None:
-        quantity(_PER_SAMPLE.get(minimise, minimise))
+        per_sample(minimise)
     if max_slowdown is not None and not (math.isfinite(max_slowdown) and max_slowdown >= 0):
         raise UsageError(f"max_slowdown is {max_slowdown}; give a share of at least 0, such as 0.05")
     if not 0 <= confidence < 1:
         raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")
+
+
+def _check_prices(prices: Prices, names: Sequence[str]) -> None:
+    prices.check()
+    if COST in names and not prices.asked:
+        raise UsageError("a cost needs a price per device-hour, per kWh, or both")

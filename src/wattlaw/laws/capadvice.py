@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
-from wattlaw.laws.capchoice import CONFIDENCE, CapOption, choose_cap
+from wattlaw.laws.capchoice import CapOption, choose_cap
 from wattlaw.laws.capruns import CapCurve, cap_curves, most_telling, weighed
 from wattlaw.laws.groups import Group, title
+from wattlaw.laws.prices import COST, Prices
 from wattlaw.laws.words import ranged
 
-_ENERGIES = (None, "energy", "energy_j", "gpu_energy_j", "gpu_energy_per_sample_j", "energy_per_sample_j")
+_GPU_ENERGY = "gpu_energy_per_sample_j"
+_ENERGIES = (None, _GPU_ENERGY, "energy_per_sample_j")
+_TIMES = ("time_per_sample_s", "device_time_per_sample_s")
 
 
 def advise_cap(
-    group: Group, minimise: str | None, bound: float | None, confidence: float, notes: Sequence[Note]
+    group: Group,
+    minimise: str | None,
+    bound: float | None,
+    confidence: float,
+    notes: Sequence[Note],
+    limits: Mapping[str, float],
+    prices: Prices,
 ) -> Advice | None:
-    """Advise the cap of the group's fastest curve; None where it has too few caps or another quantity is asked for."""
-    if minimise not in _ENERGIES:
+    """Advise the cap of the group's fastest curve; None where it has too few caps or another quantity is asked for.
+
+    ``limits`` on time, device time, energy and cost per sample hold for the expected values.
+    """
+    known = (*_ENERGIES, *_TIMES, COST)
+    if minimise not in known or any(name not in known for name in limits):
         return None
     curves = [curve for _, curve in cap_curves(group.runs)[0]]
     if not curves:
         return None
     curve = min(curves, key=lambda c: float(c.times[-1]))
-    limit = 10.0 if bound is None else bound
     try:
-        options = weighed(curve, limit)
+        options = weighed(curve, 10.0 if bound is None else bound, time_share=_time_share(curve, minimise, prices))
     except FitError:
         return None
-    chosen = choose_cap(options, max(confidence, CONFIDENCE))
-    return _advice(group, curve, options, chosen, bound, notes)
+    within = [o for o in options if all(_expected(curve, o, n, prices) <= most for n, most in limits.items())]
+    if not within:
+        raise FitError("no cap keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
+    chosen = choose_cap(within, confidence)
+    return _advice(group, curve, options, chosen, bound, notes, minimise or _GPU_ENERGY, prices)
+
+
+def _time_share(curve: CapCurve, minimise: str | None, prices: Prices) -> float:
+    if minimise in _TIMES:
+        return 1.0
+    if minimise != COST:
+        return 0.0
+    seconds, joules = curve.devices * float(curve.times[-1]), float(curve.energies[-1])
+    return float(prices.cost(seconds, 0.0) / prices.cost(seconds, joules))
+
+
+def _expected(curve: CapCurve, option: CapOption, name: str, prices: Prices) -> float:
+    seconds = (1 + option.slowdown.value) * float(curve.times[-1])
+    joules = option.energy.value * float(curve.energies[-1])
+    if name in _TIMES:
+        return seconds * (1 if name == _TIMES[0] else curve.devices)
+    return float(prices.cost(curve.devices * seconds, joules)) if name == COST else joules
 
 
 def _advice(
@@ -43,42 +75,54 @@ def _advice(
     chosen: CapOption,
     bound: float | None,
     notes: Sequence[Note],
+    minimise: str,
+    prices: Prices,
 ) -> Advice:
     baseline = max(curve.runs, key=lambda r: r.setting.power_cap_w or 0.0).setting
-    setting = msgspec.structs.replace(baseline, power_cap_w=chosen.cap_w)
-    gain = Interval(
-        1 - chosen.energy.value, *(None if v is None else 1 - v for v in (chosen.energy.high, chosen.energy.low))
-    )
-    telling = most_telling(options, chosen)
+    ends = (None if v is None else 1 - v for v in (chosen.cost.high, chosen.cost.low))
+    gain = Interval(1 - chosen.cost.value, *ends)
+    seconds, joules = float(curve.times[-1]), float(curve.energies[-1])
+    predicted = {
+        "time_per_sample_s": _scaled(chosen.slowdown, seconds, 1.0),
+        _GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
+    }
+    if minimise == COST:
+        predicted[COST] = _scaled(chosen.cost, float(prices.cost(curve.devices * seconds, joules)), 0.0)
     return Advice(
         group=group.key,
-        minimise="gpu_energy_per_sample_j",
-        setting=setting,
+        minimise=_GPU_ENERGY if minimise in _ENERGIES else minimise,
+        setting=msgspec.structs.replace(baseline, power_cap_w=chosen.cap_w),
         baseline=baseline,
-        predicted={
-            "time_per_sample_s": _scaled(chosen.slowdown, float(curve.times[-1]), 1.0),
-            "gpu_energy_per_sample_j": _scaled(chosen.energy, float(curve.energies[-1]), 0.0),
-        },
+        predicted=predicted,
         gain=gain,
         slowdown=chosen.slowdown,
         probability_bound_holds=None if bound is None else chosen.probability,
         is_measured=chosen.is_measured,
-        words=_words(group, curve, chosen, gain, bound, telling),
+        words=_words(group, curve, chosen, gain, bound, most_telling(options, chosen), _NOUNS.get(minimise, "time")),
         warnings=tuple(dict.fromkeys([*notes, *(n for r in curve.runs for n in r.warnings)])),
     )
 
 
+_NOUNS = {**dict.fromkeys((_GPU_ENERGY, "energy_per_sample_j"), "GPU energy"), COST: "cost"}
+
+
 def _words(
-    group: Group, curve: CapCurve, chosen: CapOption, gain: Interval, bound: float | None, telling: CapOption | None
+    group: Group,
+    curve: CapCurve,
+    chosen: CapOption,
+    gain: Interval,
+    bound: float | None,
+    telling: CapOption | None,
+    noun: str,
 ) -> str:
     highest = f"{curve.caps[-1]:g} W"
     if chosen.cap_w == curve.caps[-1]:
-        text = f"{_name(group, curve)}: leave the cap at {highest}: no lower one saves energy within the bound"
+        text = f"{_name(group, curve)}: leave the cap at {highest}: no lower one takes less {noun} within the bounds"
     else:
         run = "" if chosen.is_measured else " (not run; the cap law says so)"
         text = (
-            f"{_name(group, curve)}: cap each device at {chosen.cap_w:g} W{run}: {ranged(gain, percent=True)} less GPU "
-            f"energy for {ranged(chosen.slowdown, percent=True)} more time than at {highest}"
+            f"{_name(group, curve)}: cap each device at {chosen.cap_w:g} W{run}: {ranged(gain, percent=True)} "
+            f"less {noun} for {ranged(chosen.slowdown, percent=True)} more time than at {highest}"
         )
         if bound is not None:
             text += f"; the bound of {100 * bound:.3g} % holds with probability {chosen.probability:.2f}"

@@ -88,20 +88,22 @@ def grid_of(curve: CapCurve, step_w: float = 5.0) -> list[float]:
     return sorted({*curve.caps.tolist(), *between.tolist()})
 
 
-def weighed(curve: CapCurve, bound: float, candidates: Sequence[float] | None = None) -> list[CapOption]:
-    """Weigh caps of a curve against its highest one."""
-    return weigh_caps(curve.law(), candidates or grid_of(curve), bound, curve.measured())
+def weighed(
+    curve: CapCurve, bound: float, candidates: Sequence[float] | None = None, time_share: float = 0.0
+) -> list[CapOption]:
+    """Weigh caps of a curve against its highest one; ``time_share`` is that of time in the cost there."""
+    return weigh_caps(curve.law(), candidates or grid_of(curve), bound, curve.measured(), time_share)
 
 
 def most_telling(options: Sequence[CapOption], chosen: CapOption, worth: float = 0.002) -> CapOption | None:
     """Return the unmeasured cap whose run would tell most: what it may still save times the doubt about it.
 
-    None where no cap promises more than ``worth`` of the energy, so that nothing is worth running.
+    None where no cap promises more than ``worth`` of the cost, so that nothing is worth running.
     """
 
     def promise(option: CapOption) -> float:
-        low = option.energy.value if option.energy.low is None else option.energy.low
-        return max(chosen.energy.value - low, 0.0) * min(option.probability, 1 - option.probability) * 2
+        low = option.cost.value if option.cost.low is None else option.cost.low
+        return max(chosen.cost.value - low, 0.0) * min(option.probability, 1 - option.probability) * 2
 
     open_ones = [o for o in options if not o.is_measured]
     best = max(open_ones, key=promise, default=None)

@@ -8,7 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wattlaw.core.derive import derive
 from wattlaw.core.errors import UsageError
+from wattlaw.core.reading import Reading, missing
+from wattlaw.core.run import Run
+
+COST = "cost_per_sample"
 
 _J_PER_KWH = 3.6e6
 
@@ -40,3 +45,23 @@ class Prices(NamedTuple):
             raise UsageError(f"the PUE is {self.pue}; give a number of at least 1, such as 1.3")
         if self.pue != 1 and not self.per_kwh:
             raise UsageError("a PUE multiplies the price of energy; give a price per kWh with it")
+
+
+NO_PRICES = Prices()
+
+
+def priced(run: Run, name: str, prices: Prices) -> Reading:
+    """Return a quantity of a run as ``derive`` does, and its cost per sample at these prices.
+
+    Where energy has a price the run must have measured it: an estimate would only repeat the time.
+    """
+    if name != COST:
+        return derive(run, name)
+    if not prices.asked:
+        return missing("no price was given")
+    time, energy = derive(run, "device_time_per_sample_s"), derive(run, "energy_per_sample_j")
+    if time.value is None:
+        return time
+    if prices.per_kwh and (energy.value is None or energy.status != "measured"):
+        return missing("energy has a price, but no meter measured it")
+    return Reading(float(prices.cost(time.value, energy.value or 0.0)), time.status)

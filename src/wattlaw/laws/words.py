@@ -39,7 +39,7 @@ def sentence(
 ) -> str:
     """Return the advice in words, such as "schnet: take 2 processes at batch 64: …"."""
     name = title(dict(group))
-    telling = _telling(choices)
+    telling = differing(choices)
     chosen = describe(best.runs[0], telling)
     if len(choices) == 1:
         return f"{name}: only {chosen} was run; run a second setting for a comparison."
@@ -136,7 +136,8 @@ def _batch_words(best: Tried, fastest: Tried) -> str:
     )
 
 
-def _telling(choices: Sequence[Tried]) -> list[str]:
+def differing(choices: Sequence[Tried]) -> list[str]:
+    """Return the factors in which these settings differ."""
     all_factors = [factors(c.runs[0]) for c in choices]
     names = dict.fromkeys(n for f in all_factors for n in f)
     return [n for n in names if len({f.get(n) for f in all_factors}) > 1]
