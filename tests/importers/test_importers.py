@@ -293,3 +293,26 @@ def test_published_mlperf_power_is_the_trapezoid_to_a_thousandth(published):
     for run in metered:
         mean_w = run.quantities["node_energy_j"].value / run.quantities["elapsed_s"].value
         assert 40e3 < mean_w < 80e3
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("-5", "'-5' is negative"),
+        ("0", "'0' is no time or rate of a run"),
+        ("100 ms", "'100 ms' has a unit of its own; samples_per_s is in 1/s"),
+        ("9 %", "has a unit of its own"),
+    ],
+)
+def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column(tmp_path, cell, reason):
+    (tmp_path / "x.csv").write_text(f"gpus,rate\n1,100\n2,{cell}\n")
+    found = import_runs("csv", tmp_path / "x.csv", columns={"devices": "gpus", "samples_per_s": "rate"})
+    assert len(found.runs) == 1
+    assert "x.csv:3: rate: " in str(found.skipped[0])
+    assert reason in str(found.skipped[0])
+
+
+def test_a_file_that_is_no_text_is_called_so_instead_of_being_shown(tmp_path):
+    (tmp_path / "x.csv").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(DataError, match=r"x\.csv:1: the file is no text"):
+        import_runs("csv", tmp_path / "x.csv")

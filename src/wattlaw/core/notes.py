@@ -17,6 +17,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "How surely the bound on the slowdown holds is unknown without repeats.",
         "Run at least 3 repeats.",
     ),
+    "no_cost": (
+        "Energy has a price, but not every run measured it, so no cost is given.",
+        "Price device-hours alone, or run again where a meter reads (`wattlaw doctor`).",
+    ),
     "no_law": (
         "These runs do not suffice for a law.",
         "Two sizes give a speed-up, three an exponent: add values to [over] in the sweep file.",

@@ -93,7 +93,7 @@ QUANTITIES: dict[str, Quantity] = {
     "time_per_sample_s": Quantity("time per sample", "s", -1),
     "device_time_per_sample_s": Quantity("device-seconds per sample", "s", -1),
     "device_hours": Quantity("device-hours of the window", "h", -1),
-    "cost_per_sample": Quantity("cost per sample, at the prices given", "", -1),
+    "cost_per_sample": Quantity("cost per sample", "", -1),
     "gpu_energy_per_sample_j": Quantity("GPU energy per sample", "J", -1),
     "cpu_energy_per_sample_j": Quantity("CPU energy per sample", "J", -1),
     "node_energy_per_sample_j": Quantity("node energy per sample", "J", -1),

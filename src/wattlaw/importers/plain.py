@@ -18,6 +18,7 @@ NAMES = {"csv": "read"}
 
 _SETTING = {*FIELDS, "devices"} - {"options", "stop", "command", "step_pattern"}
 _COUNTS = {"nodes", "devices", "devices_per_node", "batch_per_device", "seed", "warmup_steps"}
+_NEVER_0 = {"samples_per_s", "elapsed_s", "step_time_s"}
 _NUMBERS = {"power_cap_w", "sm_clock_mhz", "memory_clock_mhz"}
 
 
@@ -49,9 +50,9 @@ def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str],
     for name, column in plan.items():
         text = row[column]
         if name in QUANTITIES:
-            value = number(text)
-            if value is None and text:
-                found.skip(str(path), f"{text!r} is no number", line, column)
+            value = _value(name, text)
+            if isinstance(value, str):
+                found.skip(str(path), value, line, column)
                 return
             readings[name] = measured(value, f"column {column}") if value is not None else missing("empty cell")
         elif name.startswith("label."):
@@ -73,6 +74,21 @@ def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str],
         Run(setting=setting, trial=f"csv-{path.stem}-{line}", source="csv", quantities=readings, labels=labels,
             machine=machine)
     )  # fmt: skip
+
+
+def _value(name: str, text: str) -> float | str | None:
+    # the number, None for an empty cell, or what is wrong with it
+    if not text:
+        return None
+    value, unit = number(text), QUANTITIES[name].unit
+    if value is None:
+        return f"{text!r} is no number"
+    behind = text.partition(" ")[2].strip() or text[len(text.rstrip("%")) :]
+    if behind and behind != unit:
+        return f"{text!r} has a unit of its own; {name} is in {unit or 'no unit'}"
+    if value < 0 and unit not in ("", "°C"):
+        return f"{text!r} is negative"
+    return f"{text!r} is no time or rate of a run" if value == 0 and name in _NEVER_0 else value
 
 
 def _setting_value(name: str, text: str) -> str | int | float | None:

@@ -18,12 +18,14 @@ _LONGEST_CELL = 1 << 20
 def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: str = ",") -> Iterator[tuple[int, Row]]:
     """Yield (line, row) of a table with a header; broken rows go to ``found.skipped``.
 
-    Raises DataError where the header lacks one of the ``needed`` columns.
+    Raises DataError where the file is no text, or the header lacks one of the ``needed`` columns.
     """
     lines = text_of(path).splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip()), None)
     if start is None:
         raise DataError(f"{path}: the file is empty")
+    if "\ufffd" in lines[start]:
+        raise DataError(f"{path}:{start + 1}: the file is no text; a table with a header is needed")
     header = [name.strip() for name in cells(lines[start], delimiter)]
     for name in needed:
         if name not in header:

@@ -76,7 +76,7 @@ def _forms(seen: Points, target: Points) -> tuple[str, ...]:
     share = np.append(seen.batches / seen.devices, target.batches / target.devices)
     if len(np.unique(seen.devices)) < LEAST_SIZES or np.ptp(share) > 1e-6 * share[0]:
         return (ALPHA_BETA,)
-    return (ALPHA_BETA, *usl.NAMES)
+    return (ALPHA_BETA, *usl.PARAMETERS)
 
 
 def _shares(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, float]:

@@ -75,7 +75,9 @@ def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
         raise FitError(f"{target} is an estimate here; a law of it would only repeat the time")
     sizes = len(set(data.x))
     if sizes < 2:
-        raise FitError(f"one value of {over} ({data.x[0]:g}); run at least two for a speedup, three for an exponent")
+        left_out = "".join(f"; {n.message}" for n in data.notes if n.name == "runs_left_out")
+        few = f"one value of {over} ({data.x[0]:g}); run at least two for a speedup, three for an exponent"
+        raise FitError(few + left_out)
     if law == "speedup" or (law == "auto" and sizes == 2):
         return _speedup(group, data, target, over)
     if law == "auto":

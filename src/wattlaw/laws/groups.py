@@ -12,6 +12,7 @@ from wattlaw.core.factors import Factor as Factor
 from wattlaw.core.factors import factors as factors
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
+from wattlaw.laws.checking import LEAST, MOST
 
 LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
 
@@ -115,7 +116,9 @@ def _unusable(x: float | None, reading: Reading, over: str) -> str:
         return reading.how or "missing"
     if not math.isfinite(reading.value):
         return f"it is {reading.value}"
-    return "" if reading.value > 0 else f"it is {reading.value:g}, not positive"
+    if reading.value <= 0:
+        return f"it is {reading.value:g}, not positive"
+    return "" if LEAST <= reading.value <= MOST else f"it is {reading.value:g}, which nothing measures"
 
 
 def _several_layouts(runs: list[Run]) -> bool:

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 
 Form = Literal["usl", "amdahl", "power"]
 
-NAMES: dict[Form, tuple[str, ...]] = {"usl": ("sigma", "kappa"), "amdahl": ("sigma",), "power": ("beta",)}
+PARAMETERS: dict[Form, tuple[str, ...]] = {"usl": ("sigma", "kappa"), "amdahl": ("sigma",), "power": ("beta",)}
 
 NOISE, NU = 0.02, 3.0
 """Scale of the relative noise of a time, and how freely one group's noise may differ from it."""
@@ -65,7 +65,7 @@ class UslLaw(NamedTuple):
     def parameters(self) -> dict[str, Interval]:
         """Return the form's parameters and t_1 with 90 % intervals."""
         found = {}
-        for name, column in zip(NAMES[self.form], self.grid.T, strict=True):
+        for name, column in zip(PARAMETERS[self.form], self.grid.T, strict=True):
             low, middle, high = quantiles(column, self.weights, [0.05, 0.5, 0.95])
             found[name] = Interval(middle, low, high)
         return {**found, "t_1": self.time(1.0)}
@@ -148,7 +148,7 @@ def _axes(form: Form) -> tuple[Axis, ...]:
         return (Axis(np.linspace(-0.3, 1.3, 81), np.ones(81)),)
     sigma, kappa = np.geomspace(1e-4, 1.0, 120 if form == "amdahl" else 40), np.geomspace(1e-9, 0.3, 30)
     found = [Axis(np.append(0.0, v), np.full(len(v) + 1, np.log(v[1] / v[0]))) for v in (sigma, kappa)]
-    return tuple(found[: len(NAMES[form])])
+    return tuple(found[: len(PARAMETERS[form])])
 
 
 def _closer(axis: Axis, law: UslLaw, index: int, points: int = 33) -> Axis:
