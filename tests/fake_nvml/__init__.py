@@ -70,6 +70,6 @@ class FakeNvml:
         """Return the true energy of a device at a moment, J."""
         return float(self.library.fake_joules(index, ctypes.c_double(time.monotonic() if at_s is None else at_s)))
 
-    def uuid(self, index: int) -> str:
-        """Return a device's UUID."""
-        return f"GPU-fa4e0000-0000-0000-0000-{index:012d}"
+    def uuid(self, index: int, node: str = "") -> str:
+        """Return a device's UUID; on a node of Slurm the node's name is a part of it."""
+        return f"GPU-fa4e0000-0000-0000-{ord(node[0]) if node else 0:04x}-{index:012d}"

@@ -159,7 +159,8 @@ static int index_of(Device *d) { return (int)(d - state->device); }
 int nvmlDeviceGetIndex(Device *d, unsigned *i) { ENTER(d); *i = index_of(d); return leave(OK); }
 int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
     ENTER(d);
-    snprintf(text, n, "GPU-fa4e0000-0000-0000-0000-%012d", index_of(d));
+    const char *node = getenv("SLURMD_NODENAME");
+    snprintf(text, n, "GPU-fa4e0000-0000-0000-%04x-%012d", node ? node[0] : 0, index_of(d));
     return leave(OK);
 }
 int nvmlDeviceGetName(Device *d, char *text, unsigned n) {

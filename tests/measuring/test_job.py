@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,12 +20,14 @@ GIB = 2**30
 
 def table(**job: str) -> str:
     values = {
-        "JobIDRaw": "123", "JobName": "bert", "User": "ada", "State": "COMPLETED", "ElapsedRaw": "3600",
+        "JobID": "123", "JobIDRaw": "123", "JobName": "bert", "User": "ada", "State": "COMPLETED", "ElapsedRaw": "3600",
         "TimelimitRaw": "1440", "AllocNodes": "1", "AllocCPUS": "40", "TotalCPU": "04:00:00", "ReqMem": "320G",
         "AllocTRES": "billing=40,cpu=40,gres/gpu=2,mem=320G,node=1", "NodeList": "n7", **job,
     }  # fmt: skip
-    step = {"JobIDRaw": "123.0", "State": "COMPLETED", "MaxRSS": "20G", "ConsumedEnergyRaw": "0", "AllocNodes": "1",
-            "TRESUsageInAve": "cpu=04:00:00,gres/gpuutil=31", "AllocCPUS": "40", "ElapsedRaw": "3600"}  # fmt: skip
+    step = {
+        "JobID": "123.0", "JobIDRaw": "123.0", "State": "COMPLETED", "MaxRSS": "20G", "ConsumedEnergyRaw": "0",
+        "AllocNodes": "1", "TRESUsageInAve": "cpu=04:00:00,gres/gpuutil=31", "AllocCPUS": "40", "ElapsedRaw": "3600",
+    }  # fmt: skip
     return "\n".join("|".join(row.get(f, "") for f in FIELDS) for row in ({f: f for f in FIELDS}, values, step)) + "\n"
 
 
@@ -39,7 +42,7 @@ def test_a_page_sets_asked_against_used() -> None:
     assert "CPUs     4.0 cores busy of 40 cores  10%" in said
     assert "memory   20 GiB of 320 GiB  6%" in said
     assert "GPUs     0.6 GPUs busy (Slurm's accounting) of 2 GPUs  31%" in said
-    assert "energy   missing: Slurm reads no energy here" in said
+    assert "energy   missing: Slurm reads none here" in said
 
 
 def test_an_energy_of_nothing_is_missing_and_slurms_own_is_measured() -> None:
@@ -53,7 +56,7 @@ def test_idle_devices_come_first_among_at_most_three_pieces_of_advice() -> None:
     assert found.idle == ("gpu:1 on n7",)
     assert found.energy.value == 2e6
     assert len(found.advice) == 3
-    assert found.advice[0] == "1 of 2 GPUs were idle: ask for 1 GPUs"
+    assert found.advice[0] == "1 of 2 GPUs were idle: ask for 1 GPU"
 
 
 def test_a_well_used_job_gets_no_advice() -> None:
@@ -82,6 +85,38 @@ def test_a_job_that_slurm_does_not_know_is_said_plainly() -> None:
         read_sacct("|".join(FIELDS) + "\n")
     with pytest.raises(UsageError, match="no job number"):
         ask_sacct("--all")
+
+
+def test_tasks_of_an_array_are_not_mixed() -> None:
+    head, job, _ = table().splitlines()
+    other = job.replace("123|123|", "122_2|122|").replace("20G", "21G")
+    with pytest.raises(UsageError, match="2 jobs of one array or group; name one of them, such as 123"):
+        read_sacct("\n".join([head, job, other]))
+
+
+def test_what_runs_still_is_not_called_unused() -> None:
+    use = read_sacct(table(State="RUNNING", TotalCPU="00:00:00"))
+    assert (use.cpu_time_s, use.memory_used_bytes) == (None, None)
+    assert "not known before it ends of 40 cores" in text(page(use))
+
+
+def test_a_job_that_waits_has_used_nothing() -> None:
+    with pytest.raises(DataError, match="job 123 is PENDING: it has not run"):
+        read_sacct(table(State="PENDING", AllocNodes="0", ElapsedRaw="0"))
+
+
+def test_outside_slurm_the_next_step_is_said(tmp_path) -> None:
+    program = tmp_path / "sacct"
+    program.write_text("#!/bin/sh\necho 'sacct: fatal: Could not establish a configuration source' >&2; exit 1\n")
+    program.chmod(0o755)
+    for path, said in (
+        (str(tmp_path), "run this on a machine of the Slurm cluster, or give"),
+        ("/nowhere", "is not here"),
+    ):
+        words = [sys.executable, "-m", "wattlaw", "job", "5"]
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        assert done.returncode == 1
+        assert said in done.stderr
 
 
 def test_the_command_reads_a_saved_table() -> None:

@@ -277,7 +277,7 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: Fake
     assert fake.get(0, "limit_w") == 380
     (run,) = wattlaw.load_runs(tmp_path / "runs")
     assert run.setting.power_cap_w == 200
-    (limit,) = json.loads(next((tmp_path / "runs").glob("*/attempt-1/limits.json")).read_text())
+    (limit,) = json.loads(next((tmp_path / "runs").glob("*/attempt-1/limits-*.json")).read_text())
     assert (limit["asked"], limit["now"], limit["previous"]) == (200, 200, 380)
 
 
@@ -293,6 +293,9 @@ def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(fake: FakeN
     items = {i["what"]: i for i in json.loads(done.stdout)["items"]}
     assert items["control power_cap_w"]["how"].startswith("100 to 400 W")
     assert "before it was 380" in items["limit left behind: power_cap_w"]["how"]
+    done = subprocess.run([*words, "--put-back"], capture_output=True, text=True, check=True, env=fake.environment)
+    assert "left behind" not in done.stdout
+    assert fake.get(0, "limit_w") == 380
 
 
 def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:

@@ -4,44 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.slurm import running
 
 import wattlaw
+from wattlaw.measuring.host import read_host
 from wattlaw.measuring.slurm import why_shared
-
-CONFIGURATION = """
-ClusterName=test
-SlurmctldHost=localhost
-SlurmctldPort={port}
-AuthType=auth/munge
-SlurmUser=root
-SlurmdUser=root
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool-%n
-SlurmctldPidFile={folder}/ctld.pid
-SlurmdPidFile={folder}/d-%n.pid
-SlurmctldLogFile={folder}/ctld.log
-SlurmdLogFile={folder}/d-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-ReturnToService=2
-MpiDefault=none
-SlurmdParameters=config_overrides
-NodeName=a NodeHostname=localhost NodeAddr=127.0.0.1 Port={a} CPUs=2 State=UNKNOWN
-NodeName=b NodeHostname=localhost NodeAddr=127.0.0.1 Port={b} CPUs=2 State=UNKNOWN
-PartitionName=main Nodes=a,b Default=YES MaxTime=INFINITE State=UP
-"""
 
 TRAIN = """
 import time, wattlaw
@@ -56,53 +28,21 @@ with wattlaw.measure("inner", name="train") as m:
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], str]]:
     """Run a batch script on two nodes and return its output: slurm(script, folder)."""
-    if not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))) or os.geteuid() != 0:
-        pytest.skip("needs root and Slurm: apt install slurmctld slurmd slurm-client munge")
-    folder = tmp_path_factory.mktemp("slurm")
-    base = 20000 + os.getpid() % 20000
-    (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, port=base, a=base + 1, b=base + 2))
-    (folder / "state").mkdir()
-    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
-    start_munge()
-    daemons = [
-        subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for words in (["slurmctld", "-i", "-D"], ["slurmd", "-D", "-N", "a"], ["slurmd", "-D", "-N", "b"])
-    ]
-    wait_until(
-        lambda: subprocess.run(["sinfo", "-ho", "%D%t"], env=environment, capture_output=True).stdout == b"2idle\n"
-    )
-
-    def run(script: str, where: Path) -> str:
-        path = where / "job.sh"
-        path.write_text(
-            f"#!/bin/bash\n#SBATCH -N2 -n4 -o out.txt\nexport PYTHONPATH={os.environ.get('PYTHONPATH', '')}\n{script}"
-        )
-        subprocess.run(["sbatch", "--wait", str(path)], env=environment, cwd=where, check=False, timeout=120)
-        return (where / "out.txt").read_text()
-
-    yield run
-    for daemon in reversed(daemons):
-        daemon.terminate()
-    for daemon in daemons:
-        daemon.wait(20)
-
-
-def start_munge() -> None:
-    if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
-        return
-    Path("/run/munge").mkdir(exist_ok=True)
-    shutil.chown("/run/munge", "munge", "munge")
-    subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "/usr/sbin/munged --force"], check=True)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until, "Slurm did not come up"
-        time.sleep(0.2)
+    with running(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster.run
 
 
 MEASURE = f"{sys.executable} -m wattlaw measure"
+
+
+def check_clock_of_second_node(attempt: Path) -> None:
+    """Both nodes are this machine, so the true offset is 0: what was measured must hold it."""
+    first, second = read_host(attempt / "host-a.json"), read_host(attempt / "host-b.json")
+    assert not first.against
+    assert [a.host for a in second.against] == ["a", "a"]
+    for found in second.against:
+        assert abs(found.offset_s) <= found.uncertainty_s < 0.05
+    assert not (attempt / ".clock.json").exists()
 
 
 @pytest.mark.full
@@ -117,6 +57,7 @@ def test_measuring_srun_samples_each_node_once(slurm, tmp_path: Path) -> None:
     # both nodes are this machine, and each counts its own tasks: four burn three seconds each
     assert run.reading("cpu_time_s").value == pytest.approx(12, rel=0.4)
     assert not list(tmp_path.glob("**/.samplers.json"))
+    check_clock_of_second_node(attempt)
 
 
 @pytest.mark.full
@@ -127,7 +68,8 @@ def test_measuring_inside_srun_makes_one_record_of_all_nodes(slurm, tmp_path: Pa
     (run,) = wattlaw.load_runs(tmp_path / "outer")
     assert (run.setting.nodes, run.machine.hosts) == (2, 2)
     assert 1.5 < run.reading("elapsed_s").value < 4
-    assert "sampler_lost" not in {n.name for n in run.warnings}
+    assert not {n.name for n in run.warnings} & {"sampler_lost", "clocks_not_compared"}
+    check_clock_of_second_node(next((tmp_path / "outer").glob("*/attempt-1")))
 
 
 @pytest.mark.full
@@ -139,6 +81,7 @@ def test_windows_of_all_ranks_under_srun_make_one_record(slurm, tmp_path: Path) 
     assert run.reading("samples").value == 12 * 2 * 4
     assert run.setting.devices == 4
     assert run.machine.hosts == 2
+    check_clock_of_second_node(next((tmp_path / "inner").glob("*/attempt-1")))
 
 
 @pytest.mark.full

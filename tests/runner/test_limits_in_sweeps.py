@@ -12,6 +12,7 @@ import pytest
 
 from tests.fake_nvml import FakeNvml, build
 from tests.runner.conftest import SRC, wattlaw
+from wattlaw.measuring.host import host_name
 
 SWEEP = """
 name = "caps"
@@ -65,7 +66,7 @@ def test_a_sweep_over_caps_sets_each_reads_it_back_and_leaves_what_it_found(gpus
     runs = json.loads(done.stdout)["items"]
     assert len(runs) == 4
     for run in runs:
-        limits = json.loads((tmp_path / "caps" / run["trial"] / "attempt-1" / "limits.json").read_text())
+        limits = json.loads((tmp_path / "caps" / run["trial"] / "attempt-1" / f"limits-{host_name()}.json").read_text())
         assert len(limits) == run["setting"].get("devices_per_node", 1)
         assert {(limit["now"], limit["previous"]) for limit in limits} == {(run["setting"]["power_cap_w"], 380.0)}
     assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]

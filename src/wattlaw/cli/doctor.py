@@ -10,11 +10,16 @@ NAMES = {"doctor": "doctor"}
 
 
 @click.command(short_help="Say what can be measured and controlled here.")
+@click.option("--put-back", is_flag=True, help="First put back the limits whose guards were killed, as in an epilog.")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(put_back: bool, as_json: bool) -> None:
     """Say what can be measured and controlled on this machine, and what to do about the rest."""
+    from wattlaw.core.errors import DeviceError
     from wattlaw.measuring.check import check_up, machine
+    from wattlaw.measuring.guard import put_back_left_behind
 
+    if put_back and (troubles := put_back_left_behind()):
+        raise DeviceError(f"limits could not be put back: {'; '.join(troubles)}")
     facts, findings = machine(), check_up()
     if as_json:
         emit_json("doctor", findings, facts)

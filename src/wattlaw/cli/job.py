@@ -30,7 +30,7 @@ def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> N
     from wattlaw.measuring.sacct import ask_sacct, read_sacct
 
     use = read_sacct(table.read() if table is not None else ask_sacct(jobid))
-    found = page(use, records_of(jobid, runs) if runs else ())
+    found = page(use, records_of(use.raw_id, runs) if runs else ())
     if as_json:
         emit_json("job", [found])
         return

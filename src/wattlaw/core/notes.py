@@ -196,9 +196,22 @@ NOTES: dict[str, tuple[str, str]] = {
         "The machine's UTC clock was set during the run; durations use another clock and stand.",
         "Nothing, unless you compare with logs of other machines.",
     ),
+    "clocks_not_compared": (
+        "The clocks of two hosts could not be set against each other closely enough, so a step of one may be given "
+        "energy of the moment before or after on the other.",
+        "Let the nodes reach each other by TCP, or keep their UTC in step (NTP).",
+    ),
     "sampler_lost": (
         "The process that reads the meters stopped or never ran on a host.",
         "Energy and utilisation of that host are incomplete; run the trial again.",
+    ),
+    "clock_not_as_asked": (
+        "Slurm was asked for a clock, and the device ran at another.",
+        "Ask the operators whether --gpu-freq is allowed (gpu/nvml plug-in), or take a clock that the device offers.",
+    ),
+    "clock_not_read_back": (
+        "Slurm was asked for a clock, and nothing tells whether it was in force.",
+        "Look at the sampled clocks before you compare clocks; run it again on GPUs whose driver tells them.",
     ),
     "nodes_unmeasured": (
         "The job has nodes on which no process of wattlaw ran; their time and energy are not in the record.",

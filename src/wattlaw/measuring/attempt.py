@@ -56,7 +56,8 @@ def read_hosts(folder: Path) -> list[Host]:
 def base_of(hosts: Sequence[Host], offsets: dict[int, float]) -> float:
     """Return the offset to UTC of the clock on which all times are put: this host's own, as its sampler read it."""
     here = boot_id()
-    own = [h.offset_s for h in hosts if h.boot_id == here]
+    own = [h.offset_s for h in hosts if h.boot_id == here and not h.against]
+    own += [a.utc_offset_s for h in hosts for a in h.against if a.boot_id == here]
     if own:
         return own[0]
     if not hosts:
@@ -75,7 +76,7 @@ def host_window(folder: Path, host: Host, whole: Span, base_s: float) -> HostWin
 
 def telemetry_span(hosts: Sequence[Host], base_s: float) -> Span:
     """Return the time that the telemetry of all hosts covers, (0, 0) where there is none."""
-    starts = [h.clock_start[1] - base_s for h in hosts]
+    starts = [h.clock_start[0] + h.offset_s - base_s for h in hosts]
     ends = [h.clock_end[0] + h.offset_s - base_s for h in hosts if h.clock_end]
     return (max(starts), max(ends)) if starts and ends else (0.0, 0.0)
 

@@ -127,7 +127,7 @@ def _left() -> list[Finding]:
             how=f"set to {held.holders[-1].value:g} by a process that was killed together with its guard; "
             f"before it was {'not set' if held.previous is None else f'{held.previous:g}'}",
             device=held.device,
-            do="the next wattlaw that sets it puts the old value back at its end",
+            do="`wattlaw doctor --put-back` puts the old value back; so does the next wattlaw that sets it, at its end",
         )
         for held in left_behind()
         if held.holders

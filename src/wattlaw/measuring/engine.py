@@ -15,6 +15,7 @@ from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, Usag
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
+from wattlaw.measuring.clocks import set_against
 from wattlaw.measuring.dense import Dense, DenseLane
 from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair, host_name
 from wattlaw.measuring.lanes import Lane
@@ -74,6 +75,7 @@ class Engine:
             lane.start()
         for dense in self.dense:
             dense.start()
+        self._set_clock()
         self._write_host()
         self._flush()
         self._used_s = (time.process_time(), time.monotonic())
@@ -119,6 +121,7 @@ class Engine:
         self._flush()
         self.file.close()
         used, since = self._used_s
+        self._set_clock()
         self.host = msgspec.structs.replace(
             self.host,
             probes=tuple(self._learned(p) for p in self.host.probes),
@@ -147,6 +150,11 @@ class Engine:
                 jumps = (*self.host.jumps, Jump(round(monotonic, 6), round(moved, 6)))
                 self.host = msgspec.structs.replace(self.host, jumps=jumps)
                 self._write_host()
+
+    def _set_clock(self) -> None:
+        against = set_against(self.folder)
+        if against:
+            self.host = msgspec.structs.replace(self.host, against=(*self.host.against, against))
 
     def _flush(self) -> None:
         with self._writing:

@@ -12,36 +12,52 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from wattlaw.core.errors import WattlawError
 from wattlaw.core.plugins import load
 from wattlaw.devices.control import Control
-from wattlaw.measuring.limit_state import give_back
+from wattlaw.measuring.limit_state import Held, give_back, held_by, left_behind
 
 ROOM = "wattlaw.devices.controls"
 
 _LOOK_MS = 500
 
 
+class Guard(NamedTuple):
+    """A process that will put back every limit that is held under its token."""
+
+    token: str
+    pid: int
+
+
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What to put back: limits by control name on devices by UUID, all held under one token."""
+    """Whose limits to put back, and whose end to wait for."""
 
     token: str
     parent: int
-    limits: tuple[tuple[str, str], ...]
 
 
-def put_back(orders: Orders) -> list[str]:
-    """Put every limit of a token back; return what failed, in words."""
+def put_back(token: str) -> list[str]:
+    """Put every limit of a token on this host back; return what failed, in words."""
+    return _put_back([(held, token) for held in held_by(token)])
+
+
+def put_back_left_behind() -> list[str]:
+    """Put back every limit on this host whose guard was killed; return what failed, in words."""
+    return _put_back([(held, held.holders[-1].token) for held in left_behind() if held.holders])
+
+
+def _put_back(what: Sequence[tuple[Held, str]]) -> list[str]:
     troubles: list[str] = []
-    for name in dict.fromkeys(name for name, _ in orders.limits):
+    for name in dict.fromkeys(held.control for held, _ in what):
         try:
             with opened(name) as control:
-                for device in [d for n, d in orders.limits if n == name]:
-                    troubles += _put_one_back(control, name, device, orders.token)
+                for device, token in [(h.device, t) for h, t in what if h.control == name]:
+                    troubles += _put_one_back(control, name, device, token)
         except WattlawError as error:
             troubles.append(f"{name}: {error}")
     return troubles
@@ -57,6 +73,12 @@ def opened(name: str) -> Iterator[Control]:
         control.close()
 
 
+def tell_troubles(troubles: list[str]) -> None:
+    """Say on standard error which limits could not be put back."""
+    for text in troubles:
+        print(f"wattlaw: a limit could not be put back: {text}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Wait for the end of the parent, then put everything back."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
@@ -66,9 +88,8 @@ def main() -> int:
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     print("ready", flush=True)
     _wait(orders.parent, told)
-    troubles = put_back(orders)
-    for text in troubles:
-        print(f"wattlaw: a limit could not be put back: {text}", file=sys.stderr)
+    troubles = put_back(orders.token)
+    tell_troubles(troubles)
     with contextlib.suppress(BrokenPipeError):
         os.write(1, b"put back\n" if not troubles else b"failed\n")
     return 1 if troubles else 0

@@ -20,10 +20,27 @@ class Jump(msgspec.Struct, frozen=True):
     by_s: float
 
 
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """A host's monotonic clock set against the first host's, at ``time_s`` of its own.
+
+    offset_s       the first host's clock minus its own, s
+    uncertainty_s  half the round trip in which it was measured: the offset is off by at most this, s
+    utc_offset_s   UTC minus monotonic time of the first host, s
+    """
+
+    host: str
+    boot_id: str
+    time_s: float
+    offset_s: float
+    uncertainty_s: float
+    utc_offset_s: float
+
+
 class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a sampler knows of its host.
 
     clock_start, clock_end   one moment each as (monotonic s, UTC s since 1970)
+    against  its clock set against the first host's, at the start and at the end, where there are several hosts
     probes                   what every meter reads here, or why it reads nothing
     cores                    CPU cores that the job may keep busy
     cpu_share                CPU time of the sampler over elapsed time, once started; 0.01 is 1 % of one core
@@ -39,6 +56,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cpu_name: str = ""
     clock_start: tuple[float, float] = (0.0, 0.0)
     clock_end: tuple[float, float] | None = None
+    against: tuple[Against, ...] = ()
     jumps: tuple[Jump, ...] = ()
     probes: tuple[Probe, ...] = ()
     cpu_share: float | None = None
@@ -51,9 +69,25 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return tuple(d for probe in self.probes for d in probe.devices)
 
     @property
-    def offset_s(self) -> float:
-        """UTC minus monotonic time at the start, s."""
+    def own_offset_s(self) -> float:
+        """UTC minus monotonic time at the start, s, by its own clocks."""
         return self.clock_start[1] - self.clock_start[0]
+
+    @property
+    def offset_s(self) -> float:
+        """What turns its monotonic times into UTC s: the first host's UTC where they were compared, else its own."""
+        if not self.against:
+            return self.own_offset_s
+        offsets = [a.offset_s for a in self.against]
+        return sum(offsets) / len(offsets) + self.against[0].utc_offset_s
+
+    @property
+    def offset_uncertainty_s(self) -> float | None:
+        """How far that may be off, s: half a round trip, and half of what the clocks drifted apart; None: unknown."""
+        if not self.against:
+            return None
+        offsets = [a.offset_s for a in self.against]
+        return max(a.uncertainty_s for a in self.against) + (max(offsets) - min(offsets)) / 2
 
 
 def host_name() -> str:

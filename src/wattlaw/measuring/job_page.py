@@ -18,6 +18,12 @@ from wattlaw.measuring.summary import Summary, summarise
 IDLE_SHARE = 0.05
 """A GPU that is busy less than this share of the time counts as idle."""
 
+_NO_GPU_USE = "not known (no record of wattlaw's, and Slurm accounts no gres/gpuutil)"
+_NO_ENERGY = (
+    "Slurm reads none here (AcctGatherEnergyType) and no record of wattlaw lies in the job; "
+    "`wattlaw measure -o runs` in the job and `--runs runs` here tell it"
+)
+
 _LOW_CPU, _LOW_MEMORY, _LOW_TIME, _LOW_GPU, _MOST_ADVICE = 0.3, 0.3, 0.25, 0.5, 3
 
 
@@ -58,12 +64,12 @@ def page(job: JobUse, summaries: Sequence[Summary] = ()) -> JobPage:
 
 
 def records_of(job: str, root: Path) -> list[Summary]:
-    """Summarise every attempt under ``root`` that ran within a job; one that cannot be read is left out."""
+    """Summarise every attempt under ``root`` that ran within a job (its SLURM_JOB_ID); others' are left out."""
     found = []
     for path in sorted(root.glob("**/attempt-*/environment.json")):
         try:
             scheduler = json.loads(path.read_bytes()).get("scheduler", {})
-            if job.split("_")[0] in (scheduler.get("SLURM_JOB_ID"), scheduler.get("SLURM_ARRAY_JOB_ID")):
+            if scheduler.get("SLURM_JOB_ID") == job:
                 found.append(summarise(path.parent))
         except (OSError, ValueError, DamagedRunError):
             continue
@@ -73,17 +79,17 @@ def records_of(job: str, root: Path) -> list[Summary]:
 def text(p: JobPage) -> str:
     """Return the page."""
     job = p.job
-    nodes = f"{job.nodes} node{'' if job.nodes == 1 else 's'} {job.node_list}".rstrip()
+    nodes = f"{_many(job.nodes, 'node')} {job.node_list}".rstrip()
     lines = [
         f"job {job.id} ({job.name}) of {job.user}: {job.state}, {nodes}",
         "",
         _line("time", show_time(job.elapsed_s), None if job.limit_s is None else show_time(job.limit_s), p.time_share),
-        _line("CPUs", _cores(job), f"{job.cpus} cores", p.cpu_share),
+        _line("CPUs", _cores(job), _many(job.cpus, "core"), p.cpu_share),
         _line("memory", _bytes(job.memory_used_bytes), _bytes(job.memory_asked_bytes), p.memory_share),
     ]
     if job.gpus:
-        used = "not known" if p.gpu_share is None else f"{p.gpu_share * job.gpus:.1f} GPUs busy ({p.gpu_source})"
-        lines.append(_line("GPUs", used, f"{job.gpus} GPUs", p.gpu_share))
+        used = _NO_GPU_USE if p.gpu_share is None else f"{p.gpu_share * job.gpus:.1f} GPUs busy ({p.gpu_source})"
+        lines.append(_line("GPUs", used, _many(job.gpus, "GPU"), p.gpu_share))
     energy = p.energy
     known = (
         f"missing: {energy.how}"
@@ -103,16 +109,15 @@ def _energy(job: JobUse, summaries: Sequence[Summary]) -> Reading:
         return measured(sum(r.value or 0.0 for r in readings), "GPUs alone, by wattlaw, in its measured windows")
     if job.energy_j is not None:
         return measured(job.energy_j, "whole nodes, by Slurm's energy plug-in")
-    return missing("Slurm reads no energy here (AcctGatherEnergyType) and no record of wattlaw lies in the job")
+    return missing(_NO_ENERGY)
 
 
 def _advice(p: JobPage) -> list[str]:
     """Return what to change, the dearest waste first."""
     found, job = [], p.job
     if p.idle:
-        found.append(
-            f"{len(p.idle)} of {len(p.devices)} GPUs were idle: ask for {len(p.devices) - len(p.idle) or 1} GPUs"
-        )
+        enough = _many(len(p.devices) - len(p.idle) or 1, "GPU")
+        found.append(f"{len(p.idle)} of {len(p.devices)} GPUs were idle: ask for {enough}")
     elif job.gpus and p.gpu_share is not None and p.gpu_share < _LOW_GPU:
         found.append(
             f"the GPUs were busy {p.gpu_share:.0%} of the time: look at data loading and batch size, or take fewer"
@@ -146,9 +151,13 @@ def _line(what: str, used: str, asked: str | None, share: float | None) -> str:
     return f"{what:<8} {used} of {asked or 'no limit'}{percent}"
 
 
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _cores(job: JobUse) -> str:
     if job.cpu_time_s is None or not job.elapsed_s:
-        return "not known"
+        return "not known before it ends" if job.state == "RUNNING" else "not known"
     return f"{job.cpu_time_s / job.elapsed_s:.1f} cores busy"
 
 

@@ -100,10 +100,14 @@ def give_back(control: Control, name: str, device: str, token: str) -> None:
         _write(path, msgspec.structs.replace(held, holders=others))
 
 
+def held_by(token: str) -> list[Held]:
+    """Return the limits on this host that a token holds."""
+    return [held for held in _all() if any(h.token == token for h in held.holders)]
+
+
 def left_behind() -> list[Held]:
     """Return the limits on this host whose holders all died without putting them back."""
-    found = [held for path in sorted(state_folder().glob("*.json")) if (held := _read(path))]
-    return [held for held in found if not any(map(is_alive, held.holders))]
+    return [held for held in _all() if not any(map(is_alive, held.holders))]
 
 
 def is_alive(holder: Holder) -> bool:
@@ -127,6 +131,10 @@ def _first_previous(held: Held | None, now: float | None) -> float | None:
     last = held.holders[-1].value if held.holders else None
     is_ours = now is None or last is None or abs(now - last) <= _CLOSE * last
     return held.previous if is_ours or any(map(is_alive, held.holders)) else now
+
+
+def _all() -> list[Held]:
+    return [held for path in sorted(state_folder().glob("*.json")) if (held := _read(path))]
 
 
 def _read(path: Path) -> Held | None:

@@ -31,7 +31,7 @@ def host_notes(w: HostWindow) -> list[Note]:
             notes.append(Note("other_process_on_device", f"{where} also ran processes that are not this job's"))
     moved = [j.by_s for j in w.host.jumps if w.start_s <= j.time_s <= w.end_s]
     if w.host.clock_end is not None and not w.host.jumps:
-        drift = w.host.clock_end[1] - w.host.clock_end[0] - w.host.offset_s
+        drift = w.host.clock_end[1] - w.host.clock_end[0] - w.host.own_offset_s
         if abs(drift) > _CLOCK_JUMP_S + _SLEW * (w.host.clock_end[0] - w.host.clock_start[0]):
             moved = [drift]
     if moved:
@@ -42,6 +42,25 @@ def host_notes(w: HostWindow) -> list[Note]:
         late = "never wrote a row" if newest is None else f"wrote its last row {w.end_s - newest:.1f} s before the end"
         notes.append(Note("sampler_lost", f"{w.host.host}: the sampler {late}"))
     return notes + [Note("sampling_trouble", f"{w.host.host}: {text}") for text in w.host.troubles]
+
+
+def time_notes(windows: list[HostWindow]) -> list[Note]:
+    """Return the warnings about hosts whose clocks were not, or hardly, set against the first host's."""
+    if len(windows) < 2:
+        return []
+    hosts = [w.host for w in windows]
+    named = {(a.host, a.boot_id) for h in hosts for a in h.against} or {(hosts[0].host, hosts[0].boot_id)}
+    boots = {boot for _, boot in named}
+    notes = []
+    for h in hosts:
+        off = h.offset_uncertainty_s
+        if off is None and (h.host, h.boot_id) not in named and h.boot_id not in boots:
+            text = f"{h.host}: its clock was not set against the first host's; both are taken to show the same UTC"
+            notes.append(Note("clocks_not_compared", text))
+        elif off is not None and off > 1 / h.hz:
+            text = f"{h.host}: its clock is known to ± {off:.2g} s only, and was read every {1 / h.hz:.2g} s"
+            notes.append(Note("clocks_not_compared", text))
+    return notes
 
 
 def _strangers(processes: Column, w: HostWindow) -> float:

@@ -11,22 +11,34 @@ import msgspec
 from wattlaw.core.errors import DataError, MissingPartError, UsageError
 
 FIELDS = (
-    "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS", "TotalCPU",
-    "ReqMem", "MaxRSS", "AllocTRES", "ConsumedEnergyRaw", "TRESUsageInAve", "NodeList",
+    "JobID", "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS",
+    "TotalCPU", "ReqMem", "MaxRSS", "AllocTRES", "ConsumedEnergyRaw", "TRESUsageInAve", "NodeList",
     "NTasks", "TRESUsageInTot",
 )  # fmt: skip
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _NO_ENERGY = 2**63
+_FIRST = ("JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS")
+_REMEDIES = {
+    "onfiguration source": "run this on a machine of the Slurm cluster, or give a saved table with --sacct FILE",
+    "storage is disabled": "this cluster keeps no accounting; `wattlaw measure -o runs -- CMD` needs none",
+    "Connection refused": "its accounting service does not answer; try again later, or ask the operators",
+    "Invalid job id": "give a job's number, such as 123456 or 123456_7",
+}
+"""What to do about sacct's own words, by a part of them."""
 
 
 class JobUse(msgspec.Struct, frozen=True, kw_only=True):
     """One job as accounted: what it asked for and what it used. None is "not accounted".
 
-    Times in s, memory in bytes over all nodes, energy in J, ``gpu_utilisation`` a share of 1.
+    ``id`` as people write it, such as 123_7; ``raw_id`` is the number that the job itself finds in SLURM_JOB_ID.
+
+    Times in s, memory in bytes over all nodes, energy in J, ``gpu_utilisation`` a share of 1. CPU time and memory
+    of a step are accounted when it ends, so those of a job that still runs are not known.
     """
 
     id: str
+    raw_id: str
     name: str
     user: str
     state: str
@@ -45,7 +57,7 @@ class JobUse(msgspec.Struct, frozen=True, kw_only=True):
 
 def ask_sacct(job: str) -> str:
     """Return sacct's table of a job and its steps. Raises UsageError, MissingPartError or DataError."""
-    if not re.fullmatch(r"\d+(_\d+)?", job):
+    if not re.fullmatch(r"\d+([_+]\d+)?", job):
         raise UsageError(f"job {job!r} is no job number, such as 123456 or 123456_7")
     words = ["sacct", "-j", job, "--parsable2", f"--format={','.join(FIELDS)}"]
     try:
@@ -53,42 +65,72 @@ def ask_sacct(job: str) -> str:
     except FileNotFoundError:
         raise MissingPartError("sacct is not here; run this on a machine of the Slurm cluster") from None
     except subprocess.TimeoutExpired:
-        raise DataError("sacct did not answer within 60 s") from None
+        raise DataError("sacct did not answer within 60 s; try again later") from None
     if done.returncode:
-        raise DataError(f"sacct: {(done.stderr.strip().splitlines() or ['it failed and said nothing'])[-1]}")
+        raise DataError(_refusal(done.stderr))
     return done.stdout
 
 
 def read_sacct(text: str) -> JobUse:
-    """Read what sacct printed of one job. Raises DataError where it holds none."""
+    """Read what sacct printed of one job. Raises DataError where it holds none, or one that never ran.
+
+    Raises UsageError where it holds several tasks of an array: each is a job of its own.
+    """
     lines = [line.split("|") for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
-        raise DataError("sacct knows no such job; is accounting on, and the number right?")
+        raise DataError("sacct knows no such job; look it up with `sacct -X -S now-7days`, or ask for its cluster (-M)")
     rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[1:]]
-    missing = [f for f in FIELDS[:8] if f not in rows[0]]
+    missing = [f for f in _FIRST if f not in rows[0]]
     if missing:
-        raise DataError(f"sacct's table has no column {missing[0]}")
-    job = next((r for r in rows if "." not in r["JobIDRaw"]), rows[0])
-    steps = [r for r in rows if "." in r["JobIDRaw"]]
+        raise DataError(f"sacct's table has no column {missing[0]}; make it with --format={','.join(FIELDS)}")
+    job = _one_job(rows)
+    steps = [r for r in rows if r["JobIDRaw"].startswith(f"{job['JobIDRaw']}.")]
+    runs = any(r["State"] == "RUNNING" for r in (job, *steps))
     tres = _tres(job.get("AllocTRES", ""))
     nodes, cpus = int(job["AllocNodes"] or 0), int(job["AllocCPUS"] or 0)
     return JobUse(
-        id=job["JobIDRaw"],
+        id=job.get("JobID") or job["JobIDRaw"],
+        raw_id=job["JobIDRaw"],
         name=job["JobName"],
         user=job["User"],
-        state=job["State"].split()[0] if job["State"] else "UNKNOWN",
+        state=_state(job),
         nodes=nodes,
         node_list=job.get("NodeList", ""),
         elapsed_s=float(job["ElapsedRaw"] or 0),
         limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdigit() else None,
         cpus=cpus,
-        cpu_time_s=_seconds(job.get("TotalCPU", "")),
+        cpu_time_s=None if runs else _seconds(job.get("TotalCPU", "")),
         memory_asked_bytes=_asked(job.get("ReqMem", ""), nodes, cpus, tres),
-        memory_used_bytes=max((m for r in steps if (m := _used(r)) is not None), default=None),
+        memory_used_bytes=None if runs else max((m for r in steps if (m := _used(r)) is not None), default=None),
         gpus=int(tres.get("gres/gpu", "0") or 0),
         gpu_utilisation=_utilisation(steps),
         energy_j=_energy([job, *steps]),
     )
+
+
+def _refusal(said: str) -> str:
+    """Return sacct's last words, and what to do about them."""
+    last = (said.strip().splitlines() or ["it failed and said nothing"])[-1].removeprefix("sacct: ")
+    remedy = next((do for part, do in _REMEDIES.items() if part in said), "ask the cluster's operators")
+    return f"sacct: {last}; {remedy}"
+
+
+def _one_job(rows: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+    jobs = {r["JobIDRaw"]: r for r in rows if "." not in r["JobIDRaw"]}
+    if len(jobs) > 1:
+        names = [r.get("JobID") or r["JobIDRaw"] for r in jobs.values()]
+        raise UsageError(f"these are {len(names)} jobs of one array or group; name one of them, such as {names[0]}")
+    job = next(iter(jobs.values()), rows[0])
+    if _state(job) == "PENDING" or int(job["AllocNodes"] or 0) == 0:
+        raise DataError(
+            f"job {job.get('JobID') or job['JobIDRaw']} is {_state(job)}: it has not run, so it used nothing"
+        )
+    return job
+
+
+def _state(row: Mapping[str, str]) -> str:
+    # "CANCELLED by 1000"
+    return row["State"].split()[0] if row["State"] else "UNKNOWN"
 
 
 def _tres(text: str) -> dict[str, str]:

@@ -20,11 +20,13 @@ from types import TracebackType
 
 import msgspec
 
-from wattlaw.core.errors import DeviceError
+from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.engine import FLUSH_S, Engine, check_rate
 from wattlaw.measuring.host import Host, boot_id, host_name, read_host
+from wattlaw.measuring.limits import Limit, hold, write_limits
+from wattlaw.measuring.node_guard import guard_of_this
 
 VARIABLE = "WATTLAW_SAMPLER"
 """Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
@@ -39,6 +41,8 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive.
 
     Where ``parent`` is 0, as on another node, the end of its standard input alone says that it is not needed any more.
+    ``measurer`` is the host and number of the wattlaw that measures a whole allocation; it is no part of the job.
+    ``limits`` are set before anything is read; the guard whose child it is puts them back.
     """
 
     folder: str
@@ -50,6 +54,21 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     replay: str = ""
     is_root_apart: bool = False
     slurm_job: str = ""
+    limits: dict[str, float] = {}
+    measurer: tuple[str, int] | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that a node refused: which, with which error of core/errors.py, and why."""
+
+    host: str
+    control: str
+    kind: str
+    text: str
+
+
+REFUSED = b"refused "
+"""Begins the line in which a sampler says so, and then ends."""
 
 
 class Sampler:
@@ -196,8 +215,13 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
+    if spec.measurer:  # the guard of this node is a process of the job's too
+        apart = (*apart, os.getppid(), *(spec.measurer[1:] if spec.measurer[0] == host_name() else ()))
     scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job)
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
+    if refusal := _hold(spec):
+        _answer((REFUSED + msgspec.json.encode(refusal)).decode())
+        return 1
     engine.start()
     _answer("ready")
     while not told and spec.parent in (0, os.getppid()):
@@ -212,6 +236,22 @@ def main(arguments: list[str]) -> int:
     engine.stop()
     _answer("stopped")
     return 0
+
+
+def _hold(spec: Spec) -> Refusal | None:
+    """Set the limits of a spec, one kind after the other; return the first that is refused."""
+    guard = guard_of_this()
+    held: list[Limit] = []
+    for name, value in spec.limits.items():
+        try:
+            if guard is None:
+                raise DeviceError("no guard is there to put a limit back; nothing was set")
+            held += hold({name: value}, spec.gpus, None, guard)
+        except (DeviceError, SettingError) as error:
+            return Refusal(host=host_name(), control=name, kind=type(error).__name__, text=str(error))
+    if held:
+        write_limits(Path(spec.folder), host_name(), held)
+    return None
 
 
 def _answer(text: str) -> None:

@@ -25,6 +25,22 @@ def starts_step(words: Sequence[str]) -> bool:
     return "SLURM_JOB_ID" in os.environ and not is_step() and bool(words) and Path(words[0]).name == "srun"
 
 
+def options_of_srun(words: Sequence[str]) -> list[str]:
+    """Return the long options of a command of srun that stand before its program, each with its "=value" if any.
+
+    An option's value may stand apart, so what looks like a program may be one: all words up to "--" or to the
+    first that comes after a word without a dash are taken.
+    """
+    found: list[str] = []
+    is_value = False
+    for word in words[1:]:
+        if word == "--" or (not word.startswith("-") and is_value):
+            break
+        is_value = not word.startswith("-")
+        found += [word] if word.startswith("--") else []
+    return found
+
+
 def nodes_of_job() -> int:
     """Return how many nodes the allocation has."""
     return _count("SLURM_JOB_NUM_NODES")

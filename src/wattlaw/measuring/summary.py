@@ -14,7 +14,8 @@ from wattlaw.core.run import Machine
 from wattlaw.measuring.attempt import Attempt, base_of, host_window, read_attempt, read_hosts, telemetry_span
 from wattlaw.measuring.between_steps import pause_times
 from wattlaw.measuring.device_use import DeviceUse, bytes_moved, device_uses
-from wattlaw.measuring.notes import host_notes, rank_notes
+from wattlaw.measuring.gpu_freq import asked, clock_notes
+from wattlaw.measuring.notes import host_notes, rank_notes, time_notes
 from wattlaw.measuring.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.spans import Span, each, sum_over_hosts, totals, without
 from wattlaw.measuring.stepping import Ranks, step_notes, step_quantities, window
@@ -62,7 +63,9 @@ def summarise(
     """
     read = read_attempt(attempt)
     whole = between or window(read.ranks) or telemetry_span(read.hosts, read.base_s)
-    return _summary(read, read.windows(whole), whole, devices, cpu_time_s)
+    windows = read.windows(whole)
+    found = _summary(read, windows, whole, devices, cpu_time_s)
+    return msgspec.structs.replace(found, warnings=(*found.warnings, *clock_notes(asked(attempt), windows)))
 
 
 def parts(attempt: Path, spans: Sequence[tuple[float, float]]) -> list[dict[str, Reading]]:
@@ -103,7 +106,7 @@ def _summary(
     if spans != [whole]:
         quantities |= _paused(totals(windows, spans, read.base_s))
     quantities |= pause_times(read.pauses)
-    notes += rank_notes(ranks, windows, read.known, devices)
+    notes += rank_notes(ranks, windows, read.known, devices) + time_notes(windows)
     if not any(e.reading.status == "measured" for e in found):
         notes.append(Note("no_energy_meter", "nothing measures energy here; `wattlaw doctor` says what would"))
     return Summary(
@@ -173,7 +176,7 @@ def utc_text(utc_s: float) -> str:
 
 def _setup(ranks: Ranks, windows: list[HostWindow], base_s: float) -> Reading:
     firsts = [s[0].start_s for kind in ranks for s in kind.values() if s]
-    began = min((w.host.clock_start[1] for w in windows), default=base_s) - base_s
+    began = min((w.host.clock_start[0] + w.host.offset_s for w in windows), default=base_s) - base_s
     if not firsts or not windows or min(firsts) < began:
         return missing("the sampler started after the first step")
     return measured(min(firsts) - began, "from the sampler's start")

@@ -8,25 +8,24 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.core.files import write_whole
-from wattlaw.measuring.host import clock_pair, host_name, read_host
+from wattlaw.measuring.host import host_name, read_host
 
 _WAIT_S = 60.0
 _LOOK_S = 0.1
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """command-<host>.json: when the command ran on one node (UTC s since 1970) and how it ended there."""
+    """command-<host>.json: when the command ran on one node (s on its monotonic clock) and how it ended there."""
 
     host: str
-    start: float
-    end: float
+    start_s: float
+    end_s: float
     exit_code: int
 
 
 def tell_end(attempt: Path, start_s: float, end_s: float, exit_code: int) -> None:
     """Note when the command ran on this node; times on its monotonic clock, s."""
-    monotonic, utc = clock_pair()
-    part = Part(host=host_name(), start=start_s - monotonic + utc, end=end_s - monotonic + utc, exit_code=exit_code)
+    part = Part(host=host_name(), start_s=start_s, end_s=end_s, exit_code=exit_code)
     write_whole(attempt / f"command-{part.host}.json", msgspec.json.encode(part))
 
 
@@ -48,7 +47,8 @@ def wait_for_all_samplers(attempt: Path, nodes: int) -> None:
         time.sleep(_LOOK_S)
 
 
-def common_window(parts: list[Part]) -> tuple[float, float]:
+def common_window(attempt: Path, parts: list[Part]) -> tuple[float, float]:
     """Return the window in which the command ran on all nodes: latest start to latest end, on this host's clock, s."""
-    monotonic, utc = clock_pair()
-    return max(p.start for p in parts) - utc + monotonic, max(p.end for p in parts) - utc + monotonic
+    offsets = {p.host: read_host(attempt / f"host-{p.host}.json").offset_s for p in parts}
+    here = offsets[host_name()]
+    return max(p.start_s + offsets[p.host] for p in parts) - here, max(p.end_s + offsets[p.host] for p in parts) - here

@@ -27,6 +27,7 @@ from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.measuring.borrowed import copy_telemetry
+from wattlaw.measuring.clocks import clock_served
 from wattlaw.measuring.engine import check_rate
 from wattlaw.measuring.ranks import announced, announced_attempt, place, wait_for_hosts, wait_for_steps
 from wattlaw.measuring.record import Record, finish, new_record, run_of
@@ -213,6 +214,8 @@ class Window:
                 stack.callback(shutil.rmtree, root, ignore_errors=True)
             self._record = new_record(root, self._setting)
             attempt = self._record.attempt
+            if self._place.world > self._place.local_world:
+                stack.enter_context(clock_served(attempt))
             if self._place.world > 1:
                 stack.enter_context(announced(root, attempt))
         if self._place.samples:

@@ -24,7 +24,9 @@ from wattlaw.core.sweepfile import Trial
 from wattlaw.launchers.launcher import Job, Launched, Launcher
 from wattlaw.launchers.local import Local
 from wattlaw.measuring.limits import limited
+from wattlaw.measuring.node_samplers import sampled_step
 from wattlaw.measuring.sampler import start_sampler
+from wattlaw.measuring.slurm import starts_step
 from wattlaw.measuring.steps import StepLog
 from wattlaw.measuring.summary import summarise
 from wattlaw.runner import place
@@ -116,9 +118,13 @@ def _carry_out(
     job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
 ) -> Failure | None:
     wanted = {name: getattr(setting, name) for name in LIMITS}
+    # the sampler comes before the processes, so that a short command is seen from its beginning
     try:
-        with limited(wanted, _gpus(job), attempt):
-            return _launch(job, setting, attempt, hz, limit_s, launcher, tick)
+        if setting.command and starts_step(job.words):
+            with sampled_step(job.words, attempt, hz, wanted) as words:
+                return _launch(msgspec.structs.replace(job, words=words), setting, attempt, limit_s, launcher, tick)
+        with limited(wanted, _gpus(job), attempt), start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True):
+            return _launch(job, setting, attempt, limit_s, launcher, tick)
     except RecordError:
         raise
     except WattlawError as error:
@@ -127,12 +133,10 @@ def _carry_out(
 
 
 def _launch(
-    job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
+    job: Job, setting: Setting, attempt: Path, limit_s: float | None, launcher: Launcher, tick: Tick | None
 ) -> Failure | None:
     kills = oom_kills()
-    # the sampler comes first, so that a short command is seen from its beginning
-    sampler = start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True)
-    with sampler, _output_steps(setting, attempt) as follow:
+    with _output_steps(setting, attempt) as follow:
         launched = launcher.launch(job)
         try:
             return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
