@@ -117,9 +117,10 @@ def test_each_node_sets_records_and_puts_back_its_own(cluster, nodes, tmp_path, 
 
 
 def test_where_slurm_kills_the_guards_too_the_caps_are_put_back_by_a_step_of_its_own(cluster, nodes, tmp_path) -> None:
-    script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sleep 4\necho code $?\n"
+    script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sh -c 'touch runs; sleep 4'\necho code $?\n"
     cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
-    wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")
+    wait_until((tmp_path / "runs").exists, "the command was never run")
+    assert nodes.all("limit_w") == [200] * 4
     nodes.kill_srun_of_samplers()
     wait_until(lambda: "code 0" in (tmp_path / "out.txt").read_text(), "the job did not end")
     assert nodes.all("limit_w") == [380] * 4

@@ -32,6 +32,7 @@ SelectTypeParameters=CR_CPU
 ReturnToService=2
 MpiDefault=none
 GresTypes=gpu
+TaskProlog={folder}/prolog.sh
 SlurmdParameters=config_overrides
 NodeName=a NodeHostname=localhost NodeAddr=127.0.0.1 Port={a} CPUs=2 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
 NodeName=b NodeHostname=localhost NodeAddr=127.0.0.1 Port={b} CPUs=2 RealMemory=1000 Gres=gpu:2 State=UNKNOWN
@@ -42,6 +43,11 @@ NO_ACCOUNTING = """
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 """
+
+PROLOG = """#!/bin/sh
+[ -z "$WATTLAW_STATE" ] || echo "export WATTLAW_STATE=$WATTLAW_STATE-$SLURMD_NODENAME"
+"""
+"""Both nodes are one machine; each keeps its notes apart, as two machines do."""
 
 GPUS = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
 """Slurm wants a device file for each GPU; what it is does not matter where no control group holds it."""
@@ -88,6 +94,8 @@ def running(folder: Path, more: str = NO_ACCOUNTING) -> Iterator[Cluster]:
     text = CONFIGURATION.format(folder=folder, port=base, a=base + 1, b=base + 2)
     (folder / "slurm.conf").write_text(text + more)
     (folder / "gres.conf").write_text(GPUS)
+    (folder / "prolog.sh").write_text(PROLOG)
+    (folder / "prolog.sh").chmod(0o755)
     (folder / "state").mkdir()
     cluster = Cluster(folder)
     start_munge()
