@@ -79,9 +79,9 @@ class NoRows:
         return
 
 
-def moved(**options):
+def moved(workload=None, **options):
     setting = setting_from({"workload": "flat", "stop": {"steps": 2}, "warmup_steps": 0, **options})
-    loop = Loop(setting, Flat(), torch.device("cpu"), HostClock(), NoRows())
+    loop = Loop(setting, workload or Flat(), torch.device("cpu"), HostClock(), NoRows())
     before = float(loop.bare.weight.detach())
     loop.train()
     return before - float(loop.bare.weight.detach())
@@ -93,7 +93,16 @@ def test_the_loop_steps_with_the_rate_that_was_asked_for():
     assert moved(learning_rate_scaling="linear", batch_per_device=8) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
     assert moved(learning_rate_scaling="linear", accumulation=4) == pytest.approx(2 * 0.4 * 3, rel=1e-4)
     assert moved(schedule="linear") == pytest.approx((1 + 0.5) * 0.1 * 3, rel=1e-4)
+
+
+class Clipped(Flat):
+    clip_norm = 2.0
+
+
+def test_gradients_are_clipped_as_asked_for_or_else_as_published():
     assert moved(clip_norm=1) == pytest.approx(2 * 0.1 * 1, rel=1e-4)
+    assert moved(Clipped()) == pytest.approx(2 * 0.1 * 2, rel=1e-4)
+    assert moved(Clipped(), clip_norm=1) == pytest.approx(2 * 0.1 * 1, rel=1e-4)
 
 
 @pytest.mark.parametrize(

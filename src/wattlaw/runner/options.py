@@ -42,7 +42,7 @@ schedule_warmup        steps in which the rate rises linearly from 0
 schedule_steps         steps after which "cosine" and "linear" have come down; 0: all that the stop allows
 schedule_end           the share of the rate that they come down to
 schedule_every         steps after which "step" multiplies the rate by schedule_factor
-clip_norm              the largest norm of all gradients together; 0 does not clip
+clip_norm              the largest norm of all gradients together; 0 keeps what the workload is published with
 evaluate_every         measured steps between evaluations on the valid part, one more at the end; 0: none
 evaluate_at_end        evaluate once, at the end
 evaluate_samples       the first samples of the valid part that are evaluated; 0: all

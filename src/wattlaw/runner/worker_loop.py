@@ -78,7 +78,7 @@ class Loop:
         self.samples_a_step = self.data.batch_size * self.ranks * parts
         self.most = most_steps(setting.stop, len(self.data), parts)
         self.optimiser, self.schedule = self._optimiser()
-        self.clip_norm = float(self.options["clip_norm"])
+        self.clip_norm = float(self.options["clip_norm"]) or workload.clip_norm
         self.taken = 0
         self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = collections.deque()
         self.between = Between(self)

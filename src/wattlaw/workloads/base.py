@@ -33,6 +33,7 @@ class Workload(ABC):
     batch      default samples a device and step, by preset
     options    options that this workload understands, with their defaults
     is_second_order    whether the loss is made of the model's own derivatives, as forces are
+    clip_norm  the norm to which the published training scales its gradients down; 0 where it does not
     is_sharded_whole   whether parameters are used outside of their block's ``forward``: the strategy fsdp then
                shards the model as one, as it does where the loss is of second order
     notes      warnings that ``data`` leaves: records left out, what was estimated
@@ -42,6 +43,7 @@ class Workload(ABC):
     batch: ClassVar[Mapping[str, int]] = {}
     options: ClassVar[Mapping[str, OptionValue]] = {}
     is_second_order: ClassVar[bool] = False
+    clip_norm: ClassVar[float] = 0.0
     is_sharded_whole: ClassVar[bool] = False
 
     def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:

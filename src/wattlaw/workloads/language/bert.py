@@ -253,8 +253,9 @@ class BertWorkload(Workload):
 
 
 class BertBase(BertWorkload):
-    """BERT-base, uncased, as published."""
+    """BERT-base, uncased, as published; gradients are clipped as in google-research/bert, optimization.py."""
 
+    clip_norm: ClassVar = 1.0
     batch: ClassVar = {"tiny": 16, "base": 16}
     sizes: ClassVar = {
         "tiny": Size(2, 64, 4, 256 + SPECIAL, 128, 128, 2, 0.0),
@@ -263,8 +264,9 @@ class BertBase(BertWorkload):
 
 
 class DistilBert(BertWorkload):
-    """DistilBERT as published, trained without its teacher."""
+    """DistilBERT as published, trained without its teacher; gradients are clipped as its authors' train.py does."""
 
+    clip_norm: ClassVar = 5.0
     batch: ClassVar = {"tiny": 16, "base": 16}
     sizes: ClassVar = {
         "tiny": Size(1, 64, 4, 256 + SPECIAL, 128, 128, 0, 0.0),
