@@ -118,6 +118,12 @@ def test_smiles_are_learnt_as_selfies_and_the_other_way_round(tmp_path):
     assert [selfies.encoder(s) for s in read_lines(tmp_path / "b.selfies", "smiles").lines] == written
 
 
+def test_a_nitro_group_with_five_bonds_is_written_as_qm9_has_it(tmp_path):
+    pytest.importorskip("selfies")
+    (tmp_path / "a.smi").write_text("O=N(=O)C1=CC=CN1\n")
+    assert read_lines(tmp_path / "a.smi", "selfies").lines[0].startswith("[O][=N][=Branch1]")
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [("CCO\nC1CC\n", "SMILES 'C1CC' has no SELFIES"), ("[C][C]\nCCO\n", "is no SELFIES"),
