@@ -203,6 +203,7 @@ def test_energies_in_another_unit_than_custom_are_noticed_and_may_be_named(tmp_p
 BAD_FILES = {
     "empty.xyz": (b"", "is empty"),
     "text.xyz": (b"hello\nworld\n", "begins with 'hello'"),
+    "table.csv": (b"smiles,logP\nCCO,1\n", "a table of SMILES, which has no geometries"),
     "bytes.db": (bytes(range(1, 256)), "no text"),
     "list.json": (b'{"a": 1}', "known are|Known are"),
     "cut.npz": (ETHANOL.read_bytes()[:5000], "not a whole .npz"),
