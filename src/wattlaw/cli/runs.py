@@ -268,8 +268,10 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
     text = show_time(reading.value) if unit == "s" else show(reading.value, "" if unit == "1/s" else unit)
     # how far repeats of an estimate scatter says nothing of how far off it is
     if reading.status == "measured" and reading.low is not None and reading.high is not None and reading.value:
-        half = 50 * (reading.high - reading.low) / abs(reading.value)
-        text += f" ±{half:.2g} %" if half < 99.5 else f" ±{half:.0f} %"
+        half = (reading.high - reading.low) / 2
+        share = 100 * half / abs(reading.value)
+        # a share of next to nothing tells nobody anything
+        text += f" ±{share:.2g} %" if share < 99.5 else f" ±{show(half, unit)}"
     return text + (estimated if reading.status == "estimated" else "")
 
 
