@@ -32,6 +32,7 @@ _PIN_AFTER_S, _PIN_GROWTH, _PIN_EVERY_S, _PIN_S = 0.2, 1.6, 2.0, 0.15
 """Looks between edges come at growing distances: each tells the update period well enough to span the next."""
 
 _EDGE_CHANGES = 2
+_FIRST_S, _FIRST_CHANGES = 0.45, 4
 
 _POWER_S = 0.01
 _JUMP_W, _JUMP_SHARE = 2.0, 0.02
@@ -52,22 +53,24 @@ class Dense:
         self.spent_s = 0.0
         self._pin_distance_s = _PIN_AFTER_S
         self._next_pin = now + _PIN_AFTER_S
+        self._awaited: set[str] = set()
         self._last: dict[str, Sample] = {}
         self._kept: dict[str, float] = {}
         self._changed_at: dict[str, float] = {}
         self._periods: dict[str, list[float]] = {}
-        self.edge(now)
+        # a longer look at first tells the update period
+        self._begin(now, _FIRST_S, _FIRST_CHANGES)
 
     def edge(self, now: float) -> None:
         """Look closely from now on: a window begins or ends."""
         self._begin(now, _EDGE_S, _EDGE_CHANGES)
-        self.edge_at = now
+        self.edge_at, self._awaited = now, set(self.counters)
 
     def is_settled(self, now: float) -> bool:
         """Say whether all that the last edge needs has been seen."""
         if now < self.edge_at + self.lag_s:
             return False
-        return now >= self.until or all(n < _EDGE_CHANGES for n in self.wanted.values())
+        return now >= self.until or not self._awaited
 
     def due(self, now: float) -> float:
         """Return when to look next."""
@@ -124,6 +127,7 @@ class Dense:
         if sample.energy_j == last.energy_j or sample.time_s - last.time_s > 20 * _LOOK_S:
             return []
         self.wanted[sample.device] = max(0, self.wanted[sample.device] - 1)
+        self._awaited.discard(sample.device)
         self._see_period(sample)
         return [last, sample]
 
