@@ -22,6 +22,8 @@ from wattlaw.workloads.language.gpt2 import Size as GPT2Size
 from wattlaw.workloads.vision.resnet import ResNet
 from wattlaw.workloads.vision.resnet import Size as ResNetSize
 
+BATCH = 8
+
 
 def main(rounds: int = 15, threads: int = 1) -> dict[str, Any]:
     """Return the ratio of each with its spread."""
@@ -44,10 +46,10 @@ def step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
     return train
 
 
-def resnet() -> dict[str, Callable[[], None]]:
+def resnet(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    pixels, label = torch.randn(8, 3, 64, 64), torch.randint(0, 1000, (8,))
+    pixels, label = torch.randn(batch, 3, 64, 64), torch.randint(0, 1000, (batch,))
     ours = ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), late_stride=True)
     theirs = ResNetForImageClassification(ResNetConfig(num_labels=1000)).train()
     return {
@@ -56,11 +58,11 @@ def resnet() -> dict[str, Callable[[], None]]:
     }
 
 
-def bert() -> dict[str, Callable[[], None]]:
+def bert(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     from transformers import BertConfig, BertForMaskedLM
 
-    tokens = torch.randint(0, 8000, (8, 128))
-    places = torch.stack([torch.randperm(128)[:19] for _ in range(8)])
+    tokens = torch.randint(0, 8000, (batch, 128))
+    places = torch.stack([torch.randperm(128)[:19] for _ in range(batch)])
     hidden = tokens.gather(1, places)
     target = torch.full_like(tokens, -100).scatter(1, places, hidden)
     ours = Bert(BertSize(4, 256, 4, 8000, 512, 128, 2, 0.0), 0)
@@ -76,10 +78,10 @@ def bert() -> dict[str, Callable[[], None]]:
     }
 
 
-def gpt2() -> dict[str, Callable[[], None]]:
+def gpt2(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokens = torch.randint(0, 8000, (8, 129))
+    tokens = torch.randint(0, 8000, (batch, 129))
     ours = GPT2(GPT2Size(4, 256, 4, 128, 128, 8000, 0.0))
     theirs = GPT2LMHeadModel(
         GPT2Config(
