@@ -1,8 +1,8 @@
 """What `wattlaw measure -- true` costs over `true` alone; peers beside it.
 
-Commands run in turn, 15 rounds, peers in 5 of them; medians with 5th and 95th percentile, s. Peers as in _peers.py; perun measures Python
-programs only, Zeus code blocks only, so theirs is an empty program and an empty block. Import time and size of the
-installations: import_time.py.
+Commands run in turn, 15 rounds, peers in 5 of them; medians with 5th and 95th percentile, s. Peers as in _peers.py:
+perun measures Python programs only, Zeus code blocks only, so theirs is an empty program and an empty block. Import
+time and size of the installations: import_time.py.
 """
 
 from __future__ import annotations
