@@ -12,8 +12,8 @@ import pytest
 from tests.slurm import running
 
 import wattlaw
+from wattlaw.devices.slurm_job import gpus_of_job, why_shared
 from wattlaw.measuring.host import read_host
-from wattlaw.measuring.slurm import why_shared
 
 TRAIN = """
 import time, wattlaw
@@ -108,3 +108,24 @@ def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(monkeypatch: pyte
     assert why_shared() == "Slurm job 7 holds 8 of the 64 CPUs of this node"
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")
     assert why_shared() == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "gpus"),
+    [
+        ({}, [0, 1, 2, 3]),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "64"}, [0, 1, 2, 3]),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "8"}, []),
+        ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "8", "SLURM_JOB_GPUS": "2,3"}, [2, 3]),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_GPUS": "0", "SLURM_STEP_GPUS": "1"}, [1]),
+        # a control group hides the others, and numbers what is left anew
+        ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "4,5,6,7"}, [0, 1, 2, 3]),
+    ],
+)
+def test_only_the_jobs_own_gpus_are_its_own(monkeypatch: pytest.MonkeyPatch, variables, gpus) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for name in [n for n in os.environ if n.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert gpus_of_job(4) == gpus

@@ -237,6 +237,34 @@ def test_a_sweep_of_sruns_asks_slurm_for_clocks(cluster, nodes, tmp_path) -> Non
     assert "clock_not_as_asked" in warned[1200]
 
 
+def energies(folder: Path) -> tuple[set[str], dict]:
+    told = json.loads((folder / "cost.json").read_text())
+    gpus = {f"{i['device']} on {i['host']}" for i in told["items"] if i["boundary"] == "gpu" and i["device"]}
+    return gpus, told
+
+
+COST = f"{WATTLAW} measure -q --to cost.json -o runs"
+
+
+def test_a_job_without_gpus_reads_none_of_its_neighbours(cluster, nodes, tmp_path) -> None:
+    cluster.run(f"{COST} -- srun sleep 1", tmp_path, nodes.variables, "-N2 -n2")
+    assert energies(tmp_path)[0] == set()
+
+
+def test_gpus_bound_to_tasks_are_all_read_from_outside_the_step(cluster, nodes, tmp_path) -> None:
+    ask = "-N2 --ntasks-per-node=2 --gpus-per-task=1"
+    cluster.run(f"{COST} -- srun sleep 1", tmp_path, nodes.variables, ask)
+    assert energies(tmp_path)[0] == {"gpu:0 on a", "gpu:1 on a", "gpu:0 on b", "gpu:1 on b"}
+
+
+def test_a_sampler_that_sees_one_tasks_gpu_gives_no_energy_of_all(cluster, nodes, tmp_path) -> None:
+    ask = "-N2 --ntasks-per-node=2 --gpus-per-task=1"
+    cluster.run(f"srun {COST} -- sleep 1", tmp_path, nodes.variables, ask)
+    told = energies(tmp_path)[1]
+    assert told["overall"]["quantities"]["gpu_energy_j"]["value"] is None
+    assert "gpus_unread" in {w["name"] for w in told["warnings"]}
+
+
 # last: Slurm holds a node for a minute after its sruns are killed
 @pytest.mark.parametrize("form", ["{measure} -- srun sleep 9", "srun {measure} -- sleep 9"])
 def test_the_guards_of_all_nodes_outlive_everything_else(cluster, nodes, tmp_path, form: str) -> None:

@@ -213,6 +213,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "Slurm was asked for a clock, and nothing tells whether it was in force.",
         "Look at the sampled clocks before you compare clocks; run it again on GPUs whose driver tells them.",
     ),
+    "gpus_unread": (
+        "The process that reads the meters saw only some of the job's GPUs, so their energy as a whole is missing.",
+        "Start `wattlaw measure -- srun CMD` outside the step, or give srun --gpu-bind=none.",
+    ),
     "nodes_unmeasured": (
         "The job has nodes on which no process of wattlaw ran; their time and energy are not in the record.",
         "Start it once on every node: `srun wattlaw measure -- CMD`.",

@@ -7,6 +7,7 @@ import os
 from typing import Any, NamedTuple
 
 from wattlaw.core.errors import DeviceError
+from wattlaw.devices.slurm_job import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
 
@@ -68,8 +69,8 @@ def wanted_devices(
 ) -> list[Visible]:
     """Return the devices that are asked for, of those with ``uuids`` that the driver shows.
 
-    ``gpus`` None means what the environment's ``variable`` leaves, all where it is not set. As in CUDA, what
-    follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
+    ``gpus`` None means what the environment's ``variable`` leaves, all of the job's where it is not set. As in CUDA,
+    what follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
     """
     if gpus is not None:
         found = [_match(name, uuids) for name in gpus]
@@ -79,7 +80,7 @@ def wanted_devices(
         return [one for one in found if one]
     listed = os.environ.get(variable)
     if listed is None:
-        return [Visible(index) for index in range(len(uuids))]
+        return [Visible(index) for index in gpus_of_job(len(uuids))]
     visible: list[Visible] = []
     for name in listed.split(","):
         one = _match(name.strip(), uuids)

@@ -15,11 +15,12 @@ from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, Usag
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
+from wattlaw.devices.slurm_job import why_shared
 from wattlaw.measuring.clocks import set_against
 from wattlaw.measuring.dense import Dense, DenseLane
 from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair, host_name
 from wattlaw.measuring.lanes import Lane
-from wattlaw.measuring.slurm import why_shared
+from wattlaw.measuring.slurm import why_gpus_unread
 from wattlaw.measuring.telemetry import TelemetryFile
 
 ROOM = "wattlaw.devices.meters"
@@ -58,6 +59,9 @@ class Engine:
         self.host = msgspec.structs.replace(
             self.host, clock_start=clock_pair(), probes=tuple(probe for _, probe in probed)
         )
+        if self.scope.gpus is None and not self.scope.replay:
+            seen = sum(d.boundary == "gpu" and d.meter != "replay" for d in self.host.devices)
+            self.host = msgspec.structs.replace(self.host, gpus_unread=why_gpus_unread(seen))
         period = 1 / self.host.hz
         for meter, probe in probed:
             if not probe.devices:

@@ -45,6 +45,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cores                    CPU cores that the job may keep busy
     cpu_share                CPU time of the sampler over elapsed time, once started; 0.01 is 1 % of one core
     shared                   why energies of the whole host are not the job's alone; "" where they are
+    gpus_unread              why some GPUs of the job on this host were not read; "" where all were
     troubles                 what went wrong while sampling
     """
 
@@ -61,6 +62,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     probes: tuple[Probe, ...] = ()
     cpu_share: float | None = None
     shared: str = ""
+    gpus_unread: str = ""
     troubles: tuple[str, ...] = ()
 
     @property

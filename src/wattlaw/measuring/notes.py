@@ -41,6 +41,8 @@ def host_notes(w: HostWindow) -> list[Note]:
     if newest is None or newest < w.end_s - 2 - 3 / w.host.hz:
         late = "never wrote a row" if newest is None else f"wrote its last row {w.end_s - newest:.1f} s before the end"
         notes.append(Note("sampler_lost", f"{w.host.host}: the sampler {late}"))
+    if w.host.gpus_unread:
+        notes.append(Note("gpus_unread", f"{w.host.host}: {w.host.gpus_unread}"))
     return notes + [Note("sampling_trouble", f"{w.host.host}: {text}") for text in w.host.troubles]
 
 

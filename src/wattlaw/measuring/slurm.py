@@ -7,14 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def why_shared() -> str:
-    """Return why this node's own energy is not the job's alone; "" where it is, or outside Slurm."""
-    job, mine, total = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_CPUS_ON_NODE", ""), os.cpu_count()
-    if not job or not mine.isdigit() or total is None or int(mine) >= total:
-        return ""
-    return f"Slurm job {job} holds {mine} of the {total} CPUs of this node"
-
-
 def is_step() -> bool:
     """Return whether this process is a task that srun started."""
     return "SLURM_JOB_ID" in os.environ and "SLURM_STEP_NUM_TASKS" in os.environ
@@ -54,6 +46,21 @@ def nodes_of_step() -> int:
 def job_id() -> str:
     """Return the job's number; "" outside Slurm."""
     return os.environ.get("SLURM_JOB_ID", "")
+
+
+def why_gpus_unread(seen: int) -> str:
+    """Return why this task's sampler sees fewer GPUs than its step holds on the node; "" where it sees all.
+
+    With --gpus-per-task, or GPUs bound to tasks, each task sees its own, and one task reads for all.
+    """
+    held = _count("SLURM_GPUS_ON_NODE")
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    if not is_step() or not 0 < seen < held or tasks.split("(")[0].split(",")[0] == "1":
+        return ""
+    return (
+        f"{held - seen} of the step's {held} GPUs are bound to other tasks and were not read; "
+        "use `wattlaw measure -- srun …`, or srun's --gpu-bind=none"
+    )
 
 
 def _count(name: str) -> int:

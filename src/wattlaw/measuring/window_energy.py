@@ -65,6 +65,8 @@ def boundary_energy(boundary: Boundary, windows: list[HostWindow], found: list[D
     for window in windows:
         if window.host.shared and boundary in ("cpu", "dram", "node"):
             return missing(f"shared: {window.host.shared}")
+        if window.host.gpus_unread and boundary == "gpu":
+            return missing(f"{window.host.host}: {window.host.gpus_unread}")
         if not any(e.host == window.host.host for e in parts):
             return missing(_absent(boundary, window.host))
     if not parts:
