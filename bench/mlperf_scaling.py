@@ -2,7 +2,8 @@
 
 Time to the target is samples needed ÷ rate, each with its own law. Beside them stand the plain power law and,
 where it is installed (EXTRAP_PYTHON names its interpreter), Extra-P on the same points. No family informs its
-own prior: the pool is learnt anew without it.
+own prior: the pool is learnt anew without it, and for "rounds" without its whole round of MLPerf, which is the harder
+test: it is how rounds fare that taught nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from _scaling_prior import published
 from wattlaw.core.findings import Interval
 from wattlaw.laws.choose import time_per_sample
-from wattlaw.laws.pooling import Family, learn
+from wattlaw.laws.pooling import TAUGHT_BY, Family, learn
 from wattlaw.laws.pooling import Pool as Lessons
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
@@ -68,6 +69,31 @@ def judged(work: tuple[list[Family], int]) -> dict[str, Any]:
     return {"name": family.name, "sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]}
 
 
+def other_rounds(work: tuple[list[Family], str]) -> list[dict[str, Any]]:
+    """Forecast each next size of the families of one round with a prior learnt from the other rounds."""
+    data, name = work
+    lessons = learn([f for f in data if name not in f.name])
+    found = []
+    for family in (f for f in data if name in f.name and len(f.rates) >= 3):
+        sizes = len(family.rates)
+        found.append({"sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]})
+    return found
+
+
+def of_rounds(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors at the largest and at every next size, and coverage, where whole rounds are held out."""
+    large = [r["forecasts"][-1] for r in results if r["sizes"] >= 4]
+    nexts = [f for r in results for f in r["forecasts"]]
+    names = ("time_error", "time_power", "rate_error", "rate_power")
+    hits = [f[k] for f in nexts for k in ("rate_covered", "time_covered") if k in f]
+    return {
+        "largest": {k: middle([f.get(k) for f in large]) for k in names},
+        "next": {k: middle([f.get(k) for f in nexts]) for k in names},
+        "coverage": {"n": len(hits), "percent": round(100 * sum(hits) / len(hits), 1),
+                     "wilson": wilson(int(sum(hits)), len(hits))},
+    }  # fmt: skip
+
+
 def simulated(lessons: Lessons, count: int = 200, seed: int = 11) -> float:
     """Share of made-up families whose last of four sizes lies within the 90 % interval of its forecast."""
     rng = np.random.default_rng(seed)
@@ -108,10 +134,12 @@ def main() -> dict[str, Any]:
     tried = [i for i, f in enumerate(data) if len(f.rates) >= 3]
     with Workers(2) as workers:
         results = workers.map(judged, [(data, i) for i in tried], chunksize=1)
+        rounds = workers.map(other_rounds, [(data, name) for name in TAUGHT_BY], chunksize=1)
     large = [(data[i], r["forecasts"][-1]) for i, r in zip(tried, results, strict=True) if r["sizes"] >= 4]
     nexts = [f for r in results for f in r["forecasts"]]
     made = simulated(learn(data), 200)
     result: dict[str, Any] = {"bench": "mlperf_scaling", "families": len(large), "next_sizes": len(nexts)}
+    result["rounds"] = of_rounds([r for found in rounds for r in found])
     result["next"] = {
         k: middle([f.get(k) for f in nexts]) for k in ("time_error", "time_power", "rate_error", "rate_power")
     }
