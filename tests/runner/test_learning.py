@@ -120,7 +120,8 @@ def test_a_trial_stops_at_its_target_and_says_what_that_cost(tmp_path):
     table = list(csv.DictReader((attempt(tmp_path, run) / "steps-0.csv").read_text().splitlines()))
     took = sum(float(r["end_s"]) - float(r["start_s"]) for r in table)
     assert run.reading("target_time_s").value >= took - 1e-4
-    assert run.reading("target_cpu_energy_j").status in ("measured", "estimated")
+    energy = run.reading("target_cpu_energy_j")
+    assert energy.status != "missing" or "below the system's tick" in energy.how
     assert "target_not_met" not in {n.name for n in run.warnings}
 
 

@@ -28,6 +28,9 @@ from wattlaw.runner.worker_checkpointing import checkpoint_blocks
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.workloads.base import Workload
 
+Compiling = Mapping[str, Any]
+"""Options of torch.compile."""
+
 _CAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -62,10 +65,12 @@ class Strategy(ABC):
 class Replicated(Strategy):
     """One device, or a whole model on each with gradients averaged by DDP."""
 
-    def __init__(self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, is_compiled: bool) -> None:
+    def __init__(
+        self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, compiling: Compiling | None
+    ) -> None:
         super().__init__(bare, precision, device, clock)
-        if is_compiled:
-            self.model = torch.compile(bare)  # type: ignore[assignment]
+        if compiling:
+            self.model = torch.compile(bare, **compiling)  # type: ignore[assignment]
         if _ranks() > 1:
             ids = [device.index] if device.type == "cuda" else None
             replica = DistributedDataParallel(self.model, device_ids=ids)
@@ -85,12 +90,12 @@ class Sharded(Strategy):
 
     def __init__(
         self, bare: nn.Module, blocks: Sequence[nn.Module], precision: str, device: torch.device, clock: Clock,
-        is_compiled: bool,
+        compiling: Compiling | None,
     ) -> None:  # fmt: skip
         super().__init__(bare, precision, device, clock)
-        if is_compiled:
+        if compiling:
             for block in blocks or [bare]:
-                block.compile()
+                block.compile(**compiling)
         mesh = init_device_mesh(device.type, (_ranks(),))
         for part in (*blocks, bare):
             fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))
@@ -122,14 +127,15 @@ def strategy_for(
                 "or nn.Sequential, or give the workload a method blocks(model)"
             )
         checkpoint_blocks(blocks)
-    is_compiled = bool(options["compile"])
-    if is_compiled:
+    compiling: Compiling | None = None
+    if options["compile"]:
         _check_compiler(workload, device)
+        compiling = {"dynamic": True if workload.is_ragged else None}
     # one device has nothing to shard
     if options["strategy"] == "fsdp" and _ranks() > 1:
         apart = () if workload.is_sharded_whole or workload.is_second_order else blocks
-        return Sharded(bare, apart, precision, device, clock, is_compiled)
-    return Replicated(bare, precision, device, clock, is_compiled)
+        return Sharded(bare, apart, precision, device, clock, compiling)
+    return Replicated(bare, precision, device, clock, compiling)
 
 
 def _check_compiler(workload: Workload, device: torch.device) -> None:

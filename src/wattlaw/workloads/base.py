@@ -36,6 +36,8 @@ class Workload(ABC):
     clip_norm  the norm to which the published training scales its gradients down; 0 where it does not
     is_sharded_whole   whether parameters are used outside of their block's ``forward``: the strategy fsdp then
                shards the model as one, as it does where the loss is of second order
+    is_ragged  whether the shapes of batches differ from step to step, as molecules do; a compiler then makes
+               them variable from the start, rather than begin anew
     notes      warnings that ``data`` leaves: records left out, what was estimated
     """
 
@@ -45,6 +47,7 @@ class Workload(ABC):
     is_second_order: ClassVar[bool] = False
     clip_norm: ClassVar[float] = 0.0
     is_sharded_whole: ClassVar[bool] = False
+    is_ragged: ClassVar[bool] = False
 
     def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:
         if preset not in self.presets:

@@ -31,6 +31,7 @@ class QM9Regression(Workload):
     """
 
     options: ClassVar[Mapping[str, OptionValue]] = {"target": "u0", **OPTIONS, "energy_unit": ""}
+    is_ragged = True
     cutoff: float
     molecules: int | None
 

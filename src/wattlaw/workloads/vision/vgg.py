@@ -29,6 +29,11 @@ class Stage(nn.Sequential):
     """Convolutions of one width, each with a rectifier, and pooling that halves the side."""
 
 
+def _halving(side: int) -> nn.Module:
+    # compiled for a CPU, torch 2.13's MaxPool2d gives no gradient where it leaves a single pixel
+    return nn.MaxPool2d(2) if side > 2 else nn.AdaptiveMaxPool2d(1)
+
+
 class VGG(nn.Module):
     """Five stages of 3 × 3 convolutions, each halved by pooling, and a perceptron: images -> (B, classes)."""
 
@@ -43,7 +48,7 @@ class VGG(nn.Module):
             for _ in range(convolutions):
                 layers += [nn.Conv2d(inside, width, 3, padding=1), nn.ReLU(inplace=True)]
                 inside = width
-            stages.append(Stage(*layers, nn.MaxPool2d(2)))
+            stages.append(Stage(*layers, _halving(size.side // 2**stage)))
         self.stages = nn.Sequential(*stages)
         left = size.side // 32
         self.head = nn.Sequential(
