@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -17,11 +17,8 @@ def main(name: str) -> int:
         return 2
     sys.path.insert(0, str(HERE))
     for each in known if name == "all" else [name]:
-        spec = importlib.util.spec_from_file_location(each, HERE / f"{each}.py")
-        if spec is None or spec.loader is None:
-            continue
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        # by name, so that processes of a pool find its functions too
+        module = importlib.import_module(each)
         print(json.dumps({"bench": each, **module.main()}), flush=True)
     return 0
 

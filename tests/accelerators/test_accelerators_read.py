@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.accelerators.read import Table, read_table
+from wattlaw.accelerators.read import read_table
 from wattlaw.accelerators.rules import changes
+from wattlaw.accelerators.words import Table
 from wattlaw.core.errors import DataError, RecordError
 
 HEADER = "company,product,precision,peak_op_per_s,power_w,form_factor\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.accelerators.read import Table, read_table
-from wattlaw.accelerators.words import FORM_FACTORS, PRECISIONS, SEGMENTS, TECHNOLOGIES, USES, Entry, segment
+from wattlaw.accelerators.read import read_table
+from wattlaw.accelerators.words import FORM_FACTORS, PRECISIONS, SEGMENTS, TECHNOLOGIES, USES, Entry, Table, segment
 from wattlaw.core.errors import UnknownNameError, UsageError
 
 HERE = Path(__file__).parent

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from wattlaw.accelerators import rules
 from wattlaw.accelerators.rawtable import RawTable, Row, fault, gathered, read_raw
-from wattlaw.accelerators.words import VOCABULARIES, Entry, Fault, normalise, slug
+from wattlaw.accelerators.words import VOCABULARIES, Entry, Table, normalise, slug
 from wattlaw.core.errors import DataError, nearest
 
 FORMAT = 1
@@ -41,15 +40,6 @@ _WIDELY_KNOWN = {
     "Notes",
     "Reference",
 }
-
-
-class Table(NamedTuple):
-    """The entries of a file, the line on which each stands, and what is wrong in it."""
-
-    file: str
-    entries: list[Entry]
-    lines: list[int]
-    faults: list[Fault]
 
 
 class _Dropped(Exception):

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from wattlaw.accelerators.words import Entry, Fault
+from wattlaw.accelerators.words import Entry, Fault, Table
 from wattlaw.core.units import show
-
-if TYPE_CHECKING:
-    from wattlaw.accelerators.read import Table
 
 LEAST_OP_PER_JOULE = 1e8
 MOST_OP_PER_JOULE = 5e13

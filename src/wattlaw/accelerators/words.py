@@ -67,6 +67,15 @@ class Fault(msgspec.Struct, frozen=True):
     name: str
 
 
+class Table(NamedTuple):
+    """The entries of a file, the line on which each stands, and what is wrong in it."""
+
+    file: str
+    entries: list[Entry]
+    lines: list[int]
+    faults: list[Fault]
+
+
 class Segment(NamedTuple):
     """A band of peak power [``low``, ``high``) in W that the surveys speak of; the edges are our choice."""
 

@@ -1,8 +1,7 @@
 """MLPerf Training results: the published folder or archive of logs and system files, or a table of runs.
 
-A log is lines ``:::MLLOG {json}``, some behind a rank's prefix. Time runs from run_start to run_stop on the
-log's time stamps, samples are what was trained until then, and the rate is one over the other. The
-throughput that submitters log has no common unit, so it is only compared.
+Time runs from run_start to run_stop on a log's time stamps, samples are what was trained until then, and the rate is
+one over the other. The throughput that submitters log has no common unit, so it is only compared.
 """
 
 from __future__ import annotations
@@ -15,15 +14,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from wattlaw.core.errors import DataError, SettingError
-from wattlaw.core.reading import Note, Reading, measured, missing
-from wattlaw.core.run import Machine, Run
-from wattlaw.core.setting import setting_from
+from wattlaw.core.reading import Note, Reading, missing
+from wattlaw.core.run import Run
 from wattlaw.importers.imported import Imported, decoded, number
+from wattlaw.importers.mlperf_log import Log, parse
 from wattlaw.importers.mlperf_power import window_energy
-from wattlaw.importers.mlperf_samples import GPT3_TOKENS, samples_trained
+from wattlaw.importers.mlperf_run import made_run, quantities, throughput_note
+from wattlaw.importers.mlperf_samples import samples_trained
+from wattlaw.importers.mlperf_table import read_runs
 
 NAMES = {"mlperf": "read"}
 
@@ -33,22 +34,9 @@ _ROUND = re.compile(r"v\d+\.\d+")
 _LARGEST = 1 << 30
 
 
-class Log(NamedTuple):
-    """What matters of one log: first value of each key, last progress, start and stop (ms), status."""
-
-    values: dict[str, Any]
-    progress: dict[str, float]
-    throughputs: list[float]
-    start_ms: float | None
-    stop_ms: float | None
-    status: str
-
-
 def read(path: Path, round: str = "") -> Imported:
     """Read a results folder, an archive (tar, zip), one log, or a CSV of runs."""
     if path.suffix == ".csv":
-        from wattlaw.importers.mlperf_table import read_runs
-
         return read_runs(path)
     found = Imported()
     files = dict(_files(path, found))
@@ -131,60 +119,6 @@ def _read_log(
     found.runs.append(run)
 
 
-def parse(text: str, name: str, found: Imported) -> Log:
-    """Return what a log says; lines that are no JSON are reported."""
-    values: dict[str, Any] = {}
-    progress: dict[str, float] = {}
-    at_stop: dict[str, float] = {}
-    throughputs: list[float] = []
-    start = stop = None
-    status = ""
-    for line, event in events(text, name, found):
-        key, value, extra = event.get("key"), event.get("value"), event.get("metadata")
-        extra = extra if isinstance(extra, dict) else {}
-        if not isinstance(key, str):
-            found.skip(name, "an event without a key", line)
-            continue
-        if key == "run_start":
-            start = start if start is not None else number(event.get("time_ms"))
-        elif key == "run_stop":
-            stop, status = number(event.get("time_ms")), str(extra.get("status", ""))
-            at_stop = _reached(extra)
-        elif key == "tracked_stats" and isinstance(value, dict) and number(value.get("throughput")):
-            throughputs.append(number(value.get("throughput")) or 0.0)
-        elif isinstance(value, str | int | float) and not isinstance(value, bool):
-            values.setdefault(key, value)
-        if key in ("eval_stop", "eval_accuracy", "block_stop"):
-            progress.update(_reached(extra))
-    if "epoch_num" in progress and progress.get("samples_count", -1) == number(values.get("eval_samples")):
-        del progress["samples_count"]  # those of the evaluation, beside what was trained until then
-    steps, batch = at_stop.pop("step_num", None), number(values.get("global_batch_size"))
-    if steps and batch and not at_stop:
-        # checkpoints may be evaluated after the run was stopped, so the steps at the stop count
-        at_stop["samples_count"] = steps * batch
-    return Log(values, at_stop or progress, throughputs, start, stop, status or str(values.get("status", "")))
-
-
-def _reached(extra: dict[str, Any]) -> dict[str, float]:
-    units = ("samples_count", "epoch_num", "step_num")
-    return {unit: reached for unit in units if (reached := number(extra.get(unit)))}
-
-
-def events(text: str, name: str, found: Imported) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line, event) of a log's MLLOG lines."""
-    for line, content in enumerate(text.splitlines(), 1):
-        at = content.find(":::MLLOG")
-        if at < 0:
-            continue
-        try:
-            event = json.loads(content[at + 8 :])
-        except (ValueError, RecursionError):
-            found.skip(name, "an event that is no JSON", line)
-            continue
-        if isinstance(event, dict):
-            yield line, event
-
-
 def _fault(log: Log, system: dict[str, Any] | None, platform: str) -> str:
     if log.start_ms is None or log.stop_ms is None:
         return f"the log has no run_{'start' if log.start_ms is None else 'stop'}"
@@ -215,52 +149,6 @@ def _run(name: str, log: Log, system: dict[str, Any], edition: str, files: dict[
         accelerator=str(system.get("accelerator_model_name", "")), notes=tuple(notes),
         state="done" if log.status in ("", "success") else "failed", status=log.status,
     )  # fmt: skip
-
-
-def quantities(seconds: float, trained: Reading, batch: float | None) -> tuple[dict[str, Reading], list[Note]]:
-    """Return the quantities that follow from a run's time and samples."""
-    found = {"elapsed_s": measured(seconds, "run_start to run_stop"), "samples": trained}
-    if batch:
-        found["global_batch"] = measured(batch, "as logged")
-    if trained.value:
-        rate = trained.value / seconds
-        found["samples_per_s"] = Reading(rate, "measured", "samples ÷ time, evaluation included")
-        if batch:
-            found["step_time_s"] = Reading(batch / rate, "measured", "time ÷ steps, evaluation included")
-    return found, []
-
-
-def made_run(
-    benchmark: str, nodes: int, each: int, batch: float | None, readings: dict[str, Reading], *, trial: str,
-    repeat: int, submitter: str, edition: str, accelerator: str, notes: tuple[Note, ...], state: str, status: str,
-) -> Run:  # fmt: skip
-    """Return the run of one result. Raises SettingError for counts that no machine has."""
-    share = batch / (nodes * each) if batch else None
-    values: dict[str, Any] = {"workload": benchmark, "nodes": nodes, "devices_per_node": each}
-    if share and share >= 1 and share == int(share):
-        values["batch_per_device"] = int(share)
-    labels = {"round": edition, "submitter": submitter}
-    return Run(
-        setting=setting_from(values), trial=trial, sweep=f"mlperf-{edition}".rstrip("-"), repeat=repeat,
-        state="done" if state == "done" else "failed", source="mlperf",
-        machine=Machine(device_name=accelerator, hosts=nodes),
-        labels={k: v for k, v in labels.items() if v}, quantities=readings, warnings=notes,
-        error="" if state == "done" else f"the log ends with status {status!r}",
-    )  # fmt: skip
-
-
-def throughput_note(readings: dict[str, Reading], logged: list[float], devices: int) -> list[Note]:
-    """Return a warning where the logged throughput is neither the derived rate nor that of one accelerator."""
-    rate = readings.get("samples_per_s", missing("")).value
-    if not rate or not logged:
-        return []
-    usual = sorted(logged)[len(logged) // 2]
-    # evaluation and start-up are in the derived rate, so the logged one may be up to a third higher
-    for unit, share in (("", 1.0), ("samples per accelerator", 1.0 / devices), ("tokens", GPT3_TOKENS)):
-        if 0.9 < usual / (rate * share) < 1.5:
-            return [Note("throughput_unit", f"the log counts {unit}; the rate is samples ÷ time")] if unit else []
-    message = f"the log says {usual:.4g}, samples ÷ time is {rate:.4g} a second; the latter is used"
-    return [Note("throughput_disagrees", message)]
 
 
 def _energy(name: str, files: dict[str, bytes], window: tuple[float, float]) -> tuple[Reading, list[Note]]:

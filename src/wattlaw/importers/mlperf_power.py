@@ -7,6 +7,7 @@ import itertools
 from wattlaw.core.errors import DataError
 from wattlaw.core.reading import Note, Reading
 from wattlaw.importers.imported import Imported, number
+from wattlaw.importers.mlperf_log import events
 
 
 def window_energy(logs: dict[str, str], window: tuple[float, float]) -> tuple[Reading, list[Note]]:
@@ -72,8 +73,6 @@ def trapezoid(series: list[tuple[float, float]], window: tuple[float, float], na
 
 
 def _series(text: str, name: str) -> tuple[list[tuple[float, float]], float | None, str]:
-    from wattlaw.importers.mlperf import events
-
     series: list[tuple[float, float]] = []
     efficiency, kind = None, ""
     for _, event in events(text, name, Imported()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from wattlaw.core.errors import SettingError
 from wattlaw.core.run import Run
 from wattlaw.importers.imported import Imported, number
-from wattlaw.importers.mlperf import made_run, quantities, throughput_note
+from wattlaw.importers.mlperf_run import made_run, quantities, throughput_note
 from wattlaw.importers.mlperf_samples import samples_trained
 from wattlaw.importers.tables import Row, read_table
 
