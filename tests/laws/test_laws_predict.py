@@ -6,11 +6,14 @@ import importlib
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
-from made import run, scaled
+from made import power_law, run, scaled
 
 from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.reading import measured
+from wattlaw.core.run import Run
 from wattlaw.laws.caps import response
 from wattlaw.laws.network import (
     exposed,
@@ -144,3 +147,38 @@ def test_one_device_and_a_link_give_a_prediction_that_says_it_is_a_formula():
 def test_impossible_settings_are_refused(wanted):
     with pytest.raises(UsageError, match="give"):
         predict(scaled({1: 1.0, 2: 0.6}), wanted)
+
+
+def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
+    """A run that reached its target: a rate that falls off a little, samples that grow with the global batch."""
+    rng = np.random.default_rng(seed)
+    made = run(1e-3 * devices**-0.95 * float(np.exp(rng.normal(0, 0.01))), devices, batch_per_device=batch)
+    need = 1e6 * (1 + devices * batch / critical) * float(np.exp(rng.normal(0, 0.02)))
+    return msgspec.structs.replace(made, quantities={**made.quantities, "target_samples": measured(need)})
+
+
+def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt_of_both():
+    runs = [aimed(n, 32, 2000.0, 10 * n + k) for n in (1, 2, 4, 8, 16) for k in range(2)]
+    (found,) = predict(runs, Wanted(devices=64, samples=None), extrapolate=True)
+    truth = 1e6 * (1 + 64 * 32 / 2000)
+    need, time = found.quantities["samples"], found.quantities["time_s"]
+    assert need.low <= truth <= need.high
+    assert time.low <= truth * 1e-3 * 64**-0.95 <= time.high
+    assert time.value == pytest.approx(need.value * found.quantities["time_per_sample_s"].value, rel=1e-9)
+    each = found.quantities["time_per_sample_s"]
+    assert time.high / time.low > each.high / each.low, "a fixed number of samples would leave the doubt as it is"
+
+
+def test_a_target_that_no_run_reached_is_said_in_one_line():
+    with pytest.raises(FitError, match="no run reached a target; give the runs one"):
+        predict(scaled(power_law(1e-3, 0.9, (1, 2, 4))), Wanted(devices=8, samples=None))
+
+
+def test_groups_that_fail_alike_are_told_once():
+    runs = [r for w in ("gpt2", "pna", "schnet") for r in scaled({1: 1e-3}, workload=w)]
+    with pytest.raises(FitError) as error:
+        predict(runs, Wanted(devices=8))
+    assert str(error.value).count("runs of one size say nothing") == 1
+    assert "and 2 more groups alike" in str(error.value)
+    (found,) = predict([*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")], Wanted(devices=2))
+    assert "no_prediction" in {n.name for n in found.warnings}

@@ -100,7 +100,7 @@ def say(text: str) -> None:
 def say_warnings(warnings: Iterable[Note]) -> None:
     """Print one line to stderr for each name of a warning: its first message, and how many more there are."""
     by_name: dict[str, list[str]] = {}
-    for note in warnings:
+    for note in dict.fromkeys(warnings):
         by_name.setdefault(note.name, []).append(note.message)
     for name, messages in by_name.items():
         others = len(messages) - 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.core.errors import UsageError
 from wattlaw.core.units import QUANTITIES, show
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ NAMES = {"predict": "predict"}
 @click.option("--nodes", type=int, help="Nodes; by default as many devices a node as were run.")
 @click.option("--batch", "batch_per_device", type=int, help="Samples a device and step; by default as on the most.")
 @click.option("--power-cap-w", type=float, help="Power cap of each device, W.")
-@click.option("--samples", type=float, default=1.0, show_default=True, help="Work to be done, samples.")
+@click.option(
+    "--samples", default="1", show_default=True, help='Work to be done; "target": what the runs\' target takes.'
+)
 @click.option("--price-per-device-hour", type=float, help="In any currency.")
 @click.option("--price-per-kwh", type=float, help="In the same currency.")
 @click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
@@ -32,21 +35,31 @@ NAMES = {"predict": "predict"}
 @click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
 @click.option("--extrapolate", is_flag=True, help="Predict even where the interval is wider than a factor of two.")
 @json_option
-def predict(folder: Path, extrapolate: bool, as_json: bool, **wanted: float | None) -> None:
+def predict(folder: Path, samples: str, extrapolate: bool, as_json: bool, **wanted: float | None) -> None:
     """Predict a setting from the runs in DIR, with 90 % intervals."""
     from wattlaw.laws.predict import Wanted
     from wattlaw.laws.predict import predict as predict_runs
     from wattlaw.records import load_runs
 
-    asked = Wanted(**{k: v for k, v in wanted.items() if v is not None})  # type: ignore[arg-type]
+    given = {k: v for k, v in wanted.items() if v is not None}
+    asked = Wanted(samples=_samples(samples), **given)  # type: ignore[arg-type]
     found = predict_runs(load_runs(folder), asked, extrapolate)
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))
         return
     rows = [_row(p, name, value) for p in found for name, value in p.quantities.items()]
     print_table(["group", "quantity", "predicted", "90 % interval", "beyond the runs"], rows)
-    say("law over devices: " + "; ".join(_forms(p) for p in found))
+    say("law over devices: " + "; ".join(dict.fromkeys(_forms(p) for p in found)))
     say_warnings(n for p in found for n in p.warnings)
+
+
+def _samples(text: str) -> float | None:
+    if text == "target":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--samples {text!r}: give a number of samples, or target") from None
 
 
 def _forms(found: Prediction) -> str:

@@ -21,6 +21,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "Energy has a price, but not every run measured it, so no cost is given.",
         "Price device-hours alone, or run again where a meter reads (`wattlaw doctor`).",
     ),
+    "no_prediction": (
+        "Some groups of runs do not tell enough to predict this setting, and are left out.",
+        "Run a second number of devices, or one nearer to what is asked for.",
+    ),
     "no_law": (
         "These runs do not suffice for a law.",
         "Two sizes give a speed-up, three an exponent: add values to [over] in the sweep file.",

@@ -16,7 +16,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import quantity
 from wattlaw.laws.capadvice import advise_cap
-from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, title
+from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, summed, title
 from wattlaw.laws.pareto import front
 from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
@@ -85,16 +85,16 @@ def advise(
     _check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
-    faults: list[str] = []
+    faults: list[tuple[str, str]] = []
     for group in groups:
         try:
             what = None if minimise is None else per_sample(minimise)
             capped = advise_cap(group, what, max_slowdown, confidence, notes, limits, prices) if unmeasured else None
             found.append(capped or _advise_group(group, what, max_slowdown, confidence, notes, limits, prices))
         except FitError as error:
-            faults.append(f"{title(group.key)}: {error}")
+            faults.append((title(group.key), str(error)))
     if not found:
-        raise FitError("; ".join(faults) or "there is no run to choose from")
+        raise FitError(summed(faults) or "there is no run to choose from")
     return found
 
 

@@ -14,7 +14,7 @@ from wattlaw.core.units import quantity
 from wattlaw.laws import usl
 from wattlaw.laws.alphabeta import fit_alpha_beta
 from wattlaw.laws.capruns import CapCurve, curve_of, grid_of
-from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, title
+from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, summed, title
 from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
 
@@ -47,7 +47,7 @@ def fit(runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "dev
 def fit_groups(
     runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = "auto"
 ) -> tuple[list[Fit], tuple[Note, ...]]:
-    """Fit as ``fit`` does; return the fits, and a note for each group that no law could be fitted to."""
+    """Fit as ``fit`` does; return the fits, and notes: what was left out, and what no law could be fitted to."""
     quantity(target)
     if law not in LAWS:
         raise UnknownNameError("law", law, LAWS)
@@ -59,14 +59,16 @@ def fit_groups(
     else:
         groups, notes = grouped(runs, (over,))
     fits: list[Fit] = []
+    faults: list[tuple[str, str]] = []
     for group in groups:
         try:
             fits.append(_fit_group(group, target, over, law))
         except FitError as error:
-            notes = (*notes, Note("no_law", f"{title(group.key)}: {error}"))
+            faults.append((title(group.key), str(error)))
     if not fits:
-        raise FitError("; ".join(dict.fromkeys(n.message for n in notes)) or "there is no run to fit")
-    return fits, notes
+        said = [*(n.message for n in notes), *([summed(faults)] if faults else [])]
+        raise FitError("; ".join(dict.fromkeys(said)) or "there is no run to fit")
+    return fits, (*notes, *([Note("no_law", summed(faults))] if faults else []))
 
 
 def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -102,6 +103,21 @@ def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
 def title(key: dict[str, str]) -> str:
     """Return a group's key as people say it: "schnet, batch_per_device 32"."""
     return ", ".join(v if n in ("workload", "preset") else f"{n} {v}" for n, v in key.items())
+
+
+def summed(faults: Sequence[tuple[str, str]]) -> str:
+    """Return one line for (group, reason) that could not be done.
+
+    Reasons that differ in their numbers only are told once, of the first such group, with how many there are.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for group, reason in faults:
+        alike.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
+    found = sorted(alike.values(), key=len, reverse=True)
+    return "; ".join(
+        f"{same[0][0]}: {same[0][1]}" + (f" (and {len(same) - 1} more groups alike)" if len(same) > 1 else "")
+        for same in found
+    )
 
 
 def is_energy(target: str) -> bool:

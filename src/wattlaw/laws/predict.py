@@ -29,11 +29,12 @@ from wattlaw.laws.caps import CapLaw, fit_caps
 from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.devicepower import device_power, fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
-from wattlaw.laws.groups import Group, grouped
+from wattlaw.laws.groups import Group, grouped, summed, title
 from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggling
 from wattlaw.laws.posterior import Noise, forecasts
 from wattlaw.laws.prices import Prices
 from wattlaw.laws.scaling import REACH, Points
+from wattlaw.laws.target import samples_to_target
 
 Array = NDArray[Any]
 
@@ -48,7 +49,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The setting asked about, and what prices it.
 
     devices, nodes, batch_per_device, power_cap_w    the setting; None keeps what the runs had
-    samples                                          work to be done; 1 gives figures per sample
+    samples                                          work to be done; 1 gives figures per sample, None what the target
+                                                     of the runs takes (laws/target.py)
     price_per_device_hour, price_per_kwh             in any one currency
     pue                                              power of the building over that of its machines
     step_spread                                      relative standard deviation of one device's step times, where known
@@ -59,7 +61,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int | None = None
     batch_per_device: int | None = None
     power_cap_w: float | None = None
-    samples: float = 1.0
+    samples: float | None = 1.0
     price_per_device_hour: float | None = None
     price_per_kwh: float | None = None
     pue: float = 1.0
@@ -96,10 +98,11 @@ def predict(runs: Iterable[Run], wanted: Wanted, extrapolate: bool = False) -> l
         try:
             found.append(_predict_group(group, wanted, extrapolate, notes))
         except FitError as error:
-            faults.append(f"{', '.join(group.key.values())}: {error}")
+            faults.append((title(group.key), str(error)))
     if not found:
-        raise FitError("; ".join(faults) or "there is no run to predict from")
-    return found
+        raise FitError(summed(faults) or "there is no run to predict from")
+    left_out = (Note("no_prediction", summed(faults)),) if faults else ()
+    return [msgspec.structs.replace(p, warnings=(*p.warnings, *left_out)) for p in found]
 
 
 def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple[Note, ...]) -> Prediction:
@@ -117,7 +120,8 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         log_t, draws = log_t + slower[0], draws + slower[1]
         # the cap law's time and energy come from the same draws, so their ratio is its power
         watts = watts and dearer and (watts[0] + dearer[0] - slower[0], watts[1] + dearer[1] - slower[1])
-    time = _spread(log_t, draws)
+    need = _need(base, float(point.batches[0]), wanted, len(draws))
+    time = _spread(log_t + need[0], draws + need[1])
     if why and time.high and time.low and time.high / time.low > WIDEST and not extrapolate:
         raise FitError(
             f"the interval of {point.devices[0]:g} devices spans a factor of {time.high / time.low:.2g} ({why}); "
@@ -127,11 +131,18 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         group=group.key,
         setting={"devices": wanted.devices, "nodes": float(point.nodes[0]), "batch_per_device": share,
                  **({"power_cap_w": wanted.power_cap_w} if wanted.power_cap_w else {})},
-        quantities=_quantities((log_t, draws), watts, wanted, share),
+        quantities=_quantities((log_t, draws), watts, wanted, share, need),
         extrapolated=why,
         forms=found.forms,
         warnings=(*notes, *found.notes, *_unpriced(wanted, watts is not None)),
     )  # fmt: skip
+
+
+def _need(runs: list[Run], batch: float, wanted: Wanted, count: int) -> tuple[float, Array]:
+    # ln of the samples to be trained: middle and draws
+    if wanted.samples is None:
+        return samples_to_target(runs, batch, count)
+    return math.log(wanted.samples), np.full(count, math.log(wanted.samples))
 
 
 class _Time(NamedTuple):
@@ -211,16 +222,23 @@ def _point(wanted: Wanted, runs: list[Run]) -> tuple[Points, float]:
 
 
 def _quantities(
-    time: tuple[float, Array], watts: tuple[float, Array] | None, wanted: Wanted, share: float
+    time: tuple[float, Array],
+    watts: tuple[float, Array] | None,
+    wanted: Wanted,
+    share: float,
+    need: tuple[float, Array],
 ) -> dict[str, Interval]:
     log_t, draws = time
-    device_s = math.log(wanted.samples * wanted.devices)
     found = {
         "time_per_sample_s": _spread(log_t, draws),
         "step_time_s": _spread(log_t, draws, math.log(share * wanted.devices)),
-        "time_s": _spread(log_t, draws, math.log(wanted.samples)),
-        "device_hours": _spread(log_t, draws, device_s - math.log(3600)),
     }
+    if wanted.samples is None:
+        found["samples"] = _spread(*need)
+    log_t, draws = log_t + need[0], draws + need[1]
+    device_s = math.log(wanted.devices)
+    found["time_s"] = _spread(log_t, draws)
+    found["device_hours"] = _spread(log_t, draws, device_s - math.log(3600))
     if watts is not None:
         found["energy_j"] = _spread(log_t + watts[0], draws + watts[1], device_s)
     prices = _prices(wanted)

@@ -1,13 +1,37 @@
-"""Time to a target: samples needed ÷ rate, the uncertainty of both carried through."""
+"""Time to a target: samples needed ÷ rate, each with its own law, the uncertainty of both carried through."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.posterior import Noise, interval_of
-from wattlaw.laws.samples import SamplesLaw
+from wattlaw.core.run import Run
+from wattlaw.laws.families import batch_of
+from wattlaw.laws.pooling import shipped_critical
+from wattlaw.laws.posterior import Noise, forecasts, interval_of
+from wattlaw.laws.samples import Array, SamplesLaw, fit_samples
 from wattlaw.laws.scaling import Points, ScalingLaw
+
+
+def samples_to_target(runs: Sequence[Run], batch: float, draws: int) -> tuple[float, Array]:
+    """Return ln of the samples that one more run needs to the runs' target at a global batch: median and draws (n,).
+
+    Runs that did not reach it tell nothing. Raises FitError where none did, or their targets differ.
+    """
+    rows = [(b, s, r) for r in runs if (b := batch_of(r)) and (s := r.reading("target_samples").value)]
+    if not rows:
+        raise FitError(
+            "no run reached a target; give the runs one, as in stop = { target = … }, or say how many samples"
+        )
+    if len({r.setting.stop.target for _, _, r in rows}) > 1:
+        raise FitError("the runs have different targets; predict from those of one")
+    law = fit_samples([b for b, _, _ in rows], [s for _, s, _ in rows], shipped_critical(rows[0][2].setting.workload))
+    middle, found = law.log_samples([batch])
+    told = forecasts(found[:, 0], law.posterior.weights, law.posterior.noise, draws, seed=5)
+    return float(middle[0]), np.random.default_rng(5).permutation(told)
 
 
 def time_to_target(rate: ScalingLaw, samples: SamplesLaw, points: Points, of_a_run: bool = True) -> list[Interval]:
