@@ -1,11 +1,13 @@
 """One of several ranks: prints, for each workload and way, how far its gradients and loss lie from one device's.
 
-`python ranks.py RANK RANKS FILE WAYS NAME ...`; the ranks meet in FILE. WAYS is a list such as ddp,fsdp+parts:
-a strategy, with +parts where each rank takes its share of the batch in two parts that are added up.
+`python ranks.py RANK RANKS FILE WAYS WORKLOAD ...`; the ranks meet in FILE. WAYS is a list such as ddp,fsdp+parts:
+a strategy, with +parts where each rank takes its share of the batch in two parts that are added up. A WORKLOAD may
+have options: NAME={"option":"value"}. All is calculated in double precision, so that nothing hides in rounding.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Any
@@ -19,37 +21,66 @@ from wattlaw.core.plugins import load
 from wattlaw.runner.options import TRAINING
 from wattlaw.runner.worker_clock import HostClock
 from wattlaw.runner.worker_strategy import Strategy, strategy_for
+from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.slots import changed
 
 SHARE = 4
 
 
-def new_model(workload: Any) -> nn.Module:
+def new_model(workload: Any, samples: list[Any]) -> nn.Module:
     torch.manual_seed(0)
-    model = workload.model()
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-        # statistics of the batch differ between one device and several
+    model = workload.model().double()
+    for parameter in model.parameters():
+        # what begins at 0 may keep others' gradients at 0, where all would be equal
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if norms:
+        # statistics of the batch differ between one device and several: they are frozen at those of all samples
+        for norm in norms:
+            norm.momentum = 1.0
+        with torch.no_grad():
+            workload.loss(model, joined(workload, samples))
         model.eval()
     return model
 
 
+def joined(workload: Any, samples: list[Any]) -> Any:
+    return doubled(workload.collate(samples))
+
+
+def doubled(batch: Any) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.double() if batch.is_floating_point() else batch
+    if isinstance(batch, Graph):
+        return changed(batch, doubled)
+    if isinstance(batch, dict):
+        return {name: doubled(value) for name, value in batch.items()}
+    return type(batch)(doubled(value) for value in batch)
+
+
 def one_device(workload: Any, samples: list[Any]) -> tuple[float, dict[str, Tensor]]:
-    model = new_model(workload)
-    loss = workload.loss(model, workload.collate(samples))
+    model = new_model(workload, samples)
+    loss = workload.loss(model, joined(workload, samples))
     loss.backward()
-    return float(loss.detach()), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    idle = [n for n, g in gradients.items() if not g.any()]
+    assert not idle, f"no gradient to compare: {idle}"
+    return float(loss.detach()), gradients
 
 
-def shared(workload: Any, way: str, samples: list[Any]) -> tuple[float, dict[str, Tensor]]:
+def shared(workload: Any, way: str, samples: list[Any], rank: int) -> tuple[float, dict[str, Tensor]]:
     """Return the ranks' mean loss and the whole gradients, as the runner's loop would make them."""
     kind, _, parts = way.partition("+")
     options = {**TRAINING, "strategy": kind}
-    model = new_model(workload)
+    model = new_model(workload, samples)
     strategy: Strategy = strategy_for(workload, model, "fp32", options, torch.device("cpu"), HostClock())
-    halves = [samples[: SHARE // 2], samples[SHARE // 2 :]] if parts else [samples]
+    mine = samples[rank * SHARE : (rank + 1) * SHARE]
+    halves = [mine[: SHARE // 2], mine[SHARE // 2 :]] if parts else [mine]
     total = torch.zeros(())
     for half in halves:
         with strategy.quiet(half is not halves[-1]):
-            loss = workload.loss(strategy.model, workload.collate(half)) / len(halves)
+            loss = workload.loss(strategy.model, joined(workload, half)) / len(halves)
             loss.backward()
         total += loss.detach()
     dist.all_reduce(total)
@@ -63,23 +94,28 @@ def whole(gradient: Tensor | None) -> Tensor:
 
 
 def furthest(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
+    """Return the largest distance of any parameter's gradient, relative to that gradient's own largest entry."""
     assert ours.keys() == theirs.keys()
-    scale = max(float(g.abs().max()) for g in theirs.values())
-    return max(float((g - theirs[n]).abs().max()) for n, g in ours.items()) / scale
+    largest = {n: float(g.abs().max()) for n, g in theirs.items()}
+    # what a softmax cancels is rounding alone, and has no size of its own
+    least = 1e-6 * max(largest.values())
+    return max(float((g - theirs[n]).abs().max()) / max(largest[n], least) for n, g in ours.items())
 
 
 def main(rank: int, ranks: int, meeting: str, ways: list[str], names: list[str]) -> None:
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
-    for name in names:
-        workload = load("wattlaw.workloads", "workload", name)("tiny")
+    for asked in names:
+        name, _, options = asked.partition("=")
+        workload = load("wattlaw.workloads", "workload", name)("tiny", json.loads(options or "{}"))
         data = workload.data("train")
         samples = [data[k] for k in range(ranks * SHARE)]
         loss, gradients = one_device(workload, samples)
         for way in ways:
-            mean, found = shared(workload, way, samples[rank * SHARE : (rank + 1) * SHARE])
+            mean, found = shared(workload, way, samples, rank)
             far = max(furthest(found, gradients), abs(mean - loss) / abs(loss))
-            print(f"{name} {way} {far:.3e}", flush=True)
+            print(f"{asked} {way} {far:.3e}", flush=True)
     dist.barrier()
     dist.destroy_process_group()
     # back-end threads sometimes abort an ordinary end of Python, when all is done

@@ -135,21 +135,6 @@ def test_a_batch_may_be_one_sample_or_thirty_two(name):
         assert torch.isfinite(workload.loss(model, batch_of(workload, size)))
 
 
-@every_workload
-def test_two_half_batches_average_to_the_gradient_of_the_whole(name):
-    workload = tiny(name)
-    model = new_model(workload)
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-        # batch statistics depend on the batch; frozen, they don't, and the rest must still hold
-        model.eval()
-    whole = gradients(workload, model, batch_of(workload, 8))
-    first = gradients(workload, model, batch_of(workload, 4))
-    second = gradients(workload, model, batch_of(workload, 4, first=4))
-    scale = max(float(g.abs().max()) for g in whole)
-    for a, b, c in zip(first, second, whole, strict=True):
-        torch.testing.assert_close((a + b) / 2, c, rtol=1e-4, atol=1e-5 * scale)
-
-
 def shapes(sample: Any) -> Any:
     if isinstance(sample, Tensor):
         return sample.ndim, sample.dtype
