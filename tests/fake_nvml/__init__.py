@@ -15,6 +15,7 @@ PLACES = (
     "memory_mhz", "update_s", "average_s", "lost_at", "may_set", "has_counter", "fail_every", "calls",
     "counter_shift_j", "temperature", "throttle", "other_pid", "memory_used", "has_instant", "ignores_sets", "sets",
     "is_mig", "links", "link_way", "link_rate", "pcie_rate", "bytes_shift", "sm_application", "memory_application",
+    "is_before_r470",
 )  # fmt: skip
 
 DEVICE = {
@@ -61,6 +62,19 @@ class FakeNvml:
         """Change values of a device, such as ``set(0, load=1)``; power changes at once."""
         for name, value in values.items():
             self.library.fake_set(index, PLACES.index(name), ctypes.c_double(value))
+
+    def cut(self, index: int, *slices: int, pid: int = 0, is_hidden: bool = False) -> list[str]:
+        """Turn MIG on and cut a device into instances of so many of its 7 compute slices; return their UUIDs."""
+        self.set(index, is_mig=1)
+        for number, count in enumerate(slices):
+            used = ctypes.c_double((number + 1) * 2**30)
+            # GPU instances are numbered from 1 in what drivers show, compute instances from 0
+            self.library.fake_instance(index, number, number + 1, 0, count, used, ctypes.c_double(pid), is_hidden)
+        return [self.instance(index, number) for number in range(len(slices))]
+
+    def instance(self, index: int, number: int) -> str:
+        """Return the UUID of a MIG instance."""
+        return f"MIG-fa4e0000-0000-0000-{index:04x}-{number:012d}"
 
     def get(self, index: int, name: str) -> float:
         """Return a value of a device."""

@@ -3,7 +3,7 @@
  * exact integral; what the counters show is renewed only every update period, as on real devices.
  * Nothing measured through it says anything about real hardware.
  *
- * -DOLD_DRIVER leaves out what old drivers lack: the energy counter, field values, newer process lists. */
+ * -DOLD_DRIVER leaves out what old drivers lack: the energy counter, field values, newer process lists, MIG. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
@@ -22,17 +22,21 @@ enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_F
 enum { LOAD, IDLE_W, FULL_W, LIMIT_W, DEFAULT_W, LOW_W, HIGH_W, SM_LOCK, MEMORY_LOCK, SM_MHZ, MEMORY_MHZ, UPDATE_S,
        AVERAGE_S, LOST_AT, MAY_SET, HAS_COUNTER, FAIL_EVERY, CALLS, COUNTER_SHIFT_J, TEMPERATURE, THROTTLE, OTHER_PID,
        MEMORY_USED, HAS_INSTANT, IGNORES_SETS, SETS, IS_MIG, LINKS, LINK_WAY, LINK_RATE, PCIE_RATE, BYTES_SHIFT,
-       SM_APPLICATION, MEMORY_APPLICATION, VALUES = 64 };
+       SM_APPLICATION, MEMORY_APPLICATION, IS_BEFORE_R470, VALUES = 64 };
 
 /* How a device tells the bytes of its NVLinks: LINK_WAY. */
 enum { SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS };
 
 #define SEGMENTS 2048
 #define MOST 16
+#define MOST_INSTANCES 7
 
 typedef struct { double at, watts, joules; } Segment;
 typedef struct { double v[VALUES]; long n; Segment segment[SEGMENTS]; } Device;
-typedef struct { long count; Device device[MOST]; } State;
+/* A MIG instance of a device, at NVML's index of it. It has no meters; slices 0 is none there. */
+typedef struct { int gi, ci, slices, is_hidden; double memory_used, pid; } Instance;
+
+typedef struct { long count; Device device[MOST]; Instance instance[MOST][MOST_INSTANCES]; } State;
 
 static State *state;
 static int file = -1, users;
@@ -89,6 +93,17 @@ static void changed(Device *d) {
     d->n++;
 }
 
+/* Which instance a handle is of; -1 for a device's own handle. */
+static long instance_at(void *handle) {
+    Instance *first = &state->instance[0][0], *i = handle;
+    return state && i >= first && i < first + MOST * MOST_INSTANCES ? i - first : -1;
+}
+static Instance *instance_of(void *handle) { return instance_at(handle) < 0 ? NULL : handle; }
+static Device *parent_of(void *handle) {
+    long at = instance_at(handle);
+    return at < 0 ? handle : &state->device[at / MOST_INSTANCES];
+}
+
 static double renewed(Device *d) {
     double period = d->v[UPDATE_S];
     return period > 0 ? floor(now() / period) * period : now();
@@ -96,6 +111,7 @@ static double renewed(Device *d) {
 
 static int enter(Device *d) {
     if (!state || !users) return UNINITIALIZED;
+    if (instance_at(d) >= 0) return NOT_SUPPORTED; /* as of power, energy, clocks, temperature, links */
     if (d < state->device || d >= state->device + state->count) return INVALID_ARGUMENT;
     flock(file, LOCK_EX);
     d->v[CALLS]++;
@@ -109,6 +125,8 @@ static int enter(Device *d) {
 static int leave(int result) { flock(file, LOCK_UN); return result; }
 
 #define ENTER(d) do { int r = enter(d); if (r) return r; } while (0)
+/* For what an instance tells of itself: its device answers, or does not. */
+#define ENTER_ANY(d) ENTER(parent_of(d))
 
 /* For tests, called from Python. */
 int fake_create(int count) {
@@ -125,6 +143,11 @@ void fake_set(int index, int place, double value) {
     d->v[place] = value;
     changed(d);
     flock(file, LOCK_UN);
+}
+void fake_instance(int index, int number, int gi, int ci, int slices, double memory_used, double pid, int is_hidden) {
+    if (map_state()) return;
+    Instance made = { gi, ci, slices, is_hidden, memory_used, pid };
+    state->instance[index][number] = made;
 }
 double fake_get(int index, int place) { return map_state() ? -1 : state->device[index].v[place]; }
 double fake_joules(int index, double at) {
@@ -156,21 +179,34 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned i, Device **d) {
     return OK;
 }
 static int index_of(Device *d) { return (int)(d - state->device); }
-int nvmlDeviceGetIndex(Device *d, unsigned *i) { ENTER(d); *i = index_of(d); return leave(OK); }
-int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
-    ENTER(d);
+int nvmlDeviceGetIndex(Device *d, unsigned *i) {
+    ENTER_ANY(d);
+    *i = instance_of(d) ? instance_at(d) % MOST_INSTANCES : index_of(d);
+    return leave(OK);
+}
+static void name_uuid(Device *d, char *text, unsigned n) {
     const char *node = getenv("SLURMD_NODENAME");
     snprintf(text, n, "GPU-fa4e0000-0000-0000-%04x-%012d", node ? node[0] : 0, index_of(d));
+}
+int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
+    ENTER_ANY(d);
+    Instance *i = instance_of(d);
+    Device *parent = parent_of(d);
+    char whole[80];
+    name_uuid(parent, whole, sizeof whole);
+    if (!i) snprintf(text, n, "%s", whole);
+    else if (parent->v[IS_BEFORE_R470] > 0) snprintf(text, n, "MIG-%s/%d/%d", whole, i->gi, i->ci);
+    else snprintf(text, n, "MIG-fa4e0000-0000-0000-%04x-%012ld", index_of(parent), instance_at(d) % MOST_INSTANCES);
     return leave(OK);
 }
 int nvmlDeviceGetName(Device *d, char *text, unsigned n) {
-    ENTER(d);
-    snprintf(text, n, index_of(d) ? "Fake GPU %d (no hardware)" : "Fake GPU (no hardware)", index_of(d));
-    return leave(OK);
-}
-int nvmlDeviceGetMigMode(Device *d, unsigned *current, unsigned *pending) {
-    ENTER(d);
-    *current = *pending = d->v[IS_MIG] > 0;
+    ENTER_ANY(d);
+    Instance *i = instance_of(d);
+    int index = index_of(parent_of(d));
+    char of[32] = "";
+    if (i) snprintf(of, sizeof of, " MIG %dg.%dgb", i->slices, 10 * i->slices);
+    if (index) snprintf(text, n, "Fake GPU %d (no hardware)%s", index, of);
+    else snprintf(text, n, "Fake GPU (no hardware)%s", of);
     return leave(OK);
 }
 int nvmlDeviceGetPowerUsage(Device *d, unsigned *mw) {
@@ -182,14 +218,18 @@ int nvmlDeviceGetPowerUsage(Device *d, unsigned *mw) {
 }
 int nvmlDeviceGetUtilizationRates(Device *d, unsigned *both) {
     ENTER(d);
+    if (d->v[IS_MIG] > 0) return leave(NOT_SUPPORTED);
     both[0] = (unsigned)lround(100 * d->v[LOAD]);
     both[1] = (unsigned)lround(50 * d->v[LOAD]);
     return leave(OK);
 }
 int nvmlDeviceGetMemoryInfo(Device *d, unsigned long long *m) {
-    ENTER(d);
-    m[0] = 80ull << 30;
-    m[2] = (unsigned long long)d->v[MEMORY_USED];
+    ENTER_ANY(d);
+    Instance *i = instance_of(d);
+    /* all instances together: only for who may see them all */
+    if (!i && d->v[IS_MIG] > 0) return leave(NO_PERMISSION);
+    m[0] = i ? (10ull << 30) * i->slices : 80ull << 30;
+    m[2] = (unsigned long long)(i ? i->memory_used : d->v[MEMORY_USED]);
     m[1] = m[0] - m[2];
     return leave(OK);
 }
@@ -321,12 +361,60 @@ int nvmlDeviceGetFieldValues(Device *d, int n, Field *f) {
 }
 typedef struct { unsigned pid; unsigned long long memory; unsigned instance, compute; } Process;
 int nvmlDeviceGetComputeRunningProcesses_v3(Device *d, unsigned *n, Process *p) {
-    ENTER(d);
-    if (d->v[OTHER_PID] <= 0) { *n = 0; return leave(OK); }
+    ENTER_ANY(d);
+    Instance *i = instance_of(d);
+    if (!i && d->v[IS_MIG] > 0) return leave(NO_PERMISSION);
+    unsigned pid = (unsigned)(i ? i->pid : d->v[OTHER_PID]);
+    if (!pid) { *n = 0; return leave(OK); }
     if (*n < 1) { *n = 1; return leave(INSUFFICIENT_SIZE); }
     *n = 1;
     memset(p, 0, sizeof *p);
-    p->pid = (unsigned)d->v[OTHER_PID];
+    p->pid = pid;
+    return leave(OK);
+}
+int nvmlDeviceGetMigMode(Device *d, unsigned *current, unsigned *pending) {
+    ENTER(d);
+    if (d->v[IS_MIG] < 0) return leave(NOT_SUPPORTED);
+    *current = *pending = d->v[IS_MIG] > 0;
+    return leave(OK);
+}
+int nvmlDeviceGetMaxMigDeviceCount(Device *d, unsigned *n) {
+    ENTER(d);
+    *n = d->v[IS_MIG] > 0 ? MOST_INSTANCES : 0;
+    return leave(OK);
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(Device *d, unsigned number, Instance **found) {
+    ENTER(d);
+    if (number >= MOST_INSTANCES) return leave(INVALID_ARGUMENT);
+    Instance *i = &state->instance[index_of(d)][number];
+    if (d->v[IS_MIG] <= 0 || !i->slices || i->is_hidden) return leave(NOT_FOUND);
+    *found = i;
+    return leave(OK);
+}
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device *d, Device **parent) {
+    if (!instance_of(d)) return INVALID_ARGUMENT;
+    *parent = parent_of(d);
+    return OK;
+}
+int nvmlDeviceGetGpuInstanceId(Device *d, unsigned *id) {
+    if (!instance_of(d)) return INVALID_ARGUMENT;
+    *id = instance_of(d)->gi;
+    return OK;
+}
+int nvmlDeviceGetComputeInstanceId(Device *d, unsigned *id) {
+    if (!instance_of(d)) return INVALID_ARGUMENT;
+    *id = instance_of(d)->ci;
+    return OK;
+}
+typedef struct { unsigned sm, copy, decoder, encoder, jpeg, ofa, gi_slices, ci_slices; unsigned long long mib; } Attributes;
+int nvmlDeviceGetAttributes_v2(Device *d, Attributes *a) {
+    ENTER_ANY(d);
+    Instance *i = instance_of(d);
+    if (!i) return leave(INVALID_ARGUMENT);
+    memset(a, 0, sizeof *a);
+    a->gi_slices = a->ci_slices = i->slices;
+    a->sm = 14 * i->slices;
+    a->mib = (10ull << 10) * i->slices;
     return leave(OK);
 }
 #endif

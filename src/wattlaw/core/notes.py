@@ -196,6 +196,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "Someone else used the device; time and energy are shared with them.",
         "Run on a device of your own.",
     ),
+    "gpu_shared": (
+        "The GPU is cut into MIG instances, and its one power meter counts what others do in theirs too.",
+        "Take its energy as an upper bound, or run where the job holds the whole GPU.",
+    ),
     "clock_jump": (
         "The machine's UTC clock was set during the run; durations use another clock and stand.",
         "Nothing, unless you compare with logs of other machines.",

@@ -25,6 +25,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     resolution_j  smallest step of its energy counter, J, where known
     reason        what of it cannot be read, and why
     lacks         single quantities that it does not give, by the name of a Sample's field, and why
+    part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for a whole one
+    shared        why its energy may be others' too, though it was asked for; "" where it is the job's
     """
 
     id: str
@@ -39,6 +41,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     resolution_j: float | None = None
     reason: str = ""
     lacks: dict[str, str] = {}
+    part_of: str = ""
+    shared: str = ""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):

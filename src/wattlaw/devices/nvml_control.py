@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wattlaw.core.errors import DeviceError, PermissionDeniedError
-from wattlaw.devices.nvml_devices import open_nvml, wanted_devices
+from wattlaw.devices.nvml_devices import all_handles, open_nvml
+from wattlaw.devices.nvml_instances import chosen_gpus, word
 
 _NO_PERMISSION, _NOT_SUPPORTED, _GPU_IS_LOST = 4, 3, 15
 
@@ -17,30 +18,36 @@ class Driver:
 
     def __init__(self) -> None:
         self.nvml = open_nvml()
-        self._handles: dict[str, Any] = {}
-        self._index: dict[str, int] = {}
-        with self.explained("finding the GPUs", ""):
-            for index in range(self.nvml.nvmlDeviceGetCount()):
-                self._find(index)
+        # a lost device keeps its place, so that the others keep theirs
+        self._all = all_handles(self.nvml)
+        self._names = [word(h.ask("GetUUID")) or f"lost-{i}" for i, h in enumerate(self._all)]
 
     def devices(self, wanted: Sequence[str] | None) -> list[str]:
-        """Return the UUIDs of the devices that are meant. Raises DeviceError for a MIG instance: it has no limits."""
-        uuids = list(self._handles)
-        chosen = wanted_devices(None if wanted is None else tuple(wanted), uuids)
-        for one in chosen:
-            if one.mig:
-                raise DeviceError(f"{one.mig} is a MIG instance; power and clock limits are the whole GPU's")
-        return [uuids[one.gpu] for one in chosen]
+        """Return the UUIDs of the devices that are meant.
+
+        Raises DeviceError for a GPU in MIG mode that others may use too: its limits are the whole GPU's.
+        """
+        chosen = chosen_gpus(self._all, None if wanted is None else tuple(wanted))
+        shared = next((one.gpu for one in chosen if not one.is_all), None)
+        if shared is not None:
+            raise DeviceError(
+                f"gpu:{shared} ({self._names[shared]}) is in MIG mode and others may use its other instances; power "
+                "and clock limits are the whole GPU's, so none is set (they need MIG off, or all of its compute slices)"
+            )
+        return [self._names[one.gpu] for one in chosen]
 
     def handle(self, device: str) -> Any:
         """Return NVML's handle of a device. Raises DeviceError where it is gone."""
-        if device not in self._handles:
+        found = self._all[self.index(device)].handle
+        if found is None:
             raise DeviceError(f"the GPU {device} is gone")
-        return self._handles[device]
+        return found
 
     def index(self, device: str) -> int:
-        """Return NVML's index of a device."""
-        return self._index[device]
+        """Return NVML's index of a device. Raises DeviceError where there is none of that name any more."""
+        if device not in self._names:
+            raise DeviceError(f"the GPU {device} is gone")
+        return self._names.index(device)
 
     def close(self) -> None:
         """Let go of NVML."""
@@ -58,13 +65,3 @@ class Driver:
             if error.value == _NOT_SUPPORTED:
                 raise DeviceError(f"{doing} is not supported by this device") from None
             raise DeviceError(f"{doing} failed: {error}") from None
-
-    def _find(self, index: int) -> None:
-        try:
-            handle = self.nvml.nvmlDeviceGetHandleByIndex(index)
-            uuid = self.nvml.nvmlDeviceGetUUID(handle)
-        except self.nvml.NVMLError:
-            # a lost device keeps its place, so that the others keep theirs
-            uuid, handle = f"lost-{index}", None
-        name = uuid.decode() if isinstance(uuid, bytes) else str(uuid)
-        self._handles[name], self._index[name] = handle, index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from wattlaw.core.errors import DeviceError
@@ -43,7 +44,10 @@ class Handle:
 
 
 class Visible(NamedTuple):
-    """One device that the job may use: NVML's index of a GPU and "", or -1 and the UUID of a MIG instance."""
+    """One device that the job may use: the index of a GPU, and the UUID of a MIG instance of it or "".
+
+    The index is -1 for an instance where nobody knows which GPU it is of.
+    """
 
     gpu: int
     mig: str = ""
@@ -64,16 +68,37 @@ def open_nvml() -> Any:
     return pynvml
 
 
+def all_handles(nvml: Any) -> list[Handle]:
+    """Return a handle of every GPU, in NVML's order; of a lost one a handle of nothing. Raises DeviceError."""
+    try:
+        count = nvml.nvmlDeviceGetCount()
+    except nvml.NVMLError as error:
+        raise DeviceError(f"the NVIDIA driver does not count its devices: {error}") from None
+    found = []
+    for index in range(count):
+        try:
+            found.append(Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+        except nvml.NVMLError as error:
+            lost = Handle(nvml, None)
+            lost.failed, lost.refused = str(error), {"GetUUID": str(error)}
+            found.append(lost)
+    return found
+
+
 def wanted_devices(
-    gpus: tuple[str, ...] | None, uuids: list[str], variable: str = "CUDA_VISIBLE_DEVICES"
+    gpus: tuple[str, ...] | None,
+    uuids: list[str],
+    variable: str = "CUDA_VISIBLE_DEVICES",
+    instances: Mapping[str, Visible] | None = None,
 ) -> list[Visible]:
     """Return the devices that are asked for, of those with ``uuids`` that the driver shows.
 
     ``gpus`` None means what the environment's ``variable`` leaves, all of the job's where it is not set. As in CUDA,
     what follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
+    ``instances`` are the MIG instances by their names; None where they are not known, and then any name of one fits.
     """
     if gpus is not None:
-        found = [_match(name, uuids) for name in gpus]
+        found = [_match(name, uuids, instances) for name in gpus]
         for name, one in zip(gpus, found, strict=True):
             if one is None:
                 raise DeviceError(f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID")
@@ -83,18 +108,18 @@ def wanted_devices(
         return [Visible(index) for index in gpus_of_job(len(uuids))]
     visible: list[Visible] = []
     for name in listed.split(","):
-        one = _match(name.strip(), uuids)
+        one = _match(name.strip(), uuids, instances)
         if one is None:
             break
         visible.append(one)
     return list(dict.fromkeys(visible))
 
 
-def _match(name: str, uuids: list[str]) -> Visible | None:
+def _match(name: str, uuids: list[str], instances: Mapping[str, Visible] | None) -> Visible | None:
     if name.isdigit():
         return Visible(int(name)) if int(name) < len(uuids) else None
     if name.startswith("MIG-"):
-        return Visible(-1, name)
+        return Visible(-1, name) if instances is None else instances.get(name)
     if name.startswith("GPU-"):
         fitting = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
         return Visible(fitting[0]) if len(fitting) == 1 else None

@@ -106,8 +106,12 @@ def _use(window: HostWindow, series: Series) -> dict[str, float | None]:
 
 def bytes_moved(windows: list[HostWindow]) -> dict[str, Reading]:
     """Return the bytes that all GPUs together moved, by way and direction; a sum that lacks one GPU is missing."""
-    gpus = [(w, d) for w in windows for d in w.host.devices if d.boundary == "gpu"]
+    gpus = [(w, d) for w in windows for d in w.host.devices if d.boundary == "gpu" and not _is_in_another(d, w)]
     return {name: _moved_by_all(gpus, column) for name, column in MOVED.items()} if gpus else {}
+
+
+def _is_in_another(device: DeviceInfo, window: HostWindow) -> bool:
+    return any(d.id == device.part_of for d in window.host.devices)
 
 
 def _moved_by_all(gpus: list[tuple[HostWindow, DeviceInfo]], column: str) -> Reading:

@@ -83,9 +83,17 @@ def lines(outcome: Outcome) -> list[str]:
 
 def _device_line(row: dict[str, Any]) -> str:
     label = row["device"] if row["device"] not in ("", "job") else row["boundary"]
+    words = _use_words(row)
     if row["energy_j"] is None:
-        return f"{label:<12} energy missing: {row['reason']}"
-    words = [show(row["energy_j"], "J") + ("" if row["status"] == "measured" else " (estimated)")]
+        known = f", {', '.join(words)}   [{row['reason']}]" if words else f": {row['reason']}"
+        return f"{label:<12} energy missing{known}"
+    energy = show(row["energy_j"], "J") + ("" if row["status"] == "measured" else " (estimated)")
+    why = f"   [{row['reason']}]" if row["status"] == "estimated" else ""
+    return f"{label:<12} " + ", ".join([energy, *words]) + why
+
+
+def _use_words(row: dict[str, Any]) -> list[str]:
+    words = []
     for name, unit, prefix in (
         ("mean_power_w", "W", "mean "),
         ("max_power_w", "W", "max "),
@@ -99,8 +107,7 @@ def _device_line(row: dict[str, Any]) -> str:
         words.append(f"busy {row['utilisation']:.0%}")
     if row["throttled_share"]:
         words.append(f"throttled {row['throttled_share']:.0%}")
-    words += [_way(row, way) for way in ("PCIe", "NVLink") if row[f"{way.lower()}_sent_bytes"] is not None]
-    return f"{label:<12} " + ", ".join(words) + (f"   [{row['reason']}]" if row["status"] == "estimated" else "")
+    return words + [_way(row, way) for way in ("PCIe", "NVLink") if row[f"{way.lower()}_sent_bytes"] is not None]
 
 
 def _way(row: dict[str, Any], way: str) -> str:

@@ -69,6 +69,8 @@ def boundary_energy(boundary: Boundary, windows: list[HostWindow], found: list[D
             return missing(f"{window.host.host}: {window.host.gpus_unread}")
         if not any(e.host == window.host.host for e in parts):
             return missing(_absent(boundary, window.host))
+        if boundary == "gpu" and (silent := _without_energy(window.host)):
+            return missing(f"{silent.id} on {window.host.host}: {silent.reason}")
     if not parts:
         return missing("no telemetry was recorded")
     for part in parts:
@@ -115,6 +117,13 @@ def _device(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
     else:
         reading = missing(counter.why if device.energy == "counter" else sampled.why)
     return DeviceEnergy(device, window.host.host, counter, sampled, reading)
+
+
+def _without_energy(host: Host) -> DeviceInfo | None:
+    """Return a GPU of a host that has no energy and whose energy is in no other's."""
+    gpus = [d for d in host.devices if d.boundary == "gpu"]
+    metered = {d.id for d in gpus if d.energy != "none"}
+    return next((d for d in gpus if d.id not in metered and d.part_of not in metered), None)
 
 
 def _absent(boundary: Boundary, host: Host) -> str:

@@ -10,7 +10,8 @@ from wattlaw.core.environment import cpu_name, usable_cores
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.run import Machine
 from wattlaw.core.setting import Setting
-from wattlaw.devices.nvml_devices import open_nvml, wanted_devices
+from wattlaw.devices.nvml_devices import all_handles, open_nvml
+from wattlaw.devices.nvml_instances import chosen_gpus, word
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -83,11 +84,10 @@ def _visible_names() -> tuple[str, ...]:
     except (DeviceError, ImportError):
         return ()
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        visible = wanted_devices(None, [nvml.nvmlDeviceGetUUID(h) for h in handles])
-        chosen = [nvml.nvmlDeviceGetHandleByUUID(v.mig) if v.mig else handles[v.gpu] for v in visible]
-        return tuple(nvml.nvmlDeviceGetName(h) for h in chosen)
-    except nvml.NVMLError:
+        chosen = chosen_gpus(all_handles(nvml), None)
+        handles = [h for one in chosen for h in ([i.handle for i in one.instances] or [one.handle])]
+        return tuple(word(h.ask("GetName")) for h in handles if h.handle is not None)
+    except DeviceError:
         return ()
     finally:
         nvml.nvmlShutdown()

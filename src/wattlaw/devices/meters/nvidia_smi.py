@@ -88,7 +88,9 @@ class NvidiaSmi(Meter):
         chosen = wanted_devices(self.scope.gpus, [rows[i][1] for i in order])
         infos = [_info(rows[order[one.gpu]]) for one in chosen if not one.mig]
         self.wanted = {info.id.partition(":")[2]: info.id for info in infos}
-        return Probe(meter="nvidia-smi", devices=tuple(infos), reason="" if infos else "no GPU that the job may use")
+        is_mig = any(one.mig for one in chosen)
+        why = "a MIG instance has no power of its own" if is_mig else "" if infos else "no GPU that the job may use"
+        return Probe(meter="nvidia-smi", devices=tuple(infos), reason=why)
 
     def _ready(self, wait_s: float) -> bool:
         assert self.process is not None

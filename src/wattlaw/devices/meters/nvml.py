@@ -10,7 +10,8 @@ import msgspec
 
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope, lag_of
-from wattlaw.devices.nvml_devices import Handle, Visible, open_nvml, throttle_names, wanted_devices
+from wattlaw.devices.nvml_devices import Handle, all_handles, open_nvml, throttle_names
+from wattlaw.devices.nvml_instances import Chosen, Instance, chosen_gpus, word
 from wattlaw.devices.nvml_links import Links, Moved, fields
 from wattlaw.devices.proctree import Tree
 
@@ -63,11 +64,11 @@ class Nvml(Meter):
             return Probe(meter="nvml", reason="no GPU is used")
         try:
             self.nvml = open_nvml()
-            handles = self._handles()
-            chosen = wanted_devices(self.scope.gpus, [_word(h.ask("GetUUID")) for h in handles])
+            handles = all_handles(self.nvml)
+            chosen = chosen_gpus(handles, self.scope.gpus)
         except DeviceError as error:
             return Probe(meter="nvml", reason=str(error))
-        self.gpus = [gpu for one in chosen if (gpu := self._open(one, handles))]
+        self.gpus = [gpu for one in chosen if one.handle.handle is not None for gpu in _open(one)]
         lost = [f"gpu:{i} does not answer: {h.failed}" for i, h in enumerate(handles) if h.ask("GetUUID") is None]
         reason = "; ".join(lost) or ("" if self.gpus else "the driver shows no GPU that the job may use")
         return Probe(meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason)
@@ -91,44 +92,6 @@ class Nvml(Meter):
             with contextlib.suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
             self.nvml = None
-
-    def _handles(self) -> list[Handle]:
-        nvml = self.nvml
-        try:
-            count = nvml.nvmlDeviceGetCount()
-        except nvml.NVMLError as error:
-            raise DeviceError(f"the NVIDIA driver does not count its devices: {error}") from None
-        found = []
-        for index in range(count):
-            try:
-                found.append(Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
-            except nvml.NVMLError as error:
-                lost = Handle(nvml, None)
-                lost.failed, lost.refused = str(error), {"GetUUID": str(error)}
-                found.append(lost)
-        return found
-
-    def _open(self, one: Visible, handles: list[Handle]) -> _Gpu | None:
-        if not one.mig:
-            handle = handles[one.gpu]
-            return None if handle.handle is None else _Gpu(_describe(one.gpu, handle), handle, handle, False)
-        try:
-            instance = Handle(self.nvml, self.nvml.nvmlDeviceGetHandleByUUID(one.mig))
-            parent = Handle(self.nvml, self.nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance.handle))
-        except (self.nvml.NVMLError, AttributeError):
-            return None
-        index = parent.ask("GetIndex") or 0
-        number = sum(g.info.id.startswith(f"gpu:{index}/mig") for g in self.gpus)
-        info = DeviceInfo(
-            id=f"gpu:{index}/mig:{instance.ask('GetIndex') or number}",
-            boundary="gpu",
-            meter="nvml",
-            name=_word(instance.ask("GetName")),
-            uuid=one.mig,
-            reason="a MIG instance has no power meter of its own; the whole GPU's is shared by its instances",
-            lacks=dict.fromkeys(_OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"),
-        )
-        return _Gpu(info, parent, instance, True)
 
     def _read_one(self, gpu: _Gpu) -> Sample | None:
         ask = gpu.handle.ask
@@ -183,25 +146,50 @@ class Nvml(Meter):
         return None if None in ours else ours.count(False)
 
 
-def _describe(index: int, handle: Handle) -> DeviceInfo:
+def _open(one: Chosen) -> list[_Gpu]:
+    """Return the whole GPU where its energy is the job's or was asked for, and each of the job's instances."""
+    parts = [_Gpu(_describe_instance(one, i), one.handle, i.handle, True) for i in one.instances]
+    if parts and not one.is_all:
+        return parts
+    return [_Gpu(_describe(one), one.handle, one.handle, False), *parts]
+
+
+def _describe(one: Chosen) -> DeviceInfo:
+    handle = one.handle
     has_counter = handle.ask("GetTotalEnergyConsumption") is not None
     has_power = handle.ask("GetPowerUsage") is not None
     energy: EnergyBy = "counter" if has_counter else "power" if has_power else "none"
-    mode = handle.ask("GetMigMode")
-    shared = "MIG is on: its energy is the whole GPU's, all instances together" if mode and mode[0] == 1 else ""
     silent = "" if energy != "none" else f"the driver gives neither energy nor power: {handle.failed}"
+    in_whole = "MIG is on: its energy is the whole GPU's, all instances together" if one.is_mig else ""
     return DeviceInfo(
-        id=f"gpu:{index}",
+        id=f"gpu:{one.gpu}",
         boundary="gpu",
         meter="nvml",
-        name=_word(handle.ask("GetName")),
-        uuid=_word(handle.ask("GetUUID")),
+        name=word(handle.ask("GetName")),
+        uuid=word(handle.ask("GetUUID")),
         energy=energy,
         limits=limits(handle),
         update_s=_UPDATE_S,
         lag_s=_lag_s(handle),
         resolution_j=1e-3 if has_counter else None,
-        reason=shared or silent,
+        reason=silent or in_whole,
+        shared="" if one.is_all else f"{in_whole}, and others may use some of them",
+    )
+
+
+def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
+    gpu = f"gpu:{one.gpu}"
+    whole = f"it is a MIG instance of {gpu} ({word(one.handle.ask('GetUUID'))}), which has one power meter for all"
+    where = f"the job holds the whole GPU, and its energy is {gpu}'s" if one.is_all else "others may use the rest of it"
+    return DeviceInfo(
+        id=f"{gpu}/mig:{instance.number}",
+        boundary="gpu",
+        meter="nvml",
+        name=word(instance.handle.ask("GetName")),
+        uuid=instance.uuid,
+        part_of=gpu,
+        reason=f"{whole}; {where}",
+        lacks=dict.fromkeys(_OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"),
     )
 
 
@@ -244,7 +232,3 @@ def limits(handle: Handle) -> dict[str, float]:
         if value is not None:
             found[name] = float(value)
     return found
-
-
-def _word(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value or "")
