@@ -171,3 +171,50 @@ def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
         assert tree.cpu_s - before < 0.1
     finally:
         older.communicate(b"\n")
+
+
+def test_a_process_started_right_after_the_first_look_is_found_at_the_next() -> None:
+    tree = Tree(os.getpid())
+    tree.update(1000.0)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tree.update(1000.1)
+    child.communicate(b"\n")
+    assert child.pid in tree.alive
+
+
+def test_a_process_that_lost_its_parent_unseen_is_found_by_its_mark() -> None:
+    orphan = "import os, sys\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
+    script = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {orphan!r}])"
+    tree = Tree(os.getpid(), mark="WATTLAW_TEST_MARK=this one")
+    tree.update(1000.0)
+    job = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "WATTLAW_TEST_MARK": "this one"},
+    )  # fmt: skip
+    assert job.stdout
+    assert job.stdin
+    pid = int(job.stdout.readline())
+    job.wait(20)
+    tree.update(1000.1)
+    job.stdin.close()
+    job.stdout.close()
+    assert pid in tree.alive
+    unmarked = Tree(os.getpid(), mark="WATTLAW_TEST_MARK=another")
+    unmarked.update(1000.0)
+    assert pid not in unmarked.alive
+
+
+def test_what_a_runner_had_started_before_the_first_look_is_not_the_jobs() -> None:
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    guard = start()
+    tree = Tree(os.getpid(), apart=(os.getpid(),))
+    tree.update(1000.0)
+    assert tree.processes() == 0
+    job = start()
+    tree.update(1000.1)
+    for process in (guard, job):
+        process.communicate(b"\n")
+    assert set(tree.alive) == {os.getpid(), job.pid}
+    assert tree.processes() == 1

@@ -128,6 +128,27 @@ def test_what_was_never_seen_is_missing_and_not_0() -> None:
         assert reading.get("value") or (reading["status"] == "missing" and reading["how"])
 
 
+def test_a_process_that_nobody_waits_for_counts_as_far_as_it_was_seen() -> None:
+    burn = "import time\nwhile time.process_time() < 0.4: pass"
+    script = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {burn!r}], stdout=subprocess.PIPE).stdout.read()\n"
+        "time.sleep(1)"
+    )
+    quantities = json.loads(run("-q", "--json", "--", sys.executable, "-c", script).stdout)["overall"]["quantities"]
+    assert quantities["cpu_time_s"]["value"] > 0.1
+    assert quantities["cpu_time_s"]["how"].startswith("at least: ")
+    assert quantities["cpu_energy_j"]["value"] == pytest.approx(7.5 * quantities["cpu_time_s"]["value"])
+
+
+def test_processes_that_outlive_the_command_are_named() -> None:
+    script = "sleep 30 >/dev/null 2>&1 & echo $!"
+    done = run("--", "sh", "-c", script)
+    pid = int(done.stdout)
+    os.kill(pid, signal.SIGKILL)
+    assert f"processes_left: the command has ended, a process of it still runs ({pid})" in done.stderr
+
+
 def test_the_machines_cores_stand_on_a_line_of_their_own() -> None:
     said = run("--", "sleep", "1").stderr.splitlines()
     (job,) = [line for line in said if line.startswith("job ")]

@@ -229,6 +229,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "The job has nodes on which no process of wattlaw ran; their time and energy are not in the record.",
         "Start it once on every node: `srun wattlaw measure -- CMD`.",
     ),
+    "processes_left": (
+        "The command ended and left processes of its own running; what they use after its end is in no figure.",
+        "Have the command wait for them, or end them if they were left by mistake.",
+    ),
     "record_lost": (
         "The disk refused the record at the end; what was measured was told, and not kept.",
         "Free some space, or choose another folder, and run it again; what was written before is still there.",

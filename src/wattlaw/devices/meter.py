@@ -90,6 +90,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     root_pid  root of the job's tree of processes
     slurm_job  processes of this Slurm job belong to it too, wherever they descend from
+    mark      processes with this in their environment, "NAME=value", belong to it too; "" is none
     gpus      indices or UUIDs of the GPUs to read; None is all that the job may use
     replay    a trace that the meter "replay" plays
     apart     processes that are no part of the job even where they descend from it (the sampler itself),
@@ -98,6 +99,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     root_pid: int
     slurm_job: str = ""
+    mark: str = ""
     gpus: tuple[str, ...] | None = None
     replay: str = ""
     apart: tuple[int, ...] = ()

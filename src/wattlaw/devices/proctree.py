@@ -10,10 +10,10 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _LOOK_SHARE = 0.003
-"""New processes are looked for so rarely that it takes at most this share of the time."""
+"""New processes are looked for so rarely that it takes at most this share of the time; listing all, another such."""
 
 _LIST_EVERY_S = 10.0
-"""In between only the numbers given out since the last look are tried; so rarely are all processes listed."""
+"""In between only the numbers given out since the last look are tried; so rarely, or rarer, all are listed."""
 
 _MOST_TRIED = 1000
 _SURELY_OLDER_S = 0.1
@@ -36,18 +36,25 @@ class Tree:
     ``cpu_s`` never falls and counts nothing twice. A child that was waited for moves into its parent's
     children's time; what of that time was seen in the child before is taken off. A child that nobody
     waited for keeps the time that was last seen. A root that is set ``apart`` holds the tree together
-    but counts for nothing itself: it is the runner of a trial, not the trial.
+    but counts for nothing itself: it is the runner of a trial, not the trial. What children it has at the
+    first look are its own too: a guard of limits, a program that a meter follows.
     A process that joins later but is older than the first look counts from then on: what it did before was
     not the job's. One that lives for less than the time between two looks, and that nobody waits for, is not seen.
+    A process whose environment holds ``mark`` is the job's wherever it descends from: one that lost its parent
+    before it was seen is found by it.
     """
 
-    def __init__(self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc", slurm_job: str = "") -> None:
+    def __init__(
+        self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc", slurm_job: str = "", mark: str = ""
+    ) -> None:
         self.root = root
+        self.mark = mark.encode()
         self.slurm_job = slurm_job
         self.apart = set(apart)
         self.proc = proc
         self.alive: dict[int, Process] = {}
         self.foreign: set[int] = set()
+        self.of_runner: dict[int, int] = {}
         self.cpu_s = 0.0
         self.next_look = self.next_list = 0.0
         self.newest = 0
@@ -59,9 +66,13 @@ class Tree:
         before = self.alive
         after = {pid: p for pid, old in before.items() if (p := self._same(old))}
         if now >= self.next_look:
-            begin = time.perf_counter()
-            self._look_for_new(after, now)
-            self.next_look = now + (time.perf_counter() - begin) / _LOOK_SHARE
+            begin, is_due = time.perf_counter(), now >= self.next_list
+            is_listed = self._look_for_new(after, now)
+            pause_s = (time.perf_counter() - begin) / _LOOK_SHARE
+            if is_listed:
+                self.next_list = now + max(_LIST_EVERY_S, pause_s)
+            if not (is_listed and is_due and self.newest):
+                self.next_look = now + pause_s
         if self.first_look_s is None:
             self.first_look_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         else:
@@ -69,6 +80,10 @@ class Tree:
             before = before | {n: p for n, p in after.items() if n not in before and p.start * _TICK_S < oldest}
         self.alive = after
         self.cpu_s += spent(before, after)
+
+    def processes(self) -> int:
+        """Return how many processes of the job live; a root that is set apart is none of them."""
+        return len(self.alive) - (self.root in self.apart and self.root in self.alive)
 
     def memory_bytes(self) -> int:
         """Return resident memory; pages shared through files are counted once, as the largest share of one process."""
@@ -91,19 +106,19 @@ class Tree:
         new = self._read(old.pid)
         return new if new and new.start == old.start else None
 
-    def _look_for_new(self, known: dict[int, Process], now: float) -> None:
-        """Add the job's new processes: of the numbers given out since the last look, or of all that there are."""
+    def _look_for_new(self, known: dict[int, Process], now: float) -> bool:
+        """Add the job's new processes: of the numbers given out since the last look, or of all; True for all."""
         newest, before = self._newest_number(), self.newest
         self.newest = newest
         if newest and before <= newest <= before + _MOST_TRIED and now < self.next_list:
             if newest > before:
                 self._join(set(range(before + 1, newest + 1)), known, may_be_threads=True)
-            return
+            return False
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
         # where numbers began again from below, a foreign one's may be a new process's
         self.foreign = self.foreign & pids if before <= newest else set()
-        self.next_list = now + _LIST_EVERY_S
         self._join(pids - self.foreign, known, may_be_threads=False)
+        return True
 
     def _newest_number(self) -> int:
         """Return the number that a process or thread got last; 0 where the system does not say."""
@@ -113,6 +128,9 @@ class Tree:
     def _join(self, pids: set[int], known: dict[int, Process], *, may_be_threads: bool) -> None:
         others = self.apart - {self.root}
         fresh = {p: read for p in pids - known.keys() - others if (read := self._read(p))}
+        if self.first_look_s is None and self.root in self.apart:
+            self.of_runner = {p.pid: p.start for p in fresh.values() if p.parent == self.root}
+        fresh = {p: read for p, read in fresh.items() if self.of_runner.get(p) != read.start}
         if may_be_threads:
             fresh = {p: read for p, read in fresh.items() if self._is_process(p)}
         if self.root in fresh:
@@ -120,10 +138,11 @@ class Tree:
         if self.slurm_job:
             for pid in [p for p in fresh if self._is_of_job(p)]:
                 known[pid] = fresh.pop(pid)
-        # a child may stand before its parent in the list, so go round until nothing joins
-        while joining := [p for p in fresh.values() if p.parent in known]:
-            for process in joining:
-                known[process.pid] = fresh.pop(process.pid)
+        _adopt(fresh, known)
+        if self.mark and self.first_look_s is not None:
+            for pid in [p for p in fresh if self.mark in self._text(p, "environ").split(b"\0")]:
+                known[pid] = fresh.pop(pid)
+            _adopt(fresh, known)
         # a parent that started after the list was taken may yet turn out to be ours
         self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0}
 
@@ -176,6 +195,14 @@ class Tree:
             return int(self._head(f"{pid}/statm").split()[2]) * _PAGE_BYTES
         except (IndexError, ValueError):
             return 0
+
+
+def _adopt(fresh: dict[int, Process], known: dict[int, Process]) -> None:
+    """Move those that descend from known processes to them."""
+    # a child may stand before its parent in the list, so go round until nothing joins
+    while joining := [p for p in fresh.values() if p.parent in known]:
+        for process in joining:
+            known[process.pid] = fresh.pop(process.pid)
 
 
 def spent(before: dict[int, Process], after: dict[int, Process]) -> float:

@@ -10,17 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from wattlaw.core.errors import UsageError
+from wattlaw.measuring.account import Ended, Peak
 from wattlaw.measuring.sampler import VARIABLE
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """The terminal sends these to the command too; the command alone decides what they mean."""
 
-_LOOK_S = 1.0
 
-
-def run_child(words: Sequence[str], sampler: str) -> tuple[int, resource.struct_rusage]:
-    """Run a command to its end; return its exit code (negative for a signal) and the system's account of it.
+def run_child(words: Sequence[str], sampler: str) -> Ended:
+    """Run a command to its end; return its exit code and the system's account of it.
 
     ``sampler`` tells the command's own processes of the sampler that runs (see sampler.VARIABLE).
     Raises UsageError where there is no such command. Called from the main thread.
@@ -34,8 +33,7 @@ def run_child(words: Sequence[str], sampler: str) -> tuple[int, resource.struct_
         except PermissionError:
             raise UsageError(f"{words[0]!r} is not executable") from None
         children.start(pid)
-        status, usage = children.wait()
-    return os.waitstatus_to_exitcode(status), usage
+        return children.wait(Peak(pid))
 
 
 class _Child:
@@ -51,14 +49,15 @@ class _Child:
         for number in self.waiting:
             os.kill(pid, number)
 
-    def wait(self) -> tuple[int, resource.struct_rusage]:
+    def wait(self, peak: Peak) -> Ended:
         """Wait for the end; woken by every signal, since one that comes just before a plain wait would be stuck."""
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 self.pid = 0
-                return status, usage
-            select.select([self.bell], [], [], _LOOK_S)
+                return Ended(os.waitstatus_to_exitcode(status), usage, pid, peak.bytes, peak.seen_share())
+            if not select.select([self.bell], [], [], peak.wait_s())[0]:
+                peak.look()
             with suppress(BlockingIOError):
                 os.read(self.bell, 4096)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shlex
 import signal
 import tempfile
@@ -16,10 +15,11 @@ from typing import NamedTuple, NoReturn, Protocol
 import msgspec
 
 from wattlaw.core.errors import UsageError
-from wattlaw.core.reading import Note, Reading, measured, missing
+from wattlaw.core.reading import Note, measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
+from wattlaw.measuring.account import Ended, account, left_running
 from wattlaw.measuring.child import pass_on_end as pass_on_end
 from wattlaw.measuring.child import run_child
 from wattlaw.measuring.clocks import clock_served
@@ -32,7 +32,7 @@ from wattlaw.measuring.node_guard import fork_guarded
 from wattlaw.measuring.node_samplers import start_samplers
 from wattlaw.measuring.ranks import Place, announced, announced_attempt, place
 from wattlaw.measuring.record import Record, finish, new_record, run_of
-from wattlaw.measuring.sampler import REPLAY
+from wattlaw.measuring.sampler import REPLAY, VARIABLE
 from wattlaw.measuring.slurm import is_step, nodes_of_job, nodes_of_step, starts_step
 from wattlaw.measuring.summary import Summary, summarise
 from wattlaw.measuring.together import Part, common_window, tell_end, wait_for_all_ends, wait_for_all_samplers
@@ -95,23 +95,25 @@ def measure_command(
                       warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
     chosen = None if gpus is None else tuple(map(str, gpus))
     with _record(folder, setting, here) as (record, is_kept), _held(words, values, chosen, record.attempt, guard):
-        samplers, words = _started(words, record.attempt, hz, chosen, values, job)
+        sampler = f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}"
+        samplers, words = _started(words, record.attempt, hz, chosen, values, job, sampler)
         try:
             with watching(samplers) if watching and isinstance(samplers, Engine) else nullcontext():
                 start = samplers.edge()
-                exit_code, usage = run_child(words, f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}")
+                ended = run_child(words, sampler)
                 end = time.monotonic()
-            parts = _meet(record.attempt, start, end, exit_code) if is_kept and nodes_of_step() > 1 else []
+            left = left_running(sampler, ended.pid)
+            parts = _meet(record.attempt, start, end, ended.exit_code) if is_kept and nodes_of_step() > 1 else []
         finally:
             samplers.stop()
             write_read_back(record.attempt)
         if not here.is_leader and is_kept:
-            return Outcome(exit_code, end - start, None, None)
+            return Outcome(ended.exit_code, end - start, None, None)
+        is_whole_job = not parts and not starts_step(words) and here.local_world == 1
         if parts:
             wait_for_all_samplers(record.attempt, len(parts))
-            return _outcome(record, is_kept, exit_code, None, common_window(record.attempt, parts))
-        own = usage if not starts_step(words) and here.local_world == 1 else None
-        return _outcome(record, is_kept, exit_code, own, (start, end))
+        between = common_window(record.attempt, parts) if parts else (start, end)
+        return _outcome(record, is_kept, ended, is_whole_job, between, left)
 
 
 @contextmanager
@@ -155,13 +157,17 @@ def _started(
     gpus: tuple[str, ...] | None,
     values: Mapping[str, float],
     job: tuple[int, tuple[int, ...]],
+    sampler: str,
 ) -> tuple[_Samplers, Sequence[str]]:
     """Start the sampler of this node or those of all; return it and the command to run."""
     if starts_step(words):
         check_rate(hz)
         return start_samplers(words, attempt, hz, gpus, values)
     root, apart = job
-    engine = Engine(attempt, Scope(root_pid=root, gpus=gpus, replay=os.environ.get(REPLAY, ""), apart=apart), hz)
+    scope = Scope(
+        root_pid=root, gpus=gpus, replay=os.environ.get(REPLAY, ""), apart=apart, mark=f"{VARIABLE}={sampler}"
+    )
+    engine = Engine(attempt, scope, hz)
     engine.start()
     return engine, words
 
@@ -182,22 +188,18 @@ def _become(words: Sequence[str]) -> NoReturn:
 
 
 def _outcome(
-    record: Record,
-    is_kept: bool,
-    exit_code: int,
-    usage: resource.struct_rusage | None,
-    between: tuple[float, float],
+    record: Record, is_kept: bool, ended: Ended, is_whole_job: bool, between: tuple[float, float], left: Sequence[Note]
 ) -> Outcome:
     start, end = between
-    cpu_time = usage.ru_utime + usage.ru_stime if usage else None
+    cpu_time = ended.usage.ru_utime + ended.usage.ru_stime if is_whole_job else None
     summary = summarise(record.attempt, None, between, cpu_time)
-    own = _of_the_system(usage, summary) if usage else {}
+    own = account(ended, summary.quantities) if is_whole_job else {}
     quantities = {**summary.quantities, **own, "trial_s": measured(end - start, "monotonic clock")}
-    error = "" if exit_code == 0 else f"the command ended with {_ending(exit_code)}"
-    notes = tuple(dict.fromkeys((*summary.warnings, *_unmeasured(summary))))
+    error = "" if ended.exit_code == 0 else f"the command ended with {_ending(ended.exit_code)}"
+    notes = tuple(dict.fromkeys((*summary.warnings, *_unmeasured(summary), *left)))
     whole = msgspec.structs.replace(summary, quantities=quantities, warnings=notes)
     run = finish(record, whole, error) if is_kept else run_of(record, whole, error)
-    return Outcome(exit_code, end - start, run, whole)
+    return Outcome(ended.exit_code, end - start, run, whole)
 
 
 def _unmeasured(summary: Summary) -> list[Note]:
@@ -206,17 +208,6 @@ def _unmeasured(summary: Summary) -> list[Note]:
         return []
     hint = "start the command with srun, and give -o a folder that every node sees"
     return [Note("nodes_unmeasured", f"only {summary.machine.hosts} of the job's {nodes} nodes are measured; {hint}")]
-
-
-def _of_the_system(usage: resource.struct_rusage, summary: Summary) -> dict[str, Reading]:
-    used_s = usage.ru_utime + usage.ru_stime
-    how = "the system's account of the command"
-    own = {"cpu_time_s": measured(used_s, how) if used_s > 0 else missing(f"it is below the tick of {how}")}
-    peak = (summary.quantities["memory_peak_bytes"].value or 0) / 1024
-    # before it became the command the process was a copy of this one, and the system counts that too
-    if usage.ru_maxrss > max(peak, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss):
-        own["memory_peak_bytes"] = measured(usage.ru_maxrss * 1024.0, "largest single process, the system's account")
-    return own
 
 
 def _ending(exit_code: int) -> str:

@@ -79,7 +79,7 @@ class Sampler:
         self.process = process
         self.owner = os.getpid()
         self.before = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = f"{boot_id()}:{process.pid}:{folder}"
+        os.environ[VARIABLE] = _told(process.pid, folder)
 
     def edge(self) -> float:
         """Have every fast quantity read now; return this moment, s on the monotonic clock."""
@@ -195,6 +195,11 @@ def start_sampler(
     return Sampler(where, process)
 
 
+def _told(pid: int, folder: Path) -> str:
+    """Return what VARIABLE tells of a sampler."""
+    return f"{boot_id()}:{pid}:{folder}"
+
+
 def running_sampler() -> Path | None:
     """Return the folder into which a sampler of this host already writes, for a parent of this process."""
     boot, _, rest = os.environ.get(VARIABLE, "").partition(":")
@@ -217,7 +222,8 @@ def main(arguments: list[str]) -> int:
     apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
     if spec.measurer:  # the guard of this node is a process of the job's too
         apart = (*apart, os.getppid(), *(spec.measurer[1:] if spec.measurer[0] == host_name() else ()))
-    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job)
+    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job,
+                  mark=f"{VARIABLE}={_told(os.getpid(), Path(spec.folder))}")  # fmt: skip
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
     if refusal := _hold(spec):
         _answer((REFUSED + msgspec.json.encode(refusal)).decode())

@@ -58,8 +58,9 @@ def summarise(
 
     ``devices`` is how many processes were asked for, where known. The measured window lies between the
     latest first start and the latest last end of the steps after warm-up, or where ``between`` says
-    (this host's monotonic clock, s). ``cpu_time_s`` replaces the job's sampled CPU time where it is known
-    better. Raises DamagedRunError or RecordError naming the file.
+    (this host's monotonic clock, s). ``cpu_time_s`` is the job's CPU time as the system accounts for it; an energy
+    that is estimated from CPU time takes the larger of it and the sampled one. Raises DamagedRunError or RecordError
+    naming the file.
     """
     read = read_attempt(attempt)
     whole = between or window(read.ranks) or telemetry_span(read.hosts, read.base_s)
@@ -130,7 +131,9 @@ def energies(
     windows: list[HostWindow], found: list[DeviceEnergy], elapsed_s: float, cpu_time_s: float | None
 ) -> dict[str, Reading]:
     """Return energy and mean power within each boundary; the CPU's is estimated where nothing measures it."""
-    cpu_time = sum_over_hosts(windows, "job", "cpu_time_s", growth) if cpu_time_s is None else cpu_time_s
+    sampled = sum_over_hosts(windows, "job", "cpu_time_s", growth)
+    # the account of a command leaves out the processes that nobody waited for, samples what was never seen
+    cpu_time = max((t for t in (sampled, cpu_time_s) if t is not None), default=None)
     quantities = {f"{b}_energy_j": boundary_energy(b, windows, found) for b in BOUNDARIES}
     quantities["cpu_energy_j"] = with_estimate(quantities["cpu_energy_j"], cpu_time)
     for name in ("gpu", "cpu"):

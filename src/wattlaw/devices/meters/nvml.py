@@ -57,7 +57,7 @@ class Nvml(Meter):
         super().__init__(scope)
         self.nvml: Any = None
         self.gpus: list[_Gpu] = []
-        self.tree = Tree(scope.root_pid, (), scope.proc, scope.slurm_job)
+        self.tree = Tree(scope.root_pid, (), scope.proc, scope.slurm_job, scope.mark)
 
     def probe(self) -> Probe:
         if self.scope.gpus == ():

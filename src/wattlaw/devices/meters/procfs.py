@@ -24,7 +24,7 @@ class Procfs(Meter):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self.tree = Tree(scope.root_pid, scope.apart, scope.proc, scope.slurm_job)
+        self.tree = Tree(scope.root_pid, scope.apart, scope.proc, scope.slurm_job, scope.mark)
         self.busy: tuple[float, float] | None = None
         self.is_slow = False
 
@@ -55,7 +55,7 @@ class Procfs(Meter):
             time_s=now,
             device="job",
             cpu_time_s=self.tree.cpu_s,
-            processes=alive,
+            processes=self.tree.processes(),
             memory_used_bytes=(self.tree.memory_bytes() or None) if alive <= _FEW else None,
         )
         return [job] if self.is_slow else [job, *self._node()]
