@@ -58,6 +58,9 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     slowdown       time per sample against the baseline, minus 1
     probability_bound_holds   that the bound on the slowdown is kept, in [0, 1]; None without a bound
     is_measured    whether the setting itself was run (else a law predicts it)
+    extrapolated   why the prediction reaches beyond the runs, if it does
+    next_run       the setting whose run would narrow the answer most; None where none is worth running, or unknown
+    next_run_saves  share of ``minimise`` that choosing after that run is expected to save; None where it is unknown
     words          the advice as a sentence
     """
 
@@ -70,5 +73,8 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     slowdown: Interval
     probability_bound_holds: float | None = None
     is_measured: bool = True
+    extrapolated: str = ""
+    next_run: Setting | None = None
+    next_run_saves: float | None = None
     words: str = ""
     warnings: tuple[Note, ...] = ()

@@ -17,6 +17,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "How surely the bound on the slowdown holds is unknown without repeats.",
         "Run at least 3 repeats.",
     ),
+    "only_settings_run": (
+        "Settings that nobody ran were to be weighed, and nothing here tells of any.",
+        "Run a second number of devices with the same batch a device, or three power caps with GPU energy.",
+    ),
     "no_cost": (
         "Energy has a price, but not every run measured it, so no cost is given.",
         "Price device-hours alone, or run again where a meter reads (`wattlaw doctor`).",
