@@ -50,8 +50,8 @@ class CapCurve(NamedTuple):
         return fit_caps(self.caps, self.times, self.powers)
 
     def measured(self) -> dict[float, tuple[float, float]]:
-        """Return (time, energy) by cap."""
-        rows = zip(self.caps.tolist(), self.times.tolist(), self.energies.tolist(), strict=True)
+        """Return (time, energy of one device) by cap."""
+        rows = zip(self.caps.tolist(), self.times.tolist(), (self.energies / self.devices).tolist(), strict=True)
         return {cap: (time, energy) for cap, time, energy in rows}
 
 
