@@ -7,8 +7,9 @@ import pytest
 from made import run
 
 from wattlaw.core.errors import FitError, UsageError
-from wattlaw.laws.advice import advise, pareto_points
+from wattlaw.laws.advice import advise
 from wattlaw.laws.caps import response
+from wattlaw.laws.pareto import pareto_points
 from wattlaw.laws.prices import COST, Prices, priced
 
 

@@ -13,8 +13,9 @@ from made import power_law, run, scaled
 
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError, WattlawError
 from wattlaw.core.reading import Note, Reading
-from wattlaw.laws.advice import advise, pareto
+from wattlaw.laws.advice import advise
 from wattlaw.laws.fit import fit, fit_groups
+from wattlaw.laws.pareto import pareto
 from wattlaw.laws.power import fit_power
 
 

@@ -36,7 +36,7 @@ NAMES = {"advise": "advise"}
 @click.option("--price-per-kwh", type=float, default=0.0, help="In the same currency.")
 @click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
 @click.option("--pareto", nargs=2, metavar="X Y", help="Show the settings that no other beats in both X and Y.")
-@click.option("--unmeasured", is_flag=True, help="Weigh power caps between those that were run, too.")
+@click.option("--unmeasured", is_flag=True, help="Weigh numbers of devices and power caps that nobody ran, too.")
 @json_option
 def advise(
     folder: Path,
@@ -86,7 +86,7 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
-    from wattlaw.laws.advice import pareto_points
+    from wattlaw.laws.pareto import pareto_points
     from wattlaw.records import load_runs
 
     found = pareto_points(load_runs(folder), *names, prices)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from wattlaw.core.derive import derive, energy
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Advice, Interval
@@ -16,11 +14,11 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import quantity
 from wattlaw.laws.capadvice import advise_cap
+from wattlaw.laws.deviceadvice import advise_devices
 from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, summed, title
-from wattlaw.laws.pareto import front
 from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
-from wattlaw.laws.words import describe, differing, sentence
+from wattlaw.laws.words import sentence
 
 TIME = "time_per_sample_s"
 DEVICE_TIME = "device_time_per_sample_s"
@@ -48,15 +46,6 @@ class Choice(NamedTuple):
     cost: list[float]
 
 
-class FrontPoint(msgspec.Struct, frozen=True):
-    """A setting that no other beats in both quantities: their means over ``n`` runs, and the setting in words."""
-
-    setting: Setting
-    values: dict[str, float]
-    n: int
-    words: str
-
-
 def advise(
     runs: Iterable[Run],
     minimise: str | None = None,
@@ -72,7 +61,8 @@ def advise(
                   the measured energy, or where nothing measured energy the device time
     max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
-    unmeasured    where GPU energy was measured at three power caps or more, weigh caps that nobody ran too
+    unmeasured    weigh numbers of devices that nobody ran too, where two were run alike, and caps that nobody ran,
+                  where GPU energy was measured at three or more; one piece of advice on each
     limits        quantities that no recommended setting may exceed in its mean, such as
                   {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
     prices        what "cost" means; a cost that holds energy needs a meter's
@@ -81,52 +71,21 @@ def advise(
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     _check(minimise, max_slowdown, confidence)
-    limits = {per_sample(name): most for name, most in (limits or {}).items()}
-    _check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
+    limits = {per_sample(name): _limit(name, most) for name, most in (limits or {}).items()}
+    check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
             what = None if minimise is None else per_sample(minimise)
-            capped = advise_cap(group, what, max_slowdown, confidence, notes, limits, prices) if unmeasured else None
-            found.append(capped or _advise_group(group, what, max_slowdown, confidence, notes, limits, prices))
+            asked = group, what, max_slowdown, confidence, notes, limits, prices
+            found += _advise_unmeasured(*asked) if unmeasured else [_advise_group(*asked)]
         except FitError as error:
             faults.append((title(group.key), str(error)))
     if not found:
         raise FitError(summed(faults) or "there is no run to choose from")
     return found
-
-
-def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES) -> list[list[Run]]:
-    """Return the runs of each setting on the front of two quantities, both to be small, by ascending ``x``.
-
-    ``x`` and ``y`` are quantities, or "time", "energy", "cost", "device_hours", each per sample. A setting stands at
-    the geometric mean of its repeats; settings that lack either quantity are left out.
-    """
-    return [choice.runs for choice in _front(runs, per_sample(x), per_sample(y), prices)[0]]
-
-
-def pareto_points(runs: Iterable[Run], x: str, y: str, prices: Prices = NO_PRICES) -> list[FrontPoint]:
-    """Return the front as ``pareto`` does, each setting with its means. Raises FitError where no run gives both."""
-    x, y = per_sample(x), per_sample(y)
-    found, choices = _front(runs, x, y, prices)
-    if not found:
-        raise FitError(f"no run gives both {x} and {y}")
-    names = differing(choices)
-    return [
-        FrontPoint(c.setting, {x: _mean(c.time), y: _mean(c.cost)}, len(c.runs), describe(c.runs[0], names))
-        for c in found
-    ]
-
-
-def _front(runs: Iterable[Run], x: str, y: str, prices: Prices) -> tuple[list[Choice], list[Choice]]:
-    # the settings on the front, and all
-    if x == y:
-        raise UsageError(f"a front needs two quantities; both are {x}")
-    _check_prices(prices, (x, y))
-    choices = _choices([r for r in runs if r.state == "done"], x, y, prices)
-    return [choices[i] for i in front([(_mean(c.time), _mean(c.cost)) for c in choices])], choices
 
 
 def per_sample(name: str) -> str:
@@ -139,6 +98,26 @@ def per_sample(name: str) -> str:
     return found
 
 
+def _advise_unmeasured(
+    group: Group,
+    minimise: str | None,
+    bound: float | None,
+    confidence: float,
+    notes: Sequence[Note],
+    limits: Mapping[str, float],
+    prices: Prices,
+) -> list[Advice]:
+    asked = minimise, bound, confidence
+    found = [tell(group, *asked, notes, limits, prices) for tell in (advise_devices, advise_cap)]
+    if any(found):
+        return [advice for advice in found if advice]
+    why = (
+        "only settings that were run are weighed: others need two numbers of devices with a batch, or three power caps"
+    )
+    note = Note("only_settings_run", f"{title(group.key)}: {why} with GPU energy")
+    return [_advise_group(group, *asked, (*notes, note), limits, prices)]
+
+
 def _advise_group(
     group: Group,
     minimise: str | None,
@@ -149,16 +128,16 @@ def _advise_group(
     prices: Prices,
 ) -> Advice:
     what = _objective(group.runs, minimise, prices)
-    choices = _choices(group.runs, TIME, what, prices)
+    choices = choices_of(group.runs, TIME, what, prices)
     if not choices:
         raise FitError(f"no run gives both {TIME} and {what}")
     noise = pooled_noise([c.time for c in choices])
-    fastest = min(choices, key=lambda c: _mean(c.time))
+    fastest = min(choices, key=lambda c: mean_of(c.time))
     allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
     within = [c for c in allowed if all(_within(c, name, most, prices) for name, most in limits.items())]
     if not within:
         raise FitError("no setting keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
-    best = min(within, key=lambda c: (_mean(c.cost), _mean(c.time)))
+    best = min(within, key=lambda c: (mean_of(c.cost), mean_of(c.time)))
     return _advice(group, what, choices, best, fastest, bound, notes)
 
 
@@ -218,7 +197,8 @@ def _check_energy(runs: list[Run], what: str) -> None:
         raise FitError(f"{what} is measured in some runs and an estimate in others; they do not compare")
 
 
-def _choices(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
+def choices_of(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
+    """Return the settings of runs with two quantities of their repeats; those that lack either are left out."""
     by_setting: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
     for run in runs:
         by_setting.setdefault(tuple(sorted(factors(run).items())), []).append(run)
@@ -231,7 +211,8 @@ def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
     return [v for v in readings if v is not None and math.isfinite(v) and v > 0]
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
+    """Return the geometric mean."""
     return bounded_exp(math.fsum(map(math.log, values)) / len(values))
 
 
@@ -249,7 +230,7 @@ def _keeps(slowdown: LogRatio, bound: float | None, confidence: float) -> bool:
 
 def _within(choice: Choice, name: str, most: float, prices: Prices) -> bool:
     values = _values(choice.runs, name, prices)
-    return bool(values) and _mean(values) <= most
+    return bool(values) and mean_of(values) <= most
 
 
 def _minus_one(ratio: Interval) -> Interval:
@@ -284,7 +265,14 @@ def _check(minimise: str | None, max_slowdown: float | None, confidence: float) 
         raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")
 
 
-def _check_prices(prices: Prices, names: Sequence[str]) -> None:
+def _limit(name: str, most: float) -> float:
+    if not (math.isfinite(most) and most > 0):
+        raise UsageError(f"the limit on {name} is {most}; give a positive number")
+    return most
+
+
+def check_prices(prices: Prices, names: Sequence[str]) -> None:
+    """Raise UsageError for prices that mean nothing, or none where a cost is asked about."""
     prices.check()
     if COST in names and not prices.asked:
         raise UsageError("a cost needs a price per device-hour, per kWh, or both")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Fit
@@ -13,15 +16,19 @@ from wattlaw.laws.groups import Group, Sample
 from wattlaw.laws.pooling import shipped_prior
 from wattlaw.laws.scaling import PARAMETERS, Points, ScalingLaw, fit_scaling
 
+Array = NDArray[Any]
+
 SPREAD_KNOWN = 0.2
 """Standard deviation of ln of a spread of step times that was measured: some 25 steps tell it so well."""
 
 
-def scaling_of(runs: list[Run], step_spread: float = 0.0) -> tuple[ScalingLaw, Points, list[float]]:
+def scaling_of(
+    runs: list[Run], step_spread: float = 0.0, prior: Array | None = None
+) -> tuple[ScalingLaw, Points, list[float]]:
     """Fit the law to every run with a rate and a batch; return it with the runs' points and rates.
 
     ``step_spread`` is the relative spread of one device's step times, where it was measured; 0 leaves it to the prior.
-    Raises FitError where fewer than two settings give both.
+    ``prior`` (8, 2) stands for the one that ships. Raises FitError where fewer than two settings give both.
     """
     rows = [
         (r.setting.devices, batch, r.setting.nodes, rate)
@@ -32,7 +39,7 @@ def scaling_of(runs: list[Run], step_spread: float = 0.0) -> tuple[ScalingLaw, P
         raise FitError("no run gives both a rate and a batch; alpha-beta needs samples_per_s and batch_per_device")
     devices, batches, nodes, rates = (list(column) for column in zip(*rows, strict=True))
     points = Points.of(devices, batches, nodes)
-    prior = shipped_prior(runs[0].setting.workload)
+    prior = shipped_prior(runs[0].setting.workload) if prior is None else prior.copy()
     if step_spread:
         prior[PARAMETERS.index("spread")] = np.log(step_spread), SPREAD_KNOWN
     return fit_scaling(points, rates, prior), points, list(rates)

@@ -86,6 +86,7 @@ def _advice(
         "time_per_sample_s": _scaled(chosen.slowdown, seconds, 1.0),
         _GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
     }
+    telling = most_telling(options, chosen)
     if minimise == COST:
         predicted[COST] = _scaled(chosen.cost, float(prices.cost(curve.devices * seconds, joules)), 0.0)
     return Advice(
@@ -98,7 +99,8 @@ def _advice(
         slowdown=chosen.slowdown,
         probability_bound_holds=None if bound is None else chosen.probability,
         is_measured=chosen.is_measured,
-        words=_words(group, curve, chosen, gain, bound, most_telling(options, chosen), _NOUNS.get(minimise, "time")),
+        next_run=telling and msgspec.structs.replace(baseline, power_cap_w=telling.cap_w),
+        words=_words(group, curve, chosen, gain, bound, telling, _NOUNS.get(minimise, "time")),
         warnings=tuple(dict.fromkeys([*notes, *(n for r in curve.runs for n in r.warnings)])),
     )
 

@@ -1,8 +1,57 @@
-"""The settings that nothing beats: no other is as good in both quantities and better in one."""
+"""Settings that no other beats in both of two quantities: the Pareto front of what was run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.run import Run
+from wattlaw.core.setting import Setting
+from wattlaw.laws.advice import DEVICE_TIME, TIME, Choice, check_prices, choices_of, mean_of, per_sample
+from wattlaw.laws.prices import NO_PRICES, Prices
+from wattlaw.laws.words import describe, differing
+
+
+class FrontPoint(msgspec.Struct, frozen=True):
+    """A setting that no other beats in both quantities: their means over ``n`` runs, and the setting in words."""
+
+    setting: Setting
+    values: dict[str, float]
+    n: int
+    words: str
+
+
+def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES) -> list[list[Run]]:
+    """Return the runs of each setting on the front of two quantities, both to be small, by ascending ``x``.
+
+    ``x`` and ``y`` are quantities, or "time", "energy", "cost", "device_hours", each per sample. A setting stands at
+    the geometric mean of its repeats; settings that lack either quantity are left out.
+    """
+    return [choice.runs for choice in _front(runs, per_sample(x), per_sample(y), prices)[0]]
+
+
+def pareto_points(runs: Iterable[Run], x: str, y: str, prices: Prices = NO_PRICES) -> list[FrontPoint]:
+    """Return the front as ``pareto`` does, each setting with its means. Raises FitError where no run gives both."""
+    x, y = per_sample(x), per_sample(y)
+    found, choices = _front(runs, x, y, prices)
+    if not found:
+        raise FitError(f"no run gives both {x} and {y}")
+    names = differing(c.runs[0] for c in choices)
+    return [
+        FrontPoint(c.setting, {x: mean_of(c.time), y: mean_of(c.cost)}, len(c.runs), describe(c.runs[0], names))
+        for c in found
+    ]
+
+
+def _front(runs: Iterable[Run], x: str, y: str, prices: Prices) -> tuple[list[Choice], list[Choice]]:
+    # the settings on the front, and all
+    if x == y:
+        raise UsageError(f"a front needs two quantities; both are {x}")
+    check_prices(prices, (x, y))
+    choices = choices_of([r for r in runs if r.state == "done"], x, y, prices)
+    return [choices[i] for i in front([(mean_of(c.time), mean_of(c.cost)) for c in choices])], choices
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

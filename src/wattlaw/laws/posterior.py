@@ -117,8 +117,13 @@ def interval_of(
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
 
 
-def forecasts(values: Array, weights: Array, noise: Sequence[Noise], count: int, seed: int = 0) -> Array:
-    """Return ``count`` equally likely forecasts (count,) of one more measurement of what has draws ``values`` (n,)."""
+def forecasts(
+    values: Array, weights: Array, noise: Sequence[Noise], count: int, seed: int | Sequence[int] = 0
+) -> Array:
+    """Return ``count`` equally likely forecasts (count,) of one more measurement of what has draws ``values`` (n,).
+
+    Whatever the seed and the values, forecast i comes from the same draw where weights and count are the same.
+    """
     rng = np.random.default_rng(seed)
     index = _even(weights, count)
     found = values[index]

@@ -158,7 +158,7 @@ def _time(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time
     if len({(r.setting.devices, batch_of(r)) for r in runs}) < 2:
         return _by_formula(runs, point, share, wanted)
     law, _, rates = scaling_of(runs, wanted.step_spread)
-    found = forecast(law, np.array(rates), point)
+    (found,) = forecast(law, np.array(rates), point)
     why = "outside the devices or the batch a device that were run" if law.extrapolates(point)[0] else ""
     return _Time(found.middle, found.draws, why, found.shares)
 

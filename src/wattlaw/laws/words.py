@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from wattlaw.core.findings import Interval
@@ -39,7 +39,7 @@ def sentence(
 ) -> str:
     """Return the advice in words, such as "schnet: take 2 processes at batch 64: …"."""
     name = title(dict(group))
-    telling = differing(choices)
+    telling = differing(c.runs[0] for c in choices)
     chosen = describe(best.runs[0], telling)
     if len(choices) == 1:
         return f"{name}: only {chosen} was run; run a second setting for a comparison."
@@ -49,7 +49,7 @@ def sentence(
     cost = f"{ranged(gain, percent=True)} less {_title(what)}"
     price = f"{ranged(slowdown, percent=True)} more time than the fastest ({describe(fastest.runs[0], telling)})"
     kept = _bound_words(what, bound, chance) if bound is not None else ""
-    return f"{name}: take {chosen}: {cost} for {price}{kept}.{_batch_words(best, fastest)}"
+    return f"{name}: take {chosen}: {cost} for {price}{kept}.{batch_words(best.setting, fastest.setting)}"
 
 
 def describe(run: Run, telling: Sequence[str]) -> str:
@@ -124,21 +124,20 @@ def _bound_words(what: str, bound: float, chance: float | None) -> str:
     return f"; the bound of {limit} holds with probability {chance:.2f}"
 
 
-def _batch_words(best: Tried, fastest: Tried) -> str:
-    def total(tried: Tried) -> int:
-        return (tried.setting.batch_per_device or 0) * tried.setting.devices
-
-    if total(best) == total(fastest) or not total(best) or not total(fastest):
+def batch_words(best: Setting, fastest: Setting) -> str:
+    """Return what to say where two settings differ in their global batch; "" where they do not."""
+    totals = [(s.batch_per_device or 0) * s.devices for s in (best, fastest)]
+    if totals[0] == totals[1] or not all(totals):
         return ""
     return (
-        f" Its global batch is {total(best)} instead of {total(fastest)}, which changes the optimisation:"
+        f" Its global batch is {totals[0]} instead of {totals[1]}, which changes the optimisation:"
         " the steps to a given loss may differ, and these figures are per sample."
     )
 
 
-def differing(choices: Sequence[Tried]) -> list[str]:
-    """Return the factors in which these settings differ."""
-    all_factors = [factors(c.runs[0]) for c in choices]
+def differing(runs: Iterable[Run]) -> list[str]:
+    """Return the factors in which runs differ."""
+    all_factors = [factors(r) for r in runs]
     names = dict.fromkeys(n for f in all_factors for n in f)
     return [n for n in names if len({f.get(n) for f in all_factors}) > 1]
 

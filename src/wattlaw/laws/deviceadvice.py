@@ -1,0 +1,223 @@
+"""How many devices to take: advice over numbers that were run and numbers that were not.
+
+Options and their draws come from deviceoptions.py; a bound holds as often as it does among the draws of one more run.
+What a further run is worth is said by worth.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wattlaw.core.derive import derive
+from wattlaw.core.errors import FitError
+from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.reading import Note
+from wattlaw.laws.deviceoptions import Option, device_options, run_noise
+from wattlaw.laws.devicewords import Said, sentence
+from wattlaw.laws.groups import Group
+from wattlaw.laws.prices import COST, Prices
+from wattlaw.laws.worth import losses, saved_by_runs
+
+Array = NDArray[Any]
+
+TIME, DEVICE_TIME = "time_per_sample_s", "device_time_per_sample_s"
+GPU_ENERGY = "gpu_energy_per_sample_j"
+
+SAFE = 0.95
+"""Whoever finds a bound broken goes back to the best setting that keeps it with this probability."""
+
+BEYOND = "outside the devices or the batch a device that were run"
+
+
+class Weighed(NamedTuple):
+    """Options and what is to be small: middles (k,), and draws of one more run and of the mean (k, n).
+
+    ``holds`` says in which draws of one more run all bounds hold, ``mean_holds`` in which of the mean; ``fastest`` is
+    the fastest option that was run.
+    """
+
+    options: list[Option]
+    middles: Array
+    of_run: Array
+    of_mean: Array
+    holds: Array
+    mean_holds: Array
+    fastest: int
+
+    @property
+    def chances(self) -> Array:
+        """Return the probability of each option that every bound holds, (k,)."""
+        found: Array = self.holds.mean(axis=1)
+        return found
+
+
+def advise_devices(
+    group: Group,
+    minimise: str | None,
+    bound: float | None,
+    confidence: float,
+    notes: Sequence[Note],
+    limits: Mapping[str, float],
+    prices: Prices,
+) -> Advice | None:
+    """Advise a number of devices; None where only what was run can be weighed, or another quantity is asked for.
+
+    ``limits`` on time, device time, GPU energy and cost per sample, and the bound on the slowdown against the fastest
+    setting that was run, hold together with at least the confidence. Raises FitError where they do for none.
+    """
+    options = device_options(group.runs)
+    what = _objective(group, options, minimise)
+    limits = {_as_gpu(name): most for name, most in limits.items()}
+    if what is None or any(name not in (TIME, DEVICE_TIME, GPU_ENERGY, COST) for name in limits):
+        return None
+    options = [o for o in options if all(_known(o, name, prices) for name in (what, *limits))]
+    if len({o.is_measured for o in options}) < 2:
+        return None
+    weighed = weigh(options, what, bound, limits, prices)
+    chosen = choose(weighed, confidence)
+    if chosen is None:
+        surest = f"the surest choice does with {weighed.chances.max():.2f}"
+        raise FitError(f"no setting keeps {_bounds(bound, limits)} with probability {confidence:g}; {surest}")
+    return _advice(group, weighed, chosen, what, (bound, limits), notes, prices)
+
+
+def weigh(
+    options: list[Option], what: str, bound: float | None, limits: Mapping[str, float], prices: Prices
+) -> Weighed:
+    """Set options side by side; each must know what is asked about."""
+    measured = [i for i, o in enumerate(options) if o.is_measured]
+    fastest = min(measured, key=lambda i: options[i].log_t)
+    most = dict(limits) if bound is None else {**limits, "": bound}
+    return Weighed(
+        options,
+        np.array([_value(o, what, prices) for o in options], float),
+        np.array([_value(o, what, prices, o.of_run) for o in options]),
+        np.array([_value(o, what, prices, o.of_mean) for o in options]),
+        np.array([_holds(o, o.of_run, options[fastest], most, prices) for o in options]),
+        np.array([_holds(o, o.of_mean, options[fastest], most, prices) for o in options]),
+        fastest,
+    )
+
+
+def choose(weighed: Weighed, confidence: float) -> int | None:
+    """Return the option of least cost among those whose bounds hold with the confidence asked for; None without one."""
+    allowed = np.flatnonzero(weighed.chances >= confidence)
+    return int(allowed[np.argmin(weighed.middles[allowed])]) if len(allowed) else None
+
+
+def next_run(weighed: Weighed) -> tuple[int, float]:
+    """Return the option whose run would narrow the choice most, and the share of the cost it is expected to save."""
+    safe = choose(weighed, min(SAFE, float(weighed.chances.max())))
+    lost = losses(weighed.of_mean, weighed.mean_holds, safe or 0)
+    saved = saved_by_runs(lost, [_shown(o) for o in weighed.options])
+    best = int(np.argmax(saved))
+    return best, float(saved[best])
+
+
+def _shown(option: Option) -> list[Array]:
+    unknown_power = option.watts is not None and not option.is_measured
+    return [option.of_run, option.watts.draws] if option.watts and unknown_power else [option.of_run]
+
+
+def _value(option: Option, what: str, prices: Prices, log_t: ArrayLike | None = None) -> Array:
+    # of the middle, or of draws of ln time
+    watts = option.watts
+    log_w: Any = 0.0 if watts is None else watts.middle if log_t is None else watts.draws
+    seconds = np.exp(np.asarray(option.log_t if log_t is None else log_t))
+    joules = option.devices * seconds * np.exp(log_w)
+    if what == COST:
+        return prices.cost(option.devices * seconds, joules)
+    found: Array = {TIME: seconds, DEVICE_TIME: option.devices * seconds, GPU_ENERGY: joules}[what]
+    return found
+
+
+def _holds(option: Option, log_t: Array, fastest: Option, most: Mapping[str, float], prices: Prices) -> Array:
+    found = np.ones(len(log_t), bool)
+    for name, value in most.items():
+        if name:
+            found &= _value(option, name, prices, log_t) <= value
+        elif option is not fastest:
+            found &= log_t <= fastest.of_mean + np.log1p(value)
+    return found
+
+
+def _known(option: Option, what: str, prices: Prices) -> bool:
+    return option.watts is not None or not (what == GPU_ENERGY or (what == COST and prices.per_kwh))
+
+
+def _objective(group: Group, options: Sequence[Option], minimise: str | None) -> str | None:
+    # GPU energy is what the law of a device's power is of; where another meter read, the settings run are all there is
+    if minimise is None:
+        if options and all(o.watts for o in options):
+            return GPU_ENERGY
+        metered = all(derive(r, "energy_per_sample_j").status == "measured" for r in group.runs)
+        return None if metered else DEVICE_TIME
+    return _as_gpu(minimise) if _as_gpu(minimise) in (TIME, DEVICE_TIME, GPU_ENERGY, COST) else None
+
+
+def _as_gpu(name: str) -> str:
+    return GPU_ENERGY if name == "energy_per_sample_j" else name
+
+
+def _advice(
+    group: Group,
+    weighed: Weighed,
+    chosen: int,
+    what: str,
+    bounds: tuple[float | None, Mapping[str, float]],
+    notes: Sequence[Note],
+    prices: Prices,
+) -> Advice:
+    best, fastest = weighed.options[chosen], weighed.options[weighed.fastest]
+    same = chosen == weighed.fastest
+    ratio = Interval(1.0, 1.0, 1.0) if same else _ratio(weighed.middles, weighed.of_run, chosen, weighed.fastest)
+    slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
+    has_bounds = bounds[0] is not None or bool(bounds[1])
+    chance = float(weighed.chances[chosen]) if has_bounds else None
+    telling, saves = next_run(weighed)
+    noise = float(run_noise(group.runs).scale[0])
+    said = Said(what, ratio, slower, _bounds(*bounds), chance, weighed.options[telling], saves, noise)
+    return Advice(
+        group=group.key,
+        minimise=what,
+        setting=best.run.setting,
+        baseline=fastest.run.setting,
+        predicted={name: _predicted(best, name, prices) for name in dict.fromkeys((TIME, DEVICE_TIME, what))},
+        gain=Interval(1 - ratio.value, *(None if v is None else 1 - v for v in (ratio.high, ratio.low))),
+        slowdown=Interval(slower.value - 1, *(None if v is None else v - 1 for v in (slower.low, slower.high))),
+        probability_bound_holds=chance,
+        is_measured=best.is_measured,
+        extrapolated=BEYOND if best.is_beyond else "",
+        next_run=weighed.options[telling].run.setting if saves > noise else None,
+        next_run_saves=saves,
+        words=sentence(group.key, best, fastest, weighed.options, said),
+        warnings=tuple(dict.fromkeys([*notes, *(n for o in (best, fastest) for r in o.basis for n in r.warnings)])),
+    )
+
+
+def _ratio(middles: Array, draws: Array, chosen: int, against: int) -> Interval:
+    low, high = np.quantile(draws[chosen] / draws[against], [0.05, 0.95]).tolist()
+    value = float(middles[chosen] / middles[against])
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _slower(best: Option, fastest: Option) -> Interval:
+    low, high = np.exp(np.quantile(best.of_run - fastest.of_run, [0.05, 0.95])).tolist()
+    value = float(np.exp(best.log_t - fastest.log_t))
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _predicted(option: Option, name: str, prices: Prices) -> Interval:
+    low, high = np.quantile(_value(option, name, prices, option.of_run), [0.05, 0.95]).tolist()
+    value = float(_value(option, name, prices))
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _bounds(bound: float | None, limits: Mapping[str, float]) -> str:
+    parts = [] if bound is None else [f"the bound of {100 * bound:.3g} %"]
+    parts += [f"{name} ≤ {most:g}" for name, most in limits.items()]
+    return " and ".join(parts)

@@ -1,0 +1,194 @@
+"""Numbers of devices that may be taken: those that were run as measured, others as the law over devices forecasts.
+
+Time comes from every form that fits the runs (choose.py), energy from the mean power of a device (devicepower.py).
+Draws of all options belong together: draw i of each stands on the same draw of the law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from wattlaw.core.derive import derive
+from wattlaw.core.factors import repeats
+from wattlaw.core.run import Run
+from wattlaw.laws.alphabeta import scaling_of
+from wattlaw.laws.choose import DRAWS, Forecast, forecast
+from wattlaw.laws.devicepower import DevicePower, fit_power_of
+from wattlaw.laws.families import VARIED, batch_of, rate_of
+from wattlaw.laws.groups import grouped
+from wattlaw.laws.network import MOST_DEVICES
+from wattlaw.laws.posterior import Noise, forecasts
+from wattlaw.laws.predict import WIDEST
+from wattlaw.laws.ratios import pooled_noise
+from wattlaw.laws.scaling import Points
+from wattlaw.laws.usl import NOISE, NU
+
+Array = NDArray[Any]
+
+
+class Watts(NamedTuple):
+    """ln of a device's mean power, W: middle and draws (n,)."""
+
+    middle: float
+    draws: Array
+
+
+class Option(NamedTuple):
+    """A setting that may be taken: ln of its time per sample, s, and of a device's power, W, where it is known.
+
+    ``run`` is a run of it, or one alike with its setting; ``basis`` are the runs behind its figures. ``log_t`` is the
+    middle, ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run.
+    """
+
+    run: Run
+    basis: tuple[Run, ...]
+    log_t: float
+    of_mean: Array
+    of_run: Array
+    watts: Watts | None
+    is_measured: bool
+    is_beyond: bool = False
+
+    @property
+    def devices(self) -> int:
+        """How many devices it takes."""
+        return self.run.setting.devices
+
+
+def device_options(
+    runs: Sequence[Run], wanted: Sequence[tuple[int, float]] | None = None, prior: Array | None = None
+) -> list[Option]:
+    """Return the settings of some runs, and other numbers of devices at the batch a device that was run.
+
+    wanted  (devices, batch a device) to weigh instead of those that ``numbers`` and ``batches_at`` give
+    prior   of the scaling law, (8, 2), instead of the one that ships
+    None of the others where no two numbers of devices were run alike. A number beyond the runs is left out where
+    the 90 % interval of its time spans more than a factor of ``predict.WIDEST``.
+    """
+    known = [r for r in runs if rate_of(r)]
+    noise = run_noise(known)
+    found = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
+    for family in grouped(known, VARIED, split_layouts=False)[0]:
+        found += _forecast_options(family.runs, wanted, prior)
+    return found
+
+
+def run_noise(runs: Sequence[Run]) -> Noise:
+    """Return the relative noise of one run: what repeats scatter by, and a usual scale where they are few."""
+    spread, df = pooled_noise([[rate_of(r) or 1.0 for r in members] for members in repeats(runs)])
+    scale = math.sqrt((NU * NOISE**2 + df * spread**2) / (NU + df))
+    return Noise(np.array([scale]), NU + df)
+
+
+def numbers(per_node: int, most: int = MOST_DEVICES) -> list[int]:
+    """Return the numbers of devices worth weighing, ascending.
+
+    Powers of two and three quarters of each: of devices up to a whole node, which counts too, beyond it of nodes. A
+    node is taken to hold the most devices a node that were run.
+    """
+    steps = _steps(most)
+    within = [*(n for n in steps if n < per_node), per_node]
+    return sorted({n for n in (*within, *(per_node * n for n in steps)) if n <= most})
+
+
+def _steps(most: int) -> list[int]:
+    doubled = [2**i for i in range(most.bit_length())]
+    return sorted({*doubled, *(3 * n // 4 for n in doubled[2:])})
+
+
+def batches_at(devices: int, seen: Sequence[tuple[int, float]]) -> list[float]:
+    """Return the batches a device at which a number of devices is weighed; ``seen`` holds (devices, batch a device).
+
+    Every batch that was run at two numbers or more. Where there is none but the global batch was always the same, its
+    part, if it divides evenly; else the batch of the next smaller number that was run.
+    """
+    at: dict[float, set[int]] = {}
+    for n, batch in seen:
+        at.setdefault(batch, set()).add(n)
+    if common := sorted(b for b, sizes in at.items() if len(sizes) > 1):
+        return common
+    totals = {round(n * batch, 6) for n, batch in seen}
+    if len(totals) == 1:
+        (total,) = totals
+        return [total / devices] if total % devices == 0 else []
+    below = [pair for pair in seen if pair[0] <= devices]
+    return [max(below)[1] if below else min(seen)[1]]
+
+
+def _measured(members: list[Run], noise: Noise, seed: int) -> Option:
+    logs = [-math.log(rate_of(r) or 1.0) for r in members]
+    middle = math.fsum(logs) / len(logs)
+    error = Noise(noise.scale / math.sqrt(len(logs)), noise.df)
+    one, point = np.ones(1), np.array([middle])
+    of_mean = forecasts(point, one, [error], DRAWS, (seed, 1))
+    of_run = of_mean + forecasts(np.zeros(1), one, [noise], DRAWS, (seed, 2))
+    return Option(members[0], tuple(members), middle, of_mean, of_run, _watts(members, middle), True)
+
+
+def _watts(members: list[Run], log_t: float) -> Watts | None:
+    joules = [derive(r, "gpu_energy_per_sample_j") for r in members]
+    values = [j.value for j in joules if j.status == "measured" and j.value is not None and j.value > 0]
+    if len(values) < len(members):
+        return None
+    middle = math.fsum(map(math.log, values)) / len(values) - log_t - math.log(members[0].setting.devices)
+    return Watts(middle, np.full(DRAWS, middle))
+
+
+def _forecast_options(runs: list[Run], wanted: Sequence[tuple[int, float]] | None, prior: Array | None) -> list[Option]:
+    runs = [r for r in runs if batch_of(r)]
+    seen = sorted({(r.setting.devices, _share(r)) for r in runs})
+    sizes = sorted({n for n, _ in seen})
+    if len(sizes) < 2:
+        return []
+    per_node = max(r.setting.devices_per_node for r in runs)
+    if wanted is None:
+        wanted = [(n, b) for n in numbers(per_node) for b in batches_at(n, seen)]
+    new = [pair for pair in wanted if pair not in seen]
+    if not new:
+        return []
+    law, _, rates = scaling_of(runs, prior=prior)
+    devices, shares = np.array(new, float).T
+    targets = Points.of(devices, devices * shares, np.maximum(1, np.ceil(devices / per_node)))
+    told = forecast(law, np.array(rates), targets)
+    power = fit_power_of(runs)
+    found = [_told(runs, n, b, per_node, each, power) for (n, b), each in zip(new, told, strict=True)]
+    beyond = law.extrapolates(targets).tolist()
+    return _near([o._replace(is_beyond=far) for o, far in zip(found, beyond, strict=True)], sizes)
+
+
+def _told(
+    runs: list[Run], devices: int, batch: float, per_node: int, told: Forecast, power: DevicePower | None
+) -> Option:
+    nodes = max(1, math.ceil(devices / per_node))
+    near = min(runs, key=lambda r: (abs(math.log(r.setting.devices / devices)), r.trial))
+    # several devices may share a sample
+    share = round(batch) if near.setting.batch_per_device is not None and batch >= 1 else None
+    setting = msgspec.structs.replace(
+        near.setting, nodes=nodes, devices_per_node=devices // nodes, batch_per_device=share
+    )
+    run = msgspec.structs.replace(near, setting=setting)
+    watts = None if power is None else Watts(*power.forecast(devices, len(told.draws)))
+    return Option(run, tuple(runs), told.middle, told.of_law, told.draws, watts, False)
+
+
+def _near(options: list[Option], sizes: list[int]) -> list[Option]:
+    # outward from the runs up to the first one whose time nobody can tell
+    wide = [o.devices for o in options if o.is_beyond and _factor(o) > WIDEST]
+    least = max([n for n in wide if n < sizes[0]], default=0)
+    most = min([n for n in wide if n > sizes[-1]], default=math.inf)
+    return [o for o in options if least < o.devices < most and o.devices not in wide]
+
+
+def _factor(option: Option) -> float:
+    low, high = np.quantile(option.of_run, [0.05, 0.95])
+    return float(np.exp(high - low))
+
+
+def _share(run: Run) -> float:
+    return (batch_of(run) or 1.0) / run.setting.devices

@@ -1,0 +1,51 @@
+"""What is one more run worth? The saving that the choice after it is expected to bring.
+
+Expected value of sample information (Raiffa & Schlaifer 1961): choosing now costs min_j E[c_j]; choosing after run i
+has shown y_i costs E[min_j E[c_j | y_i]]. The inner expectations are regressions of draws of each option's cost on
+what the run would show in the same draws (Strong, Oakley & Brennan 2014), here on Legendre polynomials of its rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+DEGREE = 4
+"""Degree of the polynomials: enough for a bound that holds up to some value and not above."""
+
+
+def losses(costs: Array, holds: Array, fallback: int) -> Array:
+    """Return what each option costs in each draw (k, n): who finds a bound broken goes back to the fallback."""
+    found: Array = np.where(holds, costs, costs[fallback])
+    return found
+
+
+def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]]) -> Array:
+    """Return for each possible run the share of the cost that is expected to be saved by choosing after it, (r,).
+
+    losses  (k, n): what each option costs in each of n equally likely draws
+    shown   for each run the quantities, each (n,), that it would measure in these draws
+    """
+    now = float(losses.mean(axis=1).min())
+    return np.array([max(0.0, 1 - _after(losses, each) / now) for each in shown])
+
+
+def _after(losses: Array, shown: Sequence[Array]) -> float:
+    # a projection on the polynomials is the regression, since their columns are made orthonormal
+    columns = [legendre.legvander(_ranks(values), DEGREE)[:, 1:] for values in shown]
+    basis, _ = np.linalg.qr(np.column_stack([np.ones(losses.shape[1]), *columns]))
+    expected = (losses @ basis) @ basis.T
+    return float(expected.min(axis=0).mean())
+
+
+def _ranks(values: Array) -> Array:
+    # evenly from −1 to 1, where Legendre polynomials are at home
+    ranks = np.empty(len(values))
+    ranks[np.argsort(values)] = np.linspace(-1, 1, len(values))
+    return ranks
