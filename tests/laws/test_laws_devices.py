@@ -14,11 +14,13 @@ from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError
 from wattlaw.core.folder import write_run
 from wattlaw.laws.advice import advise
+from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.caps import response
-from wattlaw.laws.choose import DRAWS
+from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.deviceoptions import batches_at, device_options, numbers
 from wattlaw.laws.predict import Wanted, predict
 from wattlaw.laws.prices import Prices
+from wattlaw.laws.scaling import Points
 from wattlaw.laws.worth import losses, saved_by_runs
 
 
@@ -146,17 +148,12 @@ def test_caps_of_several_devices_are_weighed_by_the_energy_of_all():
     assert gains[1] == pytest.approx(gains[0])
 
 
-def test_a_capped_setting_of_a_law_of_many_forms_is_predicted():
-    time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.5, 0.75, 1.0]))
-    runs = [
-        run(float(t) * shared(n) * (1 + 0.01 * r), n, r, energy=float(n * t * p), power_cap_w=cap)
-        for cap, t, p in zip((125.0, 187.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True)
-        for n in (1, 2, 4, 16)
-        for r in range(2)
-    ]
-    for devices in (3, 8, 12):
-        (found,) = predict(runs, Wanted(devices=devices, power_cap_w=150.0))
-        assert found.quantities["time_s"].value > shared(devices)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_forecast_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
+    law, _, rates = scaling_of(scaled({n: shared(n) for n in (1, 2, 4)}, noise=0.03, seed=seed))
+    (found,) = forecast(law, np.array(rates), Points.of([8], [256]))
+    assert len(found.shares) > 2
+    assert len(found.draws) == len(found.of_law) == DRAWS
 
 
 def test_what_cannot_be_weighed_is_said_and_the_runs_are_advised_on():

@@ -178,9 +178,10 @@ def _advice(
     slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
     has_bounds = bounds[0] is not None or bool(bounds[1])
     chance = float(weighed.chances[chosen]) if has_bounds else None
+    keeps = float(weighed.chances[weighed.fastest]) >= 0.5
     telling, saves = next_run(weighed)
     noise = float(run_noise(group.runs).scale[0])
-    said = Said(what, ratio, slower, _bounds(*bounds), chance, weighed.options[telling], saves, noise)
+    said = Said(what, ratio, slower, _bounds(*bounds), chance, keeps, weighed.options[telling], saves, noise)
     return Advice(
         group=group.key,
         minimise=what,

@@ -17,8 +17,9 @@ TIME = "time_per_sample_s"
 class Said(NamedTuple):
     """What is told of an advice: the quantity made small, its ratio and that of time to the fastest setting run.
 
-    ``bounds`` in words ("" for none) hold with ``chance``; a run of ``telling`` is expected to save the share
-    ``saves``, and one run scatters by ``noise``.
+    ``bounds`` in words ("" for none) hold with ``chance``; ``fastest_keeps`` says whether they do at the fastest
+    setting, more likely than not. A run of ``telling`` is expected to save the share ``saves``, and one run scatters
+    by ``noise``.
     """
 
     what: str
@@ -26,6 +27,7 @@ class Said(NamedTuple):
     time: Interval
     bounds: str
     chance: float | None
+    fastest_keeps: bool
     telling: Option
     saves: float
     noise: float
@@ -40,7 +42,8 @@ def sentence(key: Mapping[str, str], best: Option, fastest: Option, options: Seq
         within = " within the bounds" if kept else ""
         text = f"{chosen}: the fastest setting that was run, and no other promises less {_noun(said.what)}{within}"
     else:
-        against = f"the fastest that was run ({describe(fastest.run, names)})"
+        kept_not = "" if said.fastest_keeps else "; the bounds rule it out"
+        against = f"the fastest that was run ({describe(fastest.run, names)}{kept_not})"
         parts = [] if said.what == TIME else [_changed(said.cost, _noun(said.what))]
         text = f"{chosen}: {' and '.join([*parts, _changed(said.time, 'time')])} than {against}"
     return f"{text}{kept}. {_next(said, names)}{batch_words(best.run.setting, fastest.run.setting)}"
