@@ -5,7 +5,7 @@
     power    t(N) = t₁·N^(−β)
 
 σ is the share of the work that does not scale, κ the cost of every pair's agreement. A grid point's t₁ follows
-from the data; the prior is even over β, and over the logarithms of σ and κ.
+from the data; the prior is even over β, √σ and √κ: none of the two is favoured for being invisibly small.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ Array = NDArray[Any]
 Form = Literal["usl", "amdahl", "power"]
 
 PARAMETERS: dict[Form, tuple[str, ...]] = {"usl": ("sigma", "kappa"), "amdahl": ("sigma",), "power": ("beta",)}
+
+CLOSER = 2
+"""Finer grids after the first: with one, some intervals of κ shrank to a single point of it."""
 
 NOISE, NU = 0.02, 3.0
 """Scale of the relative noise of a time, and how freely one group's noise may differ from it."""
@@ -105,12 +108,15 @@ def held_out_error(sizes: ArrayLike, times: ArrayLike, form: Form = "usl") -> fl
 
 
 def _fit(x: Array, log_y: Array, form: Form, closely: bool = True) -> UslLaw:
-    axes = _axes(form)
+    axes = _axes(form, float(x.max()))
     law = _weigh(x, log_y, form, axes)
     if not closely:
         return law
-    # a second grid where the first found anything: a sharp posterior would fall between its points
-    return _weigh(x, log_y, form, tuple(_closer(axis, law, i) for i, axis in enumerate(axes)))
+    # finer grids where the last found anything: a sharp posterior would fall between its points
+    for _ in range(CLOSER):
+        axes = tuple(_closer(axis, law, i) for i, axis in enumerate(axes))
+        law = _weigh(x, log_y, form, axes)
+    return law
 
 
 def _weigh(x: Array, log_y: Array, form: Form, axes: tuple[Axis, ...]) -> UslLaw:
@@ -136,28 +142,31 @@ def _shape(x: Array, grid: Array, form: Form) -> Array:
 
 
 class Axis(NamedTuple):
-    """Values of one parameter and the prior measure of each: even over β, over ln of the others, and one step at 0."""
+    """Values of one parameter and the prior measure of each."""
 
     values: Array
     measure: Array
 
 
 @functools.cache
-def _axes(form: Form) -> tuple[Axis, ...]:
+def _axes(form: Form, largest: float) -> tuple[Axis, ...]:
     if form == "power":
         return (Axis(np.linspace(-0.3, 1.3, 81), np.ones(81)),)
-    sigma, kappa = np.geomspace(1e-4, 1.0, 120 if form == "amdahl" else 40), np.geomspace(1e-9, 0.3, 30)
-    found = [Axis(np.append(0.0, v), np.full(len(v) + 1, np.log(v[1] / v[0]))) for v in (sigma, kappa)]
+    # what is below the least value would change the time at the largest size by less than measuring can tell
+    sigma = np.geomspace(1e-2 / largest, 1.0, 120 if form == "amdahl" else 40)
+    kappa = np.geomspace(1e-3 / largest**2, 0.3, 30)
+    # the measure of a cell in √v, up to a factor; all below the least value stands at 0
+    found = [
+        Axis(np.append(0.0, v), np.append(2 * np.sqrt(v[0]), np.sqrt(v) * np.log(v[1] / v[0]))) for v in (sigma, kappa)
+    ]
     return tuple(found[: len(PARAMETERS[form])])
 
 
 def _closer(axis: Axis, law: UslLaw, index: int, points: int = 33) -> Axis:
-    values, step = axis.values, axis.measure[-1]
+    values = axis.values
     mass = np.array([law.weights[law.grid[:, index] == v].sum() for v in values])
     kept = np.flatnonzero(mass > 1e-4 * mass.max())
     low, high = values[max(kept[0] - 1, 0)], values[min(kept[-1] + 1, len(values) - 1)]
-    if values[0] < 0:
+    if law.form == "power":
         return Axis(np.linspace(low, high, 4 * points), np.ones(4 * points))
-    fine = np.geomspace(max(low, values[1]), high, points)
-    measure = np.full(points, np.log(fine[1] / fine[0]))
-    return Axis(np.append(0.0, fine), np.append(step, measure)) if low == 0 else Axis(fine, measure)
+    return Axis(np.linspace(np.sqrt(low), np.sqrt(high), points) ** 2, np.ones(points))
