@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +88,31 @@ def test_a_disk_that_fills_for_a_while_loses_no_row_and_the_summary_names_it(dis
     times = read_telemetry(telemetry)["gpu:0"].column("power_w").times
     assert times[-1] - times[0] > 3.5
     assert max(b - a for a, b in itertools.pairwise(times)) < 1
+
+
+def test_rows_that_were_never_written_are_counted_and_their_time_is_told(tmp_path: Path, trace) -> None:
+    words = [sys.executable, "-m", "wattlaw", "measure", "--hz", "100", "-o", str(tmp_path / "run"), "--"]
+    command = ["sh", "-c", "sleep 2.5; echo trained; exit 3"]
+    # no file may grow beyond 8 KiB, which a second of telemetry does not keep to
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 8; "$@"', "bash", *words, *command],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "WATTLAW_REPLAY": str(trace(200, 60))},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "trained\n")
+    (path,) = tmp_path.glob("run/*/summary.json")
+    told = [w["message"] for w in json.loads(path.read_text())["warnings"] if w["name"] == "sampling_trouble"]
+    assert any("larger than files may be here" in text for text in told)
+    (lost,) = [re.search(r"(\d+) rows, read (\S+) s to (\S+) s after the start, were never written", t) for t in told]
+    assert lost
+    count, first, last = int(lost[1]), float(lost[2]), float(lost[3])
+    assert count > 50
+    assert 0 <= first < 2.4 < last
+    (telemetry,) = tmp_path.glob("run/*/attempt-1/telemetry-*.csv")
+    begin = json.loads(next(tmp_path.glob("run/*/attempt-1/host-*.json")).read_text())["clock_start"][0]
+    rows = read_telemetry(telemetry)["gpu:0"].column("power_w").times
+    assert rows[-1] - begin <= first + 0.11
+    summary = json.loads(path.read_text())
+    assert summary["quantities"]["gpu_energy_j"]["value"] is None
 
 
 def test_a_disk_that_stays_full_costs_neither_the_command_nor_what_was_written(disk: Path, trace) -> None:

@@ -152,8 +152,8 @@ def test_a_full_disk_loses_no_row_that_fits_in_memory(tmp_path: Path) -> None:
     file.append([Sample(time_s=1.0, device="gpu:0", power_w=100.0)])
     assert not file.flush()
     assert "no space left" in file.trouble
-    file.close()
-    file.path = tmp_path / "telemetry-x.csv"
+    os.close(file.file)
+    file.file, file.path = -1, tmp_path / "telemetry-x.csv"
     file.append([Sample(time_s=2.0, device="gpu:0", power_w=110.0)])
     assert file.flush()
     file.close()

@@ -52,6 +52,7 @@ class Engine:
         self._used_s = (0.0, 0.0)
         self._writing = threading.Lock()
         self._live: dict[str, Sample] = {}
+        self._refused = ""
 
     def start(self) -> None:
         """Find the meters, take the first readings, and go on."""
@@ -124,6 +125,7 @@ class Engine:
                 meter.close()
         self._flush()
         self.file.close()
+        self._tell_lost()
         used, since = self._used_s
         self._set_clock()
         self.host = msgspec.structs.replace(
@@ -170,9 +172,19 @@ class Engine:
             self._live[sample.device] = _newest(self._live.get(sample.device), sample)
             self.file.append([sample])
         if not self.file.flush():
-            self._note(f"{self.file.path.name} could not be written for a while: {self.file.trouble}")
-        if self.file.lost_rows:
-            self._note(f"the disk refused rows for so long that some were given up: {self.file.path.name}")
+            self._refused = f"{self.file.path.name} was refused for a time, its rows waited: {self.file.trouble}"
+            self._note(self._refused)
+
+    def _tell_lost(self) -> None:
+        if not self.file.lost_rows:
+            return
+        begin = self.host.clock_start[0]
+        first, last = (t - begin for t in self.file.lost_s or (begin, begin))
+        why = self._refused.partition(": ")[2]
+        when = f"read {first:.1f} s to {last:.1f} s after the start"
+        rest = tuple(t for t in self.host.troubles if t != self._refused)
+        self.host = msgspec.structs.replace(self.host, troubles=rest)
+        self._note(f"{self.file.path.name}: {self.file.lost_rows} rows, {when}, were never written: {why}")
 
     def _note(self, text: str) -> None:
         if text in self.host.troubles:

@@ -19,7 +19,11 @@ _MOST_PENDING_BYTES = 64 * 2**20
 
 
 class TelemetryFile:
-    """Rows go to disk at each ``flush``. A full disk loses none until 64 MiB wait; the next flush tries again."""
+    """Rows go to disk at each ``flush``. A full disk loses none until 64 MiB wait; the next flush tries again.
+
+    ``lost_rows`` were given up or are not on disk after ``close``; their readings are from ``lost_s``, first and last,
+    s on the monotonic clock.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,6 +31,8 @@ class TelemetryFile:
         self.pending = bytearray((",".join(TELEMETRY_COLUMNS) + "\n").encode())
         self.trouble = ""
         self.lost_rows = 0
+        self.lost_s: tuple[float, float] | None = None
+        self._ended_with = b""
 
     def append(self, samples: Iterable[Sample]) -> None:
         """Add rows; nothing is written yet."""
@@ -36,8 +42,7 @@ class TelemetryFile:
             # the row at the front may be half on disk already: keep it, so that no two rows grow together
             first = self.pending.find(b"\n") + 1
             cut = self.pending.find(b"\n", len(self.pending) // 4) + 1
-            self.lost_rows += self.pending.count(b"\n", first, cut)
-            del self.pending[first:cut]
+            self._give_up(first, cut)
 
     def flush(self) -> bool:
         """Write what waits. False where the system refuses; ``trouble`` says why."""
@@ -46,6 +51,7 @@ class TelemetryFile:
                 self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             while self.pending:
                 written = os.write(self.file, self.pending)
+                self._ended_with = bytes(self.pending[written - 1 : written])
                 del self.pending[:written]
         except OSError as error:
             self.trouble = why(error, self.path)
@@ -54,11 +60,24 @@ class TelemetryFile:
         return True
 
     def close(self) -> None:
-        """Write what waits and close the file."""
-        self.flush()
+        """Write what waits and close the file; what cannot be written is lost."""
+        if not self.flush():
+            self._give_up(0, len(self.pending))
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
+
+    def _give_up(self, first: int, end: int) -> None:
+        """Forget what waits between two places; remember how many rows, and from when to when."""
+        rows = bytes(self.pending[first:end]).splitlines()
+        del self.pending[first:end]
+        # in front may stand the header, or the rest of a row that is half on disk
+        whole = rows if first or self._ended_with == b"\n" else rows[1:]
+        self.lost_rows += len(rows) if self._ended_with else len(whole)
+        times = [float(row.partition(b",")[0]) for row in (whole[0], whole[-1])] if whole else []
+        if times:
+            begin, last = self.lost_s or (times[0], times[0])
+            self.lost_s = min(begin, *times), max(last, *times)
 
 
 class Column:
