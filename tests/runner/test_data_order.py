@@ -12,6 +12,7 @@ from wattlaw.core.plugins import load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker_data import Batches, Position
 from wattlaw.runner.worker_packing import ALIGN, pack, unpack
+from wattlaw.workloads.molecules.slots import changed
 
 
 def batches(workers, rank=0, ranks=1):
@@ -68,3 +69,22 @@ def test_what_is_no_plain_tensor_is_left_as_it_is():
     assert again["sparse"] is odd["sparse"]
     assert again["empty"].shape == (0, 4)
     assert int(again["one"]) == 7
+
+
+@pytest.mark.parametrize("name", ["schnet", "nnconv", "pna", "painn-forces"])
+def test_a_batch_taken_at_once_is_the_batch_of_its_samples(name):
+    workload = load("wattlaw.workloads", "workload", name)("tiny")
+    data = workload.data("train")
+    indices = [5, 0, 17, 5]
+    at_once, one_by_one = [], []
+    changed(workload.collate(data.__getitems__(indices)), lambda t: at_once.append(t) or t)
+    changed(workload.collate([data[k] for k in indices]), lambda t: one_by_one.append(t) or t)
+    assert len(at_once) > 10
+    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(at_once, one_by_one, strict=True))
+    assert [m.numbers.tolist() for m in molecules_of(data.__getitems__(indices)[1:3])] == [
+        m.numbers.tolist() for m in molecules_of([data[0], data[17]])
+    ]
+
+
+def molecules_of(samples):
+    return [getattr(sample, "molecule", sample) for sample in samples]

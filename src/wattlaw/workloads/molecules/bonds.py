@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.molecules.data import Molecule, Molecules, batch_molecules
+from wattlaw.workloads.molecules.data import Joined, Molecule, Molecules, Picked, batch_molecules, join, rows_of, taken
 from wattlaw.workloads.molecules.elements import RADII, SYMBOLS
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import ELEMENTS
@@ -55,6 +55,14 @@ class Bonded(NamedTuple):
     bonds: Tensor
 
 
+class JoinedBonds(NamedTuple):
+    """Samples one after another: molecules, features of all atoms (A, 11), the kind of bond of all pairs (P,)."""
+
+    molecules: Joined
+    features: Tensor
+    bonds: Tensor
+
+
 class BondedMolecules(Dataset[Bonded]):
     """Molecules with bonds and features, found once.
 
@@ -67,7 +75,7 @@ class BondedMolecules(Dataset[Bonded]):
         given = given or [None] * len(molecules)
         self.estimated = sum(bonds is None for bonds in given)
         owner = np.repeat(np.arange(len(molecules)), np.diff(molecules.pair_starts))
-        begin = np.array(molecules.atom_starts)[owner]
+        begin = molecules.atom_starts[owner]
         first, second = molecules.first.numpy() + begin, molecules.second.numpy() + begin
         numbers = molecules.numbers.numpy()
         kinds = bond_kinds(numbers[first], numbers[second], molecules.distance.numpy())
@@ -89,6 +97,15 @@ class BondedMolecules(Dataset[Bonded]):
             self.features[starts[index] : starts[index + 1]],
             self.bonds[pairs[index] : pairs[index + 1]],
         )
+
+    def __getitems__(self, indices: Sequence[int]) -> Picked:
+        return Picked(self, indices)
+
+    def joined(self, indices: Array) -> JoinedBonds:
+        """Return some molecules (M,) one after another."""
+        atoms, _ = rows_of(self.molecules.atom_starts, indices)
+        pairs, _ = rows_of(self.molecules.pair_starts, indices)
+        return JoinedBonds(self.molecules.joined(indices), taken(self.features, atoms), taken(self.bonds, pairs))
 
 
 def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
@@ -141,10 +158,18 @@ def atom_features(numbers: Array, first: Array, second: Array, kinds: Array, imp
     return np.stack(columns, 1).astype(np.float32)
 
 
+def join_bonded(samples: Sequence[Bonded]) -> JoinedBonds:
+    """Return samples one after another."""
+    if isinstance(samples, Picked):
+        found: JoinedBonds = samples.joined()
+        return found
+    molecules, features, bonds = zip(*samples, strict=True)
+    return JoinedBonds(join(molecules), torch.cat(features), torch.cat(bonds))
+
+
 def batch_bonded(samples: Sequence[Bonded], cutoff: float) -> Graph:
     """Join samples to one graph with slots, ``atoms`` (A, 11) and ``bonds`` (P, 5)."""
-    graph = batch_molecules([s.molecule for s in samples], cutoff, slots=True)
-    kinds = torch.cat([s.bonds for s in samples]).long()
-    one_hot = torch.nn.functional.one_hot(kinds, 5)[:, 1:]
-    bonds = torch.cat([one_hot, graph.distance[:, None]], 1)
-    return graph.with_features(torch.cat([s.features for s in samples]), bonds)
+    molecules, features, kinds = join_bonded(samples)
+    graph = batch_molecules(molecules, cutoff, slots=True)
+    one_hot = torch.nn.functional.one_hot(kinds.long(), 5)[:, 1:]
+    return graph.with_features(features, torch.cat([one_hot, graph.distance[:, None]], 1))

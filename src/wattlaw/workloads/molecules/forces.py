@@ -17,7 +17,17 @@ from torch.utils.data import Dataset
 
 from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.molecules.data import Molecule, Molecules, batch_molecules, splits
+from wattlaw.workloads.molecules.data import (
+    Joined,
+    Molecule,
+    Molecules,
+    Picked,
+    batch_molecules,
+    join,
+    rows_of,
+    splits,
+    taken,
+)
 from wattlaw.workloads.molecules.painn import PaiNN
 from wattlaw.workloads.molecules.painn import Size as PaiNNSize
 from wattlaw.workloads.molecules.pairs import Graph
@@ -60,6 +70,14 @@ class Frames(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         starts = self.molecules.atom_starts
         return Sample(self.molecules[index], self.forces[starts[index] : starts[index + 1]])
+
+    def __getitems__(self, indices: Sequence[int]) -> Picked:
+        return Picked(self, indices)
+
+    def joined(self, indices: np.ndarray[Any, Any]) -> tuple[Joined, Tensor]:
+        """Return some geometries one after another, and their forces."""
+        rows, _ = rows_of(self.molecules.atom_starts, indices)
+        return self.molecules.joined(indices), taken(self.forces, rows)
 
 
 class EnergyAndForces(nn.Module):
@@ -112,8 +130,12 @@ class ForceField(Workload):
         return frames
 
     def collate(self, samples: Sequence[Sample]) -> Graph:
-        graph = batch_molecules([s.molecule for s in samples], self.cutoff)
-        return graph.with_features(torch.cat([s.forces for s in samples]), graph.bonds)
+        if isinstance(samples, Picked):
+            molecules, forces = samples.joined()
+        else:
+            molecules, forces = join([s.molecule for s in samples]), torch.cat([s.forces for s in samples])
+        graph = batch_molecules(molecules, self.cutoff)
+        return graph.with_features(forces, graph.bonds)
 
     def loss(self, model: nn.Module, batch: Graph) -> Tensor:
         energy, forces = model(batch)

@@ -13,8 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.molecules.bonds import Bonded, atom_features
-from wattlaw.workloads.molecules.data import Molecule
+from wattlaw.workloads.molecules.bonds import Bonded, JoinedBonds, atom_features
+from wattlaw.workloads.molecules.data import Joined, Molecule, Picked, rows_of, taken
 from wattlaw.workloads.molecules.elements import NUMBERS
 from wattlaw.workloads.molecules.smiles import ORDER_CODES, Formula, read_smiles
 
@@ -36,8 +36,10 @@ class Formulas(Dataset[Bonded]):
         ends = np.array([sorted((a, b)) for f in formulas for a, b, _ in f.bonds], np.int16).reshape(-1, 2)
         self.first, self.second = torch.from_numpy(ends[:, 0].copy()), torch.from_numpy(ends[:, 1].copy())
         self.bonds = torch.tensor([ORDER_CODES[o] for f in formulas for *_, o in f.bonds], dtype=torch.uint8)
-        self.atom_starts = [0, *np.cumsum([len(f.atoms) for f in formulas]).tolist()]
-        self.bond_starts = [0, *np.cumsum([len(f.bonds) for f in formulas]).tolist()]
+        self.features = torch.empty(len(self.kinds), 0)
+        self.steps = torch.ones(len(self.bonds))
+        self.atom_starts = np.cumsum([0, *(len(f.atoms) for f in formulas)])
+        self.bond_starts = np.cumsum([0, *(len(f.bonds) for f in formulas)])
 
     def __len__(self) -> int:
         return len(self.target)
@@ -46,11 +48,21 @@ class Formulas(Dataset[Bonded]):
         atoms = slice(self.atom_starts[index], self.atom_starts[index + 1])
         bonds = slice(self.bond_starts[index], self.bond_starts[index + 1])
         kinds = self.kinds[atoms]
-        steps = torch.ones(len(self.bonds[bonds]))
-        molecule = Molecule(
-            kinds, torch.empty(len(kinds), 0), self.first[bonds], self.second[bonds], steps, self.target[index]
-        )
-        return Bonded(molecule, torch.empty(len(kinds), 0), self.bonds[bonds])
+        ends = self.first[bonds], self.second[bonds]
+        molecule = Molecule(kinds, torch.empty(len(kinds), 0), *ends, self.steps[bonds], self.target[index])
+        return Bonded(molecule, self.features[atoms], self.bonds[bonds])
+
+    def __getitems__(self, indices: Sequence[int]) -> Picked:
+        return Picked(self, indices)
+
+    def joined(self, indices: Array) -> JoinedBonds:
+        """Return some molecules (M,) one after another."""
+        atoms, sizes = rows_of(self.atom_starts, indices)
+        pairs, counts = rows_of(self.bond_starts, indices)
+        first, second, steps = (taken(table, pairs) for table in (self.first, self.second, self.steps))
+        kinds, target = taken(self.kinds, atoms), taken(self.target, indices)
+        whole = Molecule(kinds, torch.empty(len(atoms), 0), first, second, steps, target)
+        return JoinedBonds(Joined(whole, sizes, counts), taken(self.features, atoms), taken(self.bonds, pairs))
 
 
 class BondedFormulas(Formulas):
@@ -59,14 +71,10 @@ class BondedFormulas(Formulas):
     def __init__(self, formulas: Sequence[Formula], target: Array) -> None:
         super().__init__(formulas, target)
         self.kinds = torch.tensor([NUMBERS[a.symbol] for f in formulas for a in f.atoms], dtype=torch.uint8)
-        owner = np.repeat(np.array(self.atom_starts[:-1]), np.diff(self.bond_starts))
+        owner = np.repeat(self.atom_starts[:-1], np.diff(self.bond_starts))
         ends = self.first.numpy() + owner, self.second.numpy() + owner
         hydrogens = np.array([h for f in formulas for h in f.hydrogens()])
         self.features = torch.from_numpy(atom_features(self.kinds.numpy(), *ends, self.bonds.numpy(), hydrogens))
-
-    def __getitem__(self, index: int) -> Bonded:
-        atoms = slice(self.atom_starts[index], self.atom_starts[index + 1])
-        return super().__getitem__(index)._replace(features=self.features[atoms])
 
 
 def kind_of(formula: Formula, atom: int) -> int:

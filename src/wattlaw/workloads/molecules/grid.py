@@ -17,8 +17,11 @@ from torch.autograd import Function
 
 Array = np.ndarray[Any, Any]
 
-STENCIL = 8
+SHIFT = 3
+STENCIL = 1 << SHIFT
 """Points of the grid from which a value is interpolated."""
+
+_SCALES = tuple(1 / math.prod(k - m for m in range(STENCIL) if m != k) for k in range(STENCIL))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +56,16 @@ def place_on_grid(distance: Array, cutoff: float, points: int) -> Grid:
     base = np.clip(scaled.astype(np.int64), 0, points - STENCIL)
     weights = _lagrange(scaled - base + (STENCIL // 2 - 1))
     where = (base[:, None] + np.arange(STENCIL)).ravel()
-    # 16 bits make numpy's stable sort a radix sort, 15 times faster here
-    order = np.argsort(where.astype(np.uint16), kind="stable")
+    # so few bits make numpy's stable sort a radix sort, 15 times faster here
+    order = np.argsort(where.astype(np.uint8 if points <= 256 else np.uint16), kind="stable")
+    met = np.convolve(np.bincount(base, minlength=points - STENCIL + 1), np.ones(STENCIL, int))
     return Grid(
         torch.from_numpy(where),
         torch.from_numpy(weights.ravel()),
         torch.arange(0, STENCIL * pairs + 1, STENCIL),
-        torch.from_numpy(order // STENCIL),
+        torch.from_numpy(order >> SHIFT),
         torch.from_numpy(weights.ravel()[order]),
-        torch.from_numpy(row_starts(where, points)),
+        torch.from_numpy(np.concatenate([[0], np.cumsum(met)])),
     )
 
 
@@ -71,9 +75,8 @@ def _lagrange(t: Array) -> Array:
     away = [t - k for k in range(STENCIL)]
     left = list(itertools.accumulate(away[:-1], np.multiply, initial=np.ones_like(t)))
     right = list(itertools.accumulate(away[:0:-1], np.multiply, initial=np.ones_like(t)))[::-1]
-    for k in range(STENCIL):
-        scale = math.prod(k - m for m in range(STENCIL) if m != k)
-        np.multiply(left[k], right[k] / scale, out=weights[:, k], casting="same_kind")
+    for k, scale in enumerate(_SCALES):
+        np.multiply(left[k], right[k] * scale, out=weights[:, k], casting="same_kind")
     return weights
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, left_out
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.molecules.bonds import Bonded
+from wattlaw.workloads.molecules.bonds import Bonded, join_bonded
 from wattlaw.workloads.molecules.data import batch_molecules, splits, standardised
 from wattlaw.workloads.molecules.formulas import KINDS, Formulas, read_table
 from wattlaw.workloads.molecules.generated import drawn_formulas
@@ -177,6 +177,6 @@ class PNAMolecules(QM9Regression):
         return [read_smiles(text) for text in texts], values, PROPERTIES[name].unit
 
     def collate(self, samples: Sequence[Bonded]) -> Graph:
-        graph = batch_molecules([s.molecule for s in samples], math.inf, slots=True)
-        kinds = torch.cat([s.bonds for s in samples]).long() - 1
-        return graph.with_features(graph.atoms, kinds)
+        molecules, _, kinds = join_bonded(samples)
+        graph = batch_molecules(molecules, math.inf, slots=True)
+        return graph.with_features(graph.atoms, kinds.long() - 1)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wattlaw.workloads.molecules.data import Molecule, batch_molecules
+from wattlaw.workloads.molecules.data import Molecule, batch_molecules, join
 from wattlaw.workloads.molecules.grid import grid_points, interpolate
 from wattlaw.workloads.molecules.pairs import Graph, convolve, sum_molecules
 from wattlaw.workloads.molecules.regression import QM9Regression
@@ -179,7 +179,7 @@ class SchNetQM9(QM9Regression):
         return SchNet(self.size)
 
     def collate(self, samples: Sequence[Molecule]) -> Graph:
+        molecules = join(samples)
         # a grid pays where it has fewer points than there are pairs
-        pairs = sum(m.first.shape[0] for m in samples)
-        use = self.chosen["interpolate"] and pairs > FILTER_POINTS
-        return batch_molecules(samples, self.cutoff, FILTER_POINTS if use else 0)
+        use = self.chosen["interpolate"] and molecules.pairs.sum() > FILTER_POINTS
+        return batch_molecules(molecules, self.cutoff, FILTER_POINTS if use else 0)
