@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import UnknownNameError
-from wattlaw.core.units import QUANTITIES, quantity, show, show_time
+from wattlaw.core.units import QUANTITIES, counted, quantity, show, show_time
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,8 @@ def test_every_quantity_names_its_unit_in_its_own_name():
 def test_a_misspelt_quantity_is_answered_with_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'step_time_s'"):
         quantity("step_times")
+
+
+def test_a_count_has_the_noun_that_fits_it() -> None:
+    assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert counted(2, "process", "processes") == "2 processes"

@@ -45,6 +45,17 @@ def test_a_page_sets_asked_against_used() -> None:
     assert "energy   missing: Slurm reads none here" in said
 
 
+def test_a_saved_table_of_many_jobs_gives_the_page_of_the_one_that_is_named() -> None:
+    both = table() + table(JobID="124", JobIDRaw="124", JobName="vgg").splitlines()[1] + "\n"
+    assert read_sacct(both, "124").name == "vgg"
+    with pytest.raises(UsageError, match=r"unknown job '122'; did you mean '12[34]'"):
+        read_sacct(both, "122")
+    array = table(JobID="123_1") + table(JobID="123_2", JobIDRaw="125", JobName="vgg").splitlines()[1] + "\n"
+    assert [read_sacct(array, name).name for name in ("123_2", "125")] == ["vgg", "vgg"]
+    with pytest.raises(UsageError, match="2 jobs of one array or group; name one of them, such as 123_1"):
+        read_sacct(array, "123")
+
+
 def test_an_energy_of_nothing_is_missing_and_slurms_own_is_measured() -> None:
     assert page(read_sacct(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
     assert page(read_sacct(table(ConsumedEnergyRaw="7200000"))).energy.value == 7.2e6

@@ -98,7 +98,7 @@ def test_nodes_that_nobody_measures_are_named(slurm, tmp_path: Path) -> None:
     (note,) = [
         w for w in json.loads((tmp_path / "cost.json").read_text())["warnings"] if w["name"] == "nodes_unmeasured"
     ]
-    assert note["message"].startswith("only 1 of the job's 2 nodes are measured")
+    assert note["message"].startswith("measured on only 1 of the job's 2 nodes")
 
 
 def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

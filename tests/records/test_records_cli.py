@@ -95,7 +95,7 @@ def test_two_folders_are_compared(sweep: Path, tmp_path: Path, call):
     code, out, err = call("runs", "compare", sweep, tmp_path / "other", "--columns", "step_time_s")
     assert code == 0
     assert out.count("worse") == 2
-    assert "2 of 2 differences are larger than the noise" in err
+    assert "larger than the noise: 2 of 2 differences" in err
     code, out, _ = call("runs", "compare", sweep, tmp_path / "other", "--json")
     assert json.loads(out)["overall"] == {"matched": 2, "only_a": 0, "only_b": 0}
     assert json.loads(out)["items"][0]["ratio"]["value"] > 0
@@ -127,7 +127,7 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
     ("words", "code", "says"),
     [
         (["show", "{none}"], 1, "there is no folder {none}"),
-        (["show", "{empty}"], 1, "there are no runs in {empty}; 1 trials were begun and are not done"),
+        (["show", "{empty}"], 1, "there are no runs in {empty}; 1 trial was begun and not ended"),
         (["show", "{sweep}", "--columns", "step_times_s"], 2, "did you mean 'step_time_s'"),
         (["show", "{sweep}", "--by", "device"], 2, "did you mean 'devices'"),
         (["shw", "{sweep}"], 2, "No such command 'shw'"),

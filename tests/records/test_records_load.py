@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import wattlaw
+import wattlaw.records
 from wattlaw.core.errors import DamagedRunError, NewerFormatError, RecordError
 from wattlaw.core.folder import SUMMARY
 
@@ -16,6 +18,19 @@ def test_runs_are_found_from_the_folder_of_all_of_a_sweep_and_of_a_trial(sweep: 
     assert len(wattlaw.load_runs(sweep.parent)) == len(wattlaw.load_runs(sweep)) == 6
     assert [r.trial for r in wattlaw.load_runs(trial)] == [trial.name]
     assert [r.trial for r in wattlaw.load_runs(trial / SUMMARY)] == [trial.name]
+
+
+@pytest.mark.parametrize(("above", "seen"), [(0, 6), (1, 6), (2, 6), (3, 0)])
+def test_an_index_is_seen_from_no_further_up_than_the_trials_beside_it(
+    sweep: Path, tmp_path: Path, above: int, seen: int
+):
+    pytest.importorskip("pyarrow")
+    alone = tmp_path / "a" / "b"
+    sweep = shutil.copytree(sweep, alone / "runs" / "demo")
+    place = [sweep, *sweep.parents][above]
+    assert len(wattlaw.load_runs(place, on_damaged="ignore")) == seen
+    wattlaw.records.compact(sweep)
+    assert len(wattlaw.load_runs(place, on_damaged="ignore")) == seen
 
 
 def test_a_damaged_run_is_named_and_left_out(sweep: Path, caplog: pytest.LogCaptureFixture):

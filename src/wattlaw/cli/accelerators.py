@@ -11,6 +11,7 @@ import click
 from wattlaw.cli.accelerators_drawn import choose, frontier, measured, plot, trend
 from wattlaw.cli.accelerators_filters import CATALOGUE, PATH, entries, filters, peak_cells, print_entries
 from wattlaw.cli.output import emit_json, json_option, print_table, say
+from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.words import Entry, Fault
@@ -133,7 +134,7 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
             where = f"{fault.file}:{fault.line}" + (f": {fault.column}" if fault.column else "")
             click.echo(f"{where}: {fault.fault} [{fault.handling}: {fault.name}]")
         said = ", ".join(f"{sum(f.handling == h for f in faults)} {h}" for h in ("mended", "doubted", "dropped"))
-        say(f"{rows} good rows; {said}")
+        say(f"{counted(rows, 'good row')}; {said}")
     if any(f.handling == "dropped" and f.name != "blank-row" for f in faults):
         raise click.exceptions.Exit(1)
 

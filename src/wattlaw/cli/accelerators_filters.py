@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.output import print_table, say
+from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.words import Entry
@@ -89,7 +90,7 @@ def print_entries(found: Sequence[Entry]) -> None:
     ]  # fmt: skip
     columns = ["company", "product", "year", "form", "use", "precision", "peak", "power", "efficiency"]
     print_table(columns, rows)
-    say("1 row" if len(found) == 1 else f"{len(found)} rows")
+    say(counted(len(found), "row"))
 
 
 def peak_cells(entry: Entry) -> list[str]:

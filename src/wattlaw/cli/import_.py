@@ -8,6 +8,7 @@ import click
 
 from wattlaw.cli.output import emit_json, json_option, say, say_warnings
 from wattlaw.core.errors import UsageError
+from wattlaw.core.units import counted
 
 NAMES = {"import": "import_"}
 
@@ -50,7 +51,8 @@ def import_(
     if as_json:
         emit_json("import", found.skipped, {"runs": len(found.runs), "skipped": len(found.skipped)}, found.notes)
         return
-    say(f"{len(found.runs)} runs in {written.path}; {len(found.skipped)} things skipped")
+    left_out = f"; {counted(len(found.skipped), 'thing')} skipped" if found.skipped else ""
+    say(f"{counted(len(found.runs), 'run')} in {written.path}{left_out}")
     say_warnings(found.notes)
 
 

@@ -29,7 +29,7 @@ def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> N
     from wattlaw.measuring.job_page import page, records_of, text
     from wattlaw.measuring.sacct import ask_sacct, read_sacct
 
-    use = read_sacct(table.read() if table is not None else ask_sacct(jobid))
+    use = read_sacct(table.read() if table is not None else ask_sacct(jobid), jobid)
     found = page(use, records_of(use.raw_id, runs) if runs else ())
     if as_json:
         emit_json("job", [found])

@@ -10,7 +10,7 @@ import click
 
 from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say, say_warnings
 from wattlaw.core.errors import RecordError
-from wattlaw.core.units import QUANTITIES, show, show_time
+from wattlaw.core.units import QUANTITIES, counted, show, show_time
 
 if TYPE_CHECKING:
     from wattlaw.core.reading import Reading
@@ -78,12 +78,13 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
     if found.differences:
         head = ["setting", "quantity", "A", "B", "B/A", "90 % interval", "runs", "B is"]
         print_table(head, _compared(found.differences), title=f"A: {a}\nB: {b}")
-    say(f"{found.matched} settings are in both, {found.only_a} only in A, {found.only_b} only in B.")
+    say(f"{counted(found.matched, 'setting')} in both, {found.only_a} only in A, {found.only_b} only in B.")
     tested = [d for d in found.differences if d.larger_than_noise is not None]
     if tested:
+        larger = sum(d.larger_than_noise is True for d in tested)
         say(
-            f"{sum(d.larger_than_noise is True for d in tested)} of {len(tested)} differences are larger than the "
-            f"noise; about {len(tested) / 10:.1f} would seem so by chance alone."
+            f"larger than the noise: {larger} of {counted(len(tested), 'difference')}; about {len(tested) / 10:.1f} "
+            "would seem so by chance alone."
         )
     say_warnings(found.warnings)
 
@@ -120,7 +121,7 @@ def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
         sys.stdout.buffer.write(exported(loaded, format_ or "csv"))
         sys.stdout.buffer.flush()
         return
-    say(f"{len(loaded)} runs in {export(loaded, out, format_)}")
+    say(f"{counted(len(loaded), 'run')} in {export(loaded, out, format_)}")
 
 
 def _load(folder: Path) -> Runs:
@@ -128,9 +129,13 @@ def _load(folder: Path) -> Runs:
 
     loaded = load_runs(folder)
     if not loaded:
-        begun = f"; {len(loaded.unfinished)} trials were begun and are not done" if loaded.unfinished else ""
+        begun = f"; {_begun(loaded)}" if loaded.unfinished else ""
         raise RecordError(f"there are no runs in {folder}{begun}")
     return loaded
+
+
+def _begun(loaded: Runs) -> str:
+    return f"{counted(len(loaded.unfinished), 'trial was', 'trials were')} begun and not ended"
 
 
 def _names(text: str) -> list[str]:
@@ -144,7 +149,7 @@ def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
         return
     print_rows(tabled)
     if loaded.unfinished:
-        say(f"{len(loaded.unfinished)} trials were begun and are not done.")
+        say(f"{_begun(loaded)}.")
 
 
 def print_rows(tabled: Table) -> None:
@@ -196,7 +201,7 @@ def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
         lines = run.error.rstrip().splitlines() or ["no error was recorded"]
         click.echo(f"{run.trial}  attempt {run.attempt}  {run.started}")
         click.echo("\n".join(["    …"] * (len(lines) > _TAIL) + [f"    {line}" for line in lines[-_TAIL:]]) + "\n")
-    say(f"{len(failed)} of {len(loaded)} runs failed.")
+    say(f"{len(failed)} of {counted(len(loaded), 'run')} failed.")
 
 
 def _show_trial(run: Run, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.output import emit_json, print_table, say, say_warnings
+from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
     from wattlaw.core.run import Run
@@ -119,9 +120,9 @@ def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool 
     order = prepare(what, out)
     todo = undone(order.plan, order.folder, is_retry)
     if todo:
-        say(f"{len(todo)} of {len(order.plan.trials)} trials to run, {_about(order.plan, todo)}")
+        say(f"{len(todo)} of {counted(len(order.plan.trials), 'trial')} to run, {_about(order.plan, todo)}")
     else:
-        say(f"all {len(order.plan.trials)} trials are done already")
+        say(f"done already: {counted(len(order.plan.trials), 'trial')}")
     try:
         with _stoppable(), Display(order.plan, todo) as display:
             carry_out(order.plan, order.folder, order.source, display, is_retry)
@@ -169,7 +170,7 @@ def show_plan(file: Path, out: str, as_json: bool) -> None:
         for i, t in enumerate(plan.trials, 1)
     ]  # fmt: skip
     print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
-    say(f"{len(todo)} of {len(plan.trials)} trials to run, {_about(plan, todo)}")
+    say(f"{len(todo)} of {counted(len(plan.trials), 'trial')} to run, {_about(plan, todo)}")
 
 
 def _about(plan: Plan, wanted: Sequence[Trial]) -> str:

@@ -112,6 +112,10 @@ class Walked(NamedTuple):
     unreadable: list[tuple[str, str]]
 
 
+_DEEPEST = 3
+"""Trials are looked for so many folders below: runs/sweep/trial of the folder that holds ``runs``."""
+
+
 def walk(root: Path) -> Walked:
     """Find the trials under ``root``, as ``scan`` does."""
     found = Walked({}, [], [], [])
@@ -122,7 +126,7 @@ def walk(root: Path) -> Walked:
         if root.is_file() and root.name != SUMMARY:
             raise RecordError(f"{root} is a file; a folder of runs is needed")
         if not _stamped(str(trial), found):
-            _walk(str(root), 2, found)
+            _walk(str(root), _DEEPEST, found)
     return found
 
 
@@ -144,7 +148,7 @@ def _walk(path: str, depth: int, found: Walked) -> None:
             name = entry.name
             if name.startswith("attempt-"):
                 begun = True
-            elif name == INDEX:
+            elif name == INDEX and depth:
                 found.indexed.append(path)
             elif name[0] != "." and entry.is_dir():
                 below.append(entry.path)

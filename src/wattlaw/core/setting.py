@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.units import counted
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Backend = Literal["auto", "gloo", "nccl"]
@@ -231,7 +232,7 @@ def _per_node(devices: Any, values: dict[str, Any]) -> int:
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise SettingError(f"devices is {devices!r}; it must be a whole number of at least 1")
     if isinstance(nodes, int) and nodes >= 1 and devices % nodes:
-        raise SettingError(f"{devices} devices do not divide over {nodes} nodes")
+        raise SettingError(f"{counted(devices, 'device does', 'devices do')} not divide over {counted(nodes, 'node')}")
     return devices // nodes if isinstance(nodes, int) and nodes >= 1 else devices
 
 

@@ -159,6 +159,11 @@ def show_time(seconds: float) -> str:
     return f"{whole / 86400:.1f} d"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: "1 run", "2 runs"; ``many`` is the plural where an s alone does not make it."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _show_bytes(value: float, digits: int) -> str:
     for factor, prefix in [(2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki")]:
         # 1000 and more of a unit are shown in the next larger one, so that no figure has four digits

@@ -6,6 +6,7 @@ import itertools
 
 from wattlaw.core.errors import DataError
 from wattlaw.core.reading import Note, Reading
+from wattlaw.core.units import counted
 from wattlaw.importers.imported import Imported, number
 from wattlaw.importers.mlperf_log import events
 
@@ -32,7 +33,7 @@ def window_energy(logs: dict[str, str], window: tuple[float, float]) -> tuple[Re
         raise DataError("power was logged for switches only")
     total = sum(nodes)
     kind = kinds.pop() if len(kinds) == 1 else "mixed"
-    how = f"trapezoid of {len(nodes)} nodes' power over the run, {kind or 'AC or DC not stated'}"
+    how = f"trapezoid of the power of {counted(len(nodes), 'node')} over the run, {kind or 'AC or DC not stated'}"
     efficiency = efficiencies.pop() if len(efficiencies) == 1 else None
     if efficiency and kind in ("AC", "DC"):
         other = total * efficiency if kind == "AC" else total / efficiency

@@ -13,6 +13,7 @@ from wattlaw.core.errors import DataError
 from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
+from wattlaw.core.units import counted
 from wattlaw.importers.imported import Imported, number, text_of
 from wattlaw.importers.tables import cells
 
@@ -59,7 +60,7 @@ def _query(lines: list[str], path: Path, names: set[str], found: Imported) -> It
         if not header:
             raise DataError(f"{path}:{index}: there is no header with power.draw; write one with --format=csv")
         if len(values) != len(header):
-            found.skip(str(path), f"{len(values)} cells where the header has {len(header)}", index)
+            found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index)
             continue
         row = dict(zip(header, values, strict=True))
         time = _stamp(row.get("timestamp", ""))
@@ -89,7 +90,7 @@ def _dmon(lines: list[str], path: Path, interval_s: float, found: Imported) -> I
         if not words or not header:
             continue
         if len(words) != len(header):
-            found.skip(str(path), f"{len(words)} words where the header has {len(header)}", index)
+            found.skip(str(path), f"{counted(len(words), 'word')} where the header has {len(header)}", index)
             continue
         row = dict(zip(header, words, strict=True))
         tick = ticks[row["gpu"]] = ticks.get(row["gpu"], -1) + 1
@@ -113,7 +114,7 @@ def _run(path: Path, rows: list[Row], workload: str, how: str, name: str) -> Run
     energies = [_trapezoid(s) for s in series.values() if len(s) > 1]
     start, stop = min(r.time for r in rows), max(r.time for r in rows)
     energy = missing("fewer than two readings of power") if len(energies) < len(gpus) else measured(
-        sum(energies), f"trapezoid of nvidia-smi {how}, {len(gpus)} GPUs"
+        sum(energies), f"trapezoid of nvidia-smi {how}, {counted(len(gpus), 'GPU')}"
     )  # fmt: skip
     readings: dict[str, Reading] = {"gpu_energy_j": energy}
     if stop > start:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wattlaw.core.errors import DataError, nearest
+from wattlaw.core.units import counted
 from wattlaw.importers.imported import Imported, text_of
 
 Row = dict[str, str]
@@ -36,7 +37,7 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
             continue
         values = cells(line, delimiter)
         if len(values) != len(header):
-            found.skip(str(path), f"{len(values)} cells where the header has {len(header)}", index + 1)
+            found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index + 1)
             continue
         yield index + 1, {name: value.strip() for name, value in zip(header, values, strict=True)}
 

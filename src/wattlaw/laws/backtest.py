@@ -15,6 +15,7 @@ import numpy as np
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
 from wattlaw.laws.capchoice import choose_cap
 from wattlaw.laws.capruns import CapCurve, cap_curves, weighed
 from wattlaw.laws.choose import time_per_sample
@@ -88,7 +89,7 @@ def backtest_advise(runs: Iterable[Run], probes: int = 3, max_slowdown: float = 
     energy at the highest cap. Raises FitError where no curve has more caps than probes.
     """
     if probes < 3:
-        raise UsageError(f"{probes} probes; a cap law needs at least 3")
+        raise UsageError(f"{counted(probes, 'probe')}; a cap law needs at least 3")
     curves, _ = cap_curves(runs, probes + 1)
     if not curves:
         raise FitError(f"no group of runs has measured GPU energy at more than {probes} power caps")

@@ -10,11 +10,11 @@ from wattlaw.core.errors import FitError, UnknownNameError
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.core.units import quantity
+from wattlaw.core.units import counted, quantity
 from wattlaw.laws import usl
 from wattlaw.laws.alphabeta import fit_alpha_beta
 from wattlaw.laws.capruns import CapCurve, curve_of, grid_of
-from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, sample, summed, title
+from wattlaw.laws.groups import Group, Sample, check_factor, grouped, is_energy, numbers_varied, sample, summed, title
 from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.ratios import interval, log_ratio, pooled_noise
 
@@ -67,8 +67,17 @@ def fit_groups(
             faults.append((title(group.key), str(error)))
     if not fits:
         said = [*(n.message for n in notes), *([summed(faults)] if faults else [])]
-        raise FitError("; ".join(dict.fromkeys(said)) or "there is no run to fit")
+        raise FitError(("; ".join(dict.fromkeys(said)) or "there is no run to fit") + _other(runs, over))
     return fits, (*notes, *([Note("no_law", summed(faults))] if faults else []))
+
+
+def _other(runs: list[Run], over: str) -> str:
+    """Say which other number these runs differ in, as ``over`` may be forgotten."""
+    varied = numbers_varied(runs)
+    if over in varied or not varied:
+        return ""
+    return f"; what varies here is {' and '.join(varied)}: fit over that (--over {next(iter(varied))})"
+>>>>>>> af440b2 (Count things in the singular too, find the same runs with an index and without, show the job that is named, say once why no law fits)
 
 
 def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:

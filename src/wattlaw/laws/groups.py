@@ -13,6 +13,7 @@ from wattlaw.core.factors import Factor as Factor
 from wattlaw.core.factors import factors as factors
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
 from wattlaw.laws.checking import LEAST, MOST
 
 LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
@@ -76,6 +77,16 @@ def check_factor(runs: Sequence[Run], over: str) -> None:
     raise UsageError(f"no run has a number for {over!r}; {nearest(over, known)}")
 
 
+def numbers_varied(runs: Sequence[Run]) -> list[str]:
+    """Return the factors of which the runs that are done have several numbers; devices stand for their layouts."""
+    found: dict[str, set[float]] = {}
+    for run in runs:
+        for name in factors(run) if run.state == "done" else ():
+            if (number := value_of(run, name)) is not None:
+                found.setdefault(name, set()).add(number)
+    return [n for n, values in found.items() if len(values) > 1 and n not in LAYOUT - {"devices"}]
+
+
 def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
     """Return a group's points for one quantity. Raises FitError where no run gave a usable one."""
     xs: list[float] = []
@@ -115,7 +126,7 @@ def summed(faults: Sequence[tuple[str, str]]) -> str:
         alike.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
     found = sorted(alike.values(), key=len, reverse=True)
     return "; ".join(
-        f"{same[0][0]}: {same[0][1]}" + (f" (and {len(same) - 1} more groups alike)" if len(same) > 1 else "")
+        f"{same[0][0]}: {same[0][1]}" + (f" (and {counted(len(same) - 1, 'more group')} alike)" if len(same) > 1 else "")
         for same in found
     )
 
@@ -160,4 +171,4 @@ def _word(value: Factor) -> str:
 
 def _failed_note(runs: list[Run], done: list[Run]) -> tuple[Note, ...]:
     failed = len(runs) - len(done)
-    return (Note("failed_runs", f"{failed} of {len(runs)} runs failed and are left out"),) if failed else ()
+    return (Note("failed_runs", f"{failed} of {counted(len(runs), 'run')} failed; left out here"),) if failed else ()

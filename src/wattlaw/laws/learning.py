@@ -15,6 +15,7 @@ from scipy import optimize, stats
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
+from wattlaw.core.units import counted
 from wattlaw.laws.checking import LEAST, MOST, positive
 from wattlaw.laws.power import fit_power
 from wattlaw.laws.ratios import t_quantile
@@ -141,7 +142,7 @@ def early_ranking(curves: Sequence[ArrayLike], share: float) -> tuple[float, flo
 def _first(means: ArrayLike, count: int) -> Array:
     values = np.asarray(means, float)
     if count < 1 or len(values) < count:
-        raise UsageError(f"{count} epochs are asked for; the curve has {len(values)}")
+        raise UsageError(f"{counted(count, 'epoch')} asked for; the curve has {len(values)}")
     return values
 
 

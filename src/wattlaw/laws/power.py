@@ -11,6 +11,7 @@ from scipy import special
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
+from wattlaw.core.units import counted
 from wattlaw.laws.checking import positive
 from wattlaw.laws.ratios import LEVEL, bounded_exp, t_quantile
 
@@ -101,7 +102,7 @@ def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return x and y as arrays. Raises FitError unless both are one-dimensional, alike in length, positive, finite."""
     x, y = positive("size", x), positive("value", y)
     if x.shape != y.shape:
-        raise FitError(f"there are {len(x)} sizes and {len(y)} values")
+        raise FitError(f"there are {counted(len(x), 'size')} and {counted(len(y), 'value')}")
     return x, y
 
 

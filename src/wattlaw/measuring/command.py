@@ -207,7 +207,7 @@ def _unmeasured(summary: Summary) -> list[Note]:
     if summary.machine.hosts >= nodes:
         return []
     hint = "start the command with srun, and give -o a folder that every node sees"
-    return [Note("nodes_unmeasured", f"only {summary.machine.hosts} of the job's {nodes} nodes are measured; {hint}")]
+    return [Note("nodes_unmeasured", f"measured on only {summary.machine.hosts} of the job's {nodes} nodes; {hint}")]
 
 
 def _ending(exit_code: int) -> str:

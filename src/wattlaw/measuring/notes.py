@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from wattlaw.core.reading import Note
+from wattlaw.core.units import counted
 from wattlaw.measuring.device_use import HOLDING_DOWN
 from wattlaw.measuring.series import peak
 from wattlaw.measuring.stepping import Ranks
@@ -81,10 +82,11 @@ def rank_notes(
     for w in windows:
         processes, cores = per_host.get(w.host.host, 0), w.host.cores
         if cores is not None and processes > cores:
-            notes.append(Note("oversubscribed", f"{processes} processes shared {cores} cores of {w.host.host}"))
+            told = f"{processes} processes shared {counted(cores, 'core')} of {w.host.host}"
+            notes.append(Note("oversubscribed", told))
     for host in sorted(set(per_host) - names - {""}):
         notes.append(Note("sampler_lost", f"{host}: no sampler ran there"))
     with_steps = sum(bool(s) for s in ranks.measured.values())
     if devices is not None and ranks.measured and with_steps < devices:
-        notes.append(Note("ranks_missing", f"{with_steps} of {devices} ranks have measured steps"))
+        notes.append(Note("ranks_missing", f"{with_steps} of {counted(devices, 'rank')} left measured steps"))
     return notes

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from wattlaw.core.errors import DataError, MissingPartError, UsageError
+from wattlaw.core.errors import DataError, MissingPartError, UnknownNameError, UsageError
 
 FIELDS = (
     "JobID", "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS",
@@ -71,10 +71,11 @@ def ask_sacct(job: str) -> str:
     return done.stdout
 
 
-def read_sacct(text: str) -> JobUse:
-    """Read what sacct printed of one job. Raises DataError where it holds none, or one that never ran.
+def read_sacct(text: str, wanted: str = "") -> JobUse:
+    """Read what sacct printed of the job ``wanted``. Raises DataError where it holds none, or one that never ran.
 
-    Raises UsageError where it holds several tasks of an array: each is a job of its own.
+    Raises UsageError where it holds several tasks of an array: each is a job of its own. Without ``wanted`` the
+    table is of one job alone.
     """
     lines = [line.split("|") for line in text.splitlines() if line.strip()]
     if len(lines) < 2:
@@ -83,7 +84,7 @@ def read_sacct(text: str) -> JobUse:
     missing = [f for f in _FIRST if f not in rows[0]]
     if missing:
         raise DataError(f"sacct's table has no column {missing[0]}; make it with --format={','.join(FIELDS)}")
-    job = _one_job(rows)
+    job = _one_job(rows, wanted)
     steps = [r for r in rows if r["JobIDRaw"].startswith(f"{job['JobIDRaw']}.")]
     runs = any(r["State"] == "RUNNING" for r in (job, *steps))
     tres = _tres(job.get("AllocTRES", ""))
@@ -115,11 +116,19 @@ def _refusal(said: str) -> str:
     return f"sacct: {last}; {remedy}"
 
 
-def _one_job(rows: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+def _one_job(rows: Sequence[Mapping[str, str]], wanted: str) -> Mapping[str, str]:
     jobs = {r["JobIDRaw"]: r for r in rows if "." not in r["JobIDRaw"]}
+    names = {raw: r.get("JobID") or raw for raw, r in jobs.items()}
+    if wanted:
+        # an array's number means all its tasks, also where one of them has it as its own number
+        chosen = [raw for raw, name in names.items() if name == wanted]
+        chosen = chosen or [raw for raw, name in names.items() if re.split(r"[_+]", name)[0] == wanted]
+        jobs = {raw: jobs[raw] for raw in chosen or [raw for raw in names if raw == wanted]}
+    if wanted and not jobs:
+        raise UnknownNameError("job", wanted, names.values())
     if len(jobs) > 1:
-        names = [r.get("JobID") or r["JobIDRaw"] for r in jobs.values()]
-        raise UsageError(f"these are {len(names)} jobs of one array or group; name one of them, such as {names[0]}")
+        some = names[next(iter(jobs))]
+        raise UsageError(f"these are {len(jobs)} jobs of one array or group; name one of them, such as {some}")
     job = next(iter(jobs.values()), rows[0])
     if _state(job) == "PENDING" or int(job["AllocNodes"] or 0) == 0:
         raise DataError(

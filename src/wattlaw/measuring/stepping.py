@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from wattlaw.core.reading import Note, Reading, measured, missing, quantile, spread
+from wattlaw.core.units import counted
 from wattlaw.measuring.steps import PHASES, Step
 
 FEW_STEPS = 10
@@ -73,7 +74,7 @@ def step_notes(ranks: Ranks) -> list[Note]:
     """Return the warnings about steps: too few, or not steady."""
     times = step_times(ranks)
     if len(times) < FEW_STEPS:
-        return [Note("few_steps", f"only {len(times)} steps were measured; medians want at least {FEW_STEPS}")]
+        return [Note("few_steps", f"only {counted(len(times), 'step')} measured; medians want at least {FEW_STEPS}")]
     middle = _median(times)
     if middle <= 0:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from wattlaw.core.reading import Note, Reading, measured, missing
+from wattlaw.core.units import counted
 from wattlaw.devices.cpu_model import cpu_energy
 from wattlaw.devices.meter import Boundary, DeviceInfo
 from wattlaw.measuring.host import Host
@@ -158,7 +159,7 @@ def _short(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
         return [Note("window_short", text)]
     n = _readings(window, e, "energy_j" if e.counter.value is not None else "power_w")
     if n < _FEW_READINGS:
-        return [Note("window_short", f"only {n} readings of {where} lie within the window")]
+        return [Note("window_short", f"only {counted(n, 'reading')} of {where} lie{'s' * (n == 1)} within the window")]
     return []
 
 

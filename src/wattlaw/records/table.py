@@ -11,7 +11,7 @@ from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.factors import Factor, factors, repeats
 from wattlaw.core.reading import Note, Reading, missing, spread
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES
+from wattlaw.core.units import QUANTITIES, counted
 
 COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 """Quantities that are shown unless others are asked for."""
@@ -108,7 +108,7 @@ def _median(readings: list[Reading]) -> Reading:
     estimated = [r for r in known if r.status == "estimated"]
     how = "; ".join(dict.fromkeys(r.how for r in (estimated or known) if r.how))
     if len(known) < len(readings):
-        how = f"{len(known)} of {len(readings)} runs" + (f"; {how}" if how else "")
+        how = f"{len(known)} of {counted(len(readings), 'run')}" + (f"; {how}" if how else "")
     middle = spread([r.value for r in known if r.value is not None], how, "estimated" if estimated else "measured")
     # how far repeats of an estimate scatter says nothing of how far off it is
     has_ends = len(known) > 1 and not estimated

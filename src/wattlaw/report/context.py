@@ -18,6 +18,7 @@ from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.reading import Note, Reading, missing, quantile
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import counted
 
 LAYOUT = frozenset({"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"})
 DEVICE_WORDS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs"), "gpu": ("GPU", "GPUs")}
@@ -215,11 +216,11 @@ def _unique(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _labels(row: Row, told: _Told) -> tuple[str, str]:
     """Return a setting's name in full, and what of it is not shared by all settings of its workload."""
     kind = row.runs[0].machine.device_type or row.runs[0].setting.device_type
-    devices = f"{row.devices} {counted(row.devices, DEVICE_WORDS.get(kind, ('device', 'devices')))}"
+    devices = counted(row.devices, *DEVICE_WORDS.get(kind, ("device", "devices")))
     nodes = int(row.factors["nodes"] or 1)
     batch = f"batch {row.batch}" if row.batch else ""
     rest = [word for n in told.factors if (word := factor_words(n, row.factors.get(n)))]
-    full = [devices, f"{nodes} {counted(nodes, ('node', 'nodes'))}" if told.layouts else "", batch, *rest]
+    full = [devices, counted(nodes, "node") if told.layouts else "", batch, *rest]
     alone = [
         full[0] if told.devices else "",
         full[1],
@@ -253,8 +254,3 @@ def factor_words(name: str, value: Factor) -> str:
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts "batch 8" before "batch 16"."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", name)]
-
-
-def counted(number: int, words: tuple[str, str]) -> str:
-    """Return the singular or the plural."""
-    return words[0] if number == 1 else words[1]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from wattlaw.core.findings import Advice, Fit, Interval
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import quantity, show
-from wattlaw.report.context import Context, Group, Row, counted
+from wattlaw.core.units import counted, quantity, show
+from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import shown
 from wattlaw.report.meanings import plain
 from wattlaw.report.speedups import Speedup, series_name, speedups, too_good
@@ -65,9 +65,8 @@ def _faster(fit: Fit, group: Group) -> str:
     most = max(speedups(fit), key=lambda s: s.devices)
     where = series_name(fit, group)
     where = f" at {where}" if where.startswith("batch") else f" with {where}" if where else ""
-    one = counted(int(most.base), group.device_words)
-    many = f"{most.devices:g} {counted(int(most.devices), group.device_words)}"
-    return f"{many} {_comparison(most, f'{most.base:g} {one}')}{where}"
+    base, many = (counted(int(n), *group.device_words) for n in (most.base, most.devices))
+    return f"{many} {_comparison(most, base)}{where}"
 
 
 def _is_clear(fit: Fit) -> bool:
@@ -137,7 +136,7 @@ def label_of(group: Group, setting: Setting) -> str:
     row = group.row_of(setting)
     if row:
         return row.label
-    devices = f"{setting.devices} {counted(setting.devices, group.device_words)}"
+    devices = counted(setting.devices, *group.device_words)
     return devices + (f", batch {setting.batch_per_device}" if setting.batch_per_device else "")
 
 
@@ -178,7 +177,7 @@ def _marks(group: Group) -> tuple[tuple[str, str], ...]:
     else:
         marks.append(("lost", "energy missing"))
     if group.failed:
-        marks.append(("failed", f"{len(group.failed)} of {len(group.runs)} runs failed"))
+        marks.append(("failed", f"{len(group.failed)} of {counted(len(group.runs), 'run')} failed"))
     return tuple(marks)
 
 
@@ -188,5 +187,5 @@ def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str
     notes += [doubt] if fit and (doubt := too_good(fit)) else []
     # these two stand beside the line already
     names = list(dict.fromkeys(plain(n.name) for n in notes if n.name not in ("failed_runs", "no_energy_meter")))
-    more = (f"{len(names) - MOST_WARNINGS} more warnings",) if len(names) > MOST_WARNINGS else ()
+    more = (counted(len(names) - MOST_WARNINGS, "more warning"),) if len(names) > MOST_WARNINGS else ()
     return (*names[:MOST_WARNINGS], *more)

@@ -20,6 +20,7 @@ from wattlaw.core.errors import TrialError
 from wattlaw.core.files import why, write_whole
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import counted
 from wattlaw.measuring.steps import StepLog
 
 SEEN = "output-steps.json"
@@ -245,7 +246,9 @@ def _too_few(seen: Seen, setting: Setting) -> Note:
     if seen.found:
         return Note("few_steps", "step_pattern found one line only; a step lasts from one such line to the next")
     last = " | ".join(seen.last)
-    printed = f"{seen.lines} lines of output; the last: {last}" if seen.lines else "the output, which is empty"
+    printed = (
+        f"{counted(seen.lines, 'line')} of output; the last: {last}" if seen.lines else "the output, which is empty"
+    )
     return Note("pattern_never_matched", f"step_pattern {setting.step_pattern!r} finds no step in {printed}")
 
 

@@ -10,6 +10,7 @@ from wattlaw.core.environment import cpu_name, usable_cores
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.run import Machine
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import counted
 from wattlaw.devices.nvml_devices import all_handles, open_nvml
 from wattlaw.devices.nvml_instances import chosen_gpus, word
 
@@ -47,11 +48,13 @@ def check_place(setting: Setting, place: Place) -> None:
         raise SettingError(f"nodes is {setting.nodes}, but this machine is one; several need a Slurm allocation")
     kind = device_type(setting, place)
     if kind == "cuda" and setting.devices > len(place.gpus):
-        have = f"{len(place.gpus)} GPU{'s' if len(place.gpus) != 1 else ''}"
-        raise SettingError(f"{setting.devices} devices are asked for, but this machine has {have}")
+        have = counted(len(place.gpus), "GPU")
+        raise SettingError(f"{counted(setting.devices, 'device')} asked for, but this machine has {have}")
     # processes may share cores, which is a warning; far more of them than cores is a mistake
     if kind == "cpu" and setting.devices > 8 * place.cores:
-        raise SettingError(f"{setting.devices} processes are asked for, but this machine has {place.cores} CPU cores")
+        raise SettingError(
+            f"{setting.devices} processes are asked for, but this machine has {counted(place.cores, 'CPU core')}"
+        )
     if kind == "cpu" and setting.precision == "tf32" and not setting.command:
         raise SettingError("precision tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16")
     for name in ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from wattlaw.core.plugins import need
 from wattlaw.core.reading import Reading
-from wattlaw.core.units import quantity
+from wattlaw.core.units import counted, quantity
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import (
     MOST_PANELS,
@@ -136,7 +136,7 @@ def _no_energy(context: Context) -> str:
     if not lost:
         return ""
     reasons = _reasons(context)[:3] or list(dict.fromkeys(r.how for r in lost if r.how))[:3]
-    scope = "Energy" if len(lost) == len(rows) else f"Energy of {len(lost)} of {len(rows)} settings"
+    scope = "Energy" if len(lost) == len(rows) else f"Energy of {len(lost)} of {counted(len(rows), 'setting')}"
     why = "; ".join("it was not recorded" if r == "not recorded" else r for r in reasons)
     return f"{scope} is missing, because {why or 'no meter gave one'}."
 

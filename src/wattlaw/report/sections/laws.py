@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from wattlaw.core.findings import Fit, Interval
-from wattlaw.core.units import quantity
+from wattlaw.core.units import counted, quantity
 from wattlaw.report.context import Context, Group, natural
 from wattlaw.report.figure import Section, Table, with_ends
 from wattlaw.report.speedups import series_name
@@ -40,7 +40,15 @@ def _row(group: Group, fit: Fit, names: list[str]) -> list[str]:
     law = f"{what.title} = {FORMS.get(fit.law, fit.law)}, N {over}"
     error = f"{100 * fit.held_out_error:.1f} %" if fit.held_out_error is not None else "needs three sizes"
     values = [_words(fit.parameters.get(n), what.unit if n == "alpha" else "") for n in names]
-    return [group.name, series_name(fit, group), law, *values, f"{fit.n}, {fit.sizes} sizes", error, fit.status]
+    return [
+        group.name,
+        series_name(fit, group),
+        law,
+        *values,
+        f"{fit.n}, {counted(fit.sizes, 'size')}",
+        error,
+        fit.status,
+    ]
 
 
 def _words(value: Interval | None, unit: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, MissingPartError, SettingError
+from wattlaw.core.units import counted
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.cache import kept
 from wattlaw.workloads.language.vocabulary import Vocabulary
@@ -98,7 +99,7 @@ class Windows(Dataset[Tensor]):
     def __init__(self, tokens: Tensor, length: int) -> None:
         self.tokens, self.length = tokens, length
         if len(self) < 1:
-            raise SettingError(f"a text of {len(tokens)} tokens is shorter than the context of {length}")
+            raise SettingError(f"a text of {counted(len(tokens), 'token')} is shorter than the context of {length}")
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.length

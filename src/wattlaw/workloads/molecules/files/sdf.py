@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wattlaw.core.errors import DataError
+from wattlaw.core.units import counted
 from wattlaw.workloads.molecules.files.record import Record, Source, atomic_number, faulty
 
 END = "$$$$"
@@ -58,7 +59,9 @@ def _molecules(path: Path, lines: Sequence[str], rows: list[dict[str, float]] | 
         yield record
         begin, count = end + 1, count + 1
     if rows is not None and count < len(rows):
-        raise DataError(f"{path}: it ends after {count} molecules, but {path.name}.csv has {len(rows)} rows")
+        raise DataError(
+            f"{path}: it ends after {counted(count, 'molecule')}, but {path.name}.csv has {counted(len(rows), 'row')}"
+        )
 
 
 def _molecule(where: str, lines: Sequence[str]) -> Record:
@@ -70,7 +73,7 @@ def _molecule(where: str, lines: Sequence[str]) -> Record:
         rows = lines[4 : 4 + atoms]
         joined = lines[4 + atoms : 4 + atoms + bonds]
         if len(rows) < atoms or len(joined) < bonds or not any(r.startswith("M  END") for r in lines[4 + atoms :]):
-            return faulty(where, f"truncated: {atoms} atoms and {bonds} bonds are announced")
+            return faulty(where, f"truncated: {counted(atoms, 'atom')} and {counted(bonds, 'bond')} are announced")
         places = [[float(row[k : k + 10]) for k in (0, 10, 20)] for row in rows]
         symbols = [row[31:34].strip() for row in rows]
         ends = [[int(row[k : k + 3]) for k in (0, 3, 6)] for row in joined]

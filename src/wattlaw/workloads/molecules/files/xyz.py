@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from wattlaw.core.errors import DataError
+from wattlaw.core.units import counted
 from wattlaw.workloads.molecules.files.record import Record, Source, atomic_number, faulty
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +53,7 @@ def _frames(path: Path, lines: Sequence[str]) -> Iterator[Record]:
 
 def _frame(where: str, lines: Sequence[str], count: int) -> Record:
     if len(lines) <= count:
-        return faulty(where, f"the file is truncated: {count} atoms announced, {max(len(lines) - 1, 0)} lines left")
+        return faulty(where, _truncated(count, len(lines) - 1))
     try:
         words = {name: text.strip('"') for name, text in _PAIR.findall(lines[0])}
         columns = _columns(words.get("Properties") or words.get("properties") or "species:S:1:pos:R:3")
@@ -124,7 +125,7 @@ def _gdb_frames(lines: Sequence[str]) -> Iterator[Record]:
 
 def _gdb(where: str, lines: Sequence[str], count: int) -> Record:
     if len(lines) < count + 2:
-        return faulty(where, f"the file is truncated: {count} atoms announced, {max(len(lines) - 2, 0)} lines left")
+        return faulty(where, _truncated(count, len(lines) - 2))
     try:
         numbers = lines[1].replace("*^", "e").split()[2:]
         values = dict(zip(_GDB, map(float, numbers), strict=True))
@@ -134,3 +135,7 @@ def _gdb(where: str, lines: Sequence[str], count: int) -> Record:
     except (ValueError, IndexError) as error:
         return faulty(where, f"no molecule of QM9 can be read here ({error})")
     return Record(where, elements, places, values)
+
+
+def _truncated(atoms: int, left: int) -> str:
+    return f"the file is truncated: {counted(atoms, 'atom')} announced, {counted(max(left, 0), 'line')} left"
