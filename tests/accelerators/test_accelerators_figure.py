@@ -159,7 +159,7 @@ def test_check_names_file_line_and_column_and_fails_where_a_row_was_dropped(
     code, out, err = command(capsys, "check", str(path))
     assert code == 1
     assert f"{path}:3: power_w: -1 is not above 0 [dropped: not-positive]" in out
-    assert "1 good rows" in err
+    assert "1 good row" in err
     code, out, _ = command(capsys, "check", str(path), "--json")
     assert json.loads(out)["items"][0] == {
         "file": str(path), "line": 3, "column": "power_w", "fault": "-1 is not above 0", "handling": "dropped",

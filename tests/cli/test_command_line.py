@@ -14,7 +14,7 @@ from tests.records.conftest import make_run
 from wattlaw.cli.main import wattlaw
 from wattlaw.cli.output import OneOf, emit_json, print_table
 from wattlaw.cli.sweep import show_runs
-from wattlaw.core.reading import Reading
+from wattlaw.core.reading import Note, Reading
 
 
 def walked(group: click.Group = wattlaw, path: str = "wattlaw") -> Iterator[tuple[str, click.Command]]:
@@ -64,7 +64,7 @@ def test_json_writes_the_status_of_every_reading(capsysbinary: pytest.CaptureFix
 
 
 def test_one_kind_of_json_has_one_shape(capsysbinary: pytest.CaptureFixture[bytes], sweep: Path):
-    show_runs([make_run()], as_json=True)
+    show_runs([make_run()], as_json=True, out="runs")
     of_sweep = json.loads(capsysbinary.readouterr().out)
     (trial, *_) = sorted(sweep.iterdir())
     of_trial = json.loads(CliRunner().invoke(wattlaw, ["runs", "show", str(trial), "--json"]).output)
@@ -80,12 +80,15 @@ ERRORS = {"time limit of 1 s passed": 0, "Traceback (most recent call last):\n  
 def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
     capsys: pytest.CaptureFixture[str], error: str, times: int
 ):
-    run = make_run(state="failed", error=error, quantities={"trial_s": Reading(1.5)})
+    run = make_run(
+        state="failed", warnings=(Note("no_energy_meter", "none"),), error=error, quantities={"trial_s": Reading(1.5)}
+    )
     with pytest.raises(SystemExit) as end:
-        show_runs([run], as_json=False)
+        show_runs([run], as_json=False, out="runs")
     said = capsys.readouterr()
     assert end.value.code == 1
-    assert "1 of 1 trials failed" in said.err
+    assert "1 of 1 trial failed; `wattlaw runs show runs/demo --failed`" in said.err
+    assert "no_energy_meter" not in said.err
     assert said.err.count(error) == times
     assert "missing" not in said.err
 
@@ -96,3 +99,24 @@ def test_every_misspelt_choice_is_answered_with_the_nearest():
     assert [c for c in choices if not isinstance(c, OneOf)] == []
     answer = CliRunner().invoke(wattlaw, ["list", "worklods"]).output
     assert "'worklods' is none of them; did you mean 'workloads'?" in answer
+
+
+def test_a_missing_choice_or_command_is_answered_in_one_line():
+    answers = {
+        ("list",): "name one of workloads, meters",
+        ("measure",): "write it after --, such as `wattlaw measure -- python train.py`",
+        ("measure", "--jsn", "--", "true"): "no such option '--jsn'; did you mean '--json'",
+        ("accelerators", "list", "--years", "20x"): "give a number or a span, such as 2022 or 2019-2023",
+        ("accelerators", "plot", "-o", "nowhere/figure.svg"): "cannot be written: there is no folder nowhere",
+    }
+    for words, answer in answers.items():
+        ended = CliRunner().invoke(wattlaw, words)
+        said = ended.output + str(ended.exception or "")
+        assert answer in said, words
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["fit", "advise", "statement", "runs show"])
+def test_a_folder_without_runs_is_answered_alike_by_every_command(command: str, tmp_path: Path):
+    ended = CliRunner().invoke(wattlaw, [*command.split(), str(tmp_path)])
+    assert f"there are no runs in {tmp_path}; `wattlaw sweep start SWEEP.toml`" in str(ended.exception)

@@ -180,3 +180,11 @@ def test_wrong_requests_are_answered_with_what_would_be_valid():
         fit(scaled({1: 1.0}))
     with pytest.raises(FitError, match="no run"):
         fit([])
+
+
+def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
+    with pytest.raises(FitError) as refused:
+        fit([run(0.1, repeat=r, batch_per_device=batch) for batch in (8, 16, 32) for r in range(2)])
+    assert str(refused.value).count("one value of devices") == 1
+    assert "(and 2 more groups alike)" in str(refused.value)
+    assert "(--over batch_per_device)" in str(refused.value)

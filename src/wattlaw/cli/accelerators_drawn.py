@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.accelerators_filters import CATALOGUE, OUT, PATH, entries, filters, pictured, print_entries
-from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, runs_in, say, say_warnings
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.measured import Achieved
@@ -107,9 +107,8 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
     from wattlaw.accelerators.figure import write
     from wattlaw.accelerators.measured import achieved_all, mlperf_achieved
     from wattlaw.accelerators.trendfigure import plot_measured
-    from wattlaw.records import load_runs
 
-    found = achieved_all(load_runs(folder), catalogue, precision) if folder else mlperf_achieved()
+    found = achieved_all(runs_in(folder), catalogue, precision) if folder else mlperf_achieved()
     if out:
         write(plot_measured(found), out)
         say(f"wrote {out}")
@@ -139,13 +138,12 @@ def choose(
 ) -> None:  # fmt: skip
     """Rank accelerators for a workload by predicted time or energy within a power budget."""
     from wattlaw.accelerators.choose import choose as rank
-    from wattlaw.records import load_runs
 
     # what is sold for inference alone is no candidate for training unless it is asked for
     chosen["use"] = chosen["use"] or ("training", "unknown")
     found = rank(
         workload, entries(chosen), budget_kw=budget_kw, samples=samples, preset=preset, by=by,
-        runs=load_runs(runs) if runs else (),
+        runs=runs_in(runs) if runs else (),
     )  # fmt: skip
     overall = {"basis": found.basis, "median_error": found.median_error, "devices_held_out": found.devices_held_out}
     if as_json:
@@ -164,7 +162,8 @@ def choose(
     ]
     known = found.median_error is not None
     span = " [90 %]" if known else ""
-    print_table(["accelerator", "year", "devices", f"time{span}", f"energy at most{span}", "from"], rows)
+    title = f"training on {samples:,.0f} samples within {budget_kw:g} kW".replace(",", " ")
+    print_table(["accelerator", "year", "devices", f"time{span}", f"energy at most{span}", "from"], rows, title)
     error = f"left-out devices are predicted to {found.median_error:.0%} (median)" if known else (
         f"how far this errs for {workload} is not known, so there is no interval"
     )  # fmt: skip

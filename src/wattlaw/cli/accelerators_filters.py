@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.output import print_table, say
+from wattlaw.core.files import check_file
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.words import Entry
 
 PATH: Any = click.Path(path_type=Path)
-OUT = click.option("-o", "--out", type=PATH, default=None, help="File to write: .html, .svg, .png, .pdf or .json.")
+
+
+def _writable(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        check_file(path)  # after all was drawn would be too late
+    return path
+
+
+OUT = click.option(
+    "-o", "--out", type=PATH, callback=_writable, help="File to write: .html, .svg, .png, .pdf or .json."
+)
 CATALOGUE = click.option("--catalogue", type=PATH, default=None, help="Your own table; it wins over the built-in one.")
 
 
@@ -73,7 +84,8 @@ def _span(text: str | None, option: str) -> tuple[float, float] | None:
     try:
         ends = float(low), float(high or low)
     except ValueError:
-        raise click.UsageError(f"{option} is {text!r}; give a number or a span such as 70-400") from None
+        example = "2022 or 2019-2023" if option == "--years" else "250 or 70-400"
+        raise click.UsageError(f"{option} is {text!r}; give a number or a span, such as {example}") from None
     if ends[0] > ends[1]:
         raise click.UsageError(f"{option} {text} ends before it begins; write {high}-{low}")
     return ends

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import emit_json, json_option, print_table, runs_in, say, say_warnings
 from wattlaw.core.errors import UsageError
 from wattlaw.core.units import QUANTITIES, show
 
@@ -55,7 +55,6 @@ def advise(
     """Say which setting to run next, for each workload in DIR."""
     from wattlaw.laws.advice import advise as advise_runs
     from wattlaw.laws.prices import Prices
-    from wattlaw.records import load_runs
 
     if backtest is not None:
         _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
@@ -64,7 +63,7 @@ def advise(
     if pareto:
         _pareto(folder, pareto, prices, as_json)
         return
-    found = advise_runs(load_runs(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices)
+    found = advise_runs(runs_in(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices)
     if as_json:
         emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
         return
@@ -87,9 +86,8 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
 
 def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
     from wattlaw.laws.pareto import pareto_points
-    from wattlaw.records import load_runs
 
-    found = pareto_points(load_runs(folder), *names, prices)
+    found = pareto_points(runs_in(folder), *names, prices)
     if as_json:
         emit_json("pareto", found)
         return
@@ -101,9 +99,8 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
     from wattlaw.laws.backtest import backtest_advise, summary_of_advice
-    from wattlaw.records import load_runs
 
-    found = backtest_advise(load_runs(folder), probes, bound)
+    found = backtest_advise(runs_in(folder), probes, bound)
     overall = summary_of_advice(found)
     if as_json:
         emit_json("backtest", found, overall)

@@ -33,11 +33,12 @@ def check(path: Path, as_json: bool) -> None:
     if as_json:
         emit_json("data check", held.faults, {n: getattr(held, n) for n in held.__struct_fields__ if n != "faults"})
     else:
-        atoms = f"{held.least_atoms} to {held.most_atoms}"
+        least, most = held.least_atoms, held.most_atoms
+        atoms = "none" if not held.molecules else str(most) if least == most else f"{least} to {most}"
         numbers = ", ".join(_told(name, count, held.molecules) for name, count in held.numbers.items())
         rows = [
             ("kind", held.kind), ("molecules", str(held.molecules)), ("atoms of one", atoms),
-            ("elements", ", ".join(f"{symbol} {n}" for symbol, n in held.elements.items())),
+            ("elements", ", ".join(f"{symbol} {n}" for symbol, n in held.elements.items()) or "none"),
             ("numbers", numbers or "none"), ("unit of energies", held.energy_unit or "none"),
             ("with forces", str(held.forces)), ("with bonds", str(held.bonds)), ("bad records", str(len(held.faults))),
         ]  # fmt: skip

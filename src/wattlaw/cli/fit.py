@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, runs_in, say_warnings
 from wattlaw.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as
     Two sizes give a speedup, three or more a power law t = alpha·N^(-beta); ends are 90 % intervals.
     """
     from wattlaw.laws.fit import fit_groups
-    from wattlaw.records import load_runs
 
     if backtest:
         _backtest(folder, backtest, target, as_json)
         return
-    fits, notes = fit_groups(load_runs(folder), target, over, law)
+    fits, notes = fit_groups(runs_in(folder), target, over, law)
     if as_json:
         emit_json("fit", fits, warnings=notes)
         return
@@ -51,11 +50,10 @@ def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as
 
 def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
     from wattlaw.laws.backtest import backtest_fit, summary
-    from wattlaw.records import load_runs
 
     if target not in ("time_per_sample_s", "elapsed_s"):
         raise UsageError(f"--backtest predicts time_per_sample_s or elapsed_s (the time to a target), not {target}")
-    found = backtest_fit(load_runs(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
+    found = backtest_fit(runs_in(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
     overall = summary(found)
     if as_json:
         emit_json("backtest", found, overall)

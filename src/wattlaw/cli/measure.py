@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wattlaw.cli.output import say, say_warnings
+from wattlaw.core.errors import nearest
 
 NAMES = {"measure": "measure"}
 
@@ -16,7 +17,7 @@ NAMES = {"measure": "measure"}
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     short_help="Run a command and say what it cost in time and energy.",
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the whole record in this folder, as a run.")
 @click.option("--name", help="What the record calls the command; its program's name by default.")
 @click.option("--hz", default=10.0, show_default=True, help="Readings a second, 0.1 to 100.")
@@ -26,7 +27,12 @@ NAMES = {"measure": "measure"}
 @click.option("--power-cap-w", type=float, help="Hold the GPUs at this power limit while it runs, W.")
 @click.option("--sm-clock-mhz", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
 @click.option("--memory-clock-mhz", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
-@click.option("--prometheus", type=int, metavar="PORT", help="Serve the live values on this port of 127.0.0.1.")
+@click.option(
+    "--prometheus",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve the live values on this port of 127.0.0.1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
 @click.option("--to", type=click.Path(path_type=Path), help="Write the JSON or CSV to this file, not to stdout.")
@@ -60,6 +66,7 @@ def measure(
     from wattlaw.measuring.command import measure_command, pass_on_end
     from wattlaw.measuring.outcome import items, lines, overall, to_csv
 
+    _check(command)
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would print two documents; choose one")
     if to is not None:
@@ -82,6 +89,16 @@ def measure(
     if refused:
         say(f"wattlaw: {refused}")
     raise click.exceptions.Exit(pass_on_end(outcome.exit_code) or (1 if refused else 0))
+
+
+def _check(command: tuple[str, ...]) -> None:
+    """Raise UsageError where no command is given, or an option that is none stands where it would begin."""
+    if not command:
+        raise click.UsageError("no command is given; write it after --, such as `wattlaw measure -- python train.py`")
+    if command[0].startswith("-"):
+        known = [o for p in click.get_current_context().command.params for o in (*p.opts, *p.secondary_opts)]
+        options = [o for o in known if o.startswith("--")]
+        raise click.UsageError(f"no such option {command[0]!r}; {nearest(command[0], options)}")
 
 
 def _served(port: int) -> Any:

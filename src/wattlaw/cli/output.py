@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from wattlaw import __version__
-from wattlaw.core.errors import nearest
+from wattlaw.core.errors import RecordError, nearest
 from wattlaw.core.reading import Note
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import counted
+
+if TYPE_CHECKING:
+    from wattlaw.records import Runs
 
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -22,6 +27,9 @@ class OneOf(click.Choice[str]):
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         return f"{value!r} is none of them; {nearest(str(value), self.choices)}"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"name one of {', '.join(self.choices)}"
 
 
 def emit_json(kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()) -> None:
@@ -55,6 +63,24 @@ MOST_DRAWN = 200
 
 
 _ANY_WIDTH = 100_000
+
+
+def runs_in(folder: Path) -> Runs:
+    """Load the runs of a folder. Raises RecordError, saying what to do, where it holds none."""
+    from wattlaw.records import load_runs
+
+    loaded = load_runs(folder)
+    if not loaded:
+        raise RecordError(f"there are no runs in {folder}{f'; {begun(loaded)}' if loaded.unfinished else ''}; {_MAKE}")
+    return loaded
+
+
+_MAKE = "`wattlaw sweep start SWEEP.toml`, `wattlaw run` and `wattlaw measure -o` make some"
+
+
+def begun(loaded: Runs) -> str:
+    """Say how many trials have no summary."""
+    return f"{counted(len(loaded.unfinished), 'trial was', 'trials were')} begun and not ended"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import emit_json, json_option, print_table, runs_in, say, say_warnings
 from wattlaw.core.errors import UsageError
 from wattlaw.core.units import QUANTITIES, show
 
@@ -39,11 +39,10 @@ def predict(folder: Path, samples: str, extrapolate: bool, as_json: bool, **want
     """Predict a setting from the runs in DIR, with 90 % intervals."""
     from wattlaw.laws.predict import Wanted
     from wattlaw.laws.predict import predict as predict_runs
-    from wattlaw.records import load_runs
 
     given = {k: v for k, v in wanted.items() if v is not None}
     asked = Wanted(samples=_samples(samples), **given)  # type: ignore[arg-type]
-    found = predict_runs(load_runs(folder), asked, extrapolate)
+    found = predict_runs(runs_in(folder), asked, extrapolate)
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))
         return

@@ -83,4 +83,4 @@ def run(
     if time_limit_s is not None:
         values["time_limit_s"] = time_limit_s
     runs = carry_out_shown(values, out, is_retry=True)
-    show_runs(runs, as_json)
+    show_runs(runs, as_json, out)

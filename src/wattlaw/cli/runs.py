@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import OneOf, begun, emit_json, json_option, print_table, runs_in, say, say_warnings
 from wattlaw.core.errors import RecordError
 from wattlaw.core.units import QUANTITIES, counted, show, show_time
 
@@ -27,6 +27,9 @@ _SHORT = {
     "samples_per_s": "samples/s",
     "energy_per_sample_j": "energy/sample",
     "target_time_s": "to target",
+    "valid_mae_mev": "valid MAE",
+    "valid_energy_mae_mev": "valid energy MAE",
+    "valid_force_mae_mev_per_angstrom": "valid force MAE",
 }
 _TAIL = 12
 
@@ -49,7 +52,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
     """
     from wattlaw.records import table
 
-    loaded = _load(folder)
+    loaded = runs_in(folder)
     if failed:
         _show_failed([run for run in loaded if run.state == "failed"], loaded, as_json)
     elif len(loaded) == 1 and loaded[0].trial == folder.resolve().name:
@@ -68,7 +71,7 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
     """Compare the runs in B with those in A, setting by setting, and say which differences exceed the noise."""
     from wattlaw.laws.compare import QUANTITIES_COMPARED, compare
 
-    found = compare(_load(a), _load(b), _names(columns) or QUANTITIES_COMPARED)
+    found = compare(runs_in(a), runs_in(b), _names(columns) or QUANTITIES_COMPARED)
     overall = {"matched": found.matched, "only_a": found.only_a, "only_b": found.only_b}
     if as_json:
         emit_json("runs compare", found.differences, overall, found.warnings)
@@ -116,26 +119,12 @@ def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
     """Write the runs in DIR as CSV, Parquet or JSON, recorded and derived quantities with their status."""
     from wattlaw.records import export, exported
 
-    loaded = _load(folder)
+    loaded = runs_in(folder)
     if out is None:
         sys.stdout.buffer.write(exported(loaded, format_ or "csv"))
         sys.stdout.buffer.flush()
         return
     say(f"{counted(len(loaded), 'run')} in {export(loaded, out, format_)}")
-
-
-def _load(folder: Path) -> Runs:
-    from wattlaw.records import load_runs
-
-    loaded = load_runs(folder)
-    if not loaded:
-        begun = f"; {_begun(loaded)}" if loaded.unfinished else ""
-        raise RecordError(f"there are no runs in {folder}{begun}")
-    return loaded
-
-
-def _begun(loaded: Runs) -> str:
-    return f"{counted(len(loaded.unfinished), 'trial was', 'trials were')} begun and not ended"
 
 
 def _names(text: str) -> list[str]:
@@ -149,7 +138,7 @@ def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
         return
     print_rows(tabled)
     if loaded.unfinished:
-        say(f"{_begun(loaded)}.")
+        say(f"{begun(loaded)}.")
 
 
 def print_rows(tabled: Table) -> None:
@@ -169,7 +158,7 @@ def print_rows(tabled: Table) -> None:
 
 
 def _short(name: str) -> str:
-    return _SHORT.get(name, name.replace("_per_angstrom", "/Å").replace("target_time_s", "to target").replace("_", " "))
+    return _SHORT.get(name, name.replace("_", " "))
 
 
 def _is_known(tabled: Table, name: str) -> bool:

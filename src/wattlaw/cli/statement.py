@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, say_warnings
+from wattlaw.cli.output import emit_json, json_option, runs_in, say_warnings
 
 NAMES = {"statement": "statement"}
 
@@ -26,9 +26,8 @@ def statement(
     CO2e and money appear only where grid intensity, PUE and price are given: none is assumed.
     """
     from wattlaw.measuring.statement import statement as make
-    from wattlaw.records import load_runs
 
-    runs = load_runs(folder)
+    runs = runs_in(folder)
     said = make(list(runs), grid_g_per_kwh=grid, pue=pue, price_per_kwh=price, currency=currency)
     if as_json:
         emit_json("statement", said.tallies, said, runs.notes)

@@ -42,7 +42,7 @@ def start(file: Path, out: str, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         show_plan(file, out, as_json)
     else:
-        show_runs(carry_out_shown(file, out), as_json)
+        show_runs(carry_out_shown(file, out), as_json, out)
 
 
 @sweep.command()
@@ -51,7 +51,7 @@ def start(file: Path, out: str, dry_run: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def resume(file: Path, out: str, as_json: bool) -> None:
     """Go on where a sweep was stopped: the same as start."""
-    show_runs(carry_out_shown(file, out), as_json)
+    show_runs(carry_out_shown(file, out), as_json, out)
 
 
 @sweep.command()
@@ -60,7 +60,7 @@ def resume(file: Path, out: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def retry(file: Path, out: str, as_json: bool) -> None:
     """Run the failed trials again, and those not done yet."""
-    show_runs(carry_out_shown(file, out, is_retry=True), as_json)
+    show_runs(carry_out_shown(file, out, is_retry=True), as_json, out)
 
 
 @sweep.command()
@@ -181,8 +181,11 @@ def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
     return f"about {show_time(seconds)}" + (" (a rough guess)" if is_guess else "")
 
 
-def show_runs(runs: Sequence[Run], as_json: bool) -> None:
-    """Print a row for each setting and the warnings beside it; exit code 1 where a run failed."""
+def show_runs(runs: Sequence[Run], as_json: bool, out: str) -> None:
+    """Print a row for each setting and the warnings beside it; exit code 1 where a run failed.
+
+    What a failed trial lacks follows from its failing, so only the warnings of the others are told.
+    """
     from wattlaw.cli.runs import print_rows
     from wattlaw.records.table import columns_of, tabulate
 
@@ -191,15 +194,17 @@ def show_runs(runs: Sequence[Run], as_json: bool) -> None:
     elif any(r.state == "done" for r in runs):
         has_steps = any(r.reading("step_time_s").value is not None for r in runs)
         print_rows(tabulate(runs, columns=columns_of(runs) if has_steps else _WITHOUT_STEPS))
-    say_warnings(n for r in runs for n in r.warnings)
+    say_warnings(n for r in runs if r.state == "done" for n in r.warnings)
     failed = [r for r in runs if r.state == "failed"]
     if failed:
-        say(_failures(failed, len(runs)))
+        say(_failures(failed, len(runs), out))
         sys.exit(1)
 
 
-def _failures(failed: Sequence[Run], count: int) -> str:
+def _failures(failed: Sequence[Run], count: int, out: str) -> str:
     """Return how many trials failed and the first traceback; an error of one line was shown when it happened."""
     text = failed[0].error.rstrip()
-    told = f"{len(failed)} of {count} trials failed; `wattlaw runs show DIR --failed` shows each with its error"
+    place = Path(out) / failed[0].sweep
+    told = f"{len(failed)} of {counted(count, 'trial')} failed; `wattlaw runs show {place} --failed` shows "
+    told += "it with its error" if len(failed) == 1 else "each with its error"
     return f"{told}; the first, {failed[0].trial}:\n{text}" if "\n" in text else told

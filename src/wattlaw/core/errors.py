@@ -92,8 +92,10 @@ def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
     near = [n for n in ordered if likeness[n] >= 0.6][:3]
     if near:
         return "did you mean " + " or ".join(repr(by_lower[n]) for n in near) + "?"
-    more = f", … ({len(names) - most} more)" if len(names) > most else ""
-    return "valid: " + ", ".join(names[:most]) + more
+    if len(names) <= most:
+        return "valid: " + ", ".join(names)
+    some = sorted(by_lower[n] for n in ordered[:most])
+    return f"valid: {', '.join(some)}, … ({len(names) - most} more)"
 
 
 def _likeness(name: str, known: str) -> float:

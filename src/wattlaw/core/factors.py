@@ -16,6 +16,9 @@ CHANCE = frozenset({"seed", "stop", "warmup_steps", "step_pattern"})
 _UNTOLD = {"preset": "base", "precision": "fp32", "backend": "auto"}
 """Fields that a command need not have, and the defaults that would claim something of it."""
 
+_TELL_ALL = frozenset({"wattlaw", "csv"})
+"""Sources whose records say preset and precision: of a table the user says which columns they are."""
+
 _NAMES = tuple(n for n in FIELDS if n not in CHANCE and n != "options")
 _values = attrgetter(*_NAMES)
 _told = attrgetter(*(n for n in _NAMES if n != "device_type"))
@@ -28,9 +31,9 @@ def factors(run: Run) -> dict[str, Factor]:
     """
     setting = run.setting
     found: dict[str, Factor] = dict(zip(_NAMES, _values(setting), strict=True))
-    if setting.command:
-        # a command that names a field was given it
-        found |= {n: None for n, v in _UNTOLD.items() if found[n] == v and f"{{{n}}}" not in setting.command}
+    if setting.command or run.source not in _TELL_ALL:
+        # a command that names a field was given it; somebody else's record says only what is in it
+        found |= {n: None for n, v in _UNTOLD.items() if found[n] == v and f"{{{n}}}" not in (setting.command or "")}
     found["devices"] = setting.devices
     found["device_type"] = run.machine.device_type or setting.device_type
     found["device_name"] = run.machine.device_name

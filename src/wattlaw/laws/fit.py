@@ -10,7 +10,7 @@ from wattlaw.core.errors import FitError, UnknownNameError
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.core.units import counted, quantity
+from wattlaw.core.units import quantity
 from wattlaw.laws import usl
 from wattlaw.laws.alphabeta import fit_alpha_beta
 from wattlaw.laws.capruns import CapCurve, curve_of, grid_of
@@ -77,7 +77,6 @@ def _other(runs: list[Run], over: str) -> str:
     if over in varied or not varied:
         return ""
     return f"; what varies here is {' and '.join(varied)}: fit over that (--over {next(iter(varied))})"
->>>>>>> af440b2 (Count things in the singular too, find the same runs with an index and without, show the job that is named, say once why no law fits)
 
 
 def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:

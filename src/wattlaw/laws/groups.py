@@ -125,10 +125,8 @@ def summed(faults: Sequence[tuple[str, str]]) -> str:
     for group, reason in faults:
         alike.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
     found = sorted(alike.values(), key=len, reverse=True)
-    return "; ".join(
-        f"{same[0][0]}: {same[0][1]}" + (f" (and {counted(len(same) - 1, 'more group')} alike)" if len(same) > 1 else "")
-        for same in found
-    )
+    others = [f" (and {counted(len(same) - 1, 'more group')} alike)" if len(same) > 1 else "" for same in found]
+    return "; ".join(f"{same[0][0]}: {same[0][1]}{more}" for same, more in zip(found, others, strict=True))
 
 
 def is_energy(target: str) -> bool:

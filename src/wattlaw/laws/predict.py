@@ -125,7 +125,7 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
     if why and time.high and time.low and time.high / time.low > WIDEST and not extrapolate:
         raise FitError(
             f"the interval of {point.devices[0]:g} devices spans a factor of {time.high / time.low:.2g} ({why}); "
-            f"run nearer to it, or ask for extrapolation"
+            f"run nearer to it, or extrapolate all the same (--extrapolate)"
         )
     return Prediction(
         group=group.key,

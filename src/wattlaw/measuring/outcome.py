@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import signal
 from typing import Any
 
 from wattlaw.core.reading import Reading
@@ -65,7 +66,7 @@ def lines(outcome: Outcome) -> list[str]:
     """Return what a person wants to read, one line each."""
     found = [f"elapsed      {show_time(outcome.elapsed_s)}"]
     if outcome.exit_code:
-        found[0] += f"   (exit code {outcome.exit_code})"
+        found[0] += f"   ({_ending(outcome.exit_code)})"
     for row in items(outcome):
         found.append(_device_line(row))
     job = [f"{title} {_show(n, _run(outcome).reading(n))}" for n, title in _OF_THE_JOB.items()]
@@ -131,3 +132,13 @@ def _run(outcome: Outcome) -> Run:
 def _summary(outcome: Outcome) -> Summary:
     assert outcome.summary is not None, "another node of the step makes the record"
     return outcome.summary
+
+
+def _ending(code: int) -> str:
+    """Return how a command ended: its exit code, or the signal that ended it."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"

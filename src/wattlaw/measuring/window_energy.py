@@ -136,7 +136,7 @@ def _absent(boundary: Boundary, host: Host) -> str:
     said = [p.reason + (f"; `{p.grant}` would grant it" if p.grant else "")
             for p in host.probes if p.meter in meters and p.reason]  # fmt: skip
     what = {"gpu": "GPU", "cpu": "CPU packages", "dram": "memory", "node": "whole node"}.get(boundary, boundary)
-    return " / ".join(said) or f"no meter of the {what} on {host.host}"
+    return " / ".join(dict.fromkeys(said)) or f"no meter of the {what} on {host.host}"
 
 
 def _lost(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:

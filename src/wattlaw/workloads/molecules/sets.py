@@ -75,7 +75,7 @@ def _of_file(path: Path, on_bad: str, target: str, energy_unit: str) -> Learnt:
     def lack(record: Record) -> str:
         name = _named(record, target)
         if not name:
-            return f"no number {target}; it has {', '.join(sorted(record.values)) or 'none'} (say target=NAME)"
+            return f"no number {target}; it has {', '.join(sorted(record.values)) or 'none'} (give target=NAME)"
         return "" if math.isfinite(record.values[name]) else f"{name} is not finite"
 
     given = read_molecules(path, on_bad, energy_unit, lack)
