@@ -12,14 +12,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
 from wattlaw.workloads.molecules.dimenet_bases import RADIAL, SPHERICAL, Bases
-from wattlaw.workloads.molecules.grid import applied
+from wattlaw.workloads.molecules.dimenet_layers import Residual, dense
 from wattlaw.workloads.molecules.pairs import Graph, collect, spread, sum_molecules, weigh
+from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.regression import QM9Regression
 from wattlaw.workloads.molecules.triplets import Triplets, angle_products, angles, bilinear_sum, filtered_sum
 
@@ -42,59 +41,6 @@ class Size(NamedTuple):
     molecules: int | None = None
 
 
-def orthogonal(layer: nn.Linear) -> nn.Linear:
-    """Return the layer with orthogonal weights scaled as Glorot's, and no bias at first."""
-    with torch.no_grad():
-        nn.init.orthogonal_(layer.weight)
-        scale = 2.0 / ((layer.weight.shape[0] + layer.weight.shape[1]) * layer.weight.var())
-        layer.weight.mul_(scale.sqrt())
-        if layer.bias is not None:
-            layer.bias.zero_()
-    return layer
-
-
-def linear(inside: int, outside: int, bias: bool = True) -> nn.Linear:
-    """Return a new orthogonal layer."""
-    return orthogonal(nn.Linear(inside, outside, bias))
-
-
-class _Residual(Function):
-    # adds the two gradients while multiplying, and works in place where it can
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
-        before_1 = F.linear(x, w1, b1)
-        between = F.silu(before_1)
-        before_2 = F.linear(between, w2, b2)
-        ctx.save_for_backward(x, w1, w2, before_1, between, before_2)
-        return F.silu(before_2).add_(x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        x, w1, w2, before_1, between, before_2 = ctx.saved_tensors
-        g2 = torch.ops.aten.silu_backward(gradient, before_2)
-        w2_gradient, b2_gradient = g2.T @ between, g2.sum(0)
-        g1 = g2 @ w2
-        torch.ops.aten.silu_backward.grad_input(g1, before_1, grad_input=g1)
-        return torch.addmm(gradient, g1, w1, out=g2), g1.T @ x, g1.sum(0), w2_gradient, b2_gradient
-
-
-class Residual(nn.Module):
-    """Two layers added to their input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = linear(width, width), linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (E, width)."""
-        if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
-            out: Tensor = x + F.silu(self.second(F.silu(self.first(x))))
-            return out
-        weights = (self.first.weight, self.first.bias, self.second.weight, self.second.bias)
-        return applied(_Residual, x, *weights)
-
-
 class Start(nn.Module):
     """The first messages, from the elements of both atoms and their distance."""
 
@@ -102,8 +48,8 @@ class Start(nn.Module):
         super().__init__()
         self.elements = nn.Embedding(95, hidden)
         nn.init.uniform_(self.elements.weight, -math.sqrt(3), math.sqrt(3))
-        self.radial = nn.Linear(RADIAL, hidden)
-        self.join = nn.Linear(3 * hidden, hidden)
+        self.radial = Linear(RADIAL, hidden)
+        self.join = Linear(3 * hidden, hidden)
 
     def forward(self, radial: Tensor, graph: Graph) -> Tensor:
         """Return messages (2P, hidden). The joining layer is applied to atoms and pairs, which are fewer."""
@@ -111,7 +57,7 @@ class Start(nn.Module):
         elements = self.elements.weight
         ends = F.embedding(graph.numbers, elements @ end.T)
         starts = F.embedding(graph.numbers, elements @ start.T)
-        both = F.linear(F.silu(self.radial(radial)), apart, self.join.bias)
+        both = linear(F.silu(self.radial(radial)), apart, self.join.bias)
         joined = spread(ends, graph, to_ends=True) + spread(starts, graph, to_ends=False)
         return F.silu(joined.view(2, -1, joined.shape[1]) + both).flatten(0, 1)
 
@@ -121,12 +67,12 @@ class Interaction(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.arriving, self.own = linear(hidden, hidden), linear(hidden, hidden)
+        self.arriving, self.own = dense(hidden, hidden), dense(hidden, hidden)
 
     def close(self, hidden: int) -> None:
         """Add the layers that follow, so that parameters stand in the order of their use."""
         self.before = Residual(hidden)
-        self.middle = linear(hidden, hidden)
+        self.middle = dense(hidden, hidden)
         self.after = nn.Sequential(Residual(hidden), Residual(hidden))
 
     def update(self, x: Tensor, heard: Tensor) -> Tensor:
@@ -141,9 +87,9 @@ class Bilinear(Interaction):
     def __init__(self, size: Size) -> None:
         nn.Module.__init__(self)
         self.weight = nn.Parameter(torch.randn(size.hidden, size.bilinear, size.hidden) * (2 / size.hidden))
-        self.radial = linear(RADIAL, size.hidden, bias=False)
-        self.angular = linear(SPHERICAL * RADIAL, size.bilinear, bias=False)
-        self.arriving, self.own = linear(size.hidden, size.hidden), linear(size.hidden, size.hidden)
+        self.radial = dense(RADIAL, size.hidden, bias=False)
+        self.angular = dense(SPHERICAL * RADIAL, size.bilinear, bias=False)
+        self.arriving, self.own = dense(size.hidden, size.hidden), dense(size.hidden, size.hidden)
         self.close(size.hidden)
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
@@ -152,7 +98,7 @@ class Bilinear(Interaction):
         mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
         sums = bilinear_sum(arriving, mixed, triplets)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
-        heard = (sums @ self.weight.flatten(1).T)[triplets.slots.origin]
+        heard = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
         return self.update(x, heard)
 
 
@@ -161,11 +107,11 @@ class Narrow(Interaction):
 
     def __init__(self, size: Size) -> None:
         nn.Module.__init__(self)
-        self.radial_in, self.radial_out = linear(RADIAL, size.basis, False), linear(size.basis, size.hidden, False)
-        self.angular_in = linear(SPHERICAL * RADIAL, size.basis, bias=False)
-        self.angular_out = linear(size.basis, size.triplet, bias=False)
-        self.arriving, self.own = linear(size.hidden, size.hidden), linear(size.hidden, size.hidden)
-        self.down, self.up = linear(size.hidden, size.triplet, False), linear(size.triplet, size.hidden, False)
+        self.radial_in, self.radial_out = dense(RADIAL, size.basis, False), dense(size.basis, size.hidden, False)
+        self.angular_in = dense(SPHERICAL * RADIAL, size.basis, bias=False)
+        self.angular_out = dense(size.basis, size.triplet, bias=False)
+        self.arriving, self.own = dense(size.hidden, size.hidden), dense(size.hidden, size.hidden)
+        self.down, self.up = dense(size.hidden, size.triplet, False), dense(size.triplet, size.hidden, False)
         self.close(size.hidden)
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
@@ -183,11 +129,11 @@ class Output(nn.Module):
 
     def __init__(self, hidden: int, wide: int) -> None:
         super().__init__()
-        self.radial = linear(RADIAL, hidden, bias=False)
-        self.up = linear(hidden, wide, bias=False) if wide else nn.Identity()
+        self.radial = dense(RADIAL, hidden, bias=False)
+        self.up = dense(hidden, wide, bias=False) if wide else nn.Identity()
         width = wide or hidden
-        self.layers = nn.ModuleList(linear(width, width) for _ in range(3))
-        self.last = nn.Linear(width, 1, bias=False)
+        self.layers = nn.ModuleList(dense(width, width) for _ in range(3))
+        self.last = Linear(width, 1, bias=False)
         nn.init.zeros_(self.last.weight)
 
     def forward(self, x: Tensor, radial: Tensor, graph: Graph) -> Tensor:

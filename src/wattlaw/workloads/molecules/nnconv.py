@@ -23,6 +23,7 @@ from wattlaw.workloads.molecules.bonds import ATOM_FEATURES, BOND_FEATURES, Bond
 from wattlaw.workloads.molecules.data import splits, standardised
 from wattlaw.workloads.molecules.formulas import BondedFormulas, is_table, read_table
 from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.regression import QM9Regression
 from wattlaw.workloads.molecules.slots import uncompiled
 
@@ -51,9 +52,9 @@ class Messages(nn.Module):
         super().__init__()
         self.width = size.width
         self.bias = nn.Parameter(torch.zeros(size.width))
-        self.bond_in = nn.Linear(BOND_FEATURES, size.bond)
-        self.bond_out = nn.Linear(size.bond, size.width * size.width)
-        self.own = nn.Linear(size.width, size.width, bias=False)
+        self.bond_in = Linear(BOND_FEATURES, size.bond)
+        self.bond_out = Linear(size.bond, size.width * size.width)
+        self.own = Linear(size.width, size.width, bias=False)
 
     def bonds(self, graph: Graph) -> Tensor:
         """Return what the hidden layer makes of the bond in each slot, (2P, bond)."""
@@ -65,7 +66,7 @@ class Messages(nn.Module):
         width = self.width
         mixed, sums, order = neighbours_sums(atoms, bonds, graph)
         matrix = self.bond_out.weight.view(width, width, -1).permute(2, 0, 1).reshape(-1, width)
-        heard = mixed @ matrix + sums @ self.bond_out.bias.view(width, width)
+        heard = linear(mixed, matrix.T) + linear(sums, self.bond_out.bias.view(width, width).T)
         own: Tensor = self.own(atoms) + self.bias
         return own + torch.zeros_like(own).index_copy(0, order, heard.to(own.dtype))
 
@@ -127,13 +128,13 @@ class NNConv(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.start = nn.Linear(ATOM_FEATURES, size.width)
+        self.start = Linear(ATOM_FEATURES, size.width)
         self.messages = Messages(size)
         self.memory = nn.GRUCell(size.width, size.width)
         # torch-geometric's are layers over a sequence; two cells have the same weights
         self.sum = Set2Set(size.width)
-        self.head_in = nn.Linear(2 * size.width, size.width)
-        self.head_out = nn.Linear(size.width, 1)
+        self.head_in = Linear(2 * size.width, size.width)
+        self.head_out = Linear(size.width, 1)
 
     def forward(self, graph: Graph) -> Tensor:
         """Return one number a molecule, (B,)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.pairs import Graph, collect, convolve, spread, sum_molecules
+from wattlaw.workloads.molecules.products import Linear
 
 
 class Size(NamedTuple):
@@ -28,9 +29,9 @@ class Message(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.first = nn.Linear(size.features, size.features)
-        self.second = nn.Linear(size.features, 3 * size.features)
-        self.filter = nn.Linear(size.radial, 3 * size.features)
+        self.first = Linear(size.features, size.features)
+        self.second = Linear(size.features, 3 * size.features)
+        self.filter = Linear(size.radial, 3 * size.features)
 
     def forward(
         self, numbers: Tensor, vectors: Tensor, radial: Tensor, envelope: Tensor, toward: Tensor, graph: Graph
@@ -56,9 +57,9 @@ class Update(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.mix = nn.Linear(features, 2 * features, bias=False)
-        self.first = nn.Linear(2 * features, features)
-        self.second = nn.Linear(features, 3 * features)
+        self.mix = Linear(features, 2 * features, bias=False)
+        self.first = Linear(2 * features, features)
+        self.second = Linear(features, 3 * features)
 
     def forward(self, numbers: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new numbers (A, F) and vectors (A, 3, F)."""
@@ -77,8 +78,8 @@ class PaiNN(nn.Module):
         self.embedding = nn.Embedding(100, size.features, padding_idx=0)
         self.messages = nn.ModuleList(Message(size) for _ in range(size.blocks))
         self.updates = nn.ModuleList(Update(size.features) for _ in range(size.blocks))
-        self.head_in = nn.Linear(size.features, size.features // 2)
-        self.head_out = nn.Linear(size.features // 2, 1)
+        self.head_in = Linear(size.features, size.features // 2)
+        self.head_out = Linear(size.features // 2, 1)
 
     def forward(self, graph: Graph) -> Tensor:
         """Return one energy a molecule, (B,), from distances and the vectors between pairs."""

@@ -24,6 +24,7 @@ from wattlaw.workloads.molecules.data import batch_molecules, splits, standardis
 from wattlaw.workloads.molecules.formulas import KINDS, Formulas, read_table
 from wattlaw.workloads.molecules.generated import drawn_formulas
 from wattlaw.workloads.molecules.pairs import Graph, sum_molecules
+from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.qm9 import PROPERTIES, qm9_smiles
 from wattlaw.workloads.molecules.regression import QM9Regression
 from wattlaw.workloads.molecules.sets import GENERATED
@@ -58,18 +59,18 @@ class Layer(nn.Module):
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.width, self.towers = size.width, size.towers
-        self.bond = nn.Linear(size.bond, size.width)
-        self.before = nn.ModuleList(nn.Linear(3 * size.width, size.width) for _ in range(size.towers))
+        self.bond = Linear(size.bond, size.width)
+        self.before = nn.ModuleList(Linear(3 * size.width, size.width) for _ in range(size.towers))
         inside = (AGGREGATORS * SCALERS + 1) * size.width
-        self.after = nn.ModuleList(nn.Linear(inside, size.width // size.towers) for _ in range(size.towers))
-        self.join = nn.Linear(size.width, size.width)
+        self.after = nn.ModuleList(Linear(inside, size.width // size.towers) for _ in range(size.towers))
+        self.join = Linear(size.width, size.width)
 
     def forward(self, atoms: Tensor, bonds: Tensor, graph: Graph) -> Tensor:
         """Return (A, width) from atoms (A, width) and the features of each kind of bond, (4, bond)."""
         before = torch.cat([layer.weight for layer in self.before])  # type: ignore[misc]
         own, other, bond = before.chunk(3, 1)
-        mine = F.linear(atoms, own, torch.cat([layer.bias for layer in self.before]))  # type: ignore[misc]
-        seen = self.gather(atoms @ other.T, self.bond(bonds) @ bond.T, graph)
+        mine = linear(atoms, own, torch.cat([layer.bias for layer in self.before]))  # type: ignore[misc]
+        seen = self.gather(linear(atoms, other), self.bond(bonds) @ bond.T, graph)
         summed, counts = self.summarise(seen, mine, graph)
         scale = torch.log(counts + 1)[:, None] / AVERAGE_LOG
         shrink = AVERAGE_LOG / torch.log(counts.clamp_min(1) + 1)[:, None]
@@ -77,9 +78,9 @@ class Layer(nn.Module):
         for tower, layer in enumerate(self.after):
             # the scalers multiply whole atoms, so they may follow the products
             parts = layer.weight.split([self.width] + [AGGREGATORS * self.width] * SCALERS, 1)  # type: ignore[operator]
-            mixed = summed[:, tower] @ torch.cat(parts[1:]).T
+            mixed = linear(summed[:, tower], torch.cat(parts[1:]))
             plain, more, less = mixed.chunk(SCALERS, 1)
-            found.append(F.linear(atoms, parts[0], layer.bias) + plain + scale * more + shrink * less)  # type: ignore[arg-type]
+            found.append(linear(atoms, parts[0], layer.bias) + plain + scale * more + shrink * less)  # type: ignore[arg-type]
         out: Tensor = self.join(torch.cat(found, 1))
         return out
 
@@ -124,8 +125,8 @@ class PNA(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(size.width) for _ in range(size.layers))
         halved = max(size.width * 2 // 3, 1)
         self.head = nn.Sequential(
-            nn.Linear(size.width, halved), nn.ReLU(), nn.Linear(halved, halved // 2), nn.ReLU(),
-            nn.Linear(halved // 2, 1),
+            Linear(size.width, halved), nn.ReLU(), Linear(halved, halved // 2), nn.ReLU(),
+            Linear(halved // 2, 1),
         )  # fmt: skip
 
     def forward(self, graph: Graph) -> Tensor:

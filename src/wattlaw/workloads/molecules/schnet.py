@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules, join
 from wattlaw.workloads.molecules.grid import grid_points, interpolate
 from wattlaw.workloads.molecules.pairs import Graph, convolve, sum_molecules
+from wattlaw.workloads.molecules.products import Linear
 from wattlaw.workloads.molecules.regression import QM9Regression
 
 NAMES = {"schnet": "SchNetQM9"}
@@ -53,11 +54,11 @@ class Interaction(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.filter_in = nn.Linear(size.gaussians, size.filters)
-        self.filter_out = nn.Linear(size.filters, size.filters)
-        self.before = nn.Linear(size.hidden, size.filters, bias=False)
-        self.after = nn.Linear(size.filters, size.hidden)
-        self.out = nn.Linear(size.hidden, size.hidden)
+        self.filter_in = Linear(size.gaussians, size.filters)
+        self.filter_out = Linear(size.filters, size.filters)
+        self.before = Linear(size.hidden, size.filters, bias=False)
+        self.after = Linear(size.filters, size.hidden)
+        self.out = Linear(size.hidden, size.hidden)
 
     def filters(self, basis: Tensor, envelope: Tensor) -> Tensor:
         """Return the filters at some distances: basis (D, gaussians), envelope (D, 1) -> (D, filters)."""
@@ -87,8 +88,8 @@ class SchNet(nn.Module):
         # 100 rows as in the reference implementations, so that their weights fit
         self.embedding = nn.Embedding(100, size.hidden, padding_idx=0)
         self.interactions = nn.ModuleList(Interaction(size) for _ in range(size.interactions))
-        self.head_in = nn.Linear(size.hidden, size.hidden // 2)
-        self.head_out = nn.Linear(size.hidden // 2, 1)
+        self.head_in = Linear(size.hidden, size.hidden // 2)
+        self.head_out = Linear(size.hidden // 2, 1)
         self.register_buffer("offsets", torch.linspace(0, size.cutoff, size.gaussians), persistent=False)
         at = torch.tensor(grid_points(size.cutoff, filter_points), dtype=torch.get_default_dtype())
         self.register_buffer("grid", at, persistent=False)
@@ -127,8 +128,8 @@ class TrainableSchNet(nn.Module):
         self.size = size
         self.embedding = nn.Embedding(100, size.hidden, padding_idx=0)
         self.interactions = nn.ModuleList(TrainableInteraction(size) for _ in range(size.interactions))
-        self.head_in = nn.Linear(size.hidden, size.hidden // 2)
-        self.head_out = nn.Linear(size.hidden // 2, 1)
+        self.head_in = Linear(size.hidden, size.hidden // 2)
+        self.head_out = Linear(size.hidden // 2, 1)
 
     def forward(self, graph: Graph) -> Tensor:
         """Return one energy a molecule, (B,)."""
@@ -146,11 +147,11 @@ class TrainableInteraction(nn.Module):
         self.cutoff = size.cutoff
         self.places = nn.Parameter(torch.linspace(0, size.cutoff, size.gaussians))
         self.widths = nn.Parameter(torch.full((size.gaussians,), size.cutoff / (size.gaussians - 1)))
-        self.filter_in = nn.Linear(size.gaussians, size.gaussians)
-        self.filter_out = nn.Linear(size.gaussians, size.filters)
-        self.before = nn.Linear(size.hidden, size.filters)
-        self.after = nn.Linear(size.filters, size.hidden)
-        self.out = nn.Linear(size.hidden, size.hidden)
+        self.filter_in = Linear(size.gaussians, size.gaussians)
+        self.filter_out = Linear(size.gaussians, size.filters)
+        self.before = Linear(size.hidden, size.filters)
+        self.after = Linear(size.filters, size.hidden)
+        self.out = Linear(size.hidden, size.hidden)
 
     def forward(self, atoms: Tensor, graph: Graph) -> Tensor:
         """Return the change of the atoms' features: (A, hidden) -> (A, hidden)."""
