@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wattlaw.core.errors import FitError, UsageError, WattlawError
 from wattlaw.importers.lightning import losses
-from wattlaw.laws.learning import early_ranking, epoch_means, fit_offset, lcga, tse, tse_e, tse_ema
+from wattlaw.laws.learning import epoch_means, fit_offset, lcga, tse, tse_e, tse_ema
 
 PUBLISHED_SCORES = {
     5: (97.2300748598008, 7.752910651857891, 104.60742797172551),
@@ -50,14 +50,6 @@ def test_a_floor_is_told_from_a_power_law():
     assert hits > 46
 
 
-def test_ranking_after_a_fifth_saves_two_fifths_of_a_search_that_drops_half():
-    rates = np.linspace(0.05, 0.5, 10)
-    curves = [np.exp(-r * np.arange(20)) + 0.1 for r in rates]
-    correlation, saved = early_ranking(curves, 0.2)
-    assert correlation > 0.99
-    assert saved == pytest.approx(0.4)
-
-
 def test_curves_that_say_nothing_are_refused():
     with pytest.raises(UsageError, match="20 epochs asked for; the curve has 3"):
         tse([3.0, 2.0, 1.0], 20)
@@ -65,8 +57,6 @@ def test_curves_that_say_nothing_are_refused():
         epoch_means([0, 0], [1.0, math.nan])
     with pytest.raises(FitError, match="four sizes"):
         fit_offset([1, 1, 1, 1], [1, 1, 1, 1])
-    with pytest.raises(FitError, match="three curves"):
-        early_ranking([[1, 2]], 0.5)
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.floats(allow_nan=True, allow_infinity=True)), max_size=30))

@@ -17,6 +17,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "How surely the bound on the slowdown holds is unknown without repeats.",
         "Run at least 3 repeats.",
     ),
+    "not_ranked": (
+        "A trial that is done logged too few losses, or one that is not finite, and takes no part in the ranking.",
+        "Let it run longer, or look at its learning rate where its loss is not finite.",
+    ),
     "only_settings_run": (
         "Settings that nobody ran were to be weighed, and nothing here tells of any.",
         "Run a second number of devices with the same batch a device, or three power caps with GPU energy.",

@@ -1,17 +1,16 @@
 """How a loss falls: power laws over size, and what a training curve's beginning says of its end.
 
 Training speed estimation (Ru et al., NeurIPS 2021) and the loss-curve gradient approximation are scores of a
-run's first epochs; configurations are ranked by them and the worst stopped early (Frey et al. 2022).
+run's first epochs; ranking.py ranks configurations by them, to stop the worst early (Frey et al. 2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
@@ -119,24 +118,6 @@ def fit_offset(sizes: ArrayLike, losses: ArrayLike) -> OffsetLaw:
 
 
 _STARTS = ((1.0, 0.01), (1.5, 0.5), (2.5, 0.9))
-
-
-def early_ranking(curves: Sequence[ArrayLike], share: float) -> tuple[float, float]:
-    """Return Spearman's correlation of the ranking by TSE at ``share`` of the epochs with the final one, and the
-    share of time and energy that stopping all but the best half there would save.
-
-    ``curves`` holds each configuration's mean loss by epoch, all of one length.
-    """
-    if not 0 < share < 1:
-        raise UsageError(f"share is {share}; give a part of the run, such as 0.2")
-    table = [np.asarray(c, float) for c in curves]
-    if len(table) < 3 or len({len(c) for c in table}) != 1 or not all(np.isfinite(c).all() for c in table):
-        raise FitError("a ranking needs three curves of one length and finite losses")
-    total = len(table[0])
-    seen = max(1, round(share * total))
-    early, final = [c[:seen].sum() for c in table], [c[-1] for c in table]
-    stopped = len(table) - (len(table) + 1) // 2
-    return float(stats.spearmanr(early, final).statistic), stopped * (total - seen) / (len(table) * total)
 
 
 def _first(means: ArrayLike, count: int) -> Array:
