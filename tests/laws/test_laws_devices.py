@@ -63,7 +63,7 @@ def test_a_number_beyond_those_run_is_marked_and_one_that_nobody_can_tell_is_not
 
 def test_a_higher_confidence_takes_more_devices_to_meet_a_deadline():
     bold, careful = (
-        advise(tried((1, 2, 4, 8)), "device_hours", limits={"time": 0.1}, confidence=c, unmeasured=True)[0]
+        advise(tried((1, 2, 4, 8)), "device_hours", limits={"time": 0.15}, confidence=c, unmeasured=True)[0]
         for c in (0.5, 0.95)
     )
     assert careful.setting.devices >= bold.setting.devices > 8
