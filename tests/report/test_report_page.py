@@ -138,7 +138,7 @@ def test_estimated_energies_stand_apart_and_name_their_model():
     sections = {s.name: s for s in make_page(sweep()).sections}
     (figure,) = [f for f in sections["cost"].figures if "energy" in f.name]
     assert figure.name == "energy-estimate"
-    assert MODEL in figure.caption
+    assert MODEL.partition("model: ")[2] in figure.caption
     assert all("estimate" in row[2] for row in figure.table.rows)
 
 

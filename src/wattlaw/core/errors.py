@@ -81,6 +81,27 @@ class TrialError(WattlawError):
     """A trial failed; the message is the first failing rank's traceback."""
 
 
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b")
+_OUTPUT = "; the end of its output:"
+
+
+def reason(error: str) -> str:
+    """Return what a recorded error says happened, in one line; empty where nothing was recorded.
+
+    That is the exception of a traceback ("RuntimeError: no good"), else the first line, to which a command adds its
+    last words.
+    """
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    first, last = lines[0].removesuffix(_OUTPUT), lines[-1]
+    if traced := any(line.startswith("Traceback") for line in lines):
+        last = next((line for line in reversed(lines) if _RAISED.match(line)), last)
+    if lines[0] != first:
+        return f"{first}: {last}" if lines[1:] else first
+    return last if traced else first
+
+
 def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
     """Return "did you mean …?" for a misspelt name, or the valid names when none is near."""
     names = sorted(set(known))

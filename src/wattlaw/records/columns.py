@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from wattlaw.core.errors import reason
 from wattlaw.core.run import Run
 from wattlaw.core.setting import identity
 
@@ -59,7 +60,7 @@ COLUMNS = (
     Column("cores", "whole", lambda run: run.machine.cores),
     Column("labels", "text", lambda run: _json(run.labels)),
     Column("warnings", "texts", lambda run: [note.name for note in run.warnings]),
-    Column("error", "text", lambda run: last_line(run.error) or None),
+    Column("error", "text", lambda run: reason(run.error) or None),
 )
 """Columns of every row. A quantity follows as ``<name>`` (number) and ``<name>_status`` (text)."""
 
@@ -78,11 +79,6 @@ def column_of(quantity: str) -> str:
     """Return the column of a quantity: its own name, unless another column has that."""
     taken = quantity in _TAKEN or quantity.endswith("_status")
     return f"quantity_{quantity}" if taken else quantity
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a traceback that is not empty: the error itself."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _json(values: dict[str, Any]) -> str | None:

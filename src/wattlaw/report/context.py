@@ -239,7 +239,7 @@ def factor_words(name: str, value: Factor) -> str:
         case "precision" | "device_type" | "device_name" | "backend":
             return str(value)
         case "command":
-            return str(value)[:60]
+            return str(value) if len(str(value)) <= 60 else f"{str(value)[:59]}…"
         case "power_cap_w":
             return f"{value:g} W cap"
         case "sm_clock_mhz":

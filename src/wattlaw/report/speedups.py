@@ -63,7 +63,9 @@ def series_name(fit: Fit, group: Group) -> str:
 
 def group_words(found: dict[str, str], group: Group) -> str:
     """Return what a finding's group says beyond its workload's own."""
-    rest = {k: v for k, v in found.items() if k not in group.facts}
+    # a group of the laws is named by what tells it from those of other workloads, too
+    shared = {k for k in found if len({str(row.factors.get(k)) for row in group.rows}) == 1}
+    rest = {k: v for k, v in found.items() if k not in group.facts and k not in shared}
     words = [f"batch {v}" if k == "batch_per_device" else factor_words(k, v) for k, v in rest.items()]
     return ", ".join(w for w in words if w)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from wattlaw.core.errors import reason
 from wattlaw.core.findings import Advice, Fit, Interval
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted, quantity, show
@@ -150,25 +151,28 @@ def percent(interval: Interval) -> str:
 
 def _only(group: Group) -> str:
     row = group.rows[0]
-    time = shown(row.reading("time_per_sample_s"), "s")
     if len(group.rows) == 1:
-        return f"{row.label}: {time} a sample; only this setting was run, so there is nothing to compare"
+        alone = "only this setting was run, so there is nothing to compare"
+        return f"{row.label}: {_time(row)}; {alone}"
     return f"{len(group.rows)} settings were run, none of which can be advised"
+
+
+def _time(row: Row) -> str:
+    sample, whole = row.reading("time_per_sample_s"), row.reading("elapsed_s")
+    if sample.value is None and whole.value is not None:
+        return f"{shown(whole, 's')} in all, the samples are not known"
+    return f"{shown(sample, 's')} a sample" if sample.value is not None else "its time is missing"
 
 
 def _all_failed(group: Group) -> str:
     count = len(group.failed)
-    why = last_line(group.failed[0].error) or "no reason was recorded"
+    why = reason(group.failed[0].error) or "no reason was recorded"
     return f"no run finished; {'the one' if count == 1 else f'all {count}'} failed: {why[:200]}"
 
 
-def last_line(text: str) -> str:
-    """Return the last line of a traceback that says something."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
 def _marks(group: Group) -> tuple[tuple[str, str], ...]:
-    marks = [("measured", "time measured")]
+    has_time = any(r.reading(n).value is not None for r in group.rows for n in ("time_per_sample_s", "elapsed_s"))
+    marks = [("measured", "time measured") if has_time else ("lost", "time missing")]
     statuses = {r.reading("energy_per_sample_j").status for r in group.rows}
     if statuses == {"measured"}:
         marks.append(("measured", "energy measured"))

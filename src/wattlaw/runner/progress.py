@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from wattlaw.core.derive import derive
+from wattlaw.core.errors import reason
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
@@ -85,9 +86,7 @@ class Display:
 def outcome(run: Run) -> str:
     """Return a trial's result in a few words."""
     if run.state == "failed":
-        lines = [line for line in run.error.strip().splitlines() if line.strip()] or ["no error was recorded"]
-        # the end of a traceback says what happened, the first line of anything else
-        return f"failed: {(lines[-1] if 'Traceback' in lines[0] else lines[0]).partition('; the end of its')[0]}"
+        return f"failed: {reason(run.error) or 'no error was recorded'}"
     step, rate = derive(run, "step_time_s"), derive(run, "samples_per_s")
     if step.value is None or rate.value is None:
         took = run.reading("trial_s").value

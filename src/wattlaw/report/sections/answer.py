@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from wattlaw.core.units import counted
 from wattlaw.report.context import Context, Group
 from wattlaw.report.figure import Section
 from wattlaw.report.words import Line, answer
@@ -13,7 +14,7 @@ NAMES = {"answer": "answer_section"}
 MOST_OPEN = 12
 
 _LIST = Markup('<ul class="answers">{}</ul>')
-_MORE = Markup("<details><summary>{} more workloads</summary>{}</details>")
+_MORE = Markup("<details><summary>{}</summary>{}</details>")
 _ITEM = Markup(
     '<li style="--hue:{hue}"><p class="say"><strong>{name}</strong>: {short}</p>'
     '{detail}<p class="marks">{marks}</p></li>'
@@ -29,7 +30,9 @@ def answer_section(context: Context) -> Section:
     items = [_item(g, answer(context, g)) for g in context.groups]
     text = _LIST.format(Markup("").join(items[:MOST_OPEN]))
     if items[MOST_OPEN:]:
-        text += _MORE.format(len(items) - MOST_OPEN, _LIST.format(Markup("").join(items[MOST_OPEN:])))
+        text += _MORE.format(
+            counted(len(items) - MOST_OPEN, "more workload"), _LIST.format(Markup("").join(items[MOST_OPEN:]))
+        )
     return Section("answer", "In short", 0, text=text)
 
 

@@ -125,8 +125,11 @@ def _table(chosen: Sequence[tuple[Group, Sequence[Row]]], target: str, title: st
 
 def _models(context: Context) -> str:
     rows = (r.reading("energy_per_sample_j") for g in context.groups for r in g.rows)
-    models = dict.fromkeys(r.how for r in rows if r.status == "estimated" and r.how)
-    words = [m.removeprefix("model: ") for m in list(models)[:3]]
+    hows = (r.how for r in rows if r.status == "estimated" and r.how)
+    # "cpu: model: …; pauses left out" is a boundary, the model and a remark of that run
+    words = list(dict.fromkeys(how.partition("model: ")[2].removesuffix("; pauses left out") or how for how in hows))[
+        :3
+    ]
     return "; ".join(words or ["the records name no model"]) + "."
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from wattlaw.core.errors import reason
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import quantity
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import Cell, Section, Table, shown
 from wattlaw.report.meanings import plain
-from wattlaw.report.words import last_line
 
 NAMES = {"settings": "settings", "failures": "failures"}
 
@@ -86,7 +86,7 @@ def failures(context: Context) -> Section | None:
     if not failed:
         return None
     text = Markup("<p>{} of {} runs failed; no figure uses them.</p>").format(len(failed), len(context.runs))
-    rows = [[r.trial, r.setting.workload, last_line(r.error)[:300] or "no reason was recorded"] for r in failed]
+    rows = [[r.trial, r.setting.workload, reason(r.error)[:300] or "no reason was recorded"] for r in failed]
     text += Markup("").join(
         Markup("<details><summary>Traceback of {}</summary><pre tabindex=0>{}</pre></details>").format(
             r.trial, _end(r.error)

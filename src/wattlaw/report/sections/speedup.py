@@ -20,7 +20,7 @@ NONE = (
 )
 CAPTION = (
     "Samples per second against the fewest devices that were run, at the same batch per device. Bars are 90 % "
-    "intervals over repeats; the dashed line is ideal: twice the devices, twice the rate."
+    "intervals over repeats; the thin dotted line is ideal: twice the devices, twice the rate."
 )
 
 
