@@ -5,7 +5,8 @@ to take: the fastest within a limit on device-time, or the one of least device-t
 multiples of the least device-time, deadlines of the time of the fastest size, hidden ones counted. Regret is what the
 choice takes above the best size that truly holds the limit; a limit missed by more than 1.5 % counts as broken, and
 such a choice has no regret. Beside it stand the plain power law, and choosing among what was run alone. A hidden size
-whose forecast is too wide to be given (predict.WIDEST) cannot be advised; those families are counted apart.
+whose forecast is too wide to be given (predict.WIDEST) cannot be advised, only run; those cases are counted apart.
+Where the advice names the hidden size as worth a run, it is also judged with that run made.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from _scaling_prior import published
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.deviceadvice import DEVICE_TIME, TIME, choose, weigh
-from wattlaw.laws.deviceoptions import device_options
+from wattlaw.laws.deviceadvice import DEVICE_TIME, TIME, choose, next_run, weigh
+from wattlaw.laws.deviceoptions import device_options, run_noise
 from wattlaw.laws.pooling import Family, Pool, learn
 from wattlaw.laws.prices import NO_PRICES
 
@@ -57,6 +58,7 @@ def judged(family: Family, pool: Pool) -> list[dict[str, Any]]:
     prior = pool.prior(family.task, [family.name])
     share = float(family.points.batches[-1] / devices[-1])
     options = device_options(runs[:-1], [(runs[-1].setting.devices, share)], prior)
+    noise = float(run_noise(runs[:-1]).scale[0])
     line = np.polyfit(np.log(devices[:-1]), np.log(times[:-1]), 1)
     plain = np.append(times[:-1], np.exp(np.polyval(line, np.log(devices[-1]))))
     found = []
@@ -68,10 +70,13 @@ def judged(family: Family, pool: Pool) -> list[dict[str, Any]]:
         chosen = choose(weighed, 0.5)
         law = None if chosen is None else sizes.index(options[chosen].devices)
         guess = {TIME: plain, DEVICE_TIME: plain * devices}
-        rivals = {"law": law, "power": _best(guess[what], guess[limited], most),
+        telling, saves = next_run(weighed)
+        asked = saves > noise and not options[telling].is_measured
+        rivals = {"law": law, "law_and_the_run_it_names": best if asked else law,
+                  "power": _best(guess[what], guess[limited], most),
                   "run": _best(truth[what][:-1], truth[limited][:-1], most)}  # fmt: skip
-        chance = float(weighed.chances[-1]) if not weighed.options[-1].is_measured else None
-        row = {"what": what, "multiple": multiple, "hidden_is_best": best == len(sizes) - 1, "chance": chance,
+        row = {"what": what, "multiple": multiple, "hidden_is_best": best == len(sizes) - 1, "asked": asked,
+               "chance": float(weighed.chances[-1]) if options[-1].is_advisable else None,
                "hidden_holds": bool(truth[limited][-1] <= most)}  # fmt: skip
         for name, index in rivals.items():
             row[name] = _regret(truth[what], truth[limited], most, index, best)
@@ -94,8 +99,9 @@ def _regret(costs: np.ndarray, limited: np.ndarray, most: float, index: int | No
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Cases, mean regret, and shares with a broken limit or no choice at all, in percent, for each adviser."""
-    found: dict[str, Any] = {"cases": len(rows), "hidden_is_best": sum(r["hidden_is_best"] for r in rows)}
-    for name in ("law", "power", "run"):
+    found: dict[str, Any] = {name: sum(r[name] for r in rows) for name in ("hidden_is_best", "asked")}
+    found["cases"] = len(rows)
+    for name in ("law", "law_and_the_run_it_names", "power", "run"):
         regrets = [r[name] for r in rows if isinstance(r[name], float)]
         found[name] = {
             "mean_regret": round(100 * float(np.mean(regrets)), 2),

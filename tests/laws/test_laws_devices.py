@@ -114,12 +114,23 @@ def test_a_run_is_worth_what_choosing_after_it_saves():
     doubtful = rng.normal(1.0, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
     shown = [[doubtful], [rng.normal(size=20_000)]]
-    told, nothing = saved_by_runs(costs, shown)
+    told, nothing = saved_by_runs(costs, [shown[1], shown[0]], np.array([True, True]))[::-1]
     # E[max(1 − c, 0)] of a normal is σ/√(2π)
     assert told == pytest.approx(0.2 / np.sqrt(2 * np.pi), rel=0.05)
     assert nothing < 0.002
-    known = saved_by_runs(np.array([np.full(100, 1.0), np.full(100, 1.5)]), [[rng.normal(size=100)]])
-    assert known[0] == pytest.approx(0, abs=1e-12)
+    flat = np.array([np.full(100, 1.0), np.full(100, 1.5)])
+    assert saved_by_runs(flat, [[rng.normal(size=100)]] * 2, np.array([True, True])) == pytest.approx([0, 0], abs=1e-12)
+
+
+def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
+    rng = np.random.default_rng(0)
+    doubtful = rng.normal(0.8, 0.2, 20_000)
+    costs = np.array([np.full(20_000, 1.0), doubtful])
+    shown = [[doubtful], [doubtful]]
+    other, own = saved_by_runs(costs, shown, np.array([True, False]))
+    assert other == pytest.approx(0, abs=1e-9)
+    # E[max(1 − c, 0)] with c normal: σφ(1) + σΦ(1)
+    assert own == pytest.approx(0.2 * (0.2420 + 0.8413), rel=0.03)
 
 
 def test_a_broken_bound_costs_what_one_goes_back_to():

@@ -54,6 +54,11 @@ class Weighed(NamedTuple):
         found: Array = self.holds.mean(axis=1)
         return found
 
+    @property
+    def open_now(self) -> Array:
+        """Return which options may be advised without another run, (k,)."""
+        return np.array([o.is_advisable for o in self.options])
+
 
 def advise_devices(
     group: Group,
@@ -80,7 +85,7 @@ def advise_devices(
     weighed = weigh(options, what, bound, limits, prices)
     chosen = choose(weighed, confidence)
     if chosen is None:
-        surest = f"the surest choice does with {weighed.chances.max():.2f}"
+        surest = f"the surest choice does with {weighed.chances[weighed.open_now].max():.2f}"
         raise FitError(f"no setting keeps {_bounds(bound, limits)} with probability {confidence:g}; {surest}")
     return _advice(group, weighed, chosen, what, (bound, limits), notes, prices)
 
@@ -105,15 +110,15 @@ def weigh(
 
 def choose(weighed: Weighed, confidence: float) -> int | None:
     """Return the option of least cost among those whose bounds hold with the confidence asked for; None without one."""
-    allowed = np.flatnonzero(weighed.chances >= confidence)
+    allowed = np.flatnonzero((weighed.chances >= confidence) & weighed.open_now)
     return int(allowed[np.argmin(weighed.middles[allowed])]) if len(allowed) else None
 
 
 def next_run(weighed: Weighed) -> tuple[int, float]:
     """Return the option whose run would narrow the choice most, and the share of the cost it is expected to save."""
-    safe = choose(weighed, min(SAFE, float(weighed.chances.max())))
+    safe = choose(weighed, min(SAFE, float(weighed.chances[weighed.open_now].max())))
     lost = losses(weighed.of_mean, weighed.mean_holds, safe or 0)
-    saved = saved_by_runs(lost, [_shown(o) for o in weighed.options])
+    saved = saved_by_runs(lost, [_shown(o) for o in weighed.options], weighed.open_now)
     best = int(np.argmax(saved))
     return best, float(saved[best])
 

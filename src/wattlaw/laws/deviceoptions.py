@@ -43,7 +43,8 @@ class Option(NamedTuple):
     """A setting that may be taken: ln of its time per sample, s, and of a device's power, W, where it is known.
 
     ``run`` is a run of it, or one alike with its setting; ``basis`` are the runs behind its figures. ``log_t`` is the
-    middle, ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run.
+    middle, ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run. One that is not advisable has to
+    be run first: nobody can tell its time.
     """
 
     run: Run
@@ -54,6 +55,7 @@ class Option(NamedTuple):
     watts: Watts | None
     is_measured: bool
     is_beyond: bool = False
+    is_advisable: bool = True
 
     @property
     def devices(self) -> int:
@@ -68,8 +70,8 @@ def device_options(
 
     wanted  (devices, batch a device) to weigh instead of those that ``numbers`` and ``batches_at`` give
     prior   of the scaling law, (8, 2), instead of the one that ships
-    None of the others where no two numbers of devices were run alike. A number beyond the runs is left out where
-    the 90 % interval of its time spans more than a factor of ``predict.WIDEST``.
+    None of the others where no two numbers of devices were run alike. The nearest number beyond the runs whose 90 %
+    interval of time spans more than a factor of ``predict.WIDEST`` is not advisable; those beyond it are left out.
     """
     known = [r for r in runs if rate_of(r)]
     noise = run_noise(known)
@@ -178,11 +180,11 @@ def _told(
 
 
 def _near(options: list[Option], sizes: list[int]) -> list[Option]:
-    # outward from the runs up to the first one whose time nobody can tell
+    # outward from the runs up to the first one whose time nobody can tell, which may be run but not advised
     wide = [o.devices for o in options if o.is_beyond and _factor(o) > WIDEST]
     least = max([n for n in wide if n < sizes[0]], default=0)
     most = min([n for n in wide if n > sizes[-1]], default=math.inf)
-    return [o for o in options if least < o.devices < most and o.devices not in wide]
+    return [o._replace(is_advisable=o.devices not in wide) for o in options if least <= o.devices <= most]
 
 
 def _factor(option: Option) -> float:

@@ -26,14 +26,16 @@ def losses(costs: Array, holds: Array, fallback: int) -> Array:
     return found
 
 
-def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]]) -> Array:
-    """Return for each possible run the share of the cost that is expected to be saved by choosing after it, (r,).
+def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]], open_now: Array) -> Array:
+    """Return for a run of each option the share of the cost that is expected to be saved by choosing after it, (k,).
 
-    losses  (k, n): what each option costs in each of n equally likely draws
-    shown   for each run the quantities, each (n,), that it would measure in these draws
+    losses    (k, n): what each option costs in each of n equally likely draws
+    shown     for each option the quantities, each (n,), that its run would measure in these draws
+    open_now  (k,) whether it may be chosen without having been run
     """
-    now = float(losses.mean(axis=1).min())
-    return np.array([max(0.0, 1 - _after(losses, each) / now) for each in shown])
+    now = float(losses[open_now].mean(axis=1).min())
+    may = [open_now | (np.arange(len(losses)) == i) for i in range(len(losses))]
+    return np.array([max(0.0, 1 - _after(losses[m], each) / now) for m, each in zip(may, shown, strict=True)])
 
 
 def _after(losses: Array, shown: Sequence[Array]) -> float:
