@@ -9,7 +9,7 @@ import random
 import pytest
 
 from wattlaw.core.errors import DataError, UnknownNameError, UsageError, WattlawError
-from wattlaw.importers.imported import import_runs
+from wattlaw.importers.imported import import_runs, number
 
 FULL = os.environ.get("DEPTH") == "full"
 
@@ -226,6 +226,22 @@ def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
         import_runs("csv", path, columns={"elapsed_s": "second"})
     with pytest.raises(UsageError, match="no column is mapped"):
         import_runs("csv", path)
+
+
+@pytest.mark.parametrize(("cell", "reason"), [("1 0", "'1 0' is no positive number"), ("-3", "no positive number")])
+def test_two_numbers_in_a_cell_are_none_and_the_row_is_skipped(tmp_path, cell, reason):
+    (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",150,", f",{cell},"))
+    found = import_runs("zeus", path)
+    assert len(found.runs) == 1
+    assert reason in str(found.skipped[0])
+    assert [number(text) for text in ("250.00 W", "98 %", "7", "1 0", "", "W")] == [250, 98, 7, None, None, None]
+
+
+def test_a_batch_of_half_a_sample_is_skipped_with_its_line(tmp_path):
+    (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",1024,adadelta,150", ",0.5,adadelta,150"))
+    found = import_runs("zeus", path)
+    assert len(found.runs) == 1
+    assert "summary_power_v100.csv:3: batch_per_device is 0" in str(found.skipped[0])
 
 
 @pytest.mark.parametrize("source", [*SOURCES, "mlperf folder", "mlperf archive", "sacct json"])

@@ -98,9 +98,11 @@ def number(text: object) -> float | None:
         return None
     if isinstance(text, int | float):
         return float(text) if math.isfinite(text) and abs(text) < 1e300 else None
-    word = str(text).strip().split(" ")[0].rstrip("%")
+    word, _, unit = str(text).strip().partition(" ")
+    if any(c.isdigit() for c in unit):
+        return None
     try:
-        value = float(word)
+        value = float(word.rstrip("%"))
     except ValueError:
         return None
     return value if math.isfinite(value) and abs(value) < 1e300 else None

@@ -45,18 +45,19 @@ def read(path: Path) -> Imported:
 def _summary(path: Path, found: Imported) -> None:
     device = next((d for d in ("v100", "p100", "a40", "a100", "h100", "rtx6000") if d in path.stem.lower()), path.stem)
     for line, row in read_table(path, _SUMMARY, found):
-        values = {}
-        for column in _SUMMARY[2:3] + _SUMMARY[4:]:
-            values[column] = number(row[column])
-            if not (values[column] or 0) > 0:
-                found.skip(str(path), f"{row[column]!r} is no positive number", line, column)
-                break
-        else:
-            found.runs.append(_epoch(row, device, line, path))
+        values = {column: number(row[column]) or 0.0 for column in _SUMMARY[2:3] + _SUMMARY[4:]}
+        bad = next((column for column, value in values.items() if value <= 0), None)
+        if bad:
+            found.skip(str(path), f"{row[bad]!r} is no positive number", line, bad)
+            continue
+        try:
+            found.runs.append(_epoch(row, values, device, line, path))
+        except SettingError as error:
+            found.skip(str(path), str(error), line)
 
 
-def _epoch(row: Row, device: str, line: int, path: Path) -> Run:
-    seconds, watts = float(row["time_per_epoch"]), float(row["average_power"])
+def _epoch(row: Row, values: dict[str, float], device: str, line: int, path: Path) -> Run:
+    seconds, watts = values["time_per_epoch"], values["average_power"]
     readings = {
         "elapsed_s": measured(seconds, "time per epoch"),
         "gpu_mean_power_w": measured(watts, "NVML"),
@@ -67,8 +68,8 @@ def _epoch(row: Row, device: str, line: int, path: Path) -> Run:
         readings["samples"] = Reading(float(samples), "measured", "samples of an epoch")
         readings["samples_per_s"] = Reading(samples / seconds, "measured", "samples ÷ time of an epoch")
     setting = setting_from(
-        {"workload": row["network"], "batch_per_device": int(float(row["batch_size"])),
-         "power_cap_w": float(row["power_limit"]), "options": {"optimizer": row["optimizer"]}}
+        {"workload": row["network"], "batch_per_device": int(values["batch_size"]),
+         "power_cap_w": values["power_limit"], "options": {"optimizer": row["optimizer"]}}
     )  # fmt: skip
     return Run(
         setting=setting, trial=f"zeus-{path.stem}-{line}", sweep=path.stem, source="zeus", quantities=readings,
@@ -84,7 +85,8 @@ def _windows(path: Path, header: list[str], found: Imported) -> None:
     device, _, rest = path.stem.partition("+")
     workload = rest.split("+")[0] or "window"
     for line, row in read_table(path, _WINDOW, found):
-        bad = next((c for c in ("elapsed_time", *meters) if not (number(row[c]) or 0) > 0), None)
+        measures = {column: number(row[column]) or 0.0 for column in ("elapsed_time", *meters)}
+        bad = next((column for column, value in measures.items() if value <= 0), None)
         if bad:
             found.skip(str(path), f"{row[bad]!r} is no positive number", line, bad)
             continue
@@ -95,8 +97,7 @@ def _windows(path: Path, header: list[str], found: Imported) -> None:
         except SettingError as error:
             found.skip(str(path), str(error), line, "window_name")
             continue
-        seconds = float(row["elapsed_time"])
-        joules = sum(float(row[m]) for m in meters)
+        seconds, joules = measures["elapsed_time"], sum(measures[m] for m in meters)
         readings = {
             "elapsed_s": measured(seconds, "Zeus window"),
             "gpu_energy_j": measured(joules, f"Zeus, {len(meters)} GPUs"),
