@@ -74,13 +74,17 @@ def advise(
 
 
 def _limits(texts: tuple[str, ...]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for text in texts:
         name, _, value = text.partition("=")
         try:
-            found[name.strip()] = float(value)
+            most = float(value)
         except ValueError:
             raise UsageError(f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02") from None
+        name = name.strip()
+        if name in found:
+            raise UsageError(f"{name} is limited twice, to {found[name]:g} and {most:g}; give one --limit for it")
+        found[name] = most
     return found
 
 

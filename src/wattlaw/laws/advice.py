@@ -71,7 +71,7 @@ def advise(
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     _check(minimise, max_slowdown, confidence)
-    limits = {per_sample(name): _limit(name, most) for name, most in (limits or {}).items()}
+    limits = _least_limits(limits or {})
     check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
@@ -130,7 +130,7 @@ def _advise_group(
     what = _objective(group.runs, minimise, prices)
     choices = choices_of(group.runs, TIME, what, prices)
     if not choices:
-        raise FitError(f"no run gives both {TIME} and {what}")
+        raise FitError(f"no run gives both {TIME} and {what}: {_lacking(group.runs, what, prices)}")
     noise = pooled_noise([c.time for c in choices])
     fastest = min(choices, key=lambda c: mean_of(c.time))
     allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
@@ -211,6 +211,11 @@ def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
     return [v for v in readings if v is not None and math.isfinite(v) and v > 0]
 
 
+def _lacking(runs: list[Run], what: str, prices: Prices) -> str:
+    readings = [priced(r, name, prices) for name in (TIME, what) for r in runs]
+    return next((r.how for r in readings if r.value is None and r.how), "what they give is not positive")
+
+
 def mean_of(values: Sequence[float]) -> float:
     """Return the geometric mean."""
     return bounded_exp(math.fsum(map(math.log, values)) / len(values))
@@ -265,10 +270,14 @@ def _check(minimise: str | None, max_slowdown: float | None, confidence: float) 
         raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")
 
 
-def _limit(name: str, most: float) -> float:
-    if not (math.isfinite(most) and most > 0):
-        raise UsageError(f"the limit on {name} is {most}; give a positive number")
-    return most
+def _least_limits(limits: Mapping[str, float]) -> dict[str, float]:
+    # several words may mean one quantity: all limits on it are to hold
+    found: dict[str, float] = {}
+    for name, most in limits.items():
+        if not (math.isfinite(most) and most > 0):
+            raise UsageError(f"the limit on {name} is {most}; give a positive number")
+        found[per_sample(name)] = min(most, found.get(per_sample(name), math.inf))
+    return found
 
 
 def check_prices(prices: Prices, names: Sequence[str]) -> None:

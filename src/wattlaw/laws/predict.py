@@ -266,12 +266,18 @@ def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
     return Interval(value, min(math.exp(low + shift), value), max(math.exp(high + shift), value))
 
 
+_POSITIVE = (
+    "batch_per_device", "power_cap_w", "samples", "price_per_device_hour", "price_per_kwh", "message_bytes",
+    "link_bytes_per_s", "link_latency_s",
+)  # fmt: skip
+
+
 def _check(wanted: Wanted) -> None:
     if not 1 <= wanted.devices <= MOST_DEVICES:
         raise UsageError(f"devices is {wanted.devices}; give 1 to {MOST_DEVICES}")
     if wanted.nodes is not None and not 1 <= wanted.nodes <= wanted.devices:
         raise UsageError(f"nodes is {wanted.nodes}; give 1 to the number of devices")
-    for name in ("batch_per_device", "power_cap_w", "samples", "price_per_device_hour", "price_per_kwh"):
+    for name in _POSITIVE:
         value = getattr(wanted, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UsageError(f"{name} is {value}; give a positive number")
