@@ -15,13 +15,13 @@ PLACES = (
     "memory_mhz", "update_s", "average_s", "lost_at", "may_set", "has_counter", "fail_every", "calls",
     "counter_shift_j", "temperature", "throttle", "other_pid", "memory_used", "has_instant", "ignores_sets", "sets",
     "is_mig", "links", "link_way", "link_rate", "pcie_rate", "bytes_shift", "sm_application", "memory_application",
-    "is_before_r470",
+    "is_before_r470", "is_persistent", "is_hidden", "kind",
 )  # fmt: skip
 
 DEVICE = {
     "idle_w": 60, "full_w": 400, "limit_w": 380, "default_w": 400, "low_w": 100, "high_w": 400, "sm_mhz": 1500,
     "memory_mhz": 1600, "update_s": 0.02, "may_set": 1, "has_counter": 1, "has_instant": 1, "temperature": 45,
-    "memory_used": 2**30,
+    "memory_used": 2**30, "is_persistent": 1,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_F
 enum { LOAD, IDLE_W, FULL_W, LIMIT_W, DEFAULT_W, LOW_W, HIGH_W, SM_LOCK, MEMORY_LOCK, SM_MHZ, MEMORY_MHZ, UPDATE_S,
        AVERAGE_S, LOST_AT, MAY_SET, HAS_COUNTER, FAIL_EVERY, CALLS, COUNTER_SHIFT_J, TEMPERATURE, THROTTLE, OTHER_PID,
        MEMORY_USED, HAS_INSTANT, IGNORES_SETS, SETS, IS_MIG, LINKS, LINK_WAY, LINK_RATE, PCIE_RATE, BYTES_SHIFT,
-       SM_APPLICATION, MEMORY_APPLICATION, IS_BEFORE_R470, VALUES = 64 };
+       SM_APPLICATION, MEMORY_APPLICATION, IS_BEFORE_R470, IS_PERSISTENT, IS_HIDDEN, KIND, VALUES = 64 };
 
 /* How a device tells the bytes of its NVLinks: LINK_WAY. */
 enum { SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS };
@@ -30,13 +31,14 @@ enum { SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS };
 #define SEGMENTS 2048
 #define MOST 16
 #define MOST_INSTANCES 7
+#define MOST_USERS 64
 
 typedef struct { double at, watts, joules; } Segment;
 typedef struct { double v[VALUES]; long n; Segment segment[SEGMENTS]; } Device;
 /* A MIG instance of a device, at NVML's index of it. It has no meters; slices 0 is none there. */
 typedef struct { int gi, ci, slices, is_hidden; double memory_used, pid; } Instance;
 
-typedef struct { long count; Device device[MOST]; Instance instance[MOST][MOST_INSTANCES]; } State;
+typedef struct { long count; Device device[MOST]; Instance instance[MOST][MOST_INSTANCES]; int user[MOST_USERS]; } State;
 
 static State *state;
 static int file = -1, users;
@@ -158,9 +160,37 @@ double fake_joules(int index, double at) {
     return j;
 }
 
-int nvmlInitWithFlags(unsigned flags) { int r = map_state(); if (!r) users++; return r; }
+/* Add or remove this process as a user of the driver. Without any, a device without persistence mode is let go of,
+ * and its limits with it. */
+static void use(int is_user) {
+    int others = 0, place = -1;
+    flock(file, LOCK_EX);
+    for (int i = 0; i < MOST_USERS; i++) {
+        int *user = &state->user[i];
+        if (*user == getpid() || (*user && kill(*user, 0))) *user = 0;
+        if (*user) others++;
+        else place = i;
+    }
+    for (int i = 0; i < state->count && !others; i++) {
+        Device *d = &state->device[i];
+        if (d->v[IS_PERSISTENT] > 0) continue;
+        d->v[LIMIT_W] = d->v[DEFAULT_W];
+        d->v[SM_LOCK] = d->v[MEMORY_LOCK] = 0;
+        changed(d);
+    }
+    if (is_user && place >= 0) state->user[place] = getpid();
+    flock(file, LOCK_UN);
+}
+int nvmlInitWithFlags(unsigned flags) {
+    int r = map_state();
+    if (!r && !users++) use(1);
+    return r;
+}
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) { if (users) users--; return OK; }
+int nvmlShutdown(void) {
+    if (users && !--users) use(0);
+    return OK;
+}
 const char *nvmlErrorString(int r) {
     switch (r) {
         case INVALID_ARGUMENT: return "Invalid Argument";
@@ -175,6 +205,7 @@ int nvmlSystemGetDriverVersion(char *text, unsigned n) { snprintf(text, n, "999.
 int nvmlDeviceGetCount_v2(unsigned *n) { if (!state) return UNINITIALIZED; *n = state->count; return OK; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, Device **d) {
     if (!state || i >= (unsigned)state->count) return INVALID_ARGUMENT;
+    if (state->device[i].v[IS_HIDDEN] > 0) return NO_PERMISSION;
     *d = &state->device[i];
     return OK;
 }
@@ -202,10 +233,10 @@ int nvmlDeviceGetUUID(Device *d, char *text, unsigned n) {
 int nvmlDeviceGetName(Device *d, char *text, unsigned n) {
     ENTER_ANY(d);
     Instance *i = instance_of(d);
-    int index = index_of(parent_of(d));
+    int kind = (int)parent_of(d)->v[KIND];
     char of[32] = "";
     if (i) snprintf(of, sizeof of, " MIG %dg.%dgb", i->slices, 10 * i->slices);
-    if (index) snprintf(text, n, "Fake GPU %d (no hardware)%s", index, of);
+    if (kind) snprintf(text, n, "Fake GPU %d (no hardware)%s", kind, of);
     else snprintf(text, n, "Fake GPU (no hardware)%s", of);
     return leave(OK);
 }

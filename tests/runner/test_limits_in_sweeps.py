@@ -46,6 +46,7 @@ def sweep_file(tmp_path, seconds, caps):
 def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
     script = "from wattlaw.runner.place import here; print(here().gpus)"
     first, second = "Fake GPU (no hardware)", "Fake GPU 1 (no hardware)"
+    gpus.set(1, kind=1)
     for visible, names in (
         (gpus.uuid(1), (second,)),
         (f"{gpus.uuid(1)},0", (second, first)),

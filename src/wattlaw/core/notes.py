@@ -208,6 +208,11 @@ NOTES: dict[str, tuple[str, str]] = {
         "The GPU is cut into MIG instances, and its one power meter counts what others do in theirs too.",
         "Take its energy as an upper bound, or run where the job holds the whole GPU.",
     ),
+    "gpu_order_unknown": (
+        "The GPUs differ and are named by number, and CUDA may number them in another order than the driver: what was "
+        "read may be another GPU.",
+        "Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the GPUs by UUID.",
+    ),
     "clock_jump": (
         "The machine's UTC clock was set during the run; durations use another clock and stand.",
         "Nothing, unless you compare with logs of other machines.",

@@ -77,12 +77,16 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a meter can read here. ``reason`` says what it cannot, ``grant`` is the command that would change that."""
+    """What a meter can read here. ``reason`` says what it cannot, ``grant`` is the command that would change that.
+
+    ``doubt`` says why what it reads may not be the job's.
+    """
 
     meter: str
     devices: tuple[DeviceInfo, ...] = ()
     reason: str = ""
     grant: str = ""
+    doubt: str = ""
 
 
 class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

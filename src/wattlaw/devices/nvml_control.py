@@ -8,9 +8,9 @@ from typing import Any
 
 from wattlaw.core.errors import DeviceError, PermissionDeniedError
 from wattlaw.devices.nvml_devices import all_handles, open_nvml
-from wattlaw.devices.nvml_instances import chosen_gpus, word
+from wattlaw.devices.nvml_instances import chosen_gpus, doubtful_order, word
 
-_NO_PERMISSION, _NOT_SUPPORTED, _GPU_IS_LOST = 4, 3, 15
+_NO_PERMISSION, _NOT_SUPPORTED = 4, 3
 
 
 class Driver:
@@ -25,8 +25,11 @@ class Driver:
     def devices(self, wanted: Sequence[str] | None) -> list[str]:
         """Return the UUIDs of the devices that are meant.
 
-        Raises DeviceError for a GPU in MIG mode that others may use too: its limits are the whole GPU's.
+        Raises DeviceError for a GPU in MIG mode that others may use too, since its limits are the whole GPU's, and
+        where the environment may mean other GPUs than NVML's numbers do.
         """
+        if wanted is None and (doubt := doubtful_order(self._all)):
+            raise DeviceError(f"no limit is set: {doubt}")
         chosen = chosen_gpus(self._all, None if wanted is None else tuple(wanted))
         shared = next((one.gpu for one in chosen if not one.is_all), None)
         if shared is not None:

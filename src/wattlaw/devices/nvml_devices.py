@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wattlaw.core.errors import DeviceError
@@ -18,29 +18,38 @@ _FINAL = {_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION
 
 
 class Handle:
-    """One NVML device handle. A call that fails gives None; one that the driver will never answer is not repeated."""
+    """One NVML device handle. A call that fails gives None; one that the driver will never answer is not repeated.
+
+    ``is_hidden`` tells of a device that this user may not open: CUDA does not number it.
+    """
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self.nvml = nvml
         self.handle = handle
-        self.refused: dict[str, str] = {}
+        self.refused: set[str] = set()
         self.failed = ""
+        self.is_hidden = False
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Call ``nvmlDevice<name>``; None where it is refused, missing from the driver, or fails this time."""
-        if name in self.refused:
+        call = f"{name}{arguments}"
+        if self.handle is None or call in self.refused:
             return None
         function = getattr(self.nvml, f"nvmlDevice{name}", None)
         if function is None:
-            self.refused[name] = "this nvidia-ml-py does not know it"
+            self.refused.add(call)
             return None
         try:
             return function(self.handle, *arguments)
         except self.nvml.NVMLError as error:
             self.failed = str(error)
             if error.value in _FINAL:
-                self.refused[name] = str(error)
-            return None
+                self.refused.add(call)
+        except TypeError:
+            # an old package called pynvml, in front of nvidia-ml-py, takes fewer arguments
+            self.failed = f"the module pynvml ({self.nvml.__file__}) is older than nvidia-ml-py 12"
+            self.refused.add(call)
+        return None
 
 
 class Visible(NamedTuple):
@@ -80,7 +89,7 @@ def all_handles(nvml: Any) -> list[Handle]:
             found.append(Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
         except nvml.NVMLError as error:
             lost = Handle(nvml, None)
-            lost.failed, lost.refused = str(error), {"GetUUID": str(error)}
+            lost.failed, lost.is_hidden = str(error), error.value == _NO_PERMISSION
             found.append(lost)
     return found
 
@@ -90,12 +99,14 @@ def wanted_devices(
     uuids: list[str],
     variable: str = "CUDA_VISIBLE_DEVICES",
     instances: Mapping[str, Visible] | None = None,
+    numbered: Sequence[int] | None = None,
 ) -> list[Visible]:
     """Return the devices that are asked for, of those with ``uuids`` that the driver shows.
 
     ``gpus`` None means what the environment's ``variable`` leaves, all of the job's where it is not set. As in CUDA,
     what follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
     ``instances`` are the MIG instances by their names; None where they are not known, and then any name of one fits.
+    ``numbered`` are the devices that the variable's numbers count, in its order; None is all.
     """
     if gpus is not None:
         found = [_match(name, uuids, instances) for name in gpus]
@@ -109,6 +120,8 @@ def wanted_devices(
     visible: list[Visible] = []
     for name in listed.split(","):
         one = _match(name.strip(), uuids, instances)
+        if one is not None and name.strip().isdigit() and numbered is not None:
+            one = Visible(numbered[one.gpu]) if one.gpu < len(numbered) else None
         if one is None:
             break
         visible.append(one)

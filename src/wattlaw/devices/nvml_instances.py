@@ -6,6 +6,7 @@ GPU's: NVML refuses to tell them of an instance.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def chosen_gpus(handles: Sequence[Handle], gpus: tuple[str, ...] | None) -> list
 
 def instances_of(handle: Handle) -> list[Instance] | None:
     """Return the instances that the driver shows of a GPU; None where MIG is off or unknown to device or driver."""
-    mode = handle.ask("GetMigMode") if handle.handle is not None else None
+    mode = handle.ask("GetMigMode")
     if not mode or mode[0] != 1:
         return None
     found = []
@@ -63,6 +64,22 @@ def instances_of(handle: Handle) -> list[Instance] | None:
         if instance is not None:
             found.append(_instance(Handle(handle.nvml, instance), number, word(handle.ask("GetUUID"))))
     return found
+
+
+def doubtful_order(handles: Sequence[Handle]) -> str:
+    """Return why the numbers of CUDA_VISIBLE_DEVICES may mean other GPUs than NVML's; "" where they do not.
+
+    CUDA numbers the fastest first unless CUDA_DEVICE_ORDER says otherwise; NVML, and CUDA among equals, by bus.
+    """
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    kinds = {word(h.ask("GetName")) for h in handles if h.handle is not None}
+    is_by_number = any(name.strip().isdigit() for name in listed.split(","))
+    if not is_by_number or len(kinds) < 2 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+        return ""
+    return (
+        f"CUDA_VISIBLE_DEVICES={listed} names GPUs by number, and CUDA numbers the fastest of different GPUs first, "
+        "NVML by bus: set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
+    )
 
 
 def word(value: Any) -> str:
@@ -84,7 +101,8 @@ def _chosen(
     known = {name: Visible(i, one.uuid) for i, ones in enumerate(cut) for one in ones or () for name in one.names}
     uuids = [word(h.ask("GetUUID")) for h in handles]
     found: dict[int, list[Instance]] = {}
-    for one in wanted_devices(gpus, uuids, instances=known):
+    numbered = [i for i, h in enumerate(handles) if not h.is_hidden]
+    for one in wanted_devices(gpus, uuids, instances=known, numbered=numbered):
         ours = [i for i in cut[one.gpu] or () if one.mig in ("", i.uuid)] if one.mig or gpus is None else []
         if gpus is None and cut[one.gpu] is not None and not ours:
             continue

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from wattlaw.measuring.limit_state import Held, give_back, held_by, left_behind
 ROOM = "wattlaw.devices.controls"
 
 _LOOK_MS = 500
+_TRIES = 4
+_AGAIN_S = 0.1
 
 
 class Guard(NamedTuple):
@@ -52,6 +55,16 @@ def put_back_left_behind() -> list[str]:
 
 
 def _put_back(what: Sequence[tuple[Held, str]]) -> list[str]:
+    """Put limits back, again where a driver refuses now and then: nobody else will."""
+    troubles = _try_once(what)
+    for _ in range(_TRIES - 1):
+        if troubles:
+            time.sleep(_AGAIN_S)
+            troubles = _try_once(what)
+    return troubles
+
+
+def _try_once(what: Sequence[tuple[Held, str]]) -> list[str]:
     troubles: list[str] = []
     for name in dict.fromkeys(held.control for held, _ in what):
         try:

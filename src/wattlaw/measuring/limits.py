@@ -61,8 +61,8 @@ def limited(
     if not asked:
         yield []
         return
-    with contextlib.nullcontext(guard) if guard else _guarded() as holder:
-        yield hold(asked, gpus, record, holder)
+    with contextlib.nullcontext(guard) if guard else _guarded() as holder, contextlib.ExitStack() as kept:
+        yield hold(asked, gpus, record, holder, kept)
 
 
 def given(wanted: Mapping[str, float | None]) -> dict[str, float]:
@@ -71,18 +71,24 @@ def given(wanted: Mapping[str, float | None]) -> dict[str, float]:
 
 
 def hold(
-    asked: Mapping[str, float], gpus: Sequence[int | str] | None, record: Path | None, guard: Guard
+    asked: Mapping[str, float],
+    gpus: Sequence[int | str] | None,
+    record: Path | None,
+    guard: Guard,
+    kept: contextlib.ExitStack,
 ) -> list[Limit]:
-    """Check, set and read back limits, which the guard will put back; return them. Raises as ``limited`` does."""
-    with contextlib.ExitStack() as stack:
-        controls = {name: stack.enter_context(opened(name)) for name in asked}
-        names = None if gpus is None else [str(g) for g in gpus]
-        pairs = [(name, device) for name, control in controls.items() for device in control.devices(names)]
-        if not pairs:
-            raise DeviceError(f"there is no GPU to set {' or '.join(asked)} on")
-        for name, device in pairs:
-            _check(controls[name], name, device, asked[name])
-        limits = [_set(controls[name], name, device, asked[name], guard) for name, device in pairs]
+    """Check, set and read back limits, which the guard will put back; return them. Raises as ``limited`` does.
+
+    The driver stays open as long as ``kept``: without persistence mode it forgets limits when its last user closes it.
+    """
+    controls = {name: kept.enter_context(opened(name)) for name in asked}
+    names = None if gpus is None else [str(g) for g in gpus]
+    pairs = [(name, device) for name, control in controls.items() for device in control.devices(names)]
+    if not pairs:
+        raise DeviceError(f"there is no GPU to set {' or '.join(asked)} on")
+    for name, device in pairs:
+        _check(controls[name], name, device, asked[name])
+    limits = [_set(controls[name], name, device, asked[name], guard) for name, device in pairs]
     if record is not None:
         write_limits(record, host_name(), limits)
     return limits

@@ -31,6 +31,7 @@ def host_notes(w: HostWindow) -> list[Note]:
         if device.startswith("gpu:") and _strangers(series.column("processes"), w) > 0:
             notes.append(Note("other_process_on_device", f"{where} also ran processes that are not this job's"))
     notes += [Note("gpu_shared", f"{d.id} on {w.host.host}: {d.shared}") for d in w.host.devices if d.shared]
+    notes += [Note("gpu_order_unknown", f"{w.host.host}: {p.doubt}") for p in w.host.probes if p.doubt]
     moved = [j.by_s for j in w.host.jumps if w.start_s <= j.time_s <= w.end_s]
     if w.host.clock_end is not None and not w.host.jumps:
         drift = w.host.clock_end[1] - w.host.clock_end[0] - w.host.own_offset_s

@@ -225,9 +225,16 @@ def main(arguments: list[str]) -> int:
     scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job,
                   mark=f"{VARIABLE}={_told(os.getpid(), Path(spec.folder))}")  # fmt: skip
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
-    if refusal := _hold(spec):
-        _answer((REFUSED + msgspec.json.encode(refusal)).decode())
-        return 1
+    with contextlib.ExitStack() as kept:
+        if refusal := _hold(spec, kept):
+            _answer((REFUSED + msgspec.json.encode(refusal)).decode())
+            return 1
+        _serve(engine, spec, told)
+    return 0
+
+
+def _serve(engine: Engine, spec: Spec, told: list[int]) -> None:
+    """Sample until told to stop, and do each word that is read."""
     engine.start()
     _answer("ready")
     while not told and spec.parent in (0, os.getppid()):
@@ -241,10 +248,9 @@ def main(arguments: list[str]) -> int:
             _answer(word)
     engine.stop()
     _answer("stopped")
-    return 0
 
 
-def _hold(spec: Spec) -> Refusal | None:
+def _hold(spec: Spec, kept: contextlib.ExitStack) -> Refusal | None:
     """Set the limits of a spec, one kind after the other; return the first that is refused."""
     guard = guard_of_this()
     held: list[Limit] = []
@@ -252,7 +258,7 @@ def _hold(spec: Spec) -> Refusal | None:
         try:
             if guard is None:
                 raise DeviceError("no guard is there to put a limit back; nothing was set")
-            held += hold({name: value}, spec.gpus, None, guard)
+            held += hold({name: value}, spec.gpus, None, guard, kept)
         except (DeviceError, SettingError) as error:
             return Refusal(host=host_name(), control=name, kind=type(error).__name__, text=str(error))
     if held:

@@ -11,7 +11,7 @@ import msgspec
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope, lag_of
 from wattlaw.devices.nvml_devices import Handle, all_handles, open_nvml, throttle_names
-from wattlaw.devices.nvml_instances import Chosen, Instance, chosen_gpus, word
+from wattlaw.devices.nvml_instances import Chosen, Instance, chosen_gpus, doubtful_order, word
 from wattlaw.devices.nvml_links import Links, Moved, fields
 from wattlaw.devices.proctree import Tree
 
@@ -27,6 +27,7 @@ _POWER_LIMITS = {
     "power_limit_enforced_w": "GetEnforcedPowerLimit",
     "power_limit_default_w": "GetPowerManagementDefaultLimit",
 }
+_MEMORY_V2 = 0x02000028
 _GRAPHICS, _GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 0, 1, 2, 0
 _OF_WHOLE_GPU = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 
@@ -43,10 +44,9 @@ class _Gpu:
             self.info = msgspec.structs.replace(info, lacks=self.links.lacks)
 
     def power_w(self) -> float | None:
-        # the plain call averages over a second on recent GPUs; the field is the sensor's newest value
-        milliwatts = fields(self.handle, [(_POWER_INSTANT, 0)])[0] if self.has_instant else None
-        if milliwatts is None:
-            milliwatts = self.handle.ask("GetPowerUsage")
+        # the plain call averages over a second on recent GPUs; the field is the sensor's newest value. They never mix
+        instant = [(_POWER_INSTANT, 0)]
+        milliwatts = fields(self.handle, instant)[0] if self.has_instant else self.handle.ask("GetPowerUsage")
         return None if milliwatts is None else milliwatts * 1e-3
 
 
@@ -69,9 +69,14 @@ class Nvml(Meter):
         except DeviceError as error:
             return Probe(meter="nvml", reason=str(error))
         self.gpus = [gpu for one in chosen if one.handle.handle is not None for gpu in _open(one)]
-        lost = [f"gpu:{i} does not answer: {h.failed}" for i, h in enumerate(handles) if h.ask("GetUUID") is None]
+        lost = [
+            f"gpu:{i} does not answer: {h.failed}"
+            for i, h in enumerate(handles)
+            if not h.is_hidden and h.ask("GetUUID") is None
+        ]
         reason = "; ".join(lost) or ("" if self.gpus else "the driver shows no GPU that the job may use")
-        return Probe(meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason)
+        doubt = doubtful_order(handles) if self.scope.gpus is None else ""
+        return Probe(meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason, doubt=doubt)
 
     def read(self) -> list[Sample]:
         found = [sample for gpu in self.gpus if (sample := self._read_one(gpu))]
@@ -101,8 +106,9 @@ class Nvml(Meter):
         now = (before + time.monotonic()) / 2
         power = None if gpu.is_instance else gpu.power_w()
         use = None if gpu.is_instance else ask("GetUtilizationRates")
-        memory = gpu.memory.ask("GetMemoryInfo")
-        throttle = ask("GetCurrentClocksThrottleReasons")
+        throttle = ask("GetCurrentClocksEventReasons")
+        if throttle is None:  # its name before R535
+            throttle = ask("GetCurrentClocksThrottleReasons")
         sample = Sample(
             time_s=now,
             device=gpu.info.id,
@@ -110,7 +116,7 @@ class Nvml(Meter):
             energy_j=None if millijoules is None else millijoules * 1e-3,
             utilisation=None if use is None else use.gpu / 100,
             memory_utilisation=None if use is None else use.memory / 100,
-            memory_used_bytes=None if memory is None else int(memory.used),
+            memory_used_bytes=_memory_used(gpu.memory),
             temperature_c=ask("GetTemperature", _CORE_SENSOR),
             sm_clock_mhz=ask("GetClockInfo", _GRAPHICS_SM),
             memory_clock_mhz=ask("GetClockInfo", _MEMORY_CLOCK),
@@ -191,6 +197,14 @@ def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
         reason=f"{whole}; {where}",
         lacks=dict.fromkeys(_OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"),
     )
+
+
+def _memory_used(handle: Handle) -> int | None:
+    # before its second version the call counted what the driver keeps for itself as used
+    memory = handle.ask("GetMemoryInfo", _MEMORY_V2)
+    if memory is None:
+        memory = handle.ask("GetMemoryInfo")
+    return None if memory is None else int(memory.used)
 
 
 def _quick(gpu: _Gpu) -> Sample | None:

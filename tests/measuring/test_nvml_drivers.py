@@ -1,0 +1,99 @@
+"""What drivers, bindings and machines do that a meter or a limit must not stumble over, on a fake driver."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.fake_nvml import FakeNvml, build
+
+from wattlaw.devices.nvml_devices import Handle
+
+WATTLAW = [sys.executable, "-m", "wattlaw"]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def fake(library: Path, tmp_path: Path) -> FakeNvml:
+    return FakeNvml(library, tmp_path / "state")
+
+
+def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [*WATTLAW, "measure", "-q", "--json", *words, "--", "sleep", "0.5"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**fake.environment, **more})
+
+
+def gpus(done: subprocess.CompletedProcess[str]) -> dict[str, dict]:
+    assert done.returncode == 0, done.stderr
+    return {i["device"]: i for i in json.loads(done.stdout)["items"] if i["boundary"] == "gpu"}
+
+
+def names(done: subprocess.CompletedProcess[str]) -> set[str]:
+    return {w["name"] for w in json.loads(done.stdout)["warnings"]}
+
+
+def test_a_limit_holds_on_a_driver_that_forgets_it_when_nobody_uses_it(fake: FakeNvml) -> None:
+    fake.set(0, load=1, is_persistent=0)
+    done = measure(fake, "--gpus", "0", "--power-cap-w", "200")
+    assert gpus(done)["gpu:0"]["max_power_w"] == pytest.approx(200, rel=0.01)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_a_driver_that_fails_every_third_call_still_gets_its_limits_put_back(fake: FakeNvml, calls: int) -> None:
+    script = (
+        "import sys\nfrom wattlaw.measuring.limits import limited\n"
+        "with limited({'power_cap_w': 200}, [0]):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", script]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=fake.environment) as held:
+        assert held.stdout
+        assert held.stdout.readline() == b"held\n"
+        fake.set(0, fail_every=3, calls=calls)
+        held.kill()  # so that the guard alone puts it back
+    until = time.monotonic() + 30
+    while fake.get(0, "limit_w") != 380:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_gpu_that_this_user_may_not_open_is_not_counted_by_number(fake: FakeNvml) -> None:
+    fake.set(0, is_hidden=1)
+    done = measure(fake, CUDA_VISIBLE_DEVICES="0")
+    assert {d: i["uuid"] for d, i in gpus(done).items()} == {"gpu:1": fake.uuid(1)}
+    assert list(gpus(measure(fake))) == ["gpu:1"]
+
+
+def test_numbers_of_different_gpus_are_doubted_unless_their_order_is_said(fake: FakeNvml) -> None:
+    fake.set(1, kind=1)
+    assert "gpu_order_unknown" in names(measure(fake, CUDA_VISIBLE_DEVICES="1"))
+    refused = measure(fake, "--power-cap-w", "200", CUDA_VISIBLE_DEVICES="1")
+    assert refused.returncode == 1
+    assert "no limit is set: CUDA_VISIBLE_DEVICES=1 names GPUs by number" in refused.stderr
+    assert (fake.get(0, "sets"), fake.get(1, "sets")) == (0, 0)
+    for sure in ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, {"CUDA_VISIBLE_DEVICES": fake.uuid(1)}):
+        done = measure(fake, "--power-cap-w", "200", **{"CUDA_VISIBLE_DEVICES": "1", **sure})
+        assert list(gpus(done)) == ["gpu:1"]
+        assert "gpu_order_unknown" not in names(done)
+
+
+def test_an_older_pynvml_in_front_is_one_refused_call_and_no_crash() -> None:
+    class NVMLError(Exception):
+        value = 0
+
+    older = ModuleType("pynvml")
+    older.__file__ = "/somewhere/pynvml/__init__.py"
+    older.NVMLError = NVMLError  # type: ignore[attr-defined]
+    older.nvmlDeviceGetMemoryInfo = lambda handle: "read"  # type: ignore[attr-defined]
+    handle = Handle(older, object())
+    assert handle.ask("GetMemoryInfo", 2) is None
+    assert handle.failed == "the module pynvml (/somewhere/pynvml/__init__.py) is older than nvidia-ml-py 12"
+    assert handle.ask("GetMemoryInfo") == "read"
