@@ -122,7 +122,9 @@ class _Seeded(Dataset[Any]):
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """Move a batch to a device: whatever has ``.to``, and dicts, lists and tuples of it."""
+    """Move a batch to a device: whatever has ``.to``, and dicts, lists and tuples of it. Loaded are batches on CPUs."""
+    if device.type == "cpu":
+        return batch
     if isinstance(batch, dict):
         return {k: to_device(v, device) for k, v in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -74,9 +74,9 @@ class Loop:
         torch.manual_seed(setting.seed + self.rank)
         self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
         self.data = Batches(setting, workload, device, self.ranks, self.rank)
-        parts = int(self.options["accumulation"])
-        self.samples_a_step = self.data.batch_size * self.ranks * parts
-        self.most = most_steps(setting.stop, len(self.data), parts)
+        self.parts = int(self.options["accumulation"])
+        self.samples_a_step = self.data.batch_size * self.ranks * self.parts
+        self.most = most_steps(setting.stop, len(self.data), self.parts)
         self.optimiser, self.schedule = self._optimiser()
         self.clip_norm = float(self.options["clip_norm"]) or workload.clip_norm
         self.taken = 0
@@ -118,22 +118,21 @@ class Loop:
             self.between.attend(self.taken)
 
     def _step(self, step: int, warmup: bool) -> None:
-        mark = self.clock.mark
-        marks, samples, total = [mark()], 0, torch.zeros((), device=self.device)
-        parts = int(self.options["accumulation"])
+        mark, parts = self.clock.mark, self.parts
+        marks, total = [mark()], None
         for part in range(parts):
             batch = to_device(next(self.data), self.device)
             marks.append(mark())
-            samples += self.data.batch_size
             with self.strategy.quiet(part < parts - 1):
                 with self.strategy.cast():
                     loss = self.workload.loss(self.strategy.model, batch)
                 marks.append(mark())
                 self.strategy.exchange = None
-                self.scaler.scale(loss / parts).backward()
+                share = loss / parts if parts > 1 else loss
+                self.scaler.scale(share).backward()
             done = mark()
             marks += [self.strategy.exchange or done, done]
-            total = total + loss.detach() / parts
+            total = share.detach() if total is None else total + share.detach()
         if self.clip_norm:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.bare.parameters(), self.clip_norm)
@@ -142,9 +141,10 @@ class Loop:
         if self.schedule:
             self.schedule.step()
         self.optimiser.zero_grad(set_to_none=True)
+        assert total is not None, "there is at least one part"
         host_loss = self._to_host(total)
         marks.append(mark())
-        self._pending.append((step, warmup, marks, samples, host_loss))
+        self._pending.append((step, warmup, marks, parts * self.data.batch_size, host_loss))
         while self._pending and self.clock.passed(self._pending[0][2][-1]):
             self._write(*self._pending.popleft())
 
