@@ -114,14 +114,19 @@ class Rows(dict):
         return
 
 
-def trained(name, attempt, steps, resume=None):
-    """Return the losses of a tiny workload in this process, and leave a checkpoint where more steps would follow."""
+LINEAR = {"schedule": "linear", "schedule_steps": 6, "loader_workers": 1}
+
+
+def trained(name, attempt, steps, resume=None, precision="fp32", **options):
+    """Return the losses of a small workload in this process, and leave a checkpoint where more steps would follow."""
     attempt.mkdir(exist_ok=True)
-    options = {"checkpoint_every": 3, "schedule": "linear", "schedule_steps": 6, "loader_workers": 1}
-    setting = setting_from({"workload": name, "preset": "tiny", "batch_per_device": 8, "warmup_steps": 0,
-                            "stop": {"steps": steps}, "options": options})  # fmt: skip
+    kind = load("wattlaw.workloads", "workload", name)
+    preset = "tiny" if "tiny" in kind.presets else "base"
+    options = {"checkpoint_every": 3, **(options or LINEAR)}
+    setting = setting_from({"workload": name, "preset": preset, "batch_per_device": 8, "warmup_steps": 0,
+                            "precision": precision, "stop": {"steps": steps}, "options": options})  # fmt: skip
     rows = Rows()
-    made = load("wattlaw.workloads", "workload", name)("tiny")
+    made = kind(preset)
     Loop(setting, made, torch.device("cpu"), HostClock(), rows, attempt).train(resume)
     return rows
 
@@ -134,6 +139,44 @@ def test_a_checkpoint_brings_back_every_number_of_a_training(tmp_path, name):
     again = trained(name, tmp_path / "again", 6, tmp_path / "whole" / "checkpoint-3")
     assert list(again) == [3, 4, 5]
     assert {step: whole[step] for step in again} == dict(again)
+
+
+PLATEAU = {"schedule": "plateau", "schedule_patience": 0, "evaluate_every": 1, "evaluate_samples": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "options"),
+    [
+        ("Noisy", "fp32", {**PLATEAU, "schedule_warmup": 2, "schedule_metric": "-loss", "accumulation": 2}),
+        ("SlowBert", "fp16", {**PLATEAU, "clip_norm": 0.1}),
+        ("SlowBert", "bf16", {"activation_checkpointing": True, "accumulation": 2, "schedule": "cosine"}),
+        pytest.param("SlowBert", "fp32", {"compile": True, "schedule": "cosine"}, marks=pytest.mark.full),
+        pytest.param("Noisy", "bf16", {"compile": True, "loader_workers": 2, **PLATEAU}, marks=pytest.mark.full),
+    ],
+)
+def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(tmp_path, name, precision, options):
+    torch.set_num_threads(1)
+    name = f"tests.runner.own:{name}"
+    whole = trained(name, tmp_path / "whole", 8, None, precision, **options)
+    torch.rand(17)
+    again = trained(name, tmp_path / "again", 8, tmp_path / "whole" / "checkpoint-6", precision, **options)
+    assert list(again) == [6, 7]
+    assert {step: whole[step] for step in again} == dict(again)
+    weights = [(tmp_path / k / "metrics.csv") for k in ("whole", "again")]
+    if "evaluate_every" in options:
+        found = [path.read_text().splitlines()[-1].split(",") for path in weights]
+        assert found[0][0] == found[1][0]
+        assert found[0][3:] == found[1][3:]
+
+
+def test_a_plateau_that_is_brought_back_keeps_the_rate_down(tmp_path):
+    # a metric that is to rise and falls: the rate is a tenth after each evaluation but the first
+    options = {**PLATEAU, "schedule_metric": "-loss"}
+    trained("tests.runner.own:Line", tmp_path / "whole", 5, **options)
+    (found,) = (tmp_path / "whole").glob("checkpoint-*")
+    state = json.loads((found / "checkpoint.json").read_text())
+    assert state["plateau"]["share"] == pytest.approx(0.01)
+    assert state["groups"][0]["lr"] == pytest.approx(0.05 * 0.01)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

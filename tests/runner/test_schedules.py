@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.errors import SettingError, TrialError, UnknownNameError
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.options import TRAINING, training_options
 from wattlaw.runner.worker_clock import HostClock
 from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_schedule import factor_of, scaling, scheduler
+from wattlaw.runner.worker_schedule import Plateau, factor_of, scaling, scheduler
 from wattlaw.workloads.base import Workload
 
 
@@ -43,6 +43,39 @@ def test_the_cosine_is_that_of_torch():
 
 def test_step_multiplies_the_rate_every_so_many_steps():
     assert shares(6, schedule="step", schedule_every=2, schedule_factor=0.5) == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_a_plateau_lowers_the_rate_as_torch_does():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    ours, theirs = (torch.optim.SGD([w], lr=0.3) for w in weights)
+    options = {**TRAINING, "schedule": "plateau", "schedule_factor": 0.5, "schedule_patience": 2, "schedule_end": 0.1}
+    mine = scheduler(ours, options, None)
+    plateau = Plateau(ours, mine, options)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.5, patience=2, min_lr=0.03)
+    draw = torch.Generator().manual_seed(3)
+    for value in (torch.rand(60, generator=draw) + torch.linspace(1, 0, 60)).tolist():
+        plateau.look({"loss": value, "other": 0.0})
+        reference.step(value)
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-12)
+        ours.step()
+        mine.step()
+    assert ours.param_groups[0]["lr"] == pytest.approx(0.03)
+
+
+def test_a_plateau_takes_metrics_that_rise_and_names_one_that_there_is_not():
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+
+    def share(metric, name):
+        options = {**TRAINING, "schedule": "plateau", "schedule_patience": 0, "schedule_metric": metric}
+        plateau = Plateau(optimiser, scheduler(optimiser, options, None), options)
+        for value in (0.1, 0.2, 0.3):
+            plateau.look({name: value})
+        return plateau.share
+
+    assert share("", "top1") == share("-auc", "auc") == 1
+    assert share("", "loss") == pytest.approx(0.01)
+    with pytest.raises(TrialError, match="the plateau's metric is auc; this workload gives loss"):
+        share("auc", "loss")
 
 
 def test_the_rate_grows_with_the_batch_or_with_its_root():
@@ -112,6 +145,8 @@ def test_gradients_are_clipped_as_asked_for_or_else_as_published():
         ({"learning_rate_scaling": "root"}, UnknownNameError, "sqrt"),
         ({"schedule": "step"}, SettingError, "schedule_every"),
         ({"schedule": "cosine", "stop": {"seconds": 5}}, SettingError, "schedule_steps"),
+        ({"schedule": "plateau"}, SettingError, "evaluate_every"),
+        ({"schedule": "plateau", "evaluate_every": 1, "schedule_factor": 1.0}, SettingError, "between 0 and 1"),
         ({"clip_norm": -1}, SettingError, "negative"),
         ({"stop": {"steps": 5, "target": {"metric": "loss", "below": 1}}}, SettingError, "evaluate_every"),
     ],

@@ -21,6 +21,8 @@ TRAINING: dict[str, OptionValue] = {
     "schedule_end": 0.0,
     "schedule_every": 0,
     "schedule_factor": 0.1,
+    "schedule_patience": 10,
+    "schedule_metric": "",
     "clip_norm": 0.0,
     "evaluate_every": 0,
     "evaluate_at_end": False,
@@ -40,8 +42,10 @@ learning_rate_scaling  of that rate with the samples of a step, against the work
 schedule               of the rate over the steps, warm-up steps included
 schedule_warmup        steps in which the rate rises linearly from 0
 schedule_steps         steps after which "cosine" and "linear" have come down; 0: all that the stop allows
-schedule_end           the share of the rate that they come down to
+schedule_end           the share of the rate that they come down to, and below which "plateau" does not fall
 schedule_every         steps after which "step" multiplies the rate by schedule_factor
+schedule_patience      evaluations without a better metric after which "plateau" multiplies the rate by that factor
+schedule_metric        the metric of "plateau", which is to fall; "-NAME" for one that is to rise; "": the first
 clip_norm              the largest norm of all gradients together; 0 keeps what the workload is published with
 evaluate_every         measured steps between evaluations on the valid part, one more at the end; 0: none
 evaluate_at_end        evaluate once, at the end
@@ -53,7 +57,7 @@ save_model             write the trained model into the attempt's folder
 CHOICES: dict[str, tuple[str, ...]] = {
     "strategy": ("ddp", "fsdp"),
     "learning_rate_scaling": ("none", "linear", "sqrt"),
-    "schedule": ("constant", "cosine", "linear", "step"),
+    "schedule": ("constant", "cosine", "linear", "step", "plateau"),
 }
 
 
@@ -80,6 +84,10 @@ def _check_schedule(setting: Setting, chosen: dict[str, OptionValue]) -> None:
     kind, stop = chosen["schedule"], setting.stop
     if kind == "step" and not chosen["schedule_every"]:
         raise SettingError("schedule step needs schedule_every, the steps between two falls of the learning rate")
+    if kind == "plateau" and not chosen["evaluate_every"]:
+        raise SettingError("schedule plateau needs evaluate_every, the steps between two looks at the valid part")
+    if kind == "plateau" and not 0 < float(chosen["schedule_factor"]) < 1:
+        raise SettingError(f"schedule_factor is {chosen['schedule_factor']:g}; plateau needs one between 0 and 1")
     is_ended = stop.steps is not None or stop.epochs is not None
     if kind in ("cosine", "linear") and not chosen["schedule_steps"] and not is_ended:
         raise SettingError(f"schedule {kind} needs schedule_steps, or a stop in steps or epochs, to know its end")

@@ -42,7 +42,9 @@ class Between:
         self._evaluation = self._evaluated() if self._evaluate_every or options["evaluate_at_end"] else None
         self._checkpoints = None
         if self._checkpoint_every:
-            self._checkpoints = Checkpoints(loop.strategy, loop.optimiser, loop.scaler, loop.schedule, loop.data)
+            self._checkpoints = Checkpoints(
+                loop.strategy, loop.optimiser, loop.scaler, loop.schedule, loop.data, loop.plateau
+            )
 
     def next_stop(self, taken: int, until: int) -> int:
         """Return how many steps will have been taken when something is due next, at most ``until``."""
@@ -100,7 +102,9 @@ class Between:
         loop, most, workers = self.loop, *(int(self.loop.options[n]) for n in ("evaluate_samples", "loader_workers"))
         found = Evaluation(loop.workload, loop.strategy, loop.data.batch_size, most, workers, loop.ranks, loop.rank)
         if loop.setting.stop.target:
-            found.check(loop.setting.stop.target)
+            found.check(loop.setting.stop.target.metric, "the target's")
+        if loop.plateau and loop.plateau.metric:
+            found.check(loop.plateau.metric.removeprefix("-"), "the plateau's")
         return found
 
     def _evaluate(self, taken: int) -> None:
@@ -112,6 +116,8 @@ class Between:
             trained = float(taken * self.loop.samples_a_step)
             row = Evaluated(taken - 1, trained, start_s, self._evaluation.samples, metrics)
             note_metrics(self._folder(), row)
+        if self.loop.plateau:
+            self.loop.plateau.look(metrics)
         target = self.loop.setting.stop.target
         self.is_met = target is not None and target.is_met(metrics[target.metric])
 

@@ -2,7 +2,7 @@
 
     checkpoint-<step>/model.safetensors        weights and buffers
                       optimiser.safetensors    the optimiser's tensors, as <parameter's number>/<name>
-                      checkpoint.json          progress, the optimiser's numbers, scaler, schedule
+                      checkpoint.json          progress, the optimiser's numbers, scaler, schedules
                       rank-<rank>.safetensors  states of torch's generators
                       rank-<rank>.json         position in the data, states of numpy's and Python's generators
 
@@ -28,6 +28,7 @@ from wattlaw.core.files import explained, write_whole
 from wattlaw.core.plugins import need
 from wattlaw.runner.spec import CHECKPOINT
 from wattlaw.runner.worker_data import Batches, Position
+from wattlaw.runner.worker_schedule import Plateau
 from wattlaw.runner.worker_state import full_optimiser_state, full_state, load_full_optimiser_state, load_full_state
 from wattlaw.runner.worker_strategy import Strategy
 
@@ -48,6 +49,7 @@ class _Whole(msgspec.Struct, kw_only=True):
     numbers: dict[str, dict[str, Any]]
     scaler: dict[str, Any]
     schedule: dict[str, Any]
+    plateau: dict[str, float] = {}
 
 
 class _Own(msgspec.Struct, kw_only=True):
@@ -60,9 +62,11 @@ class Checkpoints:
     """Writes and reads the checkpoints of one rank; every rank calls each method at the same time."""
 
     def __init__(
-        self, strategy: Strategy, optimiser: torch.optim.Optimizer, scaler: Any, schedule: Any, data: Batches
-    ) -> None:
+        self, strategy: Strategy, optimiser: torch.optim.Optimizer, scaler: Any, schedule: Any, data: Batches,
+        plateau: Plateau | None = None,
+    ) -> None:  # fmt: skip
         self.strategy, self.optimiser, self.scaler, self.schedule = strategy, optimiser, scaler, schedule
+        self.plateau = plateau
         self.data, self.files = data, need("safetensors.torch", "a checkpoint")
         self.damaged = need("safetensors", "a checkpoint").SafetensorError
         self.rank = dist.get_rank() if dist.is_initialized() else 0
@@ -111,6 +115,8 @@ class Checkpoints:
             self.scaler.load_state_dict(whole.scaler)
         if self.schedule is not None:
             self.schedule.load_state_dict(whole.schedule)
+        if self.plateau and whole.plateau:
+            self.plateau.bring_back(whole.plateau)
         self._read_own(folder)
         return whole.progress
 
@@ -130,6 +136,7 @@ class Checkpoints:
             numbers=numbers,
             scaler=self.scaler.state_dict(),
             schedule=_without_functions(self.schedule.state_dict()) if self.schedule is not None else {},
+            plateau=self.plateau.state() if self.plateau else {},
         )
         write_whole(folder / "checkpoint.json", _as_json(whole))
 

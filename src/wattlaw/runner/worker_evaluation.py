@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from wattlaw.core.errors import TrialError
-from wattlaw.core.setting import Target
 from wattlaw.runner.worker_data import to_device
 from wattlaw.runner.worker_strategy import Strategy
 from wattlaw.workloads.base import Workload
@@ -54,11 +53,11 @@ class Evaluation:
         found = self._found(to_device(b, self.strategy.device) for b in self._loader)
         return found if self.ranks == 1 else self._joined(found)
 
-    def check(self, target: Target) -> None:
+    def check(self, metric: str, whose: str) -> None:
         """Raise TrialError where the workload gives no such metric, by a look at one batch."""
         names = self._found([to_device(next(iter(self._loader)), self.strategy.device)])
-        if target.metric not in names:
-            raise TrialError(f"the target's metric is {target.metric}; this workload gives {', '.join(names)}")
+        if metric not in names:
+            raise TrialError(f"{whose} metric is {metric}; this workload gives {', '.join(names)}")
 
     def _found(self, batches: Iterator[Any] | list[Any]) -> dict[str, float]:
         bare, device = self.strategy.bare, self.strategy.device

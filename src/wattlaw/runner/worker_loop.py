@@ -20,7 +20,7 @@ from wattlaw.runner.worker_between import Between
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.runner.worker_data import Batches, to_device
 from wattlaw.runner.worker_pace import most_steps, steps_to_take
-from wattlaw.runner.worker_schedule import scaling, scheduler, set_rate
+from wattlaw.runner.worker_schedule import Plateau, scaling, scheduler, set_rate
 from wattlaw.runner.worker_strategy import strategy_for
 from wattlaw.workloads.base import Workload
 
@@ -78,6 +78,9 @@ class Loop:
         self.samples_a_step = self.data.batch_size * self.ranks * self.parts
         self.most = most_steps(setting.stop, len(self.data), self.parts)
         self.optimiser, self.schedule = self._optimiser()
+        self.plateau = None
+        if self.schedule and self.options["schedule"] == "plateau":
+            self.plateau = Plateau(self.optimiser, self.schedule, self.options)
         self.clip_norm = float(self.options["clip_norm"]) or workload.clip_norm
         self.taken = 0
         self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = collections.deque()
