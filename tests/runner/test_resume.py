@@ -154,6 +154,7 @@ PLATEAU = {"schedule": "plateau", "schedule_patience": 0, "evaluate_every": 1, "
         pytest.param("Noisy", "bf16", {"compile": True, "loader_workers": 2, **PLATEAU}, marks=pytest.mark.full),
     ],
 )
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(tmp_path, name, precision, options):
     torch.set_num_threads(1)
     name = f"tests.runner.own:{name}"

@@ -15,9 +15,14 @@ from wattlaw.core.errors import DataError, WattlawError
 from wattlaw.core.plugins import load
 from wattlaw.workloads.molecules.files.opened import opened, read_molecules
 from wattlaw.workloads.molecules.files.record import Record
+from wattlaw.workloads.molecules.formulas import formula_of
 from wattlaw.workloads.molecules.nnconv import NNConvQM9
+from wattlaw.workloads.molecules.pna import PNAMolecules
+from wattlaw.workloads.molecules.qm9 import qm9, qm9_smiles
+from wattlaw.workloads.molecules.qm9_bonds import qm9_bonds
 from wattlaw.workloads.molecules.schnet import SchNetQM9
 from wattlaw.workloads.molecules.sets import learnt
+from wattlaw.workloads.molecules.smiles import read_smiles
 from wattlaw.workloads.molecules.trajectories import ETHANOL, ethanol, read_frames
 from wattlaw.workloads.molecules.units import HARTREE_EV, KCAL_EV
 
@@ -326,3 +331,37 @@ def test_every_model_of_geometries_trains_on_a_file(tmp_path, name, atoms):
     loss = workload.loss(workload.model(), workload.collate([data[0], data[1]]))
     loss.backward()
     assert np.isfinite(float(loss.detach()))
+
+
+def test_pna_takes_the_bonds_of_a_file_with_geometries(tmp_path):
+    (tmp_path / "ethene.sdf").write_text(SDF * 4)
+    workload = PNAMolecules("tiny", {"data": str(tmp_path / "ethene.sdf"), "target": "energy"})
+    batch = workload.collate([workload.data("train")[k] for k in range(2)])
+    assert batch.numbers.tolist() == [0, 0, 0, 0]
+    assert (batch.first.tolist(), batch.second.tolist(), batch.bonds.tolist()) == ([0, 2], [1, 3], [1, 1])
+    assert workload.notes == []
+    (tmp_path / "methane.xyz").write_text(GDB)
+    for name in "abc":
+        (tmp_path / f"{name}.xyz").write_text(GDB)
+    workload = PNAMolecules("tiny", {"data": str(tmp_path), "target": "gap"})
+    assert len(workload.collate([workload.data("train")[0]]).first) == 0
+    assert [n.name for n in workload.notes] == ["estimated_bonds"]
+
+
+def test_heavy_atoms_and_bonds_of_a_geometry_are_those_of_its_smiles():
+    table, texts, bonds = qm9(300), qm9_smiles(300)[0], qm9_bonds(300)
+    ends = np.cumsum(table.atoms)[:-1]
+    same = 0
+    for numbers, positions, own, text in zip(
+        np.split(table.numbers, ends), np.split(table.positions, ends), bonds, texts, strict=True
+    ):
+        if own is not None:
+            assert told(formula_of(numbers, positions, own)) == told(read_smiles(text)), text
+        _, ends_of = told(formula_of(numbers, positions, None))
+        same += [end[:2] for end in ends_of] == [end[:2] for end in told(read_smiles(text))[1]]
+    assert same > 0.95 * len(texts), "who is bound to whom can be told from distances"
+
+
+def told(formula):
+    ends = ((*sorted((formula.atoms[a].symbol, formula.atoms[b].symbol)), order) for a, b, order in formula.bonds)
+    return sorted(a.symbol for a in formula.atoms), sorted(ends)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_without_the_published_vocabulary_words_are_learnt_and_it_is_said(monkey
 
     text = tmp_path / "text.txt"
     text.write_text("one two three four five\n" * 2000)
-    chosen = {"data": str(text), "vocabulary": ""}
+    chosen = {"data": str(text), "on_bad": "fail", "vocabulary": ""}
     found = corpus.Corpus(chosen, is_tiny=False, published=absent, words=1000)
     assert [n.name for n in found.warnings()] == ["learnt_vocabulary"]
     assert found.vocabulary.tokens == 1000
@@ -150,13 +151,42 @@ def test_lines_left_out_are_counted_in_a_warning(tmp_path):
 def test_what_is_no_text_is_named(tmp_path):
     path = tmp_path / "some.txt"
     for content, fault in [
-        (b"\xff\xfe\x00", "byte 0"),
-        (b"abc\0def", "zero character at 3"),
+        (b"\xff\xfe\x00", "line 1: not text .a zero character at byte 3"),
+        (b"abc\ndef\ngh\xff\n", "line 3: not text in UTF-8 .byte 3 of the line"),
         (b" \n", "no text in it"),
     ]:
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"some\.txt: .*{fault}"):
+        with pytest.raises(DataError, match=rf"some\.txt(, |: ).*{fault}"):
             read_text(path)
+
+
+def test_lines_that_are_no_text_are_left_out_with_a_count(tmp_path):
+    good = "a line of text in which there is nothing wrong\n" * 400
+    (tmp_path / "a.txt").write_bytes(good.encode() + b"caf\xe9\n" + good.encode() + b"\0\n")
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbf" + good.encode())
+    whole = GPT2Workload("tiny", {"data": str(tmp_path), "on_bad": "skip"})
+    whole.data("train")
+    (note,) = whole.notes
+    assert note.name == "bad_records"
+    assert re.search(r"2 of 803 records were left out; the first: .*a\.txt, line 401: not text in UTF-8", note.message)
+    kinds = BertBase("tiny", {"data": str(tmp_path), "on_bad": "skip", "task": "classify"})
+    kinds.data("train")
+    assert "2 of 803 records" in kinds.notes[0].message
+    with pytest.raises(DataError, match=r"a\.txt, line 401: .*--on-bad skip"):
+        GPT2Workload("tiny", {"data": str(tmp_path)}).data("train")
+    (tmp_path / "c.txt").write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(DataError, match=r"c\.txt, line 1: .*not a text file"):
+        GPT2Workload("tiny", {"data": str(tmp_path), "on_bad": "skip"}).data("train")
+
+
+def test_a_text_shorter_than_a_sample_is_named(tmp_path):
+    (tmp_path / "short.txt").write_text("too short\n")
+    for workload in (
+        GPT2Workload("tiny", {"data": str(tmp_path / "short.txt")}),
+        BertBase("tiny", {"data": str(tmp_path)}),
+    ):
+        with pytest.raises(DataError, match=r"a part of it .* has \d+ tokens, and a sample"):
+            workload.data("train")
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

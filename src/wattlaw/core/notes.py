@@ -137,8 +137,8 @@ NOTES: dict[str, tuple[str, str]] = {
         "Leave out data=generated to learn something.",
     ),
     "learnt_vocabulary": (
-        "The tokens are the commonest words of the text itself, not the published vocabulary.",
-        "Install what the message names, or give vocabulary=FILE.",
+        "The tokens are numbered as the data themselves have them, not as the published vocabulary does.",
+        "Install what the message names, or give vocabulary=FILE; nothing where only time and energy are asked for.",
     ),
     # of the steps
     "unstable_steps": (

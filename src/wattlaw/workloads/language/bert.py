@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.workloads.base import Split, Workload
 from wattlaw.workloads.language.corpus import OPTIONS, Corpus
-from wattlaw.workloads.language.text import Windows, generated, part, read_text, reference, sources
+from wattlaw.workloads.language.text import Windows, generated, part, reference, sources, text_files
 from wattlaw.workloads.language.vocabulary import Marks, of_bert
 
 VERSION = 2
@@ -204,18 +204,22 @@ class BertWorkload(Workload):
         return len(self._files()) if self.corpus.asked.path else 2
 
     def data(self, split: Split) -> Dataset[Text]:
-        self.notes = self.corpus.warnings()
-        length, marks = self.size.length, self.corpus.vocabulary.marks
+        length, vocabulary, path = self.size.length, self.corpus.vocabulary, self.corpus.asked.path
         if self.task == "classify":
-            return Classified([Windows(t, length) for t in self._kinds(split)], marks)
-        return Masked(Windows(self.corpus.tokens(split, length), length), self.corpus.vocabulary.tokens, marks)
+            names: list[Path | None] = [*self._files()] if path else [None, None]
+            kinds = [Windows(t, length, name) for t, name in zip(self._kinds(split), names, strict=True)]
+            data: Dataset[Text] = Classified(kinds, vocabulary.marks)
+        else:
+            data = Masked(Windows(self.corpus.tokens(split, length), length, path), vocabulary.tokens, vocabulary.marks)
+        self.notes = self.corpus.warnings()
+        return data
 
     def _kinds(self, split: Split) -> list[Tensor]:
         if self.corpus.asked.is_generated:
             tokens = self.corpus.vocabulary.tokens
             return [part(generated(tokens, self.size.length, seed), split) for seed in range(2)]
         if self.corpus.asked.path:
-            texts = [read_text(file) for file in self._files()]
+            texts = self.corpus.read_files(self.corpus.asked.path, is_apart=True)
         else:
             texts = [reference(), sources(2**20)]
         return [self.corpus.part_of(text, split) for text in texts]
@@ -225,7 +229,7 @@ class BertWorkload(Workload):
         assert folder is not None, "asked for with a folder"
         if not folder.is_dir():
             raise DataError(f"{folder}: to classify, data is a folder of text files, one a class")
-        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        files = text_files(folder)
         if len(files) < 2:
             raise DataError(f"{folder}: {len(files)} text files in it; to classify, there must be one for each class")
         return files

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.reading import Note
 from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
 from wattlaw.workloads.language.molecules_as_text import NOTATIONS, as_tokens, read_lines, written
@@ -24,6 +25,8 @@ from wattlaw.workloads.molecules.qm9 import qm9_smiles
 
 VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}
+
+LEARNT = Note("learnt_vocabulary", "signs are numbered by how common they are in the data, not by ChemGPT's own list")
 
 
 class Size(NamedTuple):
@@ -129,6 +132,8 @@ class ChemGPT(Workload):
             tokens = generated(self.size.vocabulary, self.size.length)
         else:
             tokens = as_tokens(self._lines(), self.size.vocabulary)
+            if self.preset != "tiny":
+                self.notes = [*self.notes, LEARNT]
         return Windows(part(tokens, split), self.size.length)
 
     def _lines(self) -> list[str]:

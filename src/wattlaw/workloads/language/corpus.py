@@ -16,9 +16,10 @@ from wattlaw.workloads.base import Split
 from wattlaw.workloads.language import text
 from wattlaw.workloads.language.vocabulary import Vocabulary, of_bytes, of_file, of_words
 
-OPTIONS: dict[str, OptionValue] = {"data": "", "vocabulary": ""}
-"""``data``: "" for Python's own text, "generated", or a text file. ``vocabulary``: "" for the preset's own (bytes for
-tiny, the published one for base, words where no package brings that), "bytes", "words", "published", or a file."""
+OPTIONS: dict[str, OptionValue] = {**asked.OPTIONS, "vocabulary": ""}
+"""``data``: "" for Python's own text, "generated", a text file or a folder of such. ``on_bad``: what is done with a
+line that is no text, "fail" or "skip". ``vocabulary``: "" for the preset's own (bytes for tiny, the published one for
+base, words where no package brings that), "bytes", "words", "published", or a file."""
 
 
 class Corpus:
@@ -30,9 +31,10 @@ class Corpus:
     def __init__(
         self, chosen: Mapping[str, OptionValue], is_tiny: bool, published: Callable[[], Vocabulary], words: int
     ) -> None:
-        self.asked: Asked = asked.asked({"on_bad": "fail", **chosen})
+        self.asked: Asked = asked.asked(chosen)
         self.is_tiny, self.published, self.words = is_tiny, published, words
         self.notes: list[Note] = []
+        self._left_out: list[Note] = []
         self.vocabulary = self._vocabulary(str(chosen["vocabulary"]))
 
     def _vocabulary(self, named: str) -> Vocabulary:
@@ -64,9 +66,17 @@ class Corpus:
     def read(self) -> str:
         """Return the whole text."""
         if self.asked.path is not None:
-            return text.read_text(self.asked.path)
+            return self.read_files(self.asked.path)[0]
         return text.reference() if self.is_tiny else text.reference() + text.sources()
 
+    def read_files(self, path: Path, is_apart: bool = False) -> list[str]:
+        """Return the text of a file or of a folder's files; one for each file where it ``is_apart``."""
+        files = text.text_files(path)
+        given = [text.read_texts(part, self.asked.on_bad) for part in ([[f] for f in files] if is_apart else [files])]
+        first = next((g.first_fault for g in given if g.first_fault), "")
+        self._left_out = asked.left_out(path, sum(g.skipped for g in given), sum(g.good for g in given), first)
+        return [g.text for g in given]
+
     def warnings(self) -> list[Note]:
-        """Return what the user should know of the data."""
-        return [*self.notes, *([asked.GENERATED_NOTE] if self.asked.is_generated else [])]
+        """Return what the user should know of the data that were read."""
+        return [*self.notes, *self._left_out, *([asked.GENERATED_NOTE] if self.asked.is_generated else [])]

@@ -130,8 +130,9 @@ class GPT2Workload(Workload):
         return GPT2(self.size)
 
     def data(self, split: Split) -> Dataset[Tensor]:
+        tokens = self.corpus.tokens(split, self.size.length)
         self.notes = self.corpus.warnings()
-        return Windows(self.corpus.tokens(split, self.size.length), self.size.length)
+        return Windows(tokens, self.size.length, self.corpus.asked.path)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         logits = model(batch[:, :-1])

@@ -7,13 +7,16 @@ from __future__ import annotations
 import hashlib
 import math
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wattlaw.core.errors import DataError, MissingPartError, SettingError
+from wattlaw.core.errors import DataError, MissingPartError
+from wattlaw.core.files import explained
 from wattlaw.core.units import counted
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.cache import kept
@@ -62,19 +65,89 @@ def sources(most: int = SOURCE_BYTES) -> str:
     return "\n\n".join(parts)
 
 
-def read_text(path: Path) -> str:
-    """Return a text file. Raises DataError, naming the byte, where it is not text in UTF-8."""
+class Given(NamedTuple):
+    """A user's text, how many of its lines were left out and how many stayed, and why the first was left out."""
+
+    text: str
+    skipped: int
+    good: int
+    first_fault: str
+
+
+def read_text(path: Path, on_bad: str = "fail") -> str:
+    """Return a text file; see ``read_texts``."""
+    return read_texts([path], on_bad).text
+
+
+def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> Given:
+    """Return text files one after another, each a text in UTF-8.
+
+    A bad line is none in UTF-8, or has a zero character. Raises DataError naming file and line, unless ``on_bad`` is
+    "skip"; and where a file has no text, or most of its lines are bad.
+    """
+    texts, skipped, good, first = [], 0, 0, ""
+    for path in paths:
+        found = _read(path, on_bad)
+        texts.append(found.text)
+        skipped, good, first = skipped + found.skipped, good + found.good, first or found.first_fault
+    return Given("\n".join(texts), skipped, good, first)
+
+
+def text_files(path: Path) -> list[Path]:
+    """Return a text file, or those of a folder in the order of their names. Raises DataError where there is none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise DataError(f"{path}: no text file in it")
+    return files
+
+
+def _read(path: Path, on_bad: str) -> Given:
     if not path.is_file():
         raise DataError(f"{path}: there is no such text file")
+    with explained(path, "read"):
+        data = path.read_bytes()
+    text = _whole(data)
+    if text is not None:
+        return Given(_some(path, text), 0, 0, "")
+    faults: list[tuple[int, str]] = []
+    lines = []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        fault = _fault(line)
+        faults += [(number, fault)] if fault else []
+        lines += [] if fault else [line]
+    where = f"{path}, line {faults[0][0]}: {faults[0][1]}" if faults else ""
+    if len(faults) > len(lines):
+        raise DataError(f"{where}; not a text file: so are {len(faults)} of its {len(faults) + len(lines)} lines")
+    if faults and on_bad != "skip":
+        raise DataError(f"{where}; leave such lines out with --on-bad skip")
+    text = b"\n".join(lines).decode("utf-8-sig")
+    return Given(_some(path, text), len(faults), len(lines), where)
+
+
+def _whole(data: bytes) -> str | None:
+    """Return a text with no bad line; None where there are some."""
     try:
-        text = path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from None
-    if "\0" in text:
-        raise DataError(f"{path}: not text (a zero character at {text.index(chr(0))})")
+        return None if b"\0" in data else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def _some(path: Path, text: str) -> str:
     if not text.strip():
         raise DataError(f"{path}: no text in it")
     return text
+
+
+def _fault(line: bytes) -> str:
+    if b"\0" in line:
+        return f"not text (a zero character at byte {line.index(0) + 1})"
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f"not text in UTF-8 (byte {error.start + 1} of the line)"
+    return ""
 
 
 def generated(tokens: int, length: int, seed: int = 0) -> Tensor:
@@ -94,12 +167,16 @@ def encoded(text: str, vocabulary: Vocabulary) -> Tensor:
 
 
 class Windows(Dataset[Tensor]):
-    """Pieces of ``length`` + 1 tokens, each beginning where the one before it ends: (length + 1,) int64."""
+    """Pieces of ``length`` + 1 tokens, each beginning where the one before it ends: (length + 1,) int64.
 
-    def __init__(self, tokens: Tensor, length: int) -> None:
+    Raises DataError naming the ``source`` of a text with fewer tokens than one piece.
+    """
+
+    def __init__(self, tokens: Tensor, length: int, source: Path | str | None = None) -> None:
         self.tokens, self.length = tokens, length
         if len(self) < 1:
-            raise SettingError(f"a text of {counted(len(tokens), 'token')} is shorter than the context of {length}")
+            has = f"a part of it (90 % train, 5 % validate, 5 % test) has {counted(len(tokens), 'token')}"
+            raise DataError(f"{source or 'the text'}: {has}, and a sample {length + 1}; give more text")
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.length

@@ -13,10 +13,10 @@ import torch
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.molecules.bonds import Bonded, JoinedBonds, atom_features
+from wattlaw.workloads.molecules.bonds import AROMATIC, Bonded, JoinedBonds, atom_features, bond_kinds
 from wattlaw.workloads.molecules.data import Joined, Molecule, Picked, rows_of, taken
-from wattlaw.workloads.molecules.elements import NUMBERS
-from wattlaw.workloads.molecules.smiles import ORDER_CODES, Formula, read_smiles
+from wattlaw.workloads.molecules.elements import NUMBERS, SYMBOLS
+from wattlaw.workloads.molecules.smiles import ORDER_CODES, Atom, Formula, read_smiles
 
 Array = np.ndarray[Any, Any]
 
@@ -25,6 +25,9 @@ ATOM_KINDS = ("C", "N", "O", "F", "S", "Cl", "Br", "I", "P", "B", "H")
 
 OTHER = 2 * len(ATOM_KINDS)
 KINDS = OTHER + 1
+
+HYDROGEN = 1
+_ORDERS = {code: order for order, code in reversed(ORDER_CODES.items())}
 
 
 class Formulas(Dataset[Bonded]):
@@ -83,6 +86,25 @@ def kind_of(formula: Formula, atom: int) -> int:
     if known.symbol not in ATOM_KINDS:
         return OTHER
     return ATOM_KINDS.index(known.symbol) + len(ATOM_KINDS) * known.aromatic
+
+
+def formula_of(numbers: Array, positions: Array, bonds: Array | None) -> Formula:
+    """Return the heavy atoms of a geometry and their bonds, as its SMILES would have them.
+
+    numbers (N,); positions (N, 3), Å. Bonds (K, 3) that are not given are estimated from distances. Hydrogen stays
+    where there is nothing else.
+    """
+    if bonds is None:
+        first, second = np.triu_indices(len(numbers), 1)
+        apart = np.linalg.norm(positions[first] - positions[second], axis=1)
+        kinds = bond_kinds(numbers[first], numbers[second], apart)
+        bonds = np.stack([first, second, kinds], 1)[kinds > 0]
+    heavy = np.flatnonzero(numbers != HYDROGEN) if (numbers != HYDROGEN).any() else np.arange(len(numbers))
+    place = {int(atom): k for k, atom in enumerate(heavy)}
+    kept = [(place[a], place[b], _ORDERS[kind]) for a, b, kind in bonds.tolist() if a in place and b in place]
+    aromatic = {atom for *ends, order in kept if order == _ORDERS[AROMATIC] for atom in ends}
+    atoms = tuple(Atom(SYMBOLS[int(numbers[a])], k in aromatic, 0, None) for k, a in enumerate(heavy))
+    return Formula(atoms, tuple(kept))
 
 
 class TableRows(NamedTuple):

@@ -21,13 +21,13 @@ from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, left_out
 from wattlaw.workloads.base import Split
 from wattlaw.workloads.molecules.bonds import Bonded, join_bonded
 from wattlaw.workloads.molecules.data import batch_molecules, splits, standardised
-from wattlaw.workloads.molecules.formulas import KINDS, Formulas, read_table
+from wattlaw.workloads.molecules.formulas import KINDS, Formulas, formula_of, is_table, read_table
 from wattlaw.workloads.molecules.generated import drawn_formulas
 from wattlaw.workloads.molecules.pairs import Graph, sum_molecules
 from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.qm9 import PROPERTIES, qm9_smiles
 from wattlaw.workloads.molecules.regression import QM9Regression
-from wattlaw.workloads.molecules.sets import GENERATED
+from wattlaw.workloads.molecules.sets import GENERATED, estimated_bonds, learnt
 from wattlaw.workloads.molecules.smiles import Formula, read_smiles
 
 Array = np.ndarray[Any, Any]
@@ -141,13 +141,13 @@ class PNA(nn.Module):
 class PNAMolecules(QM9Regression):
     """PNA learns a number from a molecule's formula: a property of QM9, or a column of a table such as ZINC's.
 
-    Options: ``target`` of QM9; ``data``, a CSV file with a column smiles, and the ``column`` to learn, or
-    "generated"; ``on_bad``, "fail" or "skip".
+    Options: ``data``, a CSV file with a column smiles, and the ``column`` to learn; or a file of molecules, whose
+    places give no more than bonds, with ``target`` and ``energy_unit``; or "generated"; ``on_bad``, "fail" or "skip".
     """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 64, "base": 128}
-    options: ClassVar[dict[str, OptionValue]] = {"target": "gap", **OPTIONS, "column": "logP"}
+    options: ClassVar[dict[str, OptionValue]] = {"target": "gap", **OPTIONS, "energy_unit": "", "column": "logP"}
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
@@ -164,6 +164,8 @@ class PNAMolecules(QM9Regression):
         return Formulas([formulas[k] for k in chosen], self.targets.values[np.asarray(chosen)])
 
     def _formulas(self) -> tuple[list[Formula], Array, str]:
+        if self.asked.path is not None and not is_table(self.asked.path):
+            return self._of_geometries()
         if self.asked.path is not None:
             column = str(self.chosen["column"])
             found = read_table(self.asked.path, column, self.asked.on_bad)
@@ -176,6 +178,15 @@ class PNAMolecules(QM9Regression):
         texts, properties = qm9_smiles(self.size.molecules)
         values = properties[:, list(PROPERTIES).index(name)]
         return [read_smiles(text) for text in texts], values, PROPERTIES[name].unit
+
+    def _of_geometries(self) -> tuple[list[Formula], Array, str]:
+        known = learnt(self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), None)
+        self.notes = [*known.notes, *estimated_bonds(known)]
+        ends = np.cumsum(known.atoms)[:-1]
+        parts = zip(np.split(known.numbers, ends), np.split(known.positions, ends), strict=True)
+        bonds = known.bonds or [None] * len(known.atoms)
+        formulas = [formula_of(*part, own) for part, own in zip(parts, bonds, strict=True)]
+        return formulas, known.values, known.unit
 
     def collate(self, samples: Sequence[Bonded]) -> Graph:
         molecules, _, kinds = join_bonded(samples)

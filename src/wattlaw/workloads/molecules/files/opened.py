@@ -134,7 +134,7 @@ def _text(path: Path, data: bytes) -> Source:
         return xyz.read(path, lines)
     first = lines[begin][:60] if begin < len(lines) else ""
     if "smiles" in first.split(","):
-        raise DataError(f"{path}: a table of SMILES, which has no geometries; pna and nnconv learn from one")
+        raise DataError(f"{path}: a table of SMILES, which has no geometries; pna, nnconv and chemgpt learn from one")
     raise DataError(f"{path}: not a file of molecules that is known; it begins with {first!r}. Known are {KINDS}")
 
 
