@@ -84,3 +84,15 @@ def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picose
     run.run(2000)
     # a step's energy swings to and fro with the fastest bond; the drift is what is left of it in the mean
     assert abs(np.mean(totals[-500:]) - np.mean(totals[:500])) / len(atoms) < 1e-3
+
+
+def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
+    ase = pytest.importorskip("ase")
+    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+
+    workload, model = trained(1)
+    save(tmp_path / "field.safetensors", "schnet-forces", workload, model)
+    gold = ase.Atoms("Au2", positions=[[0, 0, 0], [2.5, 0, 0]])
+    gold.calc = ForceFieldCalculator.load(tmp_path / "field.safetensors")
+    with pytest.raises(UsageError, match="learnt H, C, O alone and knows nothing of Au"):
+        gold.get_potential_energy()

@@ -39,6 +39,7 @@ class Workload(ABC):
     is_ragged  whether the shapes of batches differ from step to step, as molecules do; a compiler then makes
                them variable from the start, rather than begin anew
     notes      warnings that ``data`` leaves: records left out, what was estimated
+    learnt     what ``data`` of the training part found that a saved model must know again, such as its elements
     """
 
     presets: ClassVar[Sequence[str]] = ("base",)
@@ -54,6 +55,7 @@ class Workload(ABC):
             raise UnknownNameError("preset", preset, self.presets)
         self.preset = preset
         self.notes: list[Note] = []
+        self.learnt: dict[str, list[int]] = {}
         self.chosen: dict[str, OptionValue] = {**self.options}
         for name, value in (options or {}).items():
             if name not in self.options:

@@ -35,12 +35,13 @@ class _Origin(msgspec.Struct):
     workload: str
     preset: str
     options: dict[str, OptionValue]
+    learnt: dict[str, list[int]] = {}
 
 
 def save(path: Path, name: str, workload: Workload, model: nn.Module | Mapping[str, Tensor]) -> None:
     """Write a model, or its weights by name. ``name`` is the workload's public name or ``package.module:Class``."""
     torch_file = need("safetensors.torch", "saving a model")
-    origin = {"workload": name, "preset": workload.preset, "options": workload.chosen}
+    origin = {"workload": name, "preset": workload.preset, "options": workload.chosen, "learnt": workload.learnt}
     metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
     state = model.state_dict() if isinstance(model, nn.Module) else model
     weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
@@ -77,6 +78,7 @@ def restore(path: Path) -> Saved:
     origin = msgspec.json.decode(metadata["origin"], type=_Origin)
     made = load(ROOM, "workload", origin.workload)
     workload = made(origin.preset, origin.options)
+    workload.learnt = origin.learnt
     model = workload.model()
     try:
         model.load_state_dict(torch_file.load_file(str(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import torch
 from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
+from wattlaw.workloads.molecules.elements import SYMBOLS
 from wattlaw.workloads.molecules.forces import EnergyAndForces, ForceField
 from wattlaw.workloads.saved import load_model
 
@@ -26,9 +28,10 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
 
     implemented_properties: ClassVar = ["energy", "forces"]
 
-    def __init__(self, model: EnergyAndForces, cutoff: float) -> None:
+    def __init__(self, model: EnergyAndForces, cutoff: float, elements: Collection[int] = ()) -> None:
+        """``elements`` are the atomic numbers that the model learnt; without them any is taken."""
         super().__init__()
-        self.model, self.cutoff = model.eval(), cutoff
+        self.model, self.cutoff, self.elements = model.eval(), cutoff, elements
 
     @classmethod
     def load(cls, path: str | Path) -> ForceFieldCalculator:
@@ -39,7 +42,7 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         workload, model = load_model(path)
         if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
             raise UsageError(f"{path}: no force field but {type(workload).__name__}")
-        return cls(model, workload.cutoff)
+        return cls(model, workload.cutoff, workload.learnt.get("elements", ()))
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = _ase.all_changes) -> None:
         """Fill ``results`` for ``atoms``, as ASE asks."""
@@ -47,6 +50,10 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         if self.atoms.pbc.any():
             raise UsageError("the force field knows molecules alone; set atoms.pbc to False")
         numbers = self.atoms.numbers.astype(np.uint8)
+        strange = sorted(set(numbers.tolist()) - set(self.elements)) if self.elements else []
+        if strange:
+            known, not_known = (", ".join(map(_symbol, some)) for some in (self.elements, strange))
+            raise UsageError(f"the force field learnt {known} alone and knows nothing of {not_known}; train it on them")
         places = self.atoms.positions.astype(np.float32)
         one = Molecules(numbers, places, np.array([len(numbers)]), np.zeros(1), self.cutoff)
         graph = batch_molecules([one[0]], self.cutoff)
@@ -56,3 +63,7 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         graph = graph.at(exact)
         energy, forces = self.model(graph)
         self.results = {"energy": float(energy.detach()), "forces": forces.detach().double().numpy()}
+
+
+def _symbol(number: int) -> str:
+    return SYMBOLS[number] if number < len(SYMBOLS) else f"element {number}"

@@ -119,6 +119,7 @@ class ForceField(Workload):
         frames = self._frames()
         parts = splits(len(frames))
         mean = float(np.mean([frames[k].energy for k in parts["train"]]))
+        self.learnt = {"elements": np.unique(np.concatenate([frames[k].numbers for k in parts["train"]])).tolist()}
         return Frames([frames[k] for k in parts[split]], mean, self.cutoff)
 
     def _frames(self) -> list[Frame]:
