@@ -88,6 +88,14 @@ def test_what_only_running_a_file_would_tell_is_left_to_the_rank(tmp_path, monke
         own.look("deep.model:Mine")
 
 
+def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path):
+    (tmp_path / "mine.xyz").touch()
+    with pytest.raises(SettingError, match=r"there is no such file or folder; name another, or generated"):
+        planned({"workload": "schnet"}, over={"data": [str(tmp_path / "mine.xyz"), str(tmp_path / "mien.xyz")]})
+    assert planned({"workload": "schnet", "data": str(tmp_path / "mine.xyz")}).trials
+    assert planned({"workload": "schnet", "data": "generated"}).trials
+
+
 def test_without_torch_a_workload_says_how_to_get_it_before_anything_is_recorded(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingPartError, match=r"schnet needs torch: pip install 'wattlaw\[train\]'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -76,6 +77,8 @@ def check(setting: Setting, place: Place) -> None:
         raise _with_fields(setting, error) from None
     if ":" in setting.workload:
         _check_own(setting)
+    else:
+        _check_data(str(setting.options.get("data", "")))
     if importlib.util.find_spec("torch") is None:
         raise MissingPartError(f"{setting.workload} needs torch: {how_to_install('torch')}")
 
@@ -84,6 +87,12 @@ def version(workload: str) -> int:
     """Return the version that a workload's file declares; 1 for a user's own."""
     plugin = plugins(ROOM).get(workload)
     return plugin.version if plugin else 1
+
+
+def _check_data(data: str) -> None:
+    """Raise SettingError where the data are not there: at once, not in every trial after its start."""
+    if data not in ("", "generated") and not Path(data).expanduser().exists():
+        raise SettingError(f"data {data!r}: there is no such file or folder; name another, or generated")
 
 
 def _check_own(setting: Setting) -> None:
