@@ -138,7 +138,9 @@ def _made(path: Path, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        # the library raises plain Exception for whatever it finds in a file
+        # for whatever it finds in a file the library raises an Exception of no kind; others are not its own
+        if type(error) is not Exception:
+            raise
         raise DataError(f"{path}: no vocabulary can be read ({error})") from None
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
 from wattlaw.workloads.molecules.dimenet_bases import RADIAL, SPHERICAL, Bases
-from wattlaw.workloads.molecules.dimenet_layers import Residual, dense
+from wattlaw.workloads.molecules.dimenet_layers import Residual, by_parts, dense, mixed
 from wattlaw.workloads.molecules.pairs import Graph, collect, spread, sum_molecules, weigh
 from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.regression import QM9Regression
@@ -75,10 +75,15 @@ class Interaction(nn.Module):
         self.middle = dense(hidden, hidden)
         self.after = nn.Sequential(Residual(hidden), Residual(hidden))
 
-    def update(self, x: Tensor, heard: Tensor) -> Tensor:
-        """Return the new messages, (2P, hidden)."""
-        out: Tensor = self.after(F.silu(self.middle(self.before(F.silu(self.own(x)) + heard))) + x)
+    def update(self, x: Tensor, sums: Tensor) -> Tensor:
+        """Return the new messages, (2P, hidden), from the old ones and what they hear of others."""
+        heard = F.silu(self.own(x)) + self.heard(sums)
+        out: Tensor = self.after(F.silu(self.middle(self.before(heard))) + x)
         return out
+
+    def heard(self, sums: Tensor) -> Tensor:
+        """Return sums over triplets as what is added to the messages, (2P, hidden)."""
+        return sums
 
 
 class Bilinear(Interaction):
@@ -95,11 +100,10 @@ class Bilinear(Interaction):
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
         arriving = weigh(F.silu(self.arriving(x)), self.radial(radial))
-        mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
-        sums = bilinear_sum(arriving, mixed, triplets)
+        sums = bilinear_sum(arriving, mixed(angular, self.angular.weight), triplets)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
-        heard = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
-        return self.update(x, heard)
+        sums = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
+        return by_parts(self.update, x, sums)
 
 
 class Narrow(Interaction):
@@ -116,12 +120,21 @@ class Narrow(Interaction):
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
-        arriving = weigh(F.silu(self.arriving(x)), self.radial_out(self.radial_in(radial)))
-        arriving = F.silu(self.down(arriving))
+        weights = self.radial_out(self.radial_in(radial))
+        # both directions share the weights
+        directions = x.chunk(2) if x.device.type == "cpu" else (x,)
+        arriving = torch.cat([by_parts(self.narrowed, messages, weights) for messages in directions])
         both = self.angular_out.weight @ self.angular_in.weight
-        mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
-        heard = F.silu(self.up(filtered_sum(arriving, mixed, triplets)))
-        return self.update(x, heard)
+        return by_parts(self.update, x, filtered_sum(arriving, mixed(angular, both), triplets))
+
+    def narrowed(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Return messages, P or 2P of them, with few features: (…, hidden) and (P, hidden) -> (…, triplet)."""
+        arriving = F.silu(self.arriving(x))
+        weighed = arriving * weights if len(x) == len(weights) else weigh(arriving, weights)
+        return F.silu(self.down(weighed))
+
+    def heard(self, sums: Tensor) -> Tensor:
+        return F.silu(self.up(sums))
 
 
 class Output(nn.Module):

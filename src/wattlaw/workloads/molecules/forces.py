@@ -30,7 +30,7 @@ from wattlaw.workloads.molecules.data import (
 )
 from wattlaw.workloads.molecules.painn import PaiNN
 from wattlaw.workloads.molecules.painn import Size as PaiNNSize
-from wattlaw.workloads.molecules.pairs import Graph
+from wattlaw.workloads.molecules.pairs import Graph, spread, sum_molecules
 from wattlaw.workloads.molecules.schnet import Size, TrainableSchNet
 from wattlaw.workloads.molecules.trajectories import Frame, ethanol, made, read_frames
 
@@ -91,7 +91,8 @@ class EnergyAndForces(nn.Module):
         """Return energies (B,) in eV and forces (A, 3) in eV/Å."""
         with torch.enable_grad():
             places = graph.positions.detach().requires_grad_()
-            apart = places.index_select(0, graph.first) - places.index_select(0, graph.second)
+            ends, starts = spread(places, graph, to_ends=True).chunk(2)
+            apart = ends - starts
             moved = dataclasses.replace(graph, positions=places, distance=apart.norm(dim=1), apart=apart, grid=None)
             energy = self.energies(moved)
             (slope,) = torch.autograd.grad(energy.sum(), places, create_graph=self.training)
@@ -143,7 +144,7 @@ class ForceField(Workload):
         # the mean over molecules, so that halves of a batch average to the whole
         by_atom = (forces - batch.atoms).square().mean(1)
         sizes = batch.starts.diff()
-        by_molecule = by_atom.new_zeros(len(batch)).index_add(0, batch.molecule, by_atom) / sizes
+        by_molecule = sum_molecules(by_atom[:, None], batch).squeeze(1) / sizes
         loss: Tensor = ENERGY_WEIGHT * (energy - batch.target).square().mean() + FORCE_WEIGHT * by_molecule.mean()
         return loss
 

@@ -64,7 +64,9 @@ class Update(nn.Module):
     def forward(self, numbers: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return the new numbers (A, F) and vectors (A, 3, F)."""
         left, right = self.mix(vectors).chunk(2, -1)
-        length = (right.square().sum(1) + 1e-8).sqrt()
+        # half precision has no room for the squares, nor for what keeps the root's slope finite
+        wide = right.to(torch.promote_types(right.dtype, torch.float32))
+        length = (wide.square().sum(1) + 1e-8).sqrt()
         scale, inner, own = self.second(F.silu(self.first(torch.cat([numbers, length], 1)))).chunk(3, 1)
         return numbers + own + inner * (left * right).sum(1), vectors + scale[:, None] * left
 

@@ -243,5 +243,5 @@ def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
 
 
 def sum_molecules(values: Tensor, graph: Graph) -> Tensor:
-    """Return the sum over each molecule's atoms: (A, F) -> (B, F)."""
-    return applied(_SumMolecules, values, graph)
+    """Return the sum over each molecule's atoms, in single precision at least: (A, F) -> (B, F)."""
+    return applied(_SumMolecules, values.to(torch.promote_types(values.dtype, torch.float32)), graph)
