@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,9 @@ import pytest
 from wattlaw.core.errors import DamagedRunError, UsageError
 from wattlaw.core.folder import TELEMETRY_COLUMNS
 from wattlaw.devices.meter import Sample
+from wattlaw.measuring.borrowed import VARIABLE, running_sampler, telling
 from wattlaw.measuring.host import Host, boot_id, host_name, read_host
-from wattlaw.measuring.sampler import VARIABLE, running_sampler, start_sampler
+from wattlaw.measuring.sampler import start_sampler
 from wattlaw.measuring.steps import StepLog, read_steps
 from wattlaw.measuring.summary import Summary, summarise
 from wattlaw.measuring.telemetry import TelemetryFile, read_telemetry
@@ -184,3 +186,17 @@ def test_a_broken_row_in_the_middle_is_named_with_its_line(tmp_path: Path) -> No
 def test_an_impossible_rate_is_refused(tmp_path: Path, hz: float) -> None:
     with pytest.raises(UsageError, match=r"between 0\.1 and 100"):
         start_sampler(tmp_path, hz=hz)
+
+
+def test_windows_of_several_threads_each_get_their_answer(tmp_path: Path) -> None:
+    with start_sampler(tmp_path, meters=["procfs"]) as sampler, ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(sampler._ask, ["edge"] * 100))
+
+
+def test_a_sampler_that_has_ended_is_not_borrowed_though_its_number_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_sampler(tmp_path, meters=["procfs"]):
+        assert running_sampler() == tmp_path
+    monkeypatch.setenv(VARIABLE, telling(os.getpid(), tmp_path))
+    assert running_sampler() is None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.units import show
-from wattlaw.measuring.sampler import VARIABLE
+from wattlaw.measuring.borrowed import VARIABLE
 
 _HOW = "the system's account of the command"
 _SURE_S = 0.02

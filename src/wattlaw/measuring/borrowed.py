@@ -7,14 +7,39 @@ window takes the rows of its own time from the parent's file instead, so that it
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
+from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
-from wattlaw.measuring.host import host_name
+from wattlaw.measuring.host import boot_id, host_name, read_host
 
 _MARGIN_S = 5.0
 _WAIT_S = 3.0
+
+VARIABLE = "WATTLAW_SAMPLER"
+"""Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
+
+
+def telling(pid: int, folder: Path) -> str:
+    """Return what the variable tells of a sampler."""
+    return f"{boot_id()}:{pid}:{folder}"
+
+
+def running_sampler() -> Path | None:
+    """Return the folder into which a sampler of this host already writes, for a parent of this process."""
+    boot, _, rest = os.environ.get(VARIABLE, "").partition(":")
+    pid, _, folder = rest.partition(":")
+    if not folder or boot != boot_id():
+        return None
+    try:
+        os.kill(int(pid), 0)
+        # another process may have got its number since
+        has_ended = read_host(Path(folder) / f"host-{host_name()}.json").clock_end is not None
+    except (OSError, ValueError, DamagedRunError):
+        return None
+    return None if has_ended else Path(folder)
 
 
 def copy_telemetry(source: Path, attempt: Path, start_s: float, end_s: float) -> None:

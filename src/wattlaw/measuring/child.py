@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from wattlaw.core.errors import UsageError
 from wattlaw.measuring.account import Ended, Peak
-from wattlaw.measuring.sampler import VARIABLE
+from wattlaw.measuring.borrowed import VARIABLE
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
@@ -21,7 +21,7 @@ _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 def run_child(words: Sequence[str], sampler: str) -> Ended:
     """Run a command to its end; return its exit code and the system's account of it.
 
-    ``sampler`` tells the command's own processes of the sampler that runs (see sampler.VARIABLE).
+    ``sampler`` tells the command's own processes of the sampler that runs (see borrowed.VARIABLE).
     Raises UsageError where there is no such command. Called from the main thread.
     """
     environment = {**os.environ, VARIABLE: sampler}

@@ -20,19 +20,19 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.account import Ended, account, left_running
+from wattlaw.measuring.borrowed import VARIABLE, telling
 from wattlaw.measuring.child import pass_on_end as pass_on_end
 from wattlaw.measuring.child import run_child
 from wattlaw.measuring.clocks import clock_served
 from wattlaw.measuring.engine import Engine, check_rate
 from wattlaw.measuring.gpu_freq import write_read_back
 from wattlaw.measuring.guard import Guard
-from wattlaw.measuring.host import boot_id
 from wattlaw.measuring.limits import given, limited
 from wattlaw.measuring.node_guard import fork_guarded
 from wattlaw.measuring.node_samplers import start_samplers
 from wattlaw.measuring.ranks import Place, announced, announced_attempt, place
 from wattlaw.measuring.record import Record, finish, new_record, run_of
-from wattlaw.measuring.sampler import REPLAY, VARIABLE
+from wattlaw.measuring.sampler import REPLAY
 from wattlaw.measuring.slurm import is_step, nodes_of_job, nodes_of_step, starts_step
 from wattlaw.measuring.summary import Summary, summarise
 from wattlaw.measuring.together import Part, common_window, tell_end, wait_for_all_ends, wait_for_all_samplers
@@ -95,7 +95,7 @@ def measure_command(
                       warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
     chosen = None if gpus is None else tuple(map(str, gpus))
     with _record(folder, setting, here) as (record, is_kept), _held(words, values, chosen, record.attempt, guard):
-        sampler = f"{boot_id()}:{os.getpid()}:{record.attempt.absolute()}"
+        sampler = telling(os.getpid(), record.attempt.absolute())
         samplers, words = _started(words, record.attempt, hz, chosen, values, job, sampler)
         try:
             with watching(samplers) if watching and isinstance(samplers, Engine) else nullcontext():

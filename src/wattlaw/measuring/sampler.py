@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +24,11 @@ import msgspec
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Scope
+from wattlaw.measuring.borrowed import VARIABLE, telling
 from wattlaw.measuring.engine import FLUSH_S, Engine, check_rate
-from wattlaw.measuring.host import Host, boot_id, host_name, read_host
+from wattlaw.measuring.host import Host, host_name, read_host
 from wattlaw.measuring.limits import Limit, hold, write_limits
 from wattlaw.measuring.node_guard import guard_of_this
-
-VARIABLE = "WATTLAW_SAMPLER"
-"""Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
 
 REPLAY = "WATTLAW_REPLAY"
 
@@ -78,8 +77,9 @@ class Sampler:
         self.folder = folder
         self.process = process
         self.owner = os.getpid()
+        self._asking = threading.Lock()
         self.before = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = _told(process.pid, folder)
+        os.environ[VARIABLE] = telling(process.pid, folder)
 
     def edge(self) -> float:
         """Have every fast quantity read now; return this moment, s on the monotonic clock."""
@@ -111,18 +111,27 @@ class Sampler:
     ) -> None:
         self.stop()
 
-    def _ask(self, word: str) -> None:
-        """Send a word and wait for its answer; a sampler that was killed is silently gone, its rows say so."""
+    def _ask(self, word: str) -> bool:
+        """Send a word and wait for its answer; a sampler that was killed is silently gone, its rows say so.
+
+        False where none came. A forked child asks nothing: the answer would be its parent's.
+        """
+        if os.getpid() != self.owner:
+            return False
+        with self._asking:  # windows of several threads
+            return self._ask_alone(word)
+
+    def _ask_alone(self, word: str) -> bool:
         stdin, stdout = self.process.stdin, self.process.stdout
         if stdin is None or stdout is None or stdin.closed:
-            return
+            return False
         while select.select([stdout], [], [], 0)[0] and os.read(stdout.fileno(), 4096):
             continue  # a late answer to an earlier word
         try:
             os.write(stdin.fileno(), word.encode() + b"\n")
         except BrokenPipeError:
-            return
-        answer_line(stdout.fileno(), _ANSWER_WAIT_S)
+            return False
+        return answer_line(stdout.fileno(), _ANSWER_WAIT_S) != b""
 
     def _end(self) -> None:
         for ask in (self.process.terminate, self.process.kill):
@@ -195,24 +204,6 @@ def start_sampler(
     return Sampler(where, process)
 
 
-def _told(pid: int, folder: Path) -> str:
-    """Return what VARIABLE tells of a sampler."""
-    return f"{boot_id()}:{pid}:{folder}"
-
-
-def running_sampler() -> Path | None:
-    """Return the folder into which a sampler of this host already writes, for a parent of this process."""
-    boot, _, rest = os.environ.get(VARIABLE, "").partition(":")
-    pid, _, folder = rest.partition(":")
-    if not folder or boot != boot_id():
-        return None
-    try:
-        os.kill(int(pid), 0)
-    except (OSError, ValueError):
-        return None
-    return Path(folder)
-
-
 def main(arguments: list[str]) -> int:
     """Sample as a spec file says until told to stop."""
     spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Spec)
@@ -223,7 +214,7 @@ def main(arguments: list[str]) -> int:
     if spec.measurer:  # the guard of this node is a process of the job's too
         apart = (*apart, os.getppid(), *(spec.measurer[1:] if spec.measurer[0] == host_name() else ()))
     scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job,
-                  mark=f"{VARIABLE}={_told(os.getpid(), Path(spec.folder))}")  # fmt: skip
+                  mark=f"{VARIABLE}={telling(os.getpid(), Path(spec.folder))}")  # fmt: skip
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
     with contextlib.ExitStack() as kept:
         if refusal := _hold(spec, kept):

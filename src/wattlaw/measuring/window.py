@@ -26,12 +26,12 @@ from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
-from wattlaw.measuring.borrowed import copy_telemetry
+from wattlaw.measuring.borrowed import copy_telemetry, running_sampler
 from wattlaw.measuring.clocks import clock_served
 from wattlaw.measuring.engine import check_rate
 from wattlaw.measuring.ranks import announced, announced_attempt, place, wait_for_hosts, wait_for_steps
 from wattlaw.measuring.record import Record, finish, new_record, run_of
-from wattlaw.measuring.sampler import Sampler, running_sampler, start_sampler
+from wattlaw.measuring.sampler import Sampler, start_sampler
 from wattlaw.measuring.steps import StepLog, read_steps
 from wattlaw.measuring.summary import parts, summarise
 
