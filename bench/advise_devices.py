@@ -19,7 +19,8 @@ from _scaling_prior import published
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.deviceadvice import DEVICE_TIME, TIME, choose, next_run, weigh
+from wattlaw.laws.asked import DEVICE_TIME, TIME
+from wattlaw.laws.deviceadvice import choose, next_run, weigh
 from wattlaw.laws.deviceoptions import device_options, run_noise
 from wattlaw.laws.pooling import Family, Pool, learn
 from wattlaw.laws.prices import NO_PRICES

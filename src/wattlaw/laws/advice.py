@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wattlaw.core.derive import derive, energy
-from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import quantity
+from wattlaw.laws.asked import DEVICE_TIME, ENERGY, TIME, Asked, what_is_asked
 from wattlaw.laws.capadvice import advise_cap
 from wattlaw.laws.deviceadvice import advise_devices
 from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, summed, title
@@ -20,21 +20,11 @@ from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
 from wattlaw.laws.words import sentence
 
-TIME = "time_per_sample_s"
-DEVICE_TIME = "device_time_per_sample_s"
-
 KNOBS = (
     "devices", "nodes", "devices_per_node", "batch_per_device", "precision", "power_cap_w", "sm_clock_mhz",
     "memory_clock_mhz", "backend", "strategy", "accumulation", "compile", "checkpointing", "interface", "workers",
 )  # fmt: skip
 """What a user may choose without training another thing; settings that differ in anything else are not compared."""
-
-_PER_SAMPLE = {
-    "time": TIME, "elapsed_s": TIME, "step_time_s": TIME, "device_hours": DEVICE_TIME, "device_time": DEVICE_TIME,
-    "energy": "energy_per_sample_j", "energy_j": "energy_per_sample_j", "gpu_energy_j": "gpu_energy_per_sample_j",
-    "cpu_energy_j": "cpu_energy_per_sample_j", "node_energy_j": "node_energy_per_sample_j", "cost": COST,
-}  # fmt: skip
-"""Totals of a window compare only per sample, since windows hold different numbers of samples."""
 
 
 class Choice(NamedTuple):
@@ -63,24 +53,20 @@ def advise(
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
     unmeasured    weigh numbers of devices that nobody ran too, where two were run alike, and caps that nobody ran,
                   where GPU energy was measured at three or more; one piece of advice on each
-    limits        quantities that no recommended setting may exceed in its mean, such as
-                  {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
+    limits        quantities that no recommended setting may exceed in its mean, or where it was not run with the
+                  confidence, such as {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
     prices        what "cost" means; a cost that holds energy needs a meter's
 
     The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
-    _check(minimise, max_slowdown, confidence)
-    limits = _least_limits(limits or {})
-    check_prices(prices, [per_sample(minimise) if minimise else "", *limits])
+    asked = what_is_asked(minimise, max_slowdown, confidence, limits or {}, prices)
     groups, notes = grouped(runs, KNOBS)
     found: list[Advice] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
-            what = None if minimise is None else per_sample(minimise)
-            asked = group, what, max_slowdown, confidence, notes, limits, prices
-            found += _advise_unmeasured(*asked) if unmeasured else [_advise_group(*asked)]
+            found += (_advise_unmeasured if unmeasured else _advise_measured)(group, asked, notes)
         except FitError as error:
             faults.append((title(group.key), str(error)))
     if not found:
@@ -88,57 +74,30 @@ def advise(
     return found
 
 
-def per_sample(name: str) -> str:
-    """Return the quantity that compares settings; totals of a window hold different numbers of samples.
-
-    Raises UnknownNameError where there is none of that name.
-    """
-    found = _PER_SAMPLE.get(name, name)
-    quantity(found)
-    return found
-
-
-def _advise_unmeasured(
-    group: Group,
-    minimise: str | None,
-    bound: float | None,
-    confidence: float,
-    notes: Sequence[Note],
-    limits: Mapping[str, float],
-    prices: Prices,
-) -> list[Advice]:
-    asked = minimise, bound, confidence
-    found = [tell(group, *asked, notes, limits, prices) for tell in (advise_devices, advise_cap)]
+def _advise_unmeasured(group: Group, asked: Asked, notes: Sequence[Note]) -> list[Advice]:
+    found = [tell(group, asked, notes) for tell in (advise_devices, advise_cap)]
     if any(found):
         return [advice for advice in found if advice]
-    why = (
-        "only settings that were run are weighed: others need two numbers of devices with a batch, or three power caps"
+    text = (
+        f"{title(group.key)}: only settings that were run are weighed: others need two numbers of devices with a "
+        "batch, or three power caps with GPU energy"
     )
-    note = Note("only_settings_run", f"{title(group.key)}: {why} with GPU energy")
-    return [_advise_group(group, *asked, (*notes, note), limits, prices)]
+    return _advise_measured(group, asked, (*notes, Note("only_settings_run", text)))
 
 
-def _advise_group(
-    group: Group,
-    minimise: str | None,
-    bound: float | None,
-    confidence: float,
-    notes: Sequence[Note],
-    limits: Mapping[str, float],
-    prices: Prices,
-) -> Advice:
-    what = _objective(group.runs, minimise, prices)
-    choices = choices_of(group.runs, TIME, what, prices)
+def _advise_measured(group: Group, asked: Asked, notes: Sequence[Note]) -> list[Advice]:
+    what = _objective(group.runs, asked.minimise, asked.prices)
+    choices = choices_of(group.runs, TIME, what, asked.prices)
     if not choices:
-        raise FitError(f"no run gives both {TIME} and {what}: {_lacking(group.runs, what, prices)}")
+        raise FitError(f"no run gives both {TIME} and {what}: {_lacking(group.runs, what, asked.prices)}")
     noise = pooled_noise([c.time for c in choices])
     fastest = min(choices, key=lambda c: mean_of(c.time))
-    allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), bound, confidence)]
-    within = [c for c in allowed if all(_within(c, name, most, prices) for name, most in limits.items())]
+    allowed = [c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), asked)]
+    within = [c for c in allowed if all(_within(c, name, most, asked.prices) for name, most in asked.limits.items())]
     if not within:
-        raise FitError("no setting keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
+        raise FitError(f"no setting keeps {asked.limits_in_words()}")
     best = min(within, key=lambda c: (mean_of(c.cost), mean_of(c.time)))
-    return _advice(group, what, choices, best, fastest, bound, notes)
+    return [_advice(group, what, choices, best, fastest, asked.bound, notes)]
 
 
 def _advice(
@@ -175,18 +134,18 @@ def _advice(
 
 def _objective(runs: list[Run], what: str | None, prices: Prices) -> str:
     if what is None:
-        measured = [derive(r, "energy_per_sample_j").status == "measured" for r in runs]
+        measured = [derive(r, ENERGY).status == "measured" for r in runs]
         same_boundary = len({energy(r)[1] for r in runs}) == 1
-        return "energy_per_sample_j" if all(measured) and same_boundary else DEVICE_TIME
+        return ENERGY if all(measured) and same_boundary else DEVICE_TIME
     if what == COST and prices.per_kwh:
-        _check_energy(runs, "energy_per_sample_j")
+        _check_energy(runs, ENERGY)
     elif is_energy(what):
         _check_energy(runs, what)
     return what
 
 
 def _check_energy(runs: list[Run], what: str) -> None:
-    if what == "energy_per_sample_j":
+    if what == ENERGY:
         found = {energy(r)[1] for r in runs} - {""}
         if len(found) > 1:
             raise FitError(f"runs measured energy within different boundaries ({', '.join(sorted(found))}); name one")
@@ -226,11 +185,11 @@ def _around(values: Sequence[float], noise: tuple[float, float]) -> Interval:
     return interval(log_ratio(values, [1.0, 1.0], noise))
 
 
-def _keeps(slowdown: LogRatio, bound: float | None, confidence: float) -> bool:
-    if bound is None:
+def _keeps(slowdown: LogRatio, asked: Asked) -> bool:
+    if asked.bound is None:
         return True
-    chance = probability_below(slowdown, 1 + bound)
-    return slowdown.centre <= math.log1p(bound) if chance is None else chance >= confidence
+    chance = probability_below(slowdown, 1 + asked.bound)
+    return slowdown.centre <= math.log1p(asked.bound) if chance is None else chance >= asked.confidence
 
 
 def _within(choice: Choice, name: str, most: float, prices: Prices) -> bool:
@@ -259,29 +218,3 @@ def _notes(
     if bound is not None and chance is None:
         found.append(Note("no_probability", "nothing was repeated, so how surely the bound holds is unknown"))
     return found
-
-
-def _check(minimise: str | None, max_slowdown: float | None, confidence: float) -> None:
-    if minimise is not None:
-        per_sample(minimise)
-    if max_slowdown is not None and not (math.isfinite(max_slowdown) and max_slowdown >= 0):
-        raise UsageError(f"max_slowdown is {max_slowdown}; give a share of at least 0, such as 0.05")
-    if not 0 <= confidence < 1:
-        raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")
-
-
-def _least_limits(limits: Mapping[str, float]) -> dict[str, float]:
-    # several words may mean one quantity: all limits on it are to hold
-    found: dict[str, float] = {}
-    for name, most in limits.items():
-        if not (math.isfinite(most) and most > 0):
-            raise UsageError(f"the limit on {name} is {most}; give a positive number")
-        found[per_sample(name)] = min(most, found.get(per_sample(name), math.inf))
-    return found
-
-
-def check_prices(prices: Prices, names: Sequence[str]) -> None:
-    """Raise UsageError for prices that mean nothing, or none where a cost is asked about."""
-    prices.check()
-    if COST in names and not prices.asked:
-        raise UsageError("a cost needs a price per device-hour, per kWh, or both")

@@ -31,7 +31,7 @@ FOLDS = 5
 Hide = Literal["largest", "next", "random"]
 
 
-class Forecast(msgspec.Struct, frozen=True):
+class Foretold(msgspec.Struct, frozen=True):
     """One hidden size of one family, with its prediction, the measurement and the relative error."""
 
     group: str
@@ -56,7 +56,7 @@ class Followed(msgspec.Struct, frozen=True):
     broken: bool
 
 
-def backtest_fit(runs: Iterable[Run], hide: Hide = "largest", to_target: bool = False) -> list[Forecast]:
+def backtest_fit(runs: Iterable[Run], hide: Hide = "largest", to_target: bool = False) -> list[Foretold]:
     """Hide sizes of each family of at least three, predict their time from the others.
 
     hide       "largest": the largest one; "next": each from the smaller ones, from the third on;
@@ -96,7 +96,7 @@ def backtest_advise(runs: Iterable[Run], probes: int = 3, max_slowdown: float = 
     return [_followed(", ".join(g.key.values()), curve, probes, max_slowdown) for g, curve in curves]
 
 
-def summary(forecasts: Sequence[Forecast]) -> dict[str, float]:
+def summary(forecasts: Sequence[Foretold]) -> dict[str, float]:
     """Return n, median and mean error, coverage of the 90 % intervals, and the plain power law's median error."""
     errors = np.abs([f.error for f in forecasts])
     return {
@@ -141,7 +141,7 @@ def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
 
 def _forecast(
     family: Family, kept: list[int], hidden: int, pool: Pool | None, taught: bool, to_target: bool
-) -> list[Forecast]:
+) -> list[Foretold]:
     known, target = Points(*(v[kept] for v in family.points)), Points(*(v[[hidden]] for v in family.points))
     if pool is not None:
         prior, critical = pool.prior(family.task), pool.critical(family.task)
@@ -162,7 +162,7 @@ def _forecast(
     plain = float(np.exp(level + slope * np.log(target.devices[0])))
     measured = float(times[hidden])
     return [
-        Forecast(", ".join(family.name), float(target.devices[0]), value.value, value.low or 0.0, value.high or 0.0,
+        Foretold(", ".join(family.name), float(target.devices[0]), value.value, value.low or 0.0, value.high or 0.0,
                  measured, value.value / measured - 1, plain / measured - 1)
     ]  # fmt: skip
 

@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
+from wattlaw.laws.asked import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, Asked
 from wattlaw.laws.capchoice import CapOption, choose_cap
 from wattlaw.laws.capruns import CapCurve, cap_curves, most_telling, weighed
 from wattlaw.laws.groups import Group, title
 from wattlaw.laws.prices import COST, Prices
 from wattlaw.laws.words import ranged
 
-_GPU_ENERGY = "gpu_energy_per_sample_j"
-_ENERGIES = (None, _GPU_ENERGY, "energy_per_sample_j")
-_TIMES = ("time_per_sample_s", "device_time_per_sample_s")
+_ENERGIES = (None, GPU_ENERGY, ENERGY)
+_TIMES = (TIME, DEVICE_TIME)
 
 
-def advise_cap(
-    group: Group,
-    minimise: str | None,
-    bound: float | None,
-    confidence: float,
-    notes: Sequence[Note],
-    limits: Mapping[str, float],
-    prices: Prices,
-) -> Advice | None:
+def advise_cap(group: Group, asked: Asked, notes: Sequence[Note]) -> Advice | None:
     """Advise the cap of the group's fastest curve; None where it has too few caps or another quantity is asked for.
 
-    ``limits`` on time, device time, energy and cost per sample hold for the expected values.
+    Limits on time, device time, energy and cost per sample hold for the expected values.
     """
     known = (*_ENERGIES, *_TIMES, COST)
-    if minimise not in known or any(name not in known for name in limits):
+    if asked.minimise not in known or any(name not in known for name in asked.limits):
         return None
     curves = [curve for _, curve in cap_curves(group.runs)[0]]
     if not curves:
         return None
     curve = min(curves, key=lambda c: float(c.times[-1]))
+    share = _time_share(curve, asked.minimise, asked.prices)
     try:
-        options = weighed(curve, 10.0 if bound is None else bound, time_share=_time_share(curve, minimise, prices))
+        options = weighed(curve, 10.0 if asked.bound is None else asked.bound, time_share=share)
     except FitError:
         return None
-    within = [o for o in options if all(_expected(curve, o, n, prices) <= most for n, most in limits.items())]
+    limits = asked.limits.items()
+    within = [o for o in options if all(_expected(curve, o, name, asked.prices) <= most for name, most in limits)]
     if not within:
-        raise FitError("no cap keeps " + " and ".join(f"{n} ≤ {v:g}" for n, v in limits.items()))
-    chosen = choose_cap(within, confidence)
-    return _advice(group, curve, options, chosen, bound, notes, minimise or _GPU_ENERGY, prices)
+        raise FitError(f"no cap keeps {asked.limits_in_words()}")
+    chosen = choose_cap(within, asked.confidence)
+    return _advice(group, curve, options, chosen, asked, notes)
 
 
 def _time_share(curve: CapCurve, minimise: str | None, prices: Prices) -> float:
@@ -73,25 +67,24 @@ def _advice(
     curve: CapCurve,
     options: list[CapOption],
     chosen: CapOption,
-    bound: float | None,
+    asked: Asked,
     notes: Sequence[Note],
-    minimise: str,
-    prices: Prices,
 ) -> Advice:
+    minimise, bound = asked.minimise or GPU_ENERGY, asked.bound
     baseline = max(curve.runs, key=lambda r: r.setting.power_cap_w or 0.0).setting
     ends = (None if v is None else 1 - v for v in (chosen.cost.high, chosen.cost.low))
     gain = Interval(1 - chosen.cost.value, *ends)
     seconds, joules = float(curve.times[-1]), float(curve.energies[-1])
     predicted = {
-        "time_per_sample_s": _scaled(chosen.slowdown, seconds, 1.0),
-        _GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
+        TIME: _scaled(chosen.slowdown, seconds, 1.0),
+        GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
     }
     telling = most_telling(options, chosen)
     if minimise == COST:
-        predicted[COST] = _scaled(chosen.cost, float(prices.cost(curve.devices * seconds, joules)), 0.0)
+        predicted[COST] = _scaled(chosen.cost, float(asked.prices.cost(curve.devices * seconds, joules)), 0.0)
     return Advice(
         group=group.key,
-        minimise=_GPU_ENERGY if minimise in _ENERGIES else minimise,
+        minimise=GPU_ENERGY if minimise in _ENERGIES else minimise,
         setting=msgspec.structs.replace(baseline, power_cap_w=chosen.cap_w),
         baseline=baseline,
         predicted=predicted,
@@ -105,7 +98,7 @@ def _advice(
     )
 
 
-_NOUNS = {**dict.fromkeys((_GPU_ENERGY, "energy_per_sample_j"), "GPU energy"), COST: "cost"}
+_NOUNS = {**dict.fromkeys((GPU_ENERGY, ENERGY), "GPU energy"), COST: "cost"}
 
 
 def _words(

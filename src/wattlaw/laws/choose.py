@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wattlaw.core.findings import Interval
 from wattlaw.laws import usl
-from wattlaw.laws.posterior import Noise, forecasts, log_density, quantiles
+from wattlaw.laws.posterior import Noise, forecasts, interval_of_draws, log_density, quantiles
 from wattlaw.laws.scaling import REACH, Points, ScalingLaw, fit_scaling
 
 Array = NDArray[Any]
@@ -43,9 +43,7 @@ class Forecast(NamedTuple):
 
     def interval(self) -> Interval:
         """Return the time per sample, s, with its 90 % interval."""
-        low, high = np.exp(np.quantile(self.draws, [0.05, 0.95])).tolist()
-        value = float(np.exp(self.middle))
-        return Interval(value, min(low, value), max(high, value))
+        return interval_of_draws(float(np.exp(self.middle)), np.exp(self.draws))
 
 
 class _Told(NamedTuple):

@@ -16,21 +16,21 @@ from wattlaw.core.derive import derive
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
+from wattlaw.laws.asked import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, Asked
 from wattlaw.laws.deviceoptions import Option, device_options, run_noise
 from wattlaw.laws.devicewords import Said, sentence
 from wattlaw.laws.groups import Group
+from wattlaw.laws.posterior import interval_of_draws
 from wattlaw.laws.prices import COST, Prices
+from wattlaw.laws.scaling import BEYOND
 from wattlaw.laws.worth import losses, saved_by_runs
 
 Array = NDArray[Any]
 
-TIME, DEVICE_TIME = "time_per_sample_s", "device_time_per_sample_s"
-GPU_ENERGY = "gpu_energy_per_sample_j"
+_KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
 
 SAFE = 0.95
 """Whoever finds a bound broken goes back to the best setting that keeps it with this probability."""
-
-BEYOND = "outside the devices or the batch a device that were run"
 
 
 class Weighed(NamedTuple):
@@ -60,34 +60,26 @@ class Weighed(NamedTuple):
         return np.array([o.is_advisable for o in self.options])
 
 
-def advise_devices(
-    group: Group,
-    minimise: str | None,
-    bound: float | None,
-    confidence: float,
-    notes: Sequence[Note],
-    limits: Mapping[str, float],
-    prices: Prices,
-) -> Advice | None:
+def advise_devices(group: Group, asked: Asked, notes: Sequence[Note]) -> Advice | None:
     """Advise a number of devices; None where only what was run can be weighed, or another quantity is asked for.
 
-    ``limits`` on time, device time, GPU energy and cost per sample, and the bound on the slowdown against the fastest
+    Limits on time, device time, GPU energy and cost per sample, and the bound on the slowdown against the fastest
     setting that was run, hold together with at least the confidence. Raises FitError where they do for none.
     """
     options = device_options(group.runs)
-    what = _objective(group, options, minimise)
-    limits = {_as_gpu(name): most for name, most in limits.items()}
-    if what is None or any(name not in (TIME, DEVICE_TIME, GPU_ENERGY, COST) for name in limits):
+    what = _objective(group, options, asked.minimise)
+    asked = asked._replace(limits={_as_gpu(name): most for name, most in asked.limits.items()})
+    if what is None or any(name not in _KNOWN for name in asked.limits):
         return None
-    options = [o for o in options if all(_known(o, name, prices) for name in (what, *limits))]
+    options = [o for o in options if all(_gives(o, name, asked.prices) for name in (what, *asked.limits))]
     if len({o.is_measured for o in options}) < 2:
         return None
-    weighed = weigh(options, what, bound, limits, prices)
-    chosen = choose(weighed, confidence)
+    weighed = weigh(options, what, asked.bound, asked.limits, asked.prices)
+    chosen = choose(weighed, asked.confidence)
     if chosen is None:
         surest = f"the surest choice does with {weighed.chances[weighed.open_now].max():.2f}"
-        raise FitError(f"no setting keeps {_bounds(bound, limits)} with probability {confidence:g}; {surest}")
-    return _advice(group, weighed, chosen, what, (bound, limits), notes, prices)
+        raise FitError(f"no setting keeps {asked.bounds()} with probability {asked.confidence:g}; {surest}")
+    return _advice(group, weighed, chosen, what, asked, notes)
 
 
 def weigh(
@@ -150,7 +142,7 @@ def _holds(option: Option, log_t: Array, fastest: Option, most: Mapping[str, flo
     return found
 
 
-def _known(option: Option, what: str, prices: Prices) -> bool:
+def _gives(option: Option, what: str, prices: Prices) -> bool:
     return option.watts is not None or not (what == GPU_ENERGY or (what == COST and prices.per_kwh))
 
 
@@ -159,40 +151,32 @@ def _objective(group: Group, options: Sequence[Option], minimise: str | None) ->
     if minimise is None:
         if options and all(o.watts for o in options):
             return GPU_ENERGY
-        metered = all(derive(r, "energy_per_sample_j").status == "measured" for r in group.runs)
+        metered = all(derive(r, ENERGY).status == "measured" for r in group.runs)
         return None if metered else DEVICE_TIME
-    return _as_gpu(minimise) if _as_gpu(minimise) in (TIME, DEVICE_TIME, GPU_ENERGY, COST) else None
+    return _as_gpu(minimise) if _as_gpu(minimise) in _KNOWN else None
 
 
 def _as_gpu(name: str) -> str:
-    return GPU_ENERGY if name == "energy_per_sample_j" else name
+    return GPU_ENERGY if name == ENERGY else name
 
 
-def _advice(
-    group: Group,
-    weighed: Weighed,
-    chosen: int,
-    what: str,
-    bounds: tuple[float | None, Mapping[str, float]],
-    notes: Sequence[Note],
-    prices: Prices,
-) -> Advice:
+def _advice(group: Group, weighed: Weighed, chosen: int, what: str, asked: Asked, notes: Sequence[Note]) -> Advice:
     best, fastest = weighed.options[chosen], weighed.options[weighed.fastest]
     same = chosen == weighed.fastest
     ratio = Interval(1.0, 1.0, 1.0) if same else _ratio(weighed.middles, weighed.of_run, chosen, weighed.fastest)
     slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
-    has_bounds = bounds[0] is not None or bool(bounds[1])
-    chance = float(weighed.chances[chosen]) if has_bounds else None
+    bounds = asked.bounds()
+    chance = float(weighed.chances[chosen]) if bounds else None
     keeps = float(weighed.chances[weighed.fastest]) >= 0.5
     telling, saves = next_run(weighed)
     noise = float(run_noise(group.runs).scale[0])
-    said = Said(what, ratio, slower, _bounds(*bounds), chance, keeps, weighed.options[telling], saves, noise)
+    said = Said(what, ratio, slower, bounds, chance, keeps, weighed.options[telling], saves, noise)
     return Advice(
         group=group.key,
         minimise=what,
         setting=best.run.setting,
         baseline=fastest.run.setting,
-        predicted={name: _predicted(best, name, prices) for name in dict.fromkeys((TIME, DEVICE_TIME, what))},
+        predicted={name: _predicted(best, name, asked.prices) for name in dict.fromkeys((TIME, DEVICE_TIME, what))},
         gain=Interval(1 - ratio.value, *(None if v is None else 1 - v for v in (ratio.high, ratio.low))),
         slowdown=Interval(slower.value - 1, *(None if v is None else v - 1 for v in (slower.low, slower.high))),
         probability_bound_holds=chance,
@@ -206,24 +190,12 @@ def _advice(
 
 
 def _ratio(middles: Array, draws: Array, chosen: int, against: int) -> Interval:
-    low, high = np.quantile(draws[chosen] / draws[against], [0.05, 0.95]).tolist()
-    value = float(middles[chosen] / middles[against])
-    return Interval(value, min(low, value), max(high, value))
+    return interval_of_draws(float(middles[chosen] / middles[against]), draws[chosen] / draws[against])
 
 
 def _slower(best: Option, fastest: Option) -> Interval:
-    low, high = np.exp(np.quantile(best.of_run - fastest.of_run, [0.05, 0.95])).tolist()
-    value = float(np.exp(best.log_t - fastest.log_t))
-    return Interval(value, min(low, value), max(high, value))
+    return interval_of_draws(float(np.exp(best.log_t - fastest.log_t)), np.exp(best.of_run - fastest.of_run))
 
 
 def _predicted(option: Option, name: str, prices: Prices) -> Interval:
-    low, high = np.quantile(_value(option, name, prices, option.of_run), [0.05, 0.95]).tolist()
-    value = float(_value(option, name, prices))
-    return Interval(value, min(low, value), max(high, value))
-
-
-def _bounds(bound: float | None, limits: Mapping[str, float]) -> str:
-    parts = [] if bound is None else [f"the bound of {100 * bound:.3g} %"]
-    parts += [f"{name} ≤ {most:g}" for name, most in limits.items()]
-    return " and ".join(parts)
+    return interval_of_draws(float(_value(option, name, prices)), _value(option, name, prices, option.of_run))

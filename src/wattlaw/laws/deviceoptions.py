@@ -18,6 +18,7 @@ from wattlaw.core.derive import derive
 from wattlaw.core.factors import repeats
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
+from wattlaw.laws.asked import GPU_ENERGY
 from wattlaw.laws.choose import DRAWS, Forecast, forecast
 from wattlaw.laws.devicepower import DevicePower, fit_power_of
 from wattlaw.laws.families import VARIED, batch_of, rate_of
@@ -134,7 +135,7 @@ def _measured(members: list[Run], noise: Noise, seed: int) -> Option:
 
 
 def _watts(members: list[Run], log_t: float) -> Watts | None:
-    joules = [derive(r, "gpu_energy_per_sample_j") for r in members]
+    joules = [derive(r, GPU_ENERGY) for r in members]
     values = [j.value for j in joules if j.status == "measured" and j.value is not None and j.value > 0]
     if len(values) < len(members):
         return None

@@ -9,7 +9,8 @@ import msgspec
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.advice import DEVICE_TIME, TIME, Choice, check_prices, choices_of, mean_of, per_sample
+from wattlaw.laws.advice import Choice, choices_of, mean_of
+from wattlaw.laws.asked import DEVICE_TIME, TIME, check_prices, per_sample
 from wattlaw.laws.prices import NO_PRICES, Prices
 from wattlaw.laws.words import describe, differing
 

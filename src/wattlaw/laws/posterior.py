@@ -52,10 +52,6 @@ class Posterior(NamedTuple):
         found: Array = np.random.default_rng(seed).permutation(_even(self.weights, count))
         return found
 
-    def effective(self) -> float:
-        """Return how many independent draws the weighted ones are worth."""
-        return float(1 / (self.weights**2).sum())
-
 
 def explore(
     residuals: Residuals,
@@ -115,6 +111,12 @@ def interval_of(
         values, weights = (values[:, None] + scale[:, None] * grid).ravel(), np.repeat(weights / 32, 32)
     low, high = quantiles(values, weights, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
+
+
+def interval_of_draws(value: float, draws: Array) -> Interval:
+    """Return a value with the middle 90 % of equally likely draws (n,) of it."""
+    low, high = np.quantile(draws, [0.05, 0.95]).tolist()
+    return Interval(value, min(low, value), max(high, value))
 
 
 def forecasts(

@@ -31,9 +31,9 @@ from wattlaw.laws.devicepower import device_power, fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
 from wattlaw.laws.groups import Group, grouped, summed, title
 from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggling
-from wattlaw.laws.posterior import Noise, forecasts
+from wattlaw.laws.posterior import Noise, forecasts, interval_of_draws
 from wattlaw.laws.prices import Prices
-from wattlaw.laws.scaling import REACH, Points
+from wattlaw.laws.scaling import BEYOND, REACH, Points
 from wattlaw.laws.target import samples_to_target
 
 Array = NDArray[Any]
@@ -159,7 +159,7 @@ def _time(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time
         return _by_formula(runs, point, share, wanted)
     law, _, rates = scaling_of(runs, wanted.step_spread)
     (found,) = forecast(law, np.array(rates), point)
-    why = "outside the devices or the batch a device that were run" if law.extrapolates(point)[0] else ""
+    why = BEYOND if law.extrapolates(point)[0] else ""
     return _Time(found.middle, found.draws, why, found.shares)
 
 
@@ -261,9 +261,7 @@ def _prices(wanted: Wanted) -> Prices:
 
 
 def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
-    low, high = np.quantile(draws, [0.05, 0.95])
-    value = math.exp(log_value + shift)
-    return Interval(value, min(math.exp(low + shift), value), max(math.exp(high + shift), value))
+    return interval_of_draws(math.exp(log_value + shift), np.exp(draws + shift))
 
 
 _POSITIVE = (

@@ -50,6 +50,10 @@ REACH = 0.05
 """Standard deviation of ln rate that each e-fold beyond the sizes run adds: other switches, other tuning."""
 
 
+BEYOND = "outside the devices or the batch a device that were run"
+"""Why a prediction reaches beyond the runs, in words; see ``ScalingLaw.extrapolates``."""
+
+
 class Points(NamedTuple):
     """Settings of one family: devices N, global batch B and nodes m, arrays of one length."""
 
