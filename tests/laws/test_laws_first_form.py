@@ -188,3 +188,10 @@ def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
     assert str(refused.value).count("one value of devices") == 1
     assert "(and 2 more groups alike)" in str(refused.value)
     assert "(--over batch_per_device)" in str(refused.value)
+
+
+def test_a_speedup_beyond_the_ideal_is_doubted_where_even_its_low_end_is():
+    names = [[n.name for n in fit(scaled({1: 1.0, 2: t}))[0].warnings] for t in (0.2, 0.45, 0.6)]
+    assert ["faster_than_ideal" in n for n in names] == [True, True, False]
+    (note,) = [n for n in fit(scaled({2: 1.0, 4: 0.2}, noise=0))[0].warnings if n.name == "faster_than_ideal"]
+    assert note.message == "4 devices are 5× [5, 5] as fast as 2, more than the ideal 2×"

@@ -32,7 +32,8 @@ class Skipped(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.column + ': ' if self.column else ''}{self.reason}"
+        told = f"{self.column + ': ' if self.column else ''}{self.reason}"
+        return told if told.startswith(self.file) else f"{where}: {told}"
 
 
 class Imported(msgspec.Struct):

@@ -30,7 +30,7 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
     header = [name.strip() for name in cells(lines[start], delimiter)]
     for name in needed:
         if name not in header:
-            raise DataError(f"{path}:{start + 1}: there is no column {name!r}; {nearest(name, header)}")
+            raise DataError(f"{path}:{start + 1}: there is no column {name!r}; {_has(name, header)}")
     for index in range(start + 1, len(lines)):
         line = lines[index]
         if not line.strip():
@@ -40,6 +40,10 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
             found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index + 1)
             continue
         yield index + 1, {name: value.strip() for name, value in zip(header, values, strict=True)}
+
+
+def _has(name: str, header: Sequence[str]) -> str:
+    return nearest(name, header).replace("valid: ", "is it the right file? it has ", 1)
 
 
 def cells(line: str, delimiter: str = ",") -> list[str]:

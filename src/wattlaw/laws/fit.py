@@ -228,8 +228,24 @@ def _speedup(group: Group, data: Sample, target: str, over: str) -> Fit:
         n=len(data.x),
         sizes=len(by_size),
         status=data.status,
-        warnings=(*data.notes, *_repeat_notes(compared, over)),
+        warnings=(*data.notes, *_repeat_notes(compared, over), *_too_good(parameters, first, over)),
     )
+
+
+MARGIN = 1.02
+"""What a speed-up may lie above the ideal before it is called too good to be true."""
+
+
+def _too_good(parameters: dict[str, Interval], first: float, over: str) -> list[Note]:
+    """Return a warning for the first speed-up over devices whose low end lies above the ideal."""
+    for name, value in parameters.items() if over == "devices" else ():
+        size = float(name.partition("_")[2])
+        least = value.value if value.low is None else value.low
+        if name.startswith("speedup_") and least > size / first * MARGIN:
+            ends = "" if value.low is None or value.high is None else f" [{value.low:.3g}, {value.high:.3g}]"
+            told = f"{size:g} devices are {value.value:.3g}×{ends} as fast as {first:g}"
+            return [Note("faster_than_ideal", f"{told}, more than the ideal {size / first:g}×")]
+    return []
 
 
 def _by_size(data: Sample) -> dict[float, list[float]]:

@@ -70,6 +70,17 @@ def given(wanted: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
+@contextlib.contextmanager
+def _driver(name: str) -> Iterator[Control]:
+    """Open a control. Raises DeviceError, naming the limit, where there is no driver to set it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            control = stack.enter_context(opened(name))
+        except DeviceError as error:
+            raise type(error)(f"{name} is not set: {error}; leave it out, or see `wattlaw doctor`") from None
+        yield control
+
+
 def hold(
     asked: Mapping[str, float],
     gpus: Sequence[int | str] | None,
@@ -81,7 +92,7 @@ def hold(
 
     The driver stays open as long as ``kept``: without persistence mode it forgets limits when its last user closes it.
     """
-    controls = {name: kept.enter_context(opened(name)) for name in asked}
+    controls = {name: kept.enter_context(_driver(name)) for name in asked}
     names = None if gpus is None else [str(g) for g in gpus]
     pairs = [(name, device) for name, control in controls.items() for device in control.devices(names)]
     if not pairs:

@@ -106,7 +106,9 @@ def _moved(step: Step, by_s: float) -> Step:
 def _samples(ranks: Ranks) -> Reading:
     values = [s.samples for steps in ranks.measured.values() for s in steps]
     if not values or any(v is None for v in values):
-        return missing("the steps do not say how many samples they took")
+        return missing(
+            'the steps do not say how many samples they took: step(samples=…), or "samples" where values are logged'
+        )
     return measured(sum(v for v in values if v is not None), "step marks")
 
 

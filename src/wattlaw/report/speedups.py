@@ -6,11 +6,7 @@ import math
 from typing import NamedTuple
 
 from wattlaw.core.findings import Fit, Interval
-from wattlaw.core.reading import Note
 from wattlaw.report.context import Group, factor_words
-
-MARGIN = 1.02
-"""What a speed-up may lie above the ideal before it is called too good to be true."""
 
 
 class Speedup(NamedTuple):
@@ -44,16 +40,6 @@ def speedups(fit: Fit) -> list[Speedup]:
         if name.startswith("speedup_") and number.replace(".", "", 1).isdigit() and math.isfinite(part.value):
             found.append(Speedup(float(number), base, part.value, part.low, part.high))
     return sorted(found) if len(found) > 1 else []
-
-
-def too_good(fit: Fit) -> Note | None:
-    """Return a warning where even the low end of a speed-up lies above the ideal."""
-    for s in speedups(fit):
-        ideal = s.devices / s.base
-        if s.devices != s.base and (s.low or s.value) > ideal * MARGIN:
-            message = f"{s.devices:g} devices are {s.words} as fast as {s.base:g}, more than the ideal {ideal:g}×"
-            return Note("faster_than_ideal", message)
-    return None
 
 
 def series_name(fit: Fit, group: Group) -> str:

@@ -12,7 +12,7 @@ from wattlaw.core.units import counted, quantity, show
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import shown
 from wattlaw.report.meanings import plain
-from wattlaw.report.speedups import Speedup, series_name, speedups, too_good
+from wattlaw.report.speedups import Speedup, series_name, speedups
 
 MOST_WARNINGS = 6
 
@@ -188,7 +188,6 @@ def _marks(group: Group) -> tuple[tuple[str, str], ...]:
 def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str, ...]:
     notes = [n for row in group.rows for n in row.notes]
     notes += [*(fit.warnings if fit else ()), *(advice.warnings if advice else ())]
-    notes += [doubt] if fit and (doubt := too_good(fit)) else []
     # these two stand beside the line already
     names = list(dict.fromkeys(plain(n.name) for n in notes if n.name not in ("failed_runs", "no_energy_meter")))
     more = (counted(len(names) - MOST_WARNINGS, "more warning"),) if len(names) > MOST_WARNINGS else ()

@@ -68,7 +68,7 @@ class Display:
             self._progress.update(self._task, completed=self._number)
             self._update("")
         else:
-            print(f"{line}; {self._time_left()}", file=sys.stderr, flush=True)
+            print(f"{line}; {self._time_left()}" if self._left else line, file=sys.stderr, flush=True)
 
     def _update(self, words: str) -> None:
         if self._progress:

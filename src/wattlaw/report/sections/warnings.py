@@ -7,7 +7,6 @@ from wattlaw.core.reading import Note
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section, Table
 from wattlaw.report.meanings import clipped, coded, plain
-from wattlaw.report.speedups import too_good
 
 NAMES = {"warnings": "warnings"}
 
@@ -23,9 +22,8 @@ def warnings(context: Context) -> Section | None:
             runs[note.name] = runs.get(note.name, 0) + 1
             first.setdefault(note.name, note)
     of_fits = [n for f in context.fits for n in f.warnings]
-    doubts = [n for f in context.fits if (n := too_good(f))]
     of_advice = [n for a in context.advice for n in a.warnings]
-    for note in (*context.notes, *of_fits, *doubts, *of_advice):
+    for note in (*context.notes, *of_fits, *of_advice):
         first.setdefault(note.name, note)
     if not first:
         return Section("warnings", "Warnings", 70, missing="no run gave a warning")
