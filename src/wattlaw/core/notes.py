@@ -175,6 +175,11 @@ NOTES: dict[str, tuple[str, str]] = {
         "The training ended at its bound before the valid part's metric reached the target.",
         "Raise the bound in steps or seconds, or choose a target that this training can meet.",
     ),
+    "compiled_gradients": (
+        "On one batch, before training, torch.compile gave other gradients than the same model without it: it learns "
+        "otherwise, if at all. Time and energy mean what they say.",
+        "Leave out compile, or find the layer that the compiler gets wrong and write it otherwise.",
+    ),
     # of the meters
     "no_energy_meter": (
         "Nothing measures energy on this machine; energies are estimates, and advice speaks of time.",

@@ -62,6 +62,11 @@ class Batches(Iterator[Any]):
     def __next__(self) -> Any:
         return next(self._batches)
 
+    def first(self) -> Any:
+        """Return a batch of the first samples, which is not counted as taken; torch's generator stays as it is."""
+        with torch.random.fork_rng([]):
+            return self._collate(self._data.__getitems__([0, *range(self.batch_size)]))
+
     def move_to(self, position: Position) -> None:
         """Go on from a position; only before the first batch is taken."""
         self.position = position

@@ -18,6 +18,7 @@ from wattlaw.core.setting import Setting
 from wattlaw.runner.options import training_options
 from wattlaw.runner.worker_between import Between
 from wattlaw.runner.worker_clock import Clock
+from wattlaw.runner.worker_compiled import gradient_notes
 from wattlaw.runner.worker_data import Batches, to_device
 from wattlaw.runner.worker_pace import most_steps, steps_to_take
 from wattlaw.runner.worker_schedule import Plateau, scaling, scheduler, set_rate
@@ -91,6 +92,8 @@ class Loop:
 
         ``resume`` is a checkpoint to go on from; the steps after it begin with a warm-up of their own.
         """
+        if self.options["compile"]:
+            self._look_at_gradients()
         if resume:
             self.taken = self.between.resume(resume)
         left = None if self.most is None else max(0, self.setting.warmup_steps + self.most - self.taken)
@@ -99,6 +102,13 @@ class Loop:
         self._take_measured(None if left is None else left - warmup)
         self._settle()
         self.between.end(self.taken)
+
+    def _look_at_gradients(self) -> None:
+        batch = to_device(self.data.first(), self.device)
+        found = gradient_notes(self.strategy, self.workload.loss, batch)
+        self.workload.notes = [*self.workload.notes, *found]
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
 
     def _take_measured(self, most: int | None) -> None:
         seconds = self.setting.stop.seconds
