@@ -1,4 +1,4 @@
-"""A device whose truth is known, for the meter "replay"."""
+"""A device whose truth is known, for the meter "replay", and a fake driver."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.fake_nvml import FakeNvml, build
 
 
 @pytest.fixture
@@ -19,3 +20,15 @@ def trace(tmp_path: Path) -> Callable[[float, float], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the fake driver once."""
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def fake(library: Path, tmp_path: Path) -> FakeNvml:
+    """Two fake GPUs, idle."""
+    return FakeNvml(library, tmp_path / "state")

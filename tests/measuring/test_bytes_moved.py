@@ -18,11 +18,6 @@ SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS = range(5)
 RATE = 25e9
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
-
-
 def measure(fake: FakeNvml, seconds: float = 3) -> dict:
     words = [sys.executable, "-m", "wattlaw", "measure", "-q", "--json", "--", "sleep", str(seconds)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env=fake.environment)

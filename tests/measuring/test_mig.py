@@ -5,24 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from tests.fake_nvml import FakeNvml, build
+from tests.fake_nvml import FakeNvml
 
 WATTLAW = [sys.executable, "-m", "wattlaw"]
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def fake(library: Path, tmp_path: Path) -> FakeNvml:
-    made = FakeNvml(library, tmp_path / "state")
-    made.set(0, load=1)
-    return made
+@pytest.fixture(autouse=True)
+def load(fake: FakeNvml) -> None:
+    fake.set(0, load=1)
 
 
 def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -6,25 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.fake_nvml import FakeNvml, build
+from tests.fake_nvml import FakeNvml
 
 from wattlaw.devices.nvml_devices import Handle
 
 WATTLAW = [sys.executable, "-m", "wattlaw"]
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def fake(library: Path, tmp_path: Path) -> FakeNvml:
-    return FakeNvml(library, tmp_path / "state")
 
 
 def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedProcess[str]:

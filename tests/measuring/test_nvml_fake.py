@@ -29,16 +29,6 @@ with limited({"power_cap_w": float(sys.argv[1])}, [0]) as limits:
 MEASURE = [sys.executable, "-m", "wattlaw", "measure", "-q"]
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
-
-
-@pytest.fixture
-def fake(library: Path, tmp_path: Path) -> FakeNvml:
-    return FakeNvml(library, tmp_path / "state")
-
-
 @pytest.fixture
 def capped(fake: FakeNvml) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
     """Start a process that holds GPU 0 at a power cap until its input closes."""

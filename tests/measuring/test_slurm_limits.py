@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fake_nvml import FakeNvml, build
+from tests.fake_nvml import FakeNvml
 from tests.slurm import Cluster, running, wait_until
 
 import wattlaw
@@ -27,11 +27,6 @@ NAMES = ("a", "b")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("nvml"))
 
 
 class Nodes:
