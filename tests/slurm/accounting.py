@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,22 +61,29 @@ def accounted(folder: Path, epilog: str) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def database(folder: Path, port: int) -> Iterator[None]:
-    """Run a MariaDB on a port of loopback, its data in the test's own folder."""
-    data = folder / "data"
-    data.mkdir()
-    for path in (data, *data.parents):
-        if path == Path("/tmp"):
-            break
-        path.chmod(0o755)
-    shutil.chown(data, "mysql")
-    socket = folder / "data" / "socket"
+    """Run a MariaDB on a port of loopback, its data in a folder of its own.
+
+    Every start of pytest closes the folder of all its tests to other users, and the database runs as one.
+    """
+    with tempfile.TemporaryDirectory(prefix="wattlaw-database-") as place:
+        Path(place).chmod(0o755)
+        data = Path(place) / "data"
+        data.mkdir()
+        shutil.chown(data, "mysql")
+        with _database(data, folder / "database.log", port):
+            yield
+
+
+@contextlib.contextmanager
+def _database(data: Path, log_path: Path, port: int) -> Iterator[None]:
+    socket = data / "socket"
     words = ["--no-defaults", "--user=mysql", f"--datadir={data}"]
     subprocess.run(
         ["mariadb-install-db", *words, "--auth-root-authentication-method=normal", "--skip-test-db"],
         check=True, capture_output=True,
     )  # fmt: skip
     more = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={socket}", "--innodb-buffer-pool-size=64M"]
-    with (folder / "database.log").open("w") as log:
+    with log_path.open("w") as log:
         process = subprocess.Popen(["mariadbd", *words, *more], stdout=log, stderr=log)
     try:
         ask = ["mariadb", "--no-defaults", "-S", str(socket), "-uroot", "-e"]
