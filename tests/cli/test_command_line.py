@@ -73,7 +73,11 @@ def test_one_kind_of_json_has_one_shape(capsysbinary: pytest.CaptureFixture[byte
     assert set(of_sweep["items"][0]) == set(of_trial["items"][0])
 
 
-ERRORS = {"time limit of 1 s passed": 0, "Traceback (most recent call last):\n  frame\nValueError: no": 1}
+ERRORS = {
+    "time limit of 1 s passed": 0,
+    "rank 0 ended with exit code 2; the end of its output:\nno such file": 0,
+    "Traceback (most recent call last):\n  frame\nValueError: no": 1,
+}
 
 
 @pytest.mark.parametrize(("error", "times"), ERRORS.items())

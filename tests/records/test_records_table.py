@@ -16,7 +16,7 @@ from wattlaw.core.reading import Reading, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.records import export, exported
-from wattlaw.records.table import tabulate
+from wattlaw.records.table import columns_of, tabulate
 
 
 def run_with(value: float | None, devices: int = 1, repeat: int = 0, **changes: object) -> Run:
@@ -116,3 +116,9 @@ def test_a_file_of_no_known_format_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(RecordError, match="is in the way"):
         export([make_run(1)], tmp_path / "file" / "runs.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_runs_without_steps_show_what_they_took_in_all():
+    counted = make_run(quantities={"elapsed_s": Reading(2.0), "gpu_energy_j": Reading(400.0)})
+    assert columns_of([counted])[:2] == ["elapsed_s", "energy_j"]
+    assert columns_of([make_run(), counted])[0] == "step_time_s"

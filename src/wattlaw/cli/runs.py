@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,8 @@ def print_rows(tabled: Table) -> None:
 
 
 def _short(name: str) -> str:
-    return _SHORT.get(name, name.replace("_", " "))
+    # the unit stands in the cells
+    return _SHORT.get(name, re.sub(r"_(s|j|w|mhz|c|bytes)$", "", name).replace("_", " "))
 
 
 def _is_known(tabled: Table, name: str) -> bool:

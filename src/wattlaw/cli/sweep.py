@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.output import emit_json, print_table, say, say_warnings
+from wattlaw.core.errors import reason
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from wattlaw.runner.plan import Plan
 
 NAMES = {"sweep": "sweep"}
-
-_WITHOUT_STEPS = ("trial_s", "energy_j", "memory_peak_bytes")
 
 out_option = click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
 file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
@@ -192,8 +191,7 @@ def show_runs(runs: Sequence[Run], as_json: bool, out: str) -> None:
     if as_json:
         emit_json("trials", list(runs), warnings=dict.fromkeys(n for r in runs for n in r.warnings))
     elif any(r.state == "done" for r in runs):
-        has_steps = any(r.reading("step_time_s").value is not None for r in runs)
-        print_rows(tabulate(runs, columns=columns_of(runs) if has_steps else _WITHOUT_STEPS))
+        print_rows(tabulate(runs, columns=columns_of(runs)))
     say_warnings(n for r in runs if r.state == "done" for n in r.warnings)
     failed = [r for r in runs if r.state == "failed"]
     if failed:
@@ -207,4 +205,6 @@ def _failures(failed: Sequence[Run], count: int, out: str) -> str:
     place = Path(out) / failed[0].sweep
     told = f"{len(failed)} of {counted(count, 'trial')} failed; `wattlaw runs show {place} --failed` shows "
     told += "it with its error" if len(failed) == 1 else "each with its error"
-    return f"{told}; the first, {failed[0].trial}:\n{text}" if "\n" in text else told
+    line = reason(text)
+    is_told = all(part.strip().partition("; the end of its")[0] in line for part in text.splitlines())
+    return told if is_told else f"{told}; the first, {failed[0].trial}:\n{text}"

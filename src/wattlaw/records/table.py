@@ -16,6 +16,9 @@ from wattlaw.core.units import QUANTITIES, counted
 COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 """Quantities that are shown unless others are asked for."""
 
+_WHOLE = ("trial_s", "elapsed_s")
+"""What a run without steps took, start-up included where that is known."""
+
 LEARNED = ("valid_", "target_time_s")
 """What was evaluated is shown too: quantities that begin so."""
 
@@ -47,8 +50,13 @@ class Table(msgspec.Struct, frozen=True):
 
 def columns_of(runs: Iterable[Run]) -> list[str]:
     """Return the quantities to show of some runs unless others are asked for: the usual, and what they evaluated."""
+    runs = list(runs)
     learned = {n: None for run in runs for n in run.quantities if n.startswith(LEARNED)}
-    return [*COLUMNS, *learned]
+    has_steps = any(run.reading(n).value is not None for run in runs for n in ("step_time_s", "samples_per_s"))
+    if has_steps or not any(run.state == "done" for run in runs):
+        return [*COLUMNS, *learned]
+    whole = next((n for n in _WHOLE if any(run.reading(n).value is not None for run in runs)), _WHOLE[-1])
+    return [whole, "energy_j", "memory_peak_bytes", *learned]
 
 
 def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> Table:
