@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from _scaling_prior import published
+from _simulated_devices import calibration, simulated
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
@@ -122,21 +123,12 @@ def main() -> dict[str, Any]:
         pool = learn([f for i, f in enumerate(data) if i % FOLDS != fold])
         rows += [r for i, f in enumerate(data) if i % FOLDS == fold and len(f.rates) >= 3 for r in judged(f, pool)]
     told = [r for r in rows if r["chance"] is not None]
-    bins = [(low, low + 0.2) for low in (0.0, 0.2, 0.4, 0.6, 0.8)]
-    calibration = {}
-    for low, high in bins:
-        inside = [r for r in told if low <= r["chance"] < high + (high == 1.0)]
-        if inside:
-            calibration[f"{low:.1f}-{high:.1f}"] = {
-                "n": len(inside),
-                "said": round(float(np.mean([r["chance"] for r in inside])), 2),
-                "held": round(float(np.mean([r["hidden_holds"] for r in inside])), 2),
-            }
     return {
         "families": len(tried),
         "cases_refused": len(rows) - len(told),
         "time_within_device_time": summary([r for r in told if r["what"] == TIME]),
         "device_time_within_time": summary([r for r in told if r["what"] == DEVICE_TIME]),
         "refused": summary([r for r in rows if r["chance"] is None]),
-        "calibration": calibration,
+        "calibration": calibration([(r["chance"], r["hidden_holds"]) for r in told]),
+        "simulated": simulated(),
     }

@@ -101,7 +101,7 @@ def rank(folder: Path, shares: Sequence[float] = SHARES, keep: int | None = None
         configurations += _in_the_end(search, tried, better)
         notes += told
     if not found:
-        raise FitError("; ".join(faults) or f"no trial under {folder} is done")
+        raise FitError("; ".join(faults) or f"no trial under {folder} is done; imported runs hold no losses")
     return Rankings(found, configurations, tuple(dict.fromkeys(notes)))
 
 
