@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from wattlaw.workloads.molecules.data import Molecule, batch_molecules
 from wattlaw.workloads.molecules.dimenet_bases import RADIAL, SPHERICAL, Bases
-from wattlaw.workloads.molecules.dimenet_layers import Residual, by_parts, dense, mixed
+from wattlaw.workloads.molecules.dimenet_layers import Residual, by_parts, dense
 from wattlaw.workloads.molecules.pairs import Graph, collect, spread, sum_molecules, weigh
 from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.regression import QM9Regression
@@ -100,7 +100,8 @@ class Bilinear(Interaction):
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
         arriving = weigh(F.silu(self.arriving(x)), self.radial(radial))
-        sums = bilinear_sum(arriving, mixed(angular, self.angular.weight), triplets)
+        mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        sums = bilinear_sum(arriving, mixed, triplets)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
         sums = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
         return by_parts(self.update, x, sums)
@@ -125,7 +126,8 @@ class Narrow(Interaction):
         directions = x.chunk(2) if x.device.type == "cpu" else (x,)
         arriving = torch.cat([by_parts(self.narrowed, messages, weights) for messages in directions])
         both = self.angular_out.weight @ self.angular_in.weight
-        return by_parts(self.update, x, filtered_sum(arriving, mixed(angular, both), triplets))
+        mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        return by_parts(self.update, x, filtered_sum(arriving, mixed, triplets))
 
     def narrowed(self, x: Tensor, weights: Tensor) -> Tensor:
         """Return messages, P or 2P of them, with few features: (…, hidden) and (P, hidden) -> (…, triplet)."""

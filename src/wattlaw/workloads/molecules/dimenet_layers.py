@@ -78,31 +78,3 @@ class Residual(nn.Module):
             return out
         weights = (self.first.weight, self.first.bias, self.second.weight, self.second.bias)
         return applied(_Residual, x, *weights)
-
-
-class _Mixed(Function):
-    # order by order into the place where it is needed, which a batched product would have to be copied to
-    @staticmethod
-    def forward(ctx: Any, basis: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(basis)
-        out = basis.new_empty(basis.shape[1], len(basis), weights.shape[2])
-        for order, (functions, weight) in enumerate(zip(basis, weights, strict=True)):
-            torch.mm(functions, weight, out=out[:, order])
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        (basis,) = ctx.saved_tensors
-        return None, torch.stack([functions.T @ gradient[:, order] for order, functions in enumerate(basis)])
-
-
-def mixed(basis: Tensor, weights: Tensor) -> Tensor:
-    """Return for each order l the sum over n of basis_ln times weights_ln.
-
-    basis (L, P, R), weights (F, L·R) -> (P, L, F).
-    """
-    by_order = weights.view(len(weights), len(basis), -1).permute(1, 2, 0)
-    if basis.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
-        return torch.bmm(basis, by_order).transpose(0, 1)
-    return applied(_Mixed, basis, by_order)
