@@ -70,3 +70,19 @@ def test_any_curve_gives_finite_scores_or_one_clear_line(rows):
         line = ""
         assert all(math.isfinite(v) for v in found)
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("losses", [np.full(24, 1e-7), np.linspace(1, 3, 24), np.r_[1e6, np.full(23, 1e-6)]])
+def test_a_curve_that_does_not_fall_as_fitted_has_finite_gradients_that_are_not_positive(losses):
+    found = lcga(np.arange(24) // 2, losses)
+    assert all(math.isfinite(v) for v in found)
+    assert found.slope <= 0
+    assert found.slope_over_curvature <= 0
+
+
+def test_a_flat_noisy_curve_whose_fit_has_no_slope_left_is_scored_all_the_same():
+    losses = [137.247, 137.832, 138.445, 136.495, 135.798, 138.231, 136.839, 138.669, 139.165, 136.991, 137.068,
+              136.349, 134.667, 137.272, 138.228, 138.664, 137.244, 139.700, 136.584, 137.231, 136.552]  # fmt: skip
+    found = lcga(range(1, 22), losses)
+    assert all(math.isfinite(v) for v in found)
+    assert found.slope == pytest.approx(0, abs=1e-6)

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 
 _WIDEST = 1e6
 
+_LEAST_BASE = 1e-9
+"""b1 + b2·k is held above this, so that the curve of b = 0 stays finite."""
+
 DECAY = 0.999
 """γ of TSE-EMA, as published."""
 
@@ -90,9 +93,10 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
     after = k[int((number < skipped).sum()) :]
     if not len(after):
         raise FitError(f"no step lies between epochs {skipped} and {fitted}, so there is no slope to average")
-    base = b[0] + b[1] * after
-    first, second = -b[1] / base**2, 2 * b[1] ** 2 / base**3
-    ratio = first / np.sqrt(second) if b[1] > 0 else np.zeros_like(first)
+    base = np.maximum(b[0] + b[1] * after, _LEAST_BASE)
+    first = -b[1] / base**2
+    # L′/√L″ of the fitted curve, in which a small b2 cancels
+    ratio = -1 / np.sqrt(2 * base) if b[1] > 0 else np.zeros_like(base)
     b1, b2, b3 = b.tolist()
     return Gradients(b1, b2, b3, most * float(first.mean()), float(np.sqrt(most) * ratio.mean()))
 
@@ -131,7 +135,7 @@ def _hyperbola(k: Array, y: Array) -> Array:
     best = None
     for start in ((1.0, 0.01, 0.01), (1.0, 0.1, 0.0), (0.5, 0.001, 0.1)):
         found = optimize.least_squares(
-            lambda b: 1 / np.maximum(b[0] + b[1] * k, 1e-9) + b[2] - y, start, bounds=(0, np.inf),
+            lambda b: 1 / np.maximum(b[0] + b[1] * k, _LEAST_BASE) + b[2] - y, start, bounds=(0, np.inf),
             xtol=1e-14, ftol=1e-14, gtol=1e-14,
         )  # fmt: skip
         if best is None or found.cost < best.cost:
