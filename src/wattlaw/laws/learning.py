@@ -93,12 +93,18 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
     after = k[int((number < skipped).sum()) :]
     if not len(after):
         raise FitError(f"no step lies between epochs {skipped} and {fitted}, so there is no slope to average")
-    base = np.maximum(b[0] + b[1] * after, _LEAST_BASE)
-    first = -b[1] / base**2
-    # L′/√L″ of the fitted curve, in which a small b2 cancels
-    ratio = -1 / np.sqrt(2 * base) if b[1] > 0 else np.zeros_like(base)
+    first, ratio = curve_gradients(b, after)
     b1, b2, b3 = b.tolist()
     return Gradients(b1, b2, b3, most * float(first.mean()), float(np.sqrt(most) * ratio.mean()))
+
+
+def curve_gradients(b: Array, steps: Array) -> tuple[Array, Array]:
+    """Return L′ and L′/√L″ of L = 1/(b1 + b2·k) + b3 at steps k (n,).
+
+    L′/√L″ = −1/√(2·(b1 + b2·k)): b2 cancels, so a curve that hardly falls has it too; 0 where b2 is 0.
+    """
+    base = np.maximum(b[0] + b[1] * steps, _LEAST_BASE)
+    return -(b[1] / base) / base, -1 / np.sqrt(2 * base) if b[1] > 0 else np.zeros_like(base)
 
 
 def fit_offset(sizes: ArrayLike, losses: ArrayLike) -> OffsetLaw:
