@@ -20,6 +20,9 @@ from wattlaw.workloads.molecules.grid import applied
 WORTH = 2**21
 """Products of fewer multiply-adds are left to PyTorch: oneDNN takes ten microseconds to begin."""
 
+# an operation that PyTorch's own compiler calls; not every build has oneDNN
+_HAS_IT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
 
 def product(rows: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return rows · weightsᵀ + bias, (N, O); no gradient is kept."""
@@ -41,7 +44,7 @@ def _is_faster(rows: Tensor, weights: Tensor) -> bool:
         and rows.dtype == weights.dtype == torch.float32
         and not torch.compiler.is_compiling()
         and rows.numel() * weights.shape[0] >= WORTH
-        and torch.backends.mkldnn.is_available()
+        and _HAS_IT
         and bool(torch.backends.mkldnn.enabled)
     )
 
