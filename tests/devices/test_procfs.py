@@ -218,3 +218,23 @@ def test_what_a_runner_had_started_before_the_first_look_is_not_the_jobs() -> No
         process.communicate(b"\n")
     assert set(tree.alive) == {os.getpid(), job.pid}
     assert tree.processes() == 1
+
+
+def test_a_process_seen_before_it_became_its_program_is_tried_again() -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    tree = Tree(other.pid, mark="WATTLAW_TEST_MARK=this one")
+    tree.update(1000.0)
+    script = "read go; WATTLAW_TEST_MARK='this one' exec sh -c 'echo ready; read end'"
+    late = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert late.stdin
+    assert late.stdout
+    tree.update(1000.1)
+    assert late.pid not in tree.alive
+    late.stdin.write(b"go\n")
+    late.stdin.flush()
+    late.stdout.readline()
+    tree.young.add(late.pid)  # as it is within a second, however slow this machine
+    tree.update(tree.next_look + 0.1)
+    late.communicate(b"end\n")
+    other.communicate(b"\n")
+    assert late.pid in tree.alive

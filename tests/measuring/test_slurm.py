@@ -25,7 +25,7 @@ with wattlaw.measure("inner", name="train") as m:
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], str]]:
     """Run a batch script on two nodes and return its output: slurm(script, folder)."""
     with running(tmp_path_factory.mktemp("slurm")) as cluster:

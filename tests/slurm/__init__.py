@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,8 +91,8 @@ def running(folder: Path, more: str = NO_ACCOUNTING) -> Iterator[Cluster]:
     """Run a Slurm in a folder; ``more`` lines of configuration say how it accounts."""
     if not all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))) or os.geteuid() != 0:
         pytest.skip("needs root and Slurm: apt install slurmctld slurmd slurm-client munge")
-    base = 20000 + os.getpid() % 13000 * 3
-    text = CONFIGURATION.format(folder=folder, port=base, a=base + 1, b=base + 2)
+    port, a, b = free_ports(3)
+    text = CONFIGURATION.format(folder=folder, port=port, a=a, b=b)
     (folder / "slurm.conf").write_text(text + more)
     (folder / "gres.conf").write_text(GPUS)
     (folder / "prolog.sh").write_text(PROLOG)
@@ -119,6 +120,15 @@ def running(folder: Path, more: str = NO_ACCOUNTING) -> Iterator[Cluster]:
             except subprocess.TimeoutExpired:  # it still waits for the end of a job
                 daemon.kill()
                 daemon.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on; another Slurm of the tests may run beside this one."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
 
 
 def start_munge() -> None:

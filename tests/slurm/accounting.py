@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm import Cluster, running, start_munge, wait_until
+from tests.slurm import Cluster, free_ports, running, start_munge, wait_until
 
 DATABASE_DAEMON = """
 AuthType=auth/munge
@@ -50,8 +50,7 @@ def accounted(folder: Path, epilog: str) -> Iterator[Cluster]:
     """Run a Slurm that accounts its jobs and runs an epilog after each."""
     if not all(map(shutil.which, ("mariadbd", "mariadb-install-db", "slurmdbd"))) or os.geteuid() != 0:
         pytest.skip("needs root, slurmdbd and MariaDB: apt install slurmdbd mariadb-server")
-    base = 20000 + os.getpid() % 13000 * 3
-    ports = {"database": base + 3, "daemon": base + 4}
+    ports = dict(zip(("database", "daemon"), free_ports(2), strict=True))
     (folder / "epilog.sh").write_text(f"#!/bin/bash\n{epilog}")
     (folder / "epilog.sh").chmod(0o755)
     more = ACCOUNTING.format(folder=folder, **ports)

@@ -15,6 +15,9 @@ _LOOK_SHARE = 0.003
 _LIST_EVERY_S = 10.0
 """In between only the numbers given out since the last look are tried; so rarely, or rarer, all are listed."""
 
+_YOUNG_S = 1.0
+"""A process that is younger may not yet have become the program that it will be, and is tried again at each look."""
+
 _MOST_TRIED = 1000
 _SURELY_OLDER_S = 0.1
 
@@ -54,6 +57,7 @@ class Tree:
         self.proc = proc
         self.alive: dict[int, Process] = {}
         self.foreign: set[int] = set()
+        self.young: set[int] = set()
         self.of_runner: dict[int, int] = {}
         self.cpu_s = 0.0
         self.next_look = self.next_list = 0.0
@@ -111,8 +115,8 @@ class Tree:
         newest, before = self._newest_number(), self.newest
         self.newest = newest
         if newest and before <= newest <= before + _MOST_TRIED and now < self.next_list:
-            if newest > before:
-                self._join(set(range(before + 1, newest + 1)), known, may_be_threads=True)
+            if tried := self.young | set(range(before + 1, newest + 1)):
+                self._join(tried, known, may_be_threads=True)
             return False
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
         # where numbers began again from below, a foreign one's may be a new process's
@@ -143,8 +147,10 @@ class Tree:
             for pid in [p for p in fresh if self.mark in self._text(p, "environ").split(b"\0")]:
                 known[pid] = fresh.pop(pid)
             _adopt(fresh, known)
+        oldest = time.clock_gettime(time.CLOCK_BOOTTIME) - _YOUNG_S
+        self.young = {p.pid for p in fresh.values() if p.start * _TICK_S > oldest}
         # a parent that started after the list was taken may yet turn out to be ours
-        self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0}
+        self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0} - self.young
 
     def _read(self, pid: int) -> Process | None:
         text = self._head(f"{pid}/stat")
