@@ -103,6 +103,7 @@ def test_an_exact_law_over_devices_is_predicted_as_if_it_had_been_named(law, tru
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["power_ahead", "amdahl_ahead", "usl_ahead", "alpha_beta_ahead"])
 def test_the_next_size_of_a_thousand_simulated_laws_lies_within_nine_intervals_in_ten(kind):
     sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))

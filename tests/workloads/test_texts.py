@@ -8,7 +8,7 @@ import re
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import DataError, MissingPartError, WattlawError
@@ -190,6 +190,7 @@ def test_a_text_shorter_than_a_sample_is_named(tmp_path):
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(b"B00")
 @given(
     st.one_of(st.binary(max_size=200), st.text(alphabet="CNO=#()[]1%@+-.:HFcn \n,\"'0", max_size=80).map(str.encode))
 )

@@ -113,8 +113,9 @@ def _reader(notation: str, is_selfies: bool) -> Callable[[str], str]:
         try:
             # QM9 writes nitro groups with five bonds at the nitrogen, which the strict rules refuse
             return str(selfies.encoder(text, strict=False))
-        except selfies.EncoderError as error:
-            why = " ".join(str(error).split())
+        except (selfies.EncoderError, IndexError, KeyError, ValueError) as error:
+            # such as a ring from an atom to itself, over which the package stumbles
+            why = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"SMILES {text[:40]!r} has no SELFIES ({why[:120]})") from None
 
     def checked_smiles(text: str) -> str:
