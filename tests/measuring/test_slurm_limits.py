@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,19 +52,24 @@ class Nodes:
 
     def kill_all_but_guards(self) -> None:
         """SIGKILL every process of wattlaw's that sees these GPUs, and the sruns, but not the nodes' guards."""
+        guards = {pid for pid, words in self.processes().items() if is_guard(pid, words)}
+        assert len(guards) == 2
+        # srun's own watcher, left for a moment, would have Slurm kill the guards too: all stop before any is killed
+        stopped: set[int] = set()
+        while new := self.processes().keys() - guards - stopped:
+            send(signal.SIGSTOP, new)
+            stopped |= new
+        send(signal.SIGKILL, stopped)
+
+    def processes(self) -> dict[int, list[bytes]]:
+        """Return the words of every process of wattlaw's that sees these GPUs, and of the sruns."""
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
                 words = (path / "cmdline").read_bytes().split(b"\0")
                 if self.state.encode() in (path / "environ").read_bytes() and any(b"wattlaw" in w for w in words):
                     found[int(path.name)] = words
-        guards = {pid for pid, words in found.items() if is_guard(pid, words)}
-        assert len(guards) == 2
-        # srun's own watcher, left for a moment, would have Slurm kill the guards too: all stop before any is killed
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in found.keys() - guards:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        return found
 
     def kill_srun_of_samplers(self) -> None:
         for path in Path("/proc").glob("[0-9]*"):
@@ -73,6 +78,12 @@ class Nodes:
                 if self.state.encode() in (path / "environ").read_bytes() and words.startswith(b"srun\0--overlap"):
                     os.kill(int(path.name), signal.SIGKILL)
                     return
+
+
+def send(number: int, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def is_guard(pid: int, words: list[bytes]) -> bool:

@@ -89,7 +89,7 @@ def measure_command(
     values = given(limits or {})
     # the tasks of a step on one node are children of one daemon of Slurm's
     daemon = os.getppid() if here.local_world > 1 else 0
-    guard = fork_guarded(pass_on_end) if values and is_step() else None
+    guard = fork_guarded(pass_on_end, values) if values and is_step() else None
     job = (daemon or os.getpid(), (os.getpid(), *([guard.pid] if guard else [])))
     setting = Setting(workload=name or Path(words[0]).name or "command", command=shlex.join(words), stop=Stop(),
                       warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip

@@ -14,7 +14,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wattlaw.core.errors import WattlawError
@@ -40,9 +40,7 @@ def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     token = secrets.token_hex(8)
     process = subprocess.Popen(list(words), env={**os.environ, TOKEN: token})
-    for name in limits:
-        with contextlib.suppress(WattlawError), opened(name):
-            pass  # its libraries are loaded now, not when every moment counts
+    _prepare(limits)
     is_cut_off = _wait(process, told)
     troubles = put_back(token) if is_cut_off else []
     code = _end(process)
@@ -51,10 +49,10 @@ def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
     return 1 if troubles else code
 
 
-def fork_guarded(end: Callable[[int], int]) -> Guard:
+def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
     """Part this task in two: the caller goes on as the child, the parent is its guard and never returns.
 
-    When the child has ended, the parent puts back what was held and ends as the child did; ``end`` is called
+    ``limits`` are names of what may be held. When the child has ended, the parent puts back what was held and ends as the child did; ``end`` is called
     with the exit code, negative for a signal. Signals are left to the child: Slurm sends them to both.
     """
     token, parent = secrets.token_hex(8), os.getpid()
@@ -63,6 +61,7 @@ def fork_guarded(end: Callable[[int], int]) -> Guard:
         return Guard(token, parent)
     for number in (*_HEARD, signal.SIGQUIT, signal.SIGCONT):
         signal.signal(number, signal.SIG_IGN)
+    _prepare(limits)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     troubles = put_back(token)
     tell_troubles(troubles)
@@ -73,6 +72,13 @@ def guard_of_this() -> Guard | None:
     """Return the guard whose child this process is; None where it is none's."""
     token = os.environ.get(TOKEN)
     return Guard(token, os.getppid()) if token else None
+
+
+def _prepare(limits: Iterable[str]) -> None:
+    """Load the libraries that put limits back: once they are needed Slurm leaves moments."""
+    for name in limits:
+        with contextlib.suppress(WattlawError), opened(name):
+            pass
 
 
 def _wait(process: subprocess.Popen[bytes], told: list[int]) -> bool:
