@@ -52,8 +52,9 @@ def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
 def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
     """Part this task in two: the caller goes on as the child, the parent is its guard and never returns.
 
-    ``limits`` are names of what may be held. When the child has ended, the parent puts back what was held and ends as the child did; ``end`` is called
-    with the exit code, negative for a signal. Signals are left to the child: Slurm sends them to both.
+    ``limits`` are names of what may be held. When the child has ended, the parent puts back what was held and ends as
+    the child did; ``end`` is called with the exit code, negative for a signal. Signals are left to the child: Slurm
+    sends them to both.
     """
     token, parent = secrets.token_hex(8), os.getpid()
     pid = os.fork()
