@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import DataError, WattlawError
@@ -26,7 +25,8 @@ from wattlaw.workloads.molecules.smiles import read_smiles
 from wattlaw.workloads.molecules.trajectories import ETHANOL, ethanol, read_frames
 from wattlaw.workloads.molecules.units import HARTREE_EV, KCAL_EV
 
-EXAMPLES = 2000 if os.environ.get("DEPTH") == "full" else 60
+EXAMPLES = 5 * settings().max_examples
+"""What reads bytes gets more than other properties."""
 
 GDB = """5
 gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641\t\
@@ -315,6 +315,8 @@ def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(b"\x1f0")
+@example(b"9" * 5000)
 @given(st.binary(max_size=300))
 def test_bytes_of_any_kind_are_refused_with_the_files_name(tmp_path, content):
     path = tmp_path / "any"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import pytest
@@ -21,7 +20,8 @@ from wattlaw.workloads.language.text import read_text
 from wattlaw.workloads.language.vocabulary import of_bert, of_file, of_gpt2
 from wattlaw.workloads.molecules.formulas import read_table
 
-EXAMPLES = 2000 if os.environ.get("DEPTH") == "full" else 60
+EXAMPLES = 5 * settings().max_examples
+"""What reads bytes gets more than other properties."""
 
 
 def test_text_becomes_the_published_tokens_of_gpt2():

@@ -98,7 +98,7 @@ def read_sacct(text: str, wanted: str = "") -> JobUse:
         nodes=nodes,
         node_list=job.get("NodeList", ""),
         elapsed_s=float(job["ElapsedRaw"] or 0),
-        limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdigit() else None,
+        limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdecimal() else None,
         cpus=cpus,
         cpu_time_s=None if runs else _seconds(job.get("TotalCPU", "")),
         memory_asked_bytes=_asked(job.get("ReqMem", ""), nodes, cpus, tres),
@@ -174,7 +174,7 @@ def _used(step: Mapping[str, str]) -> float | None:
     largest, tasks = _size(step.get("MaxRSS", "")), step.get("NTasks", "")
     if total is not None or largest is None:
         return total
-    return largest * (int(tasks) if tasks.isdigit() else 1)
+    return largest * (int(tasks) if tasks.isdecimal() else 1)
 
 
 def _utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
@@ -185,5 +185,5 @@ def _utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
 
 def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
     """Return the energy of the whole job; 0 and Slurm's "no value" mean that no plug-in reads any."""
-    values = [int(r["ConsumedEnergyRaw"]) for r in rows if r.get("ConsumedEnergyRaw", "").isdigit()]
+    values = [int(r["ConsumedEnergyRaw"]) for r in rows if r.get("ConsumedEnergyRaw", "").isdecimal()]
     return float(max(known)) if (known := [v for v in values if 0 < v < _NO_ENERGY]) else None

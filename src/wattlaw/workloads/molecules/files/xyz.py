@@ -24,7 +24,7 @@ _GDB = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0",
 
 def recognises(lines: Sequence[str]) -> bool:
     """Return whether a file that begins with these lines is one of XYZ."""
-    return bool(lines) and lines[0].strip().isdecimal()
+    return bool(lines) and _count(lines[0]) is not None
 
 
 def read(path: Path, lines: Sequence[str]) -> Source:
@@ -37,6 +37,13 @@ def read(path: Path, lines: Sequence[str]) -> Source:
     return Source(kind, "hartree" if is_gdb else "eV", frames, stated=is_gdb)
 
 
+def _count(line: str) -> int | None:
+    """Return the number of atoms that a line gives; None where it gives none that a file could hold."""
+    # int() refuses separators that strip() takes for blanks, and thousands of digits
+    word = line.strip()
+    return int(word) if word.isdecimal() and len(word) <= 12 else None
+
+
 def _frames(path: Path, lines: Sequence[str]) -> Iterator[Record]:
     at = frame = 0
     while at < len(lines):
@@ -44,9 +51,9 @@ def _frames(path: Path, lines: Sequence[str]) -> Iterator[Record]:
             at += 1
             continue
         where = f"line {at + 1} (frame {frame})"
-        if not lines[at].strip().isdecimal():
+        count = _count(lines[at])
+        if count is None:
             raise DataError(f"{path}, {where}: a number of atoms should stand here, not {lines[at][:40]!r}")
-        count = int(lines[at])
         yield _frame(where, lines[at + 1 : at + 2 + count], count)
         at, frame = at + 2 + count, frame + 1
 
@@ -117,7 +124,7 @@ def _gdb_frames(lines: Sequence[str]) -> Iterator[Record]:
             at += 1
             continue
         where = f"line {at + 1} ({' '.join(lines[at + 1].split()[:2])})" if at + 1 < len(lines) else f"line {at + 1}"
-        count = int(lines[at]) if lines[at].strip().isdecimal() else 0
+        count = _count(lines[at]) or 0
         yield _gdb(where, lines[at : at + 2 + count], count)
         # frequencies, SMILES and InChI follow the atoms; then the next molecule
         at = next((k for k in range(at + 2 + count, len(lines) - 1) if lines[k + 1].startswith("gdb")), len(lines))
