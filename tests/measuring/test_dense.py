@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wattlaw.devices.meter import DeviceInfo, Sample, Scope, lag_of
@@ -106,6 +106,7 @@ def test_the_update_period_is_learned_from_what_was_seen() -> None:
     assert rule.learned(DeviceInfo(id="gpu:1", boundary="gpu")) == DeviceInfo(id="gpu:1", boundary="gpu")
 
 
+@example(0.05, 0.06228455612916416, 3.5, 1.0)
 @given(st.floats(0.05, 0.11), st.floats(0, 0.1), st.floats(3, 4), st.floats(0, 1))
 def test_the_beat_tells_when_an_unpinned_reading_was_true(
     update_s: float, phase_s: float, start_s: float, more_s: float
@@ -120,7 +121,10 @@ def test_the_beat_tells_when_an_unpinned_reading_was_true(
     both = column(sorted([*kept, *regular], key=lambda s: s.time_s))
     end_s = start_s + 10 + more_s
     found = counter_total(both, start_s, end_s)
-    assert found.value == pytest.approx(300 * (end_s - start_s), abs=300 * 0.006)
+    # a reading in the moment of a renewal may show the old value or the new one
+    near = [s.time_s for s in regular if min(abs(s.time_s - start_s), abs(s.time_s - end_s)) < 0.5]
+    is_in_doubt = any((t - phase_s + 0.002) % update_s < 0.004 for t in near)
+    assert found.value == pytest.approx(300 * (end_s - start_s), abs=300 * (0.006 + update_s * is_in_doubt))
 
 
 def test_a_counter_without_an_even_beat_has_no_clock() -> None:
