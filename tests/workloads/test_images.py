@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wattlaw.core.errors import DataError, SettingError
+from wattlaw.core.errors import DataError
 from wattlaw.workloads.vision.folder import drawn_box
 from wattlaw.workloads.vision.resnet import ResNet50
 
@@ -90,8 +90,27 @@ def test_a_class_without_images_to_validate_keeps_the_numbers_of_the_others(fold
     assert [int(data[k]["label"]) for k in range(2)] == [1, 1]
 
 
-def test_a_missing_folder_and_a_preset_without_colour_are_answered(folder):
+def test_a_small_network_learns_from_a_folder_in_grey(folder):
+    workload = ResNet50("tiny", {"data": str(folder)})
+    data, model = workload.data("train"), workload.model()
+    batch = workload.collate([data[k] for k in range(len(data))])
+    assert workload.fitted(batch["pixels"]).shape == (6, 1, 8, 8)
+    torch.testing.assert_close(workload.fitted(batch["pixels"])[:, 0], batch["pixels"].sum(1) / 3)
+    optimiser = workload.optimiser(model.parameters())
+    losses = []
+    for _ in range(20):
+        loss = workload.loss(model, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_missing_folder_and_more_classes_than_the_network_knows_are_answered(folder):
     with pytest.raises(DataError, match="no such folder"):
         ResNet50("base", {"data": str(folder / "none")}).data("train")
-    with pytest.raises(SettingError, match="use base"):
+    for k in range(9):
+        (folder / "train" / f"animal {k}").mkdir()
+    with pytest.raises(DataError, match="11 classes; preset tiny tells 10 apart"):
         ResNet50("tiny", {"data": str(folder)}).data("train")

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from wattlaw.core.errors import DataError
 from wattlaw.core.plugins import need
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.vision.images import Image
+from wattlaw.workloads.vision.image import Image
 
 ENDINGS = {".jpeg", ".jpg", ".png", ".webp", ".bmp"}
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

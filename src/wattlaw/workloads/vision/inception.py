@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wattlaw.workloads.vision.images import Image, ImageWorkload
+from wattlaw.workloads.vision.image import Image
+from wattlaw.workloads.vision.images import CLASSES, ImageWorkload
 
 NAMES = {"inception3": "Inception3", "inception4": "Inception4"}
 
@@ -250,10 +251,10 @@ class InceptionWorkload(ImageWorkload):
 
     def model(self) -> nn.Module:
         if self.preset == "base":
-            return Inception(self.before, self.after, 3, 1000, 1, self.dropout)
+            return Inception(self.before, self.after, 3, CLASSES["base"], 1, self.dropout)
         # each kind of block once: what repeats is the same table
         once = tuple(dict.fromkeys(self.before))
-        return Inception(once, tuple(dict.fromkeys(self.after)), 1, 10, SHARE, 0.0)
+        return Inception(once, tuple(dict.fromkeys(self.after)), 1, CLASSES["tiny"], SHARE, 0.0)
 
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
         scores, aside = model(self.fitted(batch["pixels"]))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wattlaw.workloads.vision.images import ImageWorkload
+from wattlaw.workloads.vision.images import CLASSES, ImageWorkload
 from wattlaw.workloads.vision.resnet import EXPANSION, Size
 
 NAMES = {"resnet101-v2": "ResNet101v2", "resnet152-v2": "ResNet152v2"}
@@ -86,7 +86,8 @@ class ResNetV2Workload(ImageWorkload):
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
         tiny = preset == "tiny"
-        self.size = Size(self.shallow, 16, 10, 8, 1, small=True) if tiny else Size(self.depth, 64, 1000, 224, 3)
+        small = Size(self.shallow, 16, CLASSES["tiny"], 8, 1, small=True)
+        self.size = small if tiny else Size(self.depth, 64, CLASSES["base"], 224, 3)
         self.side, self.channels = self.size.side, self.size.channels
 
     def model(self) -> nn.Module:

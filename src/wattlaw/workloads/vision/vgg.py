@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from wattlaw.workloads.vision.images import ImageWorkload
+from wattlaw.workloads.vision.images import CLASSES, ImageWorkload
 
 NAMES = {"vgg11": "VGG11", "vgg16": "VGG16", "vgg19": "VGG19"}
 
@@ -75,8 +75,8 @@ class VGGWorkload(ImageWorkload):
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        base = Size(self.stages, 64, 4096, 1000, 224, 3, 0.5)
-        self.size = base if preset == "base" else Size(self.stages, 8, 64, 10, 32, 1, 0.0)
+        base = Size(self.stages, 64, 4096, CLASSES["base"], 224, 3, 0.5)
+        self.size = base if preset == "base" else Size(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
         self.side, self.channels = self.size.side, self.size.channels
 
     def model(self) -> nn.Module:
