@@ -15,6 +15,7 @@ from wattlaw.core.setting import Setting
 from wattlaw.laws.asked import DEVICE_TIME, ENERGY, TIME, Asked, what_is_asked
 from wattlaw.laws.capadvice import advise_cap
 from wattlaw.laws.deviceadvice import advise_devices
+from wattlaw.laws.deviceoptions import device_options
 from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, summed, title
 from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
@@ -52,7 +53,8 @@ def advise(
     max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
     confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
     unmeasured    weigh numbers of devices that nobody ran too, where two were run alike, and caps that nobody ran,
-                  where GPU energy was measured at three or more; one piece of advice on each
+                  where GPU energy was measured at three or more; both at once where the runs tell both, else one
+                  piece of advice on each
     limits        quantities that no recommended setting may exceed in its mean, or where it was not run with the
                   confidence, such as {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
     prices        what "cost" means; a cost that holds energy needs a meter's
@@ -75,7 +77,10 @@ def advise(
 
 
 def _advise_unmeasured(group: Group, asked: Asked, notes: Sequence[Note]) -> list[Advice]:
-    found = [tell(group, asked, notes) for tell in (advise_devices, advise_cap)]
+    options = device_options(group.runs)
+    found = [advise_devices(group, options, asked, notes)]
+    if found[0] is None or not any(o.is_at_new_cap for o in options):
+        found.append(advise_cap(group, asked, notes))
     if any(found):
         return [advice for advice in found if advice]
     text = (

@@ -57,6 +57,9 @@ bench/caps_prior.py."""
 NOISE = (0.012, 0.016)
 """Scale of relative noise of time and of mean power: medians over the same curves, for the parameters fitted."""
 
+_NEVER = 1e-6
+"""No device waits less of the time than this, or works less."""
+
 _NODES, _WEIGHTS = hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
@@ -164,6 +167,15 @@ def physical(z: Array, prior: Array = PRIOR) -> Array:
         for i in range(v.shape[1])
     ]
     return np.stack(columns, axis=1)
+
+
+def with_work(z: Array, log_share: Array, prior: Array = PRIOR) -> Array:
+    """Return parameters (n, 8) where the device works exp(``log_share``) (n,) of the time it did: it waits the rest."""
+    works = (1 - physical(z, prior)[:, 0]) * np.exp(log_share)
+    waits = np.clip(1 - works, _NEVER, 1 - _NEVER)
+    found = z.copy()
+    found[:, 0] = (np.log(waits / (1 - waits)) - prior[0, 0]) / prior[0, 1]
+    return found
 
 
 def response(z: Array, caps: Array, prior: Array = PRIOR) -> tuple[Array, Array]:

@@ -17,9 +17,10 @@ from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
 from wattlaw.laws.asked import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, Asked
-from wattlaw.laws.deviceoptions import Option, device_options, run_noise
+from wattlaw.laws.deviceoptions import run_noise
 from wattlaw.laws.devicewords import Said, sentence
 from wattlaw.laws.groups import Group
+from wattlaw.laws.option import Option
 from wattlaw.laws.posterior import interval_of_draws
 from wattlaw.laws.prices import COST, Prices
 from wattlaw.laws.scaling import BEYOND
@@ -60,13 +61,14 @@ class Weighed(NamedTuple):
         return np.array([o.is_advisable for o in self.options])
 
 
-def advise_devices(group: Group, asked: Asked, notes: Sequence[Note]) -> Advice | None:
-    """Advise a number of devices; None where only what was run can be weighed, or another quantity is asked for.
+def advise_devices(group: Group, options: list[Option], asked: Asked, notes: Sequence[Note]) -> Advice | None:
+    """Advise a number of devices, and a cap where ``options`` hold any.
+
+    None where only what was run can be weighed, or another quantity is asked for.
 
     Limits on time, device time, GPU energy and cost per sample, and the bound on the slowdown against the fastest
     setting that was run, hold together with at least the confidence. Raises FitError where they do for none.
     """
-    options = device_options(group.runs)
     what = _objective(group, options, asked.minimise)
     asked = asked._replace(limits={_as_gpu(name): most for name, most in asked.limits.items()})
     if what is None or any(name not in _KNOWN for name in asked.limits):

@@ -8,66 +8,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from wattlaw.core.derive import derive
 from wattlaw.core.factors import repeats
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.asked import GPU_ENERGY
+from wattlaw.laws.capoptions import cap_options
+from wattlaw.laws.capping import cappings, uncapped
 from wattlaw.laws.choose import DRAWS, Forecast, forecast
 from wattlaw.laws.devicepower import DevicePower, fit_power_of
 from wattlaw.laws.families import VARIED, batch_of, rate_of
 from wattlaw.laws.groups import grouped
 from wattlaw.laws.network import MOST_DEVICES
+from wattlaw.laws.option import Array, Option, Watts
 from wattlaw.laws.posterior import Noise, forecasts
 from wattlaw.laws.predict import WIDEST
 from wattlaw.laws.ratios import pooled_noise
 from wattlaw.laws.scaling import Points
 from wattlaw.laws.usl import NOISE, NU
 
-Array = NDArray[Any]
-
-
-class Watts(NamedTuple):
-    """ln of a device's mean power, W: middle and draws (n,)."""
-
-    middle: float
-    draws: Array
-
-
-class Option(NamedTuple):
-    """A setting that may be taken: ln of its time per sample, s, and of a device's power, W, where it is known.
-
-    ``run`` is a run of it, or one alike with its setting; ``basis`` are the runs behind its figures. ``log_t`` is the
-    middle, ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run. One that is not advisable has to
-    be run first: nobody can tell its time.
-    """
-
-    run: Run
-    basis: tuple[Run, ...]
-    log_t: float
-    of_mean: Array
-    of_run: Array
-    watts: Watts | None
-    is_measured: bool
-    is_beyond: bool = False
-    is_advisable: bool = True
-
-    @property
-    def devices(self) -> int:
-        """How many devices it takes."""
-        return self.run.setting.devices
-
 
 def device_options(
     runs: Sequence[Run], wanted: Sequence[tuple[int, float]] | None = None, prior: Array | None = None
 ) -> list[Option]:
     """Return the settings of some runs, and other numbers of devices at the batch a device that was run.
+
+    Where caps were tried on some of several numbers of devices, each is weighed at other caps too (capoptions.py).
 
     wanted  (devices, batch a device) to weigh instead of those that ``numbers`` and ``batches_at`` give
     prior   of the scaling law, (8, 2), instead of the one that ships
@@ -76,9 +46,19 @@ def device_options(
     """
     known = [r for r in runs if rate_of(r)]
     noise = run_noise(known)
-    found = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
-    for family in grouped(known, VARIED, split_layouts=False)[0]:
-        found += _forecast_options(family.runs, wanted, prior)
+    measured = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
+    found = list(measured)
+    for whole in grouped(known, (*VARIED, "power_cap_w"), split_layouts=False)[0]:
+        base, caps = uncapped(whole.runs), cappings(whole.runs)
+        most = _sizes(base) if caps else 0
+        by_cap = [family.runs for family in grouped(whole.runs, VARIED, split_layouts=False)[0]]
+        # few sizes at some cap tell less than what that cap does to the law of many
+        told = [o for runs in by_cap if _sizes(runs) >= most for o in _forecast_options(runs, wanted, prior)]
+        found += told
+        if most > 1:
+            ids = {id(r) for r in base}
+            at_base = [o for o in (*measured, *told) if ids & {id(r) for r in o.basis}]
+            found += cap_options(base, caps, at_base, found, prior)
     return found
 
 
@@ -178,6 +158,10 @@ def _told(
     run = msgspec.structs.replace(near, setting=setting)
     watts = None if power is None else Watts(*power.forecast(devices, len(told.draws)))
     return Option(run, tuple(runs), told.middle, told.of_law, told.draws, watts, False)
+
+
+def _sizes(runs: Sequence[Run]) -> int:
+    return len({r.setting.devices for r in runs})
 
 
 def _near(options: list[Option], sizes: list[int]) -> list[Option]:

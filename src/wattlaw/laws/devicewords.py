@@ -8,8 +8,8 @@ from typing import NamedTuple
 from wattlaw.core.findings import Interval
 from wattlaw.core.units import quantity
 from wattlaw.laws.asked import TIME
-from wattlaw.laws.deviceoptions import Option
 from wattlaw.laws.groups import title
+from wattlaw.laws.option import Option
 from wattlaw.laws.words import batch_words, describe, differing, ranged
 
 

@@ -2,7 +2,8 @@
 
 time(N, batch, nodes)   every form that fits the group's runs, as far as it foretold the larger of them (choose.py); the
                         α–β one has the prior of published runs, and stragglers (scaling.py)
-× cap                   t(P) and E(P) of the group's capped runs (caps.py), against the highest cap
+× cap                   t(P) and E(P) of the group's capped runs (caps.py), against the highest cap; on another number
+                        of devices as far as they work there (capping.py)
 energy                  mean power of a device, as measured (devicepower.py), × devices × time
 
 Uncertainty is carried as draws of each. With runs of one size only, communication comes from the ring formula where
@@ -25,9 +26,9 @@ from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
-from wattlaw.laws.caps import CapLaw, fit_caps
+from wattlaw.laws.capping import Capping, LogRatio, cappings, nearest, same_work, uncapped, work_share
 from wattlaw.laws.choose import DRAWS, forecast
-from wattlaw.laws.devicepower import device_power, fit_power_of
+from wattlaw.laws.devicepower import fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
 from wattlaw.laws.groups import Group, grouped, summed, title
 from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggling
@@ -109,17 +110,18 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
     runs = [r for r in group.runs if rate_of(r) and batch_of(r)]
     if not runs:
         raise FitError("no run gives both a rate and a batch")
-    base = _uncapped(runs)
+    base = uncapped(runs)
     point, share = _point(wanted, base)
-    found = _time(base, point, share, wanted)
+    capping = None if wanted.power_cap_w is None else nearest(cappings(runs), wanted.devices, share)
+    found, *beside = _times(base, [(point, share), *_beside(capping, point)], wanted)
     log_t, draws, why = found.middle, found.draws, found.why
     power = fit_power_of(base)
     watts = None if power is None else power.forecast(float(point.devices[0]), len(draws))
-    if wanted.power_cap_w is not None:
-        slower, dearer = _cap(runs, wanted.power_cap_w)
-        log_t, draws = log_t + slower[0], draws + slower[1]
-        # the cap law's time and energy come from the same draws, so their ratio is its power
-        watts = watts and dearer and (watts[0] + dearer[0] - slower[0], watts[1] + dearer[1] - slower[1])
+    if capping is not None and wanted.power_cap_w is not None:
+        effect = capping.effect(wanted.power_cap_w, _work(capping, beside, wanted.devices))
+        log_t, draws = log_t + effect.time.middle, draws + effect.time.draws
+        of_power = effect.power
+        watts = watts and of_power and (watts[0] + of_power.middle, watts[1] + of_power.draws)
     need = _need(base, float(point.batches[0]), wanted, len(draws))
     time = _spread(log_t + need[0], draws + need[1])
     if why and time.high and time.low and time.high / time.low > WIDEST and not extrapolate:
@@ -146,21 +148,41 @@ def _need(runs: list[Run], batch: float, wanted: Wanted, count: int) -> tuple[fl
 
 
 class _Time(NamedTuple):
-    # ln of the time per sample: middle and draws, what makes it an extrapolation, the forms' shares
+    # ln of the time per sample: middle and draws, what makes it an extrapolation, the forms' shares; of_law are the
+    # draws without what one run scatters by
     middle: float
     draws: Array
     why: str
     forms: dict[str, float]
     notes: tuple[Note, ...] = ()
+    of_law: Array | None = None
 
 
-def _time(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time:
+def _times(runs: list[Run], points: list[tuple[Points, float]], wanted: Wanted) -> list[_Time]:
+    # draw i of each stands on the same draw of the law
     if len({(r.setting.devices, batch_of(r)) for r in runs}) < 2:
-        return _by_formula(runs, point, share, wanted)
+        return [_by_formula(runs, point, share, wanted) for point, share in points]
     law, _, rates = scaling_of(runs, wanted.step_spread)
-    (found,) = forecast(law, np.array(rates), point)
-    why = BEYOND if law.extrapolates(point)[0] else ""
-    return _Time(found.middle, found.draws, why, found.shares)
+    targets = Points(*(np.concatenate(values) for values in zip(*(point for point, _ in points), strict=True)))
+    why = [BEYOND if far else "" for far in law.extrapolates(targets)]
+    told = zip(forecast(law, np.array(rates), targets), why, strict=True)
+    return [_Time(each.middle, each.draws, far, each.shares, of_law=each.of_law) for each, far in told]
+
+
+def _beside(capping: Capping | None, point: Points) -> list[tuple[Points, float]]:
+    # where caps were tried, and the devices asked about at the same batch each
+    if capping is None or capping.devices == point.devices[0]:
+        return []
+    nodes, share = capping.runs[0].setting.nodes, capping.share
+    tried = Points.of([capping.devices], [share * capping.devices], [nodes])
+    return [(tried, share), (Points.of(point.devices, point.devices * share, point.nodes), share)]
+
+
+def _work(capping: Capping, beside: list[_Time], devices: int) -> LogRatio:
+    if not beside:
+        return same_work()
+    here, there = (LogRatio(each.middle, each.draws if each.of_law is None else each.of_law) for each in beside)
+    return work_share(here, there, devices, capping.devices)
 
 
 def _by_formula(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time:
@@ -179,38 +201,6 @@ def _by_formula(runs: list[Run], point: Points, share: float, wanted: Wanted) ->
     reach = Noise(np.array([REACH * max(math.log(n), 1.0)]), 30.0)
     draws = forecasts(np.array([log_t]), np.ones(1), [reach], DRAWS)
     return _Time(log_t, draws, "communication was never measured", {"ring": 1.0}, (note,))
-
-
-def _cap(runs: list[Run], cap: float) -> tuple[tuple[float, Array], tuple[float, Array] | None]:
-    # time and energy at the cap against the highest cap that was run
-    capped = [r for r in runs if r.setting.power_cap_w is not None]
-    sizes: dict[int, list[Run]] = {}
-    for run in capped:
-        sizes.setdefault(run.setting.devices, []).append(run)
-    probes = max(sizes.values(), key=lambda rs: len({r.setting.power_cap_w for r in rs}), default=[])
-    powers = [device_power(r) for r in probes]
-    watts = None if any(p is None for p in powers) else [p for p in powers if p is not None]
-    law = fit_caps([r.setting.power_cap_w or 0.0 for r in probes], [1 / (rate_of(r) or 1.0) for r in probes], watts)
-    if cap < law.lowest_w or cap > law.scale_w:
-        raise FitError(f"a cap of {cap:g} W is outside the caps that were run, {law.lowest_w:g} to {law.scale_w:g} W")
-    picked = law.posterior.picked(DRAWS, seed=3)
-    return _against(law, law.log_time([cap, law.scale_w]), picked), (
-        _against(law, law.log_energy([cap, law.scale_w]), picked) if law.has_power else None
-    )
-
-
-def _against(law: CapLaw, both: tuple[Array, Array], picked: Array) -> tuple[float, Array]:
-    best, draws = both
-    return float(best[0] - best[1]), (draws[:, 0] - draws[:, 1])[picked]
-
-
-def _uncapped(runs: list[Run]) -> list[Run]:
-    # the runs that the device law is made of: without a cap, or at the highest
-    free = [r for r in runs if r.setting.power_cap_w is None]
-    if free:
-        return free
-    most = max(r.setting.power_cap_w or 0.0 for r in runs)
-    return [r for r in runs if r.setting.power_cap_w == most]
 
 
 def _point(wanted: Wanted, runs: list[Run]) -> tuple[Points, float]:
