@@ -39,7 +39,8 @@ CONFIG: dict[str, Any] = {
     "background": None,
     "locale": {"number": {"decimal": ".", "thousands": "\u202f", "grouping": [3], "currency": ["", ""]}},
     "font": PAGE_FONT,
-    "padding": 4,
+    # half of a label may stand right of the last grid line
+    "padding": {"left": 4, "top": 4, "bottom": 4, "right": 14},
     "autosize": {"type": "fit-x", "contains": "padding"},
     "view": {"stroke": None},
     "axis": _AXIS,

@@ -89,10 +89,10 @@ def _take(advice: Advice, group: Group, clear: bool) -> str:
     if len(group.rows) == 1:
         return _only(group)
     if advice.setting == advice.baseline:
-        row = group.row_of(advice.setting)
-        time = row.reading("time_per_sample_s").value if row else None
+        # the mean that "Which setting to take" gives, not the median of the figures
+        time = advice.predicted["time_per_sample_s"].value
         fastest = "the fastest setting" if clear else "the fastest setting by its mean, though not clearly"
-        return f"take {name}, {fastest}" + (f" ({show(time, 's')} a sample)" if time else "")
+        return f"take {name}, {fastest} ({show(time, 's')} a sample)"
     what = title_of(advice.minimise)
     return f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
 
