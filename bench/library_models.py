@@ -1,8 +1,7 @@
 """Vision and language against the library's own models: ResNet-50 v1.5, BERT and GPT-2 of transformers.
 
 The same shapes in both: ResNet-50 v1.5 on 8 images of 64 × 64 pixels; BERT (masked words) and GPT-2 with 4 layers of
-256
-features on 8 texts of 128 tokens, no dropout. Forward, backward and AdamW's step.
+256 features on 8 texts of 128 tokens, no dropout. Forward, backward and AdamW's step.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from wattlaw.workloads.language.bert import Bert
 from wattlaw.workloads.language.bert import Size as BertSize
 from wattlaw.workloads.language.gpt2 import GPT2
 from wattlaw.workloads.language.gpt2 import Size as GPT2Size
+from wattlaw.workloads.vision.images import channels_last
 from wattlaw.workloads.vision.resnet import ResNet
 from wattlaw.workloads.vision.resnet import Size as ResNetSize
 
@@ -50,12 +50,17 @@ def resnet(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     pixels, label = torch.randn(batch, 3, 64, 64), torch.randint(0, 1000, (batch,))
-    ours = ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), late_stride=True)
+    ours = channels_last(ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), late_stride=True))
     theirs = ResNetForImageClassification(ResNetConfig(num_labels=1000)).train()
     return {
-        "ours": step(ours, lambda: F.cross_entropy(ours(pixels), label)),
+        "ours": step(ours, lambda: F.cross_entropy(ours(laid_out(pixels)), label)),
         "reference": step(theirs, lambda: theirs(pixels, labels=label).loss),
     }
+
+
+def laid_out(pixels: Tensor) -> Tensor:
+    """As the workload hands pixels to its network."""
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def bert(batch: int = BATCH) -> dict[str, Callable[[], None]]:

@@ -8,7 +8,9 @@ import torch
 
 from wattlaw.core.errors import DataError
 from wattlaw.workloads.vision.folder import drawn_box
+from wattlaw.workloads.vision.inception import Inception3
 from wattlaw.workloads.vision.resnet import ResNet50
+from wattlaw.workloads.vision.vgg import VGG11
 
 pillow = pytest.importorskip("PIL.Image")
 
@@ -105,6 +107,29 @@ def test_a_small_network_learns_from_a_folder_in_grey(folder):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("made", [ResNet50, VGG11, Inception3])
+def test_channels_lie_last_and_change_no_gradient(made):
+    workload = made("tiny")
+    torch.manual_seed(0)
+    laid_out = workload.model().double()
+    torch.manual_seed(0)
+    plain = workload.network().double()
+    wide = [m for m in laid_out.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)]
+    assert wide
+    assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in wide)
+    data = workload.data("train")
+    batch = workload.collate([data[k] for k in range(4)])
+    batch["pixels"] = batch["pixels"].double()
+    assert workload.fitted(batch["pixels"]).is_contiguous(memory_format=torch.channels_last)
+    for model in (laid_out, plain):
+        torch.manual_seed(1)
+        workload.loss(model, batch).backward()
+    for (name, mine), other in zip(laid_out.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(
+            mine.grad, other.grad, rtol=1e-6, atol=1e-10, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def test_a_missing_folder_and_more_classes_than_the_network_knows_are_answered(folder):

@@ -96,6 +96,9 @@ class Sharded(Strategy):
         if compiling:
             for block in blocks or [bare]:
                 block.compile(**compiling)
+        for parameter in bare.parameters():
+            # FSDP2 shards nothing that lies otherwise, such as weights with their channels last
+            parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (_ranks(),))
         for part in (*blocks, bare):
             fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -21,6 +22,18 @@ CLASSES = {"tiny": 10, "base": 1000}
 """So many classes the network of a preset tells apart: the digits', ImageNet's."""
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the weights of convolutions out with their channels last, in place, and return the network.
+
+    That is how matrix units and vector units like them: 1.0 to 1.5 times as fast on a CPU. Weights of 1 × 1 lie so in
+    either layout, and stay as they are, since their gradients do.
+    """
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 class ImageWorkload(Workload):
     """A network that classifies images of ``side`` × ``side`` pixels and some channels.
 
@@ -34,6 +47,13 @@ class ImageWorkload(Workload):
     options: ClassVar = OPTIONS
     side: int
     channels: int
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """Return a new network, its weights drawn from torch's current seed."""
+
+    def model(self) -> nn.Module:
+        return channels_last(self.network())
 
     def data(self, split: Split) -> Dataset[Image]:
         wanted = asked(self.chosen)
@@ -59,12 +79,15 @@ class ImageWorkload(Workload):
         return scores
 
     def fitted(self, pixels: Tensor) -> Tensor:
-        """Return images as the network takes them: enlarged on the device, grey repeated, colours averaged to grey."""
+        """Return images as the network takes them: enlarged on the device, grey repeated, colours averaged to grey.
+
+        They lie with their channels last.
+        """
         if pixels.shape[-1] != self.side:
             pixels = F.interpolate(pixels, size=(self.side, self.side), mode="bilinear")
-        if pixels.shape[1] == self.channels:
-            return pixels
-        return pixels.mean(1, keepdim=True) if self.channels == 1 else pixels.expand(-1, self.channels, -1, -1)
+        if pixels.shape[1] != self.channels:
+            pixels = pixels.mean(1, keepdim=True) if self.channels == 1 else pixels.expand(-1, self.channels, -1, -1)
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4)

@@ -249,7 +249,7 @@ class InceptionWorkload(ImageWorkload):
         super().__init__(preset, options)
         self.side, self.channels = (75, 1) if preset == "tiny" else (299, 3)
 
-    def model(self) -> nn.Module:
+    def network(self) -> nn.Module:
         if self.preset == "base":
             return Inception(self.before, self.after, 3, CLASSES["base"], 1, self.dropout)
         # each kind of block once: what repeats is the same table

@@ -104,7 +104,7 @@ class ResNetWorkload(ImageWorkload):
         self.size = small if tiny else Size(self.depth, 64, CLASSES["base"], 224, 3)
         self.side, self.channels = self.size.side, self.size.channels
 
-    def model(self) -> nn.Module:
+    def network(self) -> nn.Module:
         return ResNet(self.size, self.late_stride)
 
 

@@ -79,7 +79,7 @@ class VGGWorkload(ImageWorkload):
         self.size = base if preset == "base" else Size(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
         self.side, self.channels = self.size.side, self.size.channels
 
-    def model(self) -> nn.Module:
+    def network(self) -> nn.Module:
         return VGG(self.size)
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
