@@ -183,6 +183,49 @@ def test_a_missing_command_is_named_and_wrong_usage() -> None:
     assert (done.returncode, done.stderr) == (2, "wattlaw: there is no command 'no-such-command'\n")
 
 
+def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell(tmp_path: Path) -> None:
+    script = tmp_path / "job"
+    script.write_text("echo $1; exit 3\n")
+    script.chmod(0o755)
+    done = run("-q", "--", str(script), "a b")
+    assert (done.returncode, done.stdout) == (3, "a b\n")
+
+
+def test_a_first_line_that_names_no_program_is_told_as_that(tmp_path: Path) -> None:
+    script = tmp_path / "job"
+    script.write_text("#!/no/such/python\n")
+    script.chmod(0o755)
+    done = run("-q", "--", str(script))
+    assert done.returncode == 2
+    assert "first line" in done.stderr
+
+
+def test_words_that_are_no_text_reach_the_command_and_leave_a_record(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MEASURE, "-q", "-o", str(tmp_path), "--", "printf", "%s", b"\xff"], capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, b"\xff")
+    (kept,) = wattlaw.load_runs(tmp_path)
+    assert kept.setting.command == r"printf %s '\xff'"
+
+
+def test_the_command_gets_the_environment_of_the_caller() -> None:
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    told = run("-q", "--", "env", env=given).stdout.splitlines()
+    assert {line.partition("=")[0] for line in told} == {*given, "WATTLAW_SAMPLER"}
+
+
+def test_a_folder_that_is_gone_is_no_hindrance(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = f'cd "{gone}" && rmdir "{gone}" && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", words, "sh", *MEASURE, "-q", "-o", str(tmp_path / "runs"), "--", "echo", "on"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "on\n")
+
+
 def test_nohup_stays_nohup() -> None:
     quiet = subprocess.Popen(
         [

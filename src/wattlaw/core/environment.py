@@ -44,7 +44,7 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 def capture() -> Environment:
     """Take the snapshot; nothing in it can fail."""
-    commit, changed = _git(Path.cwd())
+    commit, changed = _git(Path())
     return Environment(
         host=socket.gethostname(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import select
+import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 from wattlaw.core.errors import UsageError
 from wattlaw.measuring.account import Ended, Peak
@@ -17,6 +21,13 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, sig
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """The terminal sends these to the command too; the command alone decides what they mean."""
 
+_SHELL = "/bin/sh"
+
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+"""What Python makes of LC_CTYPE where it is started in the locale C (PEP 538)."""
+
+T = TypeVar("T")
+
 
 def run_child(words: Sequence[str], sampler: str) -> Ended:
     """Run a command to its end; return its exit code and the system's account of it.
@@ -24,16 +35,57 @@ def run_child(words: Sequence[str], sampler: str) -> Ended:
     ``sampler`` tells the command's own processes of the sampler that runs (see borrowed.VARIABLE).
     Raises UsageError where there is no such command. Called from the main thread.
     """
-    environment = {**os.environ, VARIABLE: sampler}
+    environment = {**_environment_of_caller(), VARIABLE: sampler}
     with _signals() as (children, restored):
-        try:
-            pid = os.posix_spawnp(words[0], list(words), environment, setsigdef=restored)
-        except FileNotFoundError:
-            raise UsageError(f"there is no command {words[0]!r}") from None
-        except PermissionError:
-            raise UsageError(f"{words[0]!r} is not executable") from None
+
+        def spawn(path: str, arguments: list[str]) -> int:
+            return os.posix_spawnp(path, arguments, environment, setsigdef=restored)
+
+        pid = _executed(words, spawn)
         children.start(pid)
         return children.wait(Peak(pid))
+
+
+def become(words: Sequence[str]) -> NoReturn:
+    """Turn this process into a command. Raises UsageError where there is no such command."""
+    environment = _environment_of_caller()
+    _executed(words, lambda path, arguments: os.execvpe(path, arguments, environment))
+    raise AssertionError("a process that became another does not go on")
+
+
+def _executed(words: Sequence[str], execute: Callable[[str, list[str]], T]) -> T:
+    """Execute a command as a shell does: a file that begins with no #! line is one for the shell.
+
+    Raises UsageError, naming the reason, where the system refuses.
+    """
+    name, found = words[0], shutil.which(words[0])
+    try:
+        try:
+            return execute(name, list(words))
+        except OSError as error:
+            if error.errno != errno.ENOEXEC or found is None:
+                raise
+            return execute(_SHELL, [_SHELL, found, *words[1:]])
+    except FileNotFoundError:
+        why = "the program that its first line names is not there"
+        raise UsageError(f"{name!r} cannot be run: {why}" if found else f"there is no command {name!r}") from None
+    except PermissionError:
+        raise UsageError(f"{name!r} is not executable") from None
+    except OSError as error:
+        raise UsageError(f"{name!r} cannot be run: {error.strerror}") from None
+
+
+def _environment_of_caller() -> Mapping[str, str]:
+    """Return the environment as the caller gave it: in the locale C Python changes LC_CTYPE for itself."""
+    try:
+        given = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return os.environ
+    before = next((os.fsdecode(v.partition(b"=")[2]) for v in given if v.startswith(b"LC_CTYPE=")), None)
+    if before == os.environ.get("LC_CTYPE") or os.environ.get("LC_CTYPE") not in _COERCED:
+        return os.environ
+    rest = {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
+    return rest if before is None else {**rest, "LC_CTYPE": before}
 
 
 class _Child:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -21,8 +21,8 @@ from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.account import Ended, account, left_running
 from wattlaw.measuring.borrowed import VARIABLE, telling
+from wattlaw.measuring.child import become, run_child
 from wattlaw.measuring.child import pass_on_end as pass_on_end
-from wattlaw.measuring.child import run_child
 from wattlaw.measuring.clocks import clock_served
 from wattlaw.measuring.engine import Engine, check_rate
 from wattlaw.measuring.gpu_freq import write_read_back
@@ -85,14 +85,14 @@ def measure_command(
         raise UsageError("no command; write it after --, as in wattlaw measure -- python train.py")
     here = place() if is_step() else Place(0, 1, 0, 1)
     if here.local_rank > 0:
-        _become(words)
+        become(words)
     values = given(limits or {})
     # the tasks of a step on one node are children of one daemon of Slurm's
     daemon = os.getppid() if here.local_world > 1 else 0
     guard = fork_guarded(pass_on_end, values) if values and is_step() else None
     job = (daemon or os.getpid(), (os.getpid(), *([guard.pid] if guard else [])))
-    setting = Setting(workload=name or Path(words[0]).name or "command", command=shlex.join(words), stop=Stop(),
-                      warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
+    setting = Setting(workload=_text(name or Path(words[0]).name) or "command", command=_text(shlex.join(words)),
+                      stop=Stop(), warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
     chosen = None if gpus is None else tuple(map(str, gpus))
     with _record(folder, setting, here) as (record, is_kept), _held(words, values, chosen, record.attempt, guard):
         sampler = telling(os.getpid(), record.attempt.absolute())
@@ -177,14 +177,9 @@ def _meet(attempt: Path, start_s: float, end_s: float, exit_code: int) -> list[P
     return wait_for_all_ends(attempt, nodes_of_step())
 
 
-def _become(words: Sequence[str]) -> NoReturn:
-    """Turn this process into the command: another task on this node measures already."""
-    try:
-        os.execvp(words[0], list(words))
-    except FileNotFoundError:
-        raise UsageError(f"there is no command {words[0]!r}") from None
-    except PermissionError:
-        raise UsageError(f"{words[0]!r} is not executable") from None
+def _text(words: str) -> str:
+    """Return words of a command line as text for the record; a byte that is no UTF-8 is shown, such as \\xff."""
+    return words.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _outcome(
