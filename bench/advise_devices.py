@@ -22,9 +22,10 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.laws.asked import DEVICE_TIME, TIME
 from wattlaw.laws.deviceadvice import choose, next_run, weigh
-from wattlaw.laws.deviceoptions import device_options, run_noise
+from wattlaw.laws.deviceoptions import device_options
 from wattlaw.laws.pooling import Family, Pool, learn
 from wattlaw.laws.prices import NO_PRICES
+from wattlaw.laws.scatter import run_noise
 
 LIMITS = (1.05, 1.1, 1.2, 1.4, 1.7, 2.0)
 DEADLINES = (1.05, 1.2, 1.5, 2.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from made import run
 
 from wattlaw.core.errors import FitError
 from wattlaw.laws.advice import advise
-from wattlaw.laws.capping import LogRatio, cappings, nearest, same_work, work_share
+from wattlaw.laws.capping import LogRatio, base_of, cappings, nearest, same_work, work_share
 from wattlaw.laws.caps import PRIOR, physical, response, with_work
 from wattlaw.laws.choose import DRAWS
 from wattlaw.laws.deviceoptions import device_options
@@ -124,3 +125,61 @@ def test_the_prior_of_a_device_is_left_as_it_was():
     before = PRIOR.copy()
     with_work(np.zeros((1, 8)), np.array([-1.0]))
     np.testing.assert_array_equal(PRIOR, before)
+
+
+def tried_below(base, sizes=(1, 2, 4, 8), tried_on=(1,)):
+    """Runs without a cap, which is the highest in truth, or at it; lower caps on some, but never the highest."""
+    runs = tried(sizes, caps=(85.0, 105.0, 125.0), tried_on=tried_on)
+    runs = [r for r in runs if r.setting.devices in sizes or r.setting.power_cap_w != HIGHEST_W]
+    return [uncapped(r) if base is None and r.setting.power_cap_w == HIGHEST_W else r for r in runs]
+
+
+def uncapped(made):
+    return msgspec.structs.replace(made, setting=msgspec.structs.replace(made.setting, power_cap_w=None))
+
+
+@pytest.mark.parametrize(("base", "sizes"), [(None, (1, 2, 4, 8)), (None, (2, 4, 8)), (HIGHEST_W, (2, 4, 8))])
+def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_counts(base, sizes):
+    runs = tried_below(base, sizes)
+    for n in (1, 4, 8):
+        (told,) = predict(runs, Wanted(devices=n, power_cap_w=105.0))
+        seconds, joules = truth(n, 105.0)
+        for name, value in (("time_per_sample_s", seconds), ("energy_j", joules)):
+            assert told.quantities[name].low < value < told.quantities[name].high
+            assert told.quantities[name].value == pytest.approx(value, rel=0.05)
+    # the highest cap tried is one to choose, too
+    places = {(o.devices, o.run.setting.power_cap_w) for o in device_options(runs)}
+    assert {(4, 85.0), (4, 105.0), (4, 125.0)} <= places
+
+
+def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
+    runs = tried_below(None)
+    for option in [o for o in device_options(runs) if o.is_at_new_cap and not o.is_beyond]:
+        if option.devices not in (1, 2, 4, 8):
+            (told,) = predict(runs, Wanted(devices=option.devices, power_cap_w=option.run.setting.power_cap_w))
+            assert np.exp(option.log_t) == pytest.approx(told.quantities["time_per_sample_s"].value, rel=1e-6)
+
+
+def test_one_run_without_a_cap_leaves_the_law_over_devices_to_those_with_one():
+    runs = [*tried((1, 2, 4)), run(1.0, 1, energy=200.0)]
+    assert {r.setting.power_cap_w for r in base_of(runs)} == {HIGHEST_W}
+    (told,) = predict(runs, Wanted(devices=3))
+    assert told.setting["power_cap_w"] == HIGHEST_W
+
+
+def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
+    runs = [r for r in tried((1,)) if r.setting.devices == 1]
+    (told,) = predict(runs, Wanted(devices=1, power_cap_w=150.0))
+    seconds, joules = truth(1, 150.0)
+    assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high
+    assert told.quantities["energy_j"].low < joules < told.quantities["energy_j"].high
+    assert told.extrapolated == ""
+    with pytest.raises(FitError, match="runs of one size say nothing of another"):
+        predict(runs, Wanted(devices=2, power_cap_w=150.0))
+
+
+def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
+    runs = tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2, 4))
+    (told,) = predict(runs, Wanted(devices=3, power_cap_w=125.0))
+    seconds, _ = truth(3, 125.0)
+    assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high

@@ -10,8 +10,9 @@ import numpy as np
 
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
-from wattlaw.laws.capping import Capping, Effect, LogRatio, nearest, same_work, work_share
-from wattlaw.laws.choose import forecast
+from wattlaw.laws.capping import Base, Capping, Effect, LogRatio, nearest, same_work, work_share
+from wattlaw.laws.choose import DRAWS, forecast
+from wattlaw.laws.devicepower import fit_power_of
 from wattlaw.laws.families import batch_of
 from wattlaw.laws.option import Array, Option, Watts
 from wattlaw.laws.scaling import Points
@@ -35,40 +36,42 @@ def cap_options(
     laws     what caps do, of runs that differ from the base in devices, batch and cap only
     Options at a batch a device at which no caps were tried get none.
     """
-    known = {_place(o) for o in taken}
+    known = {_place(o, o.run.setting.power_cap_w) for o in taken}
     found: list[Option] = []
     shares = sorted({law.share for law in laws})
     for share in shares:
         here = [o for o in options if o.is_advisable and math.isclose(_share(o.run), share)]
         mine = [law for law in laws if law.share == share]
-        for option, (law, work) in zip(here, _works(base, mine, here, share, prior), strict=True):
-            made = (_capped(option, law, cap, law.effect(cap, work)) for cap in _caps(law))
-            found += [o for o in made if _place(o) not in known]
+        for option, (law, work, against) in zip(here, _works(base, mine, here, share, prior), strict=True):
+            new = [cap for cap in _caps(law) if _place(option, cap) not in known]
+            found += [_capped(option, law, cap, law.effect(cap, work, against)) for cap in new]
     return found
 
 
 def _works(
     base: Sequence[Run], laws: list[Capping], options: list[Option], share: float, prior: Array | None
-) -> Iterator[tuple[Capping, LogRatio]]:
-    # the law nearest to each option, and how much a device works there against where its caps were tried; all stand
-    # on the same draws of one law
+) -> Iterator[tuple[Capping, LogRatio, Base]]:
+    # the law nearest to each option, how much a device works there against where its caps were tried, and what the
+    # base gives there; all stand on the same draws of one law
     law, _, rates = scaling_of(list(base), prior=prior)
     layouts = {o.devices: o.run.setting.nodes for o in options}
     layouts |= {each.devices: each.runs[0].setting.nodes for each in laws}
     devices = np.array(sorted(layouts), float)
     told = forecast(law, np.array(rates), Points.of(devices, devices * share, [layouts[n] for n in sorted(layouts)]))
+    power = fit_power_of(base)
     times = {n: LogRatio(each.middle, each.of_law) for n, each in zip(sorted(layouts), told, strict=True)}
     for option in options:
         near = nearest(laws, option.devices, share)
         here, there = times[near.devices], times[option.devices]
-        same = near.devices == option.devices
-        yield near, same_work() if same else work_share(here, there, option.devices, near.devices)
+        work = same_work() if near.devices == option.devices else work_share(here, there, option.devices, near.devices)
+        watts = None if power is None else LogRatio(*power.forecast(near.devices, DRAWS, of_run=False))
+        yield near, work, Base(base[0].setting.power_cap_w, here, watts)
 
 
 def _caps(law: Capping) -> list[float]:
     grid = ROUND_W * np.round(np.linspace(law.caps_w[0], law.caps_w[-1], STEPS + 2) / ROUND_W)
     inside = grid[(grid > law.caps_w[0]) & (grid < law.caps_w[-1])]
-    return sorted({*law.caps_w[:-1], *inside.tolist()})
+    return sorted({*law.caps_w, *inside.tolist()})
 
 
 def _capped(option: Option, law: Capping, cap_w: float, effect: Effect) -> Option:
@@ -88,8 +91,8 @@ def _capped(option: Option, law: Capping, cap_w: float, effect: Effect) -> Optio
     )
 
 
-def _place(option: Option) -> tuple[int, float, float | None]:
-    return option.devices, round(_share(option.run), 6), option.run.setting.power_cap_w
+def _place(option: Option, cap_w: float | None) -> tuple[int, float, float | None]:
+    return option.devices, round(_share(option.run), 6), cap_w
 
 
 def _share(run: Run) -> float:

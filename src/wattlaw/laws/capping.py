@@ -6,6 +6,10 @@ and device goes as 1/w where the batch a device is the same, so the law over dev
 lost to communication a cap leaves alone is not known: kernels of a collective draw power too. So w counts as w^v, with
 v anywhere from 0 (all of it answers like work) to 1 (none does). This is an assumption of ours, for want of published
 measurements.
+
+Where the law over devices is of runs without a cap, or at one that was not among those tried, it also says what the
+setting on which caps were tried takes. What the highest cap tried does to that counts too, on other numbers of devices
+as far as they work there: nobody knows at which cap a device without one runs.
 """
 
 from __future__ import annotations
@@ -44,6 +48,18 @@ class Effect(NamedTuple):
     power: LogRatio | None
 
 
+class Base(NamedTuple):
+    """What caps are set against: the cap of the runs behind the law over devices, None being no cap.
+
+    ``time`` and ``power`` are ln of the time per sample, s, and of a device's power, W, that this law gives where caps
+    were tried.
+    """
+
+    cap_w: float | None
+    time: LogRatio
+    power: LogRatio | None
+
+
 class Capping(NamedTuple):
     """The law of runs on ``devices`` devices, ``share`` samples a device, at three caps or more."""
 
@@ -53,28 +69,54 @@ class Capping(NamedTuple):
     caps_w: tuple[float, ...]
     runs: tuple[Run, ...]
 
-    def effect(self, cap_w: float, work: LogRatio) -> Effect:
+    def effect(self, cap_w: float, work: LogRatio, base: Base | None = None) -> Effect:
         """Return what a cap does where a device works the share exp(``work``) of the time that it worked here.
 
-        Raises FitError for a cap outside those that were run.
+        It does so against ``base``, by default the highest cap. Raises FitError for a cap outside those that were run.
         """
         law = self.law
         if not law.lowest_w <= cap_w <= law.scale_w:
             raise FitError(
                 f"a cap of {cap_w:g} W is outside the caps that were run, {law.lowest_w:g} to {law.scale_w:g} W"
             )
-        caps = np.array([cap_w, law.scale_w]) / law.scale_w
+        at = None if base is None else base.cap_w
+        is_tried = base is None or (at is not None and law.lowest_w <= at <= law.scale_w)
+        caps = np.array([cap_w, at if at and is_tried else law.scale_w]) / law.scale_w
         rng = np.random.default_rng(3)
-        picked = law.posterior.draws[law.posterior.picked(len(work.draws), seed=3), :-1]
+        picked = law.posterior.draws[law.posterior.picked(len(work.draws), seed=3)]
         stays = rng.permutation((np.arange(len(picked)) + 0.5) / len(picked))
         best = with_work(law.posterior.best[None, :-1], np.array([_MIDDLE * work.middle]), law.prior)
-        draws = with_work(picked, stays * work.draws, law.prior)
+        draws = with_work(picked[:, :-1], stays * work.draws, law.prior)
         (middle_t, middle_p), (time, power) = (response(z, caps, law.prior) for z in (best, draws))
-        return Effect(_against(middle_t, time), _against(middle_p, power) if law.has_power else None)
+        found = Effect(_against(middle_t, time), _against(middle_p, power) if law.has_power else None)
+        if base is None or is_tried:
+            return found
+        works = LogRatio(math.exp(_MIDDLE * work.middle), np.exp(stays * work.draws))
+        highest = self._highest(picked, base)
+        of_power = _with(found.power, highest.power, works) if found.power and highest.power else None
+        return Effect(_with(found.time, highest.time, works), of_power)
+
+    def _highest(self, picked: Array, base: Base) -> Effect:
+        # what the highest cap tried does to the setting on which caps were tried, against the base
+        law = self.law
+        (best_t, best_p), (time, power) = (
+            response(z[:, :-1], np.ones(1), law.prior) for z in (law.posterior.best[None], picked)
+        )
+        level = law.centre + law.posterior.best[-1] - base.time.middle
+        of_time = LogRatio(float(best_t[0, 0] + level), time[:, 0] + law.centre + picked[:, -1] - base.time.draws)
+        if base.power is None:
+            return Effect(of_time, None)
+        watts = math.log(law.scale_w)
+        middle = float(best_p[0, 0] + watts - base.power.middle)
+        return Effect(of_time, LogRatio(middle, power[:, 0] + watts - base.power.draws))
 
 
 def _against(middle: Array, draws: Array) -> LogRatio:
     return LogRatio(float(middle[0, 0] - middle[0, 1]), draws[:, 0] - draws[:, 1])
+
+
+def _with(effect: LogRatio, highest: LogRatio, works: LogRatio) -> LogRatio:
+    return LogRatio(effect.middle + works.middle * highest.middle, effect.draws + works.draws * highest.draws)
 
 
 def same_work(count: int = DRAWS) -> LogRatio:
@@ -91,13 +133,21 @@ def work_share(here: LogRatio, there: LogRatio, devices: int, tried_on: int) -> 
     return LogRatio(here.middle - there.middle + shift, here.draws - there.draws + shift)
 
 
-def uncapped(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that a law over devices is made of: those without a cap, or else those at the highest."""
-    free = [r for r in runs if r.setting.power_cap_w is None]
-    if free:
-        return free
-    most = max((r.setting.power_cap_w or 0.0 for r in runs), default=0.0)
-    return [r for r in runs if r.setting.power_cap_w == most]
+def base_of(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that a law over devices is made of: those without a cap, or else those at the highest.
+
+    The first of them with several numbers of devices, where there is any.
+    """
+    by_cap: dict[float, list[Run]] = {}
+    for run in runs:
+        by_cap.setdefault(run.setting.power_cap_w or math.inf, []).append(run)
+    ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
+    return next((some for some in ordered if sizes(some) > 1), ordered[0] if ordered else [])
+
+
+def sizes(runs: Iterable[Run]) -> int:
+    """Return how many numbers of devices were run."""
+    return len({r.setting.devices for r in runs})
 
 
 def cappings(runs: Iterable[Run]) -> list[Capping]:

@@ -17,13 +17,13 @@ from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
 from wattlaw.laws.asked import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, Asked
-from wattlaw.laws.deviceoptions import run_noise
 from wattlaw.laws.devicewords import Said, sentence
 from wattlaw.laws.groups import Group
 from wattlaw.laws.option import Option
 from wattlaw.laws.posterior import interval_of_draws
 from wattlaw.laws.prices import COST, Prices
 from wattlaw.laws.scaling import BEYOND
+from wattlaw.laws.scatter import run_noise
 from wattlaw.laws.worth import losses, saved_by_runs
 
 Array = NDArray[Any]

@@ -18,18 +18,17 @@ from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.asked import GPU_ENERGY
 from wattlaw.laws.capoptions import cap_options
-from wattlaw.laws.capping import cappings, uncapped
+from wattlaw.laws.capping import base_of, cappings, sizes
 from wattlaw.laws.choose import DRAWS, Forecast, forecast
 from wattlaw.laws.devicepower import DevicePower, fit_power_of
 from wattlaw.laws.families import VARIED, batch_of, rate_of
 from wattlaw.laws.groups import grouped
 from wattlaw.laws.network import MOST_DEVICES
 from wattlaw.laws.option import Array, Option, Watts
-from wattlaw.laws.posterior import Noise, forecasts
+from wattlaw.laws.posterior import Noise
 from wattlaw.laws.predict import WIDEST
-from wattlaw.laws.ratios import pooled_noise
 from wattlaw.laws.scaling import Points
-from wattlaw.laws.usl import NOISE, NU
+from wattlaw.laws.scatter import as_run, run_noise
 
 
 def device_options(
@@ -49,24 +48,17 @@ def device_options(
     measured = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
     found = list(measured)
     for whole in grouped(known, (*VARIED, "power_cap_w"), split_layouts=False)[0]:
-        base, caps = uncapped(whole.runs), cappings(whole.runs)
-        most = _sizes(base) if caps else 0
+        base, caps = base_of(whole.runs), cappings(whole.runs)
+        most = sizes(base) if caps else 0
         by_cap = [family.runs for family in grouped(whole.runs, VARIED, split_layouts=False)[0]]
         # few sizes at some cap tell less than what that cap does to the law of many
-        told = [o for runs in by_cap if _sizes(runs) >= most for o in _forecast_options(runs, wanted, prior)]
+        told = [o for runs in by_cap if sizes(runs) >= most for o in _forecast_options(runs, wanted, prior)]
         found += told
         if most > 1:
             ids = {id(r) for r in base}
             at_base = [o for o in (*measured, *told) if ids & {id(r) for r in o.basis}]
             found += cap_options(base, caps, at_base, found, prior)
     return found
-
-
-def run_noise(runs: Sequence[Run]) -> Noise:
-    """Return the relative noise of one run: what repeats scatter by, and a usual scale where they are few."""
-    spread, df = pooled_noise([[rate_of(r) or 1.0 for r in members] for members in repeats(runs)])
-    scale = math.sqrt((NU * NOISE**2 + df * spread**2) / (NU + df))
-    return Noise(np.array([scale]), NU + df)
 
 
 def numbers(per_node: int, most: int = MOST_DEVICES) -> list[int]:
@@ -105,13 +97,8 @@ def batches_at(devices: int, seen: Sequence[tuple[int, float]]) -> list[float]:
 
 
 def _measured(members: list[Run], noise: Noise, seed: int) -> Option:
-    logs = [-math.log(rate_of(r) or 1.0) for r in members]
-    middle = math.fsum(logs) / len(logs)
-    error = Noise(noise.scale / math.sqrt(len(logs)), noise.df)
-    one, point = np.ones(1), np.array([middle])
-    of_mean = forecasts(point, one, [error], DRAWS, (seed, 1))
-    of_run = of_mean + forecasts(np.zeros(1), one, [noise], DRAWS, (seed, 2))
-    return Option(members[0], tuple(members), middle, of_mean, of_run, _watts(members, middle), True)
+    ran = as_run(members, noise, DRAWS, seed)
+    return Option(members[0], tuple(members), *ran, _watts(members, ran.middle), True)
 
 
 def _watts(members: list[Run], log_t: float) -> Watts | None:
@@ -126,8 +113,8 @@ def _watts(members: list[Run], log_t: float) -> Watts | None:
 def _forecast_options(runs: list[Run], wanted: Sequence[tuple[int, float]] | None, prior: Array | None) -> list[Option]:
     runs = [r for r in runs if batch_of(r)]
     seen = sorted({(r.setting.devices, _share(r)) for r in runs})
-    sizes = sorted({n for n, _ in seen})
-    if len(sizes) < 2:
+    ran = sorted({n for n, _ in seen})
+    if len(ran) < 2:
         return []
     per_node = max(r.setting.devices_per_node for r in runs)
     if wanted is None:
@@ -142,7 +129,7 @@ def _forecast_options(runs: list[Run], wanted: Sequence[tuple[int, float]] | Non
     power = fit_power_of(runs)
     found = [_told(runs, n, b, per_node, each, power) for (n, b), each in zip(new, told, strict=True)]
     beyond = law.extrapolates(targets).tolist()
-    return _near([o._replace(is_beyond=far) for o, far in zip(found, beyond, strict=True)], sizes)
+    return _near([o._replace(is_beyond=far) for o, far in zip(found, beyond, strict=True)], ran)
 
 
 def _told(
@@ -160,15 +147,11 @@ def _told(
     return Option(run, tuple(runs), told.middle, told.of_law, told.draws, watts, False)
 
 
-def _sizes(runs: Sequence[Run]) -> int:
-    return len({r.setting.devices for r in runs})
-
-
-def _near(options: list[Option], sizes: list[int]) -> list[Option]:
+def _near(options: list[Option], ran: list[int]) -> list[Option]:
     # outward from the runs up to the first one whose time nobody can tell, which may be run but not advised
     wide = [o.devices for o in options if o.is_beyond and _factor(o) > WIDEST]
-    least = max([n for n in wide if n < sizes[0]], default=0)
-    most = min([n for n in wide if n > sizes[-1]], default=math.inf)
+    least = max([n for n in wide if n < ran[0]], default=0)
+    most = min([n for n in wide if n > ran[-1]], default=math.inf)
     return [o._replace(is_advisable=o.devices not in wide) for o in options if least <= o.devices <= most]
 
 

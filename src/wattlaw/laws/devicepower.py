@@ -36,10 +36,13 @@ class DevicePower(NamedTuple):
     noise: float
     df: float
 
-    def forecast(self, devices: float, count: int, seed: int = 5) -> tuple[float, Array]:
-        """Return ln W of one more run at so many devices: the middle, and equally likely draws (count,)."""
+    def forecast(self, devices: float, count: int, of_run: bool = True, seed: int = 5) -> tuple[float, Array]:
+        """Return ln W at so many devices: the middle, and equally likely draws (count,), of one more run or the mean.
+
+        Draws of all numbers of devices belong together.
+        """
         x = np.array([1.0, np.log(devices) - self.centre])
-        middle, variance = float(x @ self.best), float(x @ self.covariance @ x) + self.noise**2
+        middle, variance = float(x @ self.best), float(x @ self.covariance @ x) + of_run * self.noise**2
         draws = forecasts(np.array([middle]), np.ones(1), [Noise(np.array([variance**0.5]), self.df)], count, seed)
         return middle, draws
 

@@ -26,7 +26,7 @@ from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
-from wattlaw.laws.capping import Capping, LogRatio, cappings, nearest, same_work, uncapped, work_share
+from wattlaw.laws.capping import Base, Capping, LogRatio, base_of, cappings, nearest, same_work, sizes, work_share
 from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.devicepower import fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
@@ -35,6 +35,7 @@ from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggl
 from wattlaw.laws.posterior import Noise, forecasts, interval_of_draws
 from wattlaw.laws.prices import Prices
 from wattlaw.laws.scaling import BEYOND, REACH, Points
+from wattlaw.laws.scatter import as_run, run_noise
 from wattlaw.laws.target import samples_to_target
 
 Array = NDArray[Any]
@@ -110,15 +111,18 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
     runs = [r for r in group.runs if rate_of(r) and batch_of(r)]
     if not runs:
         raise FitError("no run gives both a rate and a batch")
-    base = uncapped(runs)
+    base = _base(runs, wanted.power_cap_w)
     point, share = _point(wanted, base)
-    capping = None if wanted.power_cap_w is None else nearest(cappings(runs), wanted.devices, share)
+    cap_w, of_base = wanted.power_cap_w, base[0].setting.power_cap_w
+    capping = None if cap_w in (None, of_base) else nearest(cappings(runs), wanted.devices, share)
     found, *beside = _times(base, [(point, share), *_beside(capping, point)], wanted)
     log_t, draws, why = found.middle, found.draws, found.why
     power = fit_power_of(base)
     watts = None if power is None else power.forecast(float(point.devices[0]), len(draws))
-    if capping is not None and wanted.power_cap_w is not None:
-        effect = capping.effect(wanted.power_cap_w, _work(capping, beside, wanted.devices))
+    if capping is not None and cap_w is not None:
+        tried = None if power is None else LogRatio(*power.forecast(capping.devices, len(draws), of_run=False))
+        here, there = (LogRatio(each.middle, each.draws if each.of_law is None else each.of_law) for each in beside)
+        effect = capping.effect(cap_w, _work(capping, here, there, wanted.devices), Base(of_base, here, tried))
         log_t, draws = log_t + effect.time.middle, draws + effect.time.draws
         of_power = effect.power
         watts = watts and of_power and (watts[0] + of_power.middle, watts[1] + of_power.draws)
@@ -132,12 +136,18 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
     return Prediction(
         group=group.key,
         setting={"devices": wanted.devices, "nodes": float(point.nodes[0]), "batch_per_device": share,
-                 **({"power_cap_w": wanted.power_cap_w} if wanted.power_cap_w else {})},
+                 **({"power_cap_w": cap} if (cap := cap_w or of_base) else {})},
         quantities=_quantities((log_t, draws), watts, wanted, share, need),
         extrapolated=why,
         forms=found.forms,
         warnings=(*notes, *found.notes, *_unpriced(wanted, watts is not None)),
     )  # fmt: skip
+
+
+def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
+    # at the cap asked for, where as many numbers of devices were run there
+    base, there = base_of(runs), [r for r in runs if r.setting.power_cap_w == cap_w]
+    return there if cap_w is not None and sizes(there) >= sizes(base) else base
 
 
 def _need(runs: list[Run], batch: float, wanted: Wanted, count: int) -> tuple[float, Array]:
@@ -160,7 +170,11 @@ class _Time(NamedTuple):
 
 def _times(runs: list[Run], points: list[tuple[Points, float]], wanted: Wanted) -> list[_Time]:
     # draw i of each stands on the same draw of the law
-    if len({(r.setting.devices, batch_of(r)) for r in runs}) < 2:
+    known = {(r.setting.devices, batch_of(r)) for r in runs}
+    if known == {(point.devices[0], point.batches[0]) for point, _ in points}:
+        ran = as_run(runs, run_noise(runs), DRAWS)
+        return [_Time(ran.middle, ran.of_run, "", {"as run": 1.0}, of_law=ran.of_mean)] * len(points)
+    if len(known) < 2:
         return [_by_formula(runs, point, share, wanted) for point, share in points]
     law, _, rates = scaling_of(runs, wanted.step_spread)
     targets = Points(*(np.concatenate(values) for values in zip(*(point for point, _ in points), strict=True)))
@@ -171,17 +185,16 @@ def _times(runs: list[Run], points: list[tuple[Points, float]], wanted: Wanted) 
 
 def _beside(capping: Capping | None, point: Points) -> list[tuple[Points, float]]:
     # where caps were tried, and the devices asked about at the same batch each
-    if capping is None or capping.devices == point.devices[0]:
+    if capping is None:
         return []
     nodes, share = capping.runs[0].setting.nodes, capping.share
     tried = Points.of([capping.devices], [share * capping.devices], [nodes])
     return [(tried, share), (Points.of(point.devices, point.devices * share, point.nodes), share)]
 
 
-def _work(capping: Capping, beside: list[_Time], devices: int) -> LogRatio:
-    if not beside:
-        return same_work()
-    here, there = (LogRatio(each.middle, each.draws if each.of_law is None else each.of_law) for each in beside)
+def _work(capping: Capping, here: LogRatio, there: LogRatio, devices: int) -> LogRatio:
+    if capping.devices == devices:
+        return same_work(len(here.draws))
     return work_share(here, there, devices, capping.devices)
 
 
