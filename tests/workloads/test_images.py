@@ -61,6 +61,24 @@ def test_an_image_that_is_cut_off_while_training_goes_on_is_named(folder):
         data[0]
 
 
+def test_grey_levels_of_sixteen_bits_are_not_cut_off_at_eight(folder):
+    levels = np.linspace(0, 1, 64)[None].repeat(64, 0)
+    for name, kind in (("8", np.uint8), ("16", np.uint16)):
+        pillow.fromarray((levels * np.iinfo(kind).max).astype(kind)).save(folder / "val" / "cat" / f"grey{name}.png")
+    data = ResNet50("base", {"data": str(folder)}).data("valid")
+    deep, shallow = (data[k]["pixels"] for k in range(len(data)) if "grey" in data.files[k][0].name)
+    assert float((deep - shallow).abs().max()) < 0.03
+
+
+def test_an_image_whose_header_claims_too_many_pixels_is_named(folder):
+    path = folder / "train" / "cat" / "4.bmp"
+    pillow.new("RGB", (4, 4)).save(path)
+    claimed = (30_000).to_bytes(4, "little")
+    path.write_bytes((whole := path.read_bytes())[:18] + claimed * 2 + whole[26:])
+    with pytest.raises(DataError, match=r"cat/4\.bmp: the image cannot be read"):
+        ResNet50("base", {"data": str(folder)}).data("train")
+
+
 def test_a_cut_off_jpeg_is_noticed_by_its_last_bytes(folder):
     path = folder / "train" / "dog" / "3.jpg"
     draw = np.random.default_rng(1)

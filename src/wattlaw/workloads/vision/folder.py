@@ -29,8 +29,8 @@ LOOKED_AT = 20_000
 _ENDS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}
 """How a file of a kind begins, and what its last bytes hold."""
 
-_ERRORS = (OSError, SyntaxError, ValueError)
-"""What Pillow raises for a file that is no image, or not a whole one."""
+_ERRORS = (OSError, SyntaxError, ValueError, NotImplementedError)
+"""What Pillow raises for a file that is no image, or not a whole one, besides its own error for one too large."""
 
 
 class ImageFolder(Dataset[Image]):
@@ -43,6 +43,7 @@ class ImageFolder(Dataset[Image]):
 
     def __init__(self, folder: Path, split: Split, side: int, on_bad: str = "fail") -> None:
         self.pillow = need("PIL.Image", "an image folder")
+        self.errors = (*_ERRORS, self.pillow.DecompressionBombError)
         part = folder / ("train" if split == "train" else "val")
         if not part.is_dir():
             raise DataError(f"{part}: there is no such folder; images are looked for in train/CLASS/ and val/CLASS/")
@@ -66,8 +67,8 @@ class ImageFolder(Dataset[Image]):
         path, label = self.files[index]
         try:
             with self.pillow.open(path) as picture:
-                square = self._square(picture.convert("RGB"))
-        except _ERRORS as error:
+                square = self._square(self._coloured(picture))
+        except self.errors as error:
             raise DataError(f"{path}: the image cannot be read ({error})") from None
         pixels = torch.from_numpy(np.asarray(square, np.float32).copy()).permute(2, 0, 1) / 255
         mean, deviation = torch.tensor(MEAN)[:, None, None], torch.tensor(DEVIATION)[:, None, None]
@@ -97,9 +98,18 @@ class ImageFolder(Dataset[Image]):
                 return "the file is empty"
             with self.pillow.open(path) as picture:
                 picture.load()
-        except _ERRORS as error:
+        except self.errors as error:
             return f"the image cannot be read ({error})"
         return ""
+
+    def _coloured(self, picture: Any) -> Any:
+        if picture.mode == "F":
+            raise ValueError("its grey levels are floating-point numbers of an unknown range")
+        if picture.mode.startswith("I"):
+            # grey levels of 16 bits, which Pillow would cut off at 255
+            levels = np.asarray(picture).astype(np.int64).clip(0, 65535) // 257
+            picture = self.pillow.fromarray(levels.astype(np.uint8))
+        return picture.convert("RGB")
 
     def _square(self, picture: Any) -> Any:
         box = drawn_box(*picture.size) if self.training else middle_box(*picture.size)
