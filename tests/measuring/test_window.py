@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 import wattlaw
+from wattlaw.accelerators.measured import recorded_precision
 from wattlaw.core.errors import SettingError, UsageError
+from wattlaw.core.factors import factors
 from wattlaw.core.folder import scan
 from wattlaw.measuring.sampler import start_sampler
 from wattlaw.measuring.steps import read_steps
+from wattlaw.records.columns import row
 
 
 def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
@@ -154,5 +159,87 @@ def test_an_impossible_request_is_refused_at_once(arguments: dict[str, object], 
 
 
 def test_a_decorator_without_brackets_is_told_to_have_them():
-    with pytest.raises(UsageError, match=r"write @wattlaw\.measure\(\)"):
+    with pytest.raises(UsageError, match=r"write @wattlaw\.measure\('runs/mine'\) with brackets"):
         wattlaw.measure(lambda: None)
+
+
+def test_a_decorated_function_needs_a_folder_for_its_result_would_be_lost():
+    with pytest.raises(UsageError, match="give a folder"):
+        wattlaw.measure()(print)
+
+
+def test_a_decorated_task_is_measured_until_it_returns(tmp_path: Path) -> None:
+    @wattlaw.measure(tmp_path, name="task")
+    async def task() -> int:
+        await asyncio.sleep(0.3)
+        return 3
+
+    assert asyncio.run(task()) == 3
+    (run,) = wattlaw.load_runs(tmp_path)
+    assert (run.reading("elapsed_s").value or 0) >= 0.3
+
+
+def test_a_generator_cannot_be_decorated_for_its_body_runs_elsewhere() -> None:
+    def rows() -> Iterator[int]:
+        yield 1
+
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (rows, later):
+        with pytest.raises(UsageError, match="is a generator"):
+            wattlaw.measure("mine")(function)
+
+
+def test_a_child_that_is_forked_in_a_block_leaves_the_record_to_its_parent(tmp_path: Path) -> None:
+    script = """
+import os, sys, wattlaw
+with wattlaw.measure("mine", name="f") as m:
+    m.step()
+    if not os.fork():
+        try:
+            m.step()
+        except wattlaw.WattlawError as error:
+            print(error, flush=True)
+        sys.exit(4)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), sorted(os.listdir(m._record.trial)), flush=True)
+    m.step()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "this block was opened by another process, which forked this one; open one here",
+        "4 ['attempt-1']",
+    ]
+    (run,) = wattlaw.load_runs(tmp_path / "mine")
+    assert run.reading("steps").value == 2
+    assert not list(tmp_path.rglob("error.txt"))
+
+
+def test_an_open_block_is_not_opened_again_and_ends_as_if_nothing_was() -> None:
+    with wattlaw.measure() as m:
+        m.step()
+        with pytest.raises(UsageError, match="open already"):
+            m.__enter__()
+        m.step()
+    assert m.result is not None
+    assert m.result.reading("steps").value == 2
+
+
+def test_a_block_without_steps_lacks_none() -> None:
+    with wattlaw.measure() as m:
+        time.sleep(0.1)
+    assert m.result is not None
+    assert "ranks_missing" not in [note.name for note in m.result.warnings]
+
+
+def test_nothing_is_claimed_of_a_block_but_what_was_given(tmp_path: Path) -> None:
+    for name, setting in (("plain", {}), ("given", {"precision": "fp32", "preset": "tiny"})):
+        with wattlaw.measure(tmp_path, name=name, setting=setting):
+            pass
+    given, plain = sorted(wattlaw.load_runs(tmp_path), key=lambda run: run.setting.workload)
+    assert [factors(plain)[n] for n in ("preset", "precision", "backend")] == [None, None, None]
+    assert [factors(given)[n] for n in ("preset", "precision", "backend")] == ["tiny", "fp32", None]
+    assert (row(plain)["precision"], recorded_precision(plain)) == (None, "")
+    assert (row(given)["precision"], recorded_precision(given)) == ("fp32", "fp32")

@@ -17,6 +17,7 @@ from wattlaw.accelerators import peaks
 from wattlaw.accelerators.mlperf_table import Result, results
 from wattlaw.accelerators.roofline import BENCHMARKS, sixteen_bit
 from wattlaw.core.derive import derive, energy, per_sample
+from wattlaw.core.factors import told
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run
 from wattlaw.workloads import table as workloads
@@ -79,11 +80,11 @@ def achieved_all(runs: Iterable[Run], own: Path | None = None, precision: str = 
 
 
 def recorded_precision(run: Run) -> str:
-    """Return the precision a run records; "" for an imported run that does not say it.
+    """Return the precision a run records; "" for an imported run or a user's own code that does not say it.
 
-    The setting of an imported run has a default precision, which is no record: the importer's label counts.
+    Their setting has a default precision, which is no record: what the importer or the user told counts.
     """
-    return run.setting.precision if run.source == "wattlaw" else run.labels.get("precision", "")
+    return told(run, "precision") or "" if run.source == "wattlaw" else run.labels.get("precision", "")
 
 
 def flop_per_sample(run: Run) -> Reading:

@@ -19,15 +19,16 @@ from wattlaw.measuring.summary import Summary
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A trial's folder, its one attempt, and the repeat number that its name holds."""
+    """A trial's folder, its one attempt, the repeat number that its name holds, and what else is said of it."""
 
     trial: Path
     attempt: Path
     setting: Setting
     repeat: int
+    labels: dict[str, str] = {}
 
 
-def new_record(root: Path, setting: Setting) -> Record:
+def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = None) -> Record:
     """Create the next repeat of a setting under ``root``, with what was asked and where it runs.
 
     Raises RecordError where the folder cannot be written.
@@ -47,7 +48,7 @@ def new_record(root: Path, setting: Setting) -> Record:
     attempt = new_attempt(trial)
     write_whole(attempt / "setting.json", to_json(setting))
     write_whole(attempt / "environment.json", msgspec.json.encode(capture()))
-    return Record(trial, attempt, setting, repeat)
+    return Record(trial, attempt, setting, repeat, labels or {})
 
 
 def finish(record: Record, summary: Summary, error: str = "") -> Run:
@@ -78,6 +79,7 @@ def run_of(record: Record, summary: Summary, error: str = "") -> Run:
         state="failed" if error else "done",
         started=summary.started,
         machine=summary.machine,
+        labels=record.labels,
         quantities=summary.quantities,
         warnings=summary.warnings,
         error=error,

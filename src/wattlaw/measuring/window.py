@@ -10,7 +10,6 @@ print(m.result.reading("gpu_energy_j"))
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import sys
@@ -23,11 +22,13 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from wattlaw.core.errors import RecordError, UsageError
+from wattlaw.core.factors import UNTOLD
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.measuring.borrowed import copy_telemetry, running_sampler
 from wattlaw.measuring.clocks import clock_served
+from wattlaw.measuring.decorated import decorated
 from wattlaw.measuring.engine import check_rate
 from wattlaw.measuring.ranks import announced, announced_attempt, place, wait_for_hosts, wait_for_steps
 from wattlaw.measuring.record import Record, finish, new_record, run_of
@@ -37,6 +38,9 @@ from wattlaw.measuring.summary import parts, summarise
 
 ATTEMPT, WARMUP = "WATTLAW_ATTEMPT", "WATTLAW_WARMUP_STEPS"
 """Set by the runner of a sweep: where this trial's steps go, and how many of them are warm-up."""
+
+_NO_NAMES = ("", "-", "-c", "__main__", "ipykernel_launcher")
+"""What stands for a program's name where code was piped in, given on the command line, or typed into a notebook."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,9 +56,9 @@ def measure(
     gpus: Sequence[int | str] | None = None,
     setting: Mapping[str, Any] | None = None,
 ) -> Window:
-    """Measure a code block, or, as a decorator, every call of a function.
+    """Measure a code block, or, as a decorator, every call of a function, also of an ``async`` one.
 
-    folder       where the record goes; each use adds a repeat. None keeps no record, only ``result``
+    folder       where the record goes; each use adds a repeat. None keeps no record, only ``result`` of a block
     name         what the record calls the workload (the program's name by default)
     hz           readings a second, 0.1 to 100
     warmup       first steps that enter no rate and no energy
@@ -68,13 +72,15 @@ def measure(
     Raises UsageError or SettingError at once, RecordError where the folder cannot be written.
     """
     if callable(folder):
-        raise UsageError("write @wattlaw.measure() with brackets; a folder for the record may stand in them")
+        raise UsageError("write @wattlaw.measure('runs/mine') with brackets, and in them the folder for the records")
     check_rate(hz)
     if warmup < 0:
         raise UsageError(f"warmup is {warmup}; it must be at least 0")
-    return Window(
-        Path(folder) if folder is not None else None, _setting(name, warmup, setting or {}), hz, synchronise, gpus
-    )
+    given = dict(setting or {})
+    whole = _setting(name, warmup, given)
+    # given values that equal a default would not be told from untold ones
+    labels = {n: str(given[n]) for n, default in UNTOLD.items() if given.get(n) == default}
+    return Window(Path(folder) if folder is not None else None, whole, hz, synchronise, gpus, labels)
 
 
 class Window:
@@ -91,37 +97,41 @@ class Window:
         hz: float,
         synchronise: bool,
         gpus: Sequence[int | str] | None,
+        labels: dict[str, str] | None = None,
     ) -> None:
         self.result: Run | None = None
         self.windows: dict[str, list[dict[str, Reading]]] = {}
+        self._arguments = (folder, setting, hz, synchronise, gpus, labels)
         self._folder, self._setting, self._hz, self._gpus = folder, setting, hz, gpus
-        self._synchronise = synchronise
+        self._synchronise, self._labels = synchronise, labels
+        self._owner = 0
         self._stack = contextlib.ExitStack()
         self._place = place()
         self._inner: list[tuple[str, float, float]] = []
         self._log: StepLog | None = None
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Return the function with each of its calls measured into a record of its own."""
+        """Return the function with each of its calls measured into a record of its own.
 
-        @functools.wraps(function)
-        def measured_call(*args: P.args, **kwargs: P.kwargs) -> T:
-            with Window(self._folder, self._setting, self._hz, self._synchronise, self._gpus):
-                return function(*args, **kwargs)
-
-        return measured_call
+        An ``async`` function is measured until it returns. Raises UsageError for a generator, and without a folder.
+        """
+        if self._folder is None and not os.environ.get(ATTEMPT):
+            raise UsageError("nobody could read what the calls cost; give a folder: @wattlaw.measure('runs/mine')")
+        return decorated(function, lambda: Window(*self._arguments))
 
     def __enter__(self) -> Window:
-        self._steps, self._inner, self.windows = 0, [], {}
+        if self._log is not None:
+            raise UsageError("this block is open already; each needs a wattlaw.measure(...) of its own")
+        self._steps, self._inner, self.windows, self._owner = 0, [], {}, os.getpid()
         self._record: Record | None = None
         self._sampler: Sampler | None = None
         self._borrowed: Path | None = None
         with contextlib.ExitStack() as stack:
             attempt = self._join(stack)
-            self._log = StepLog(attempt, self._place.rank)
-            stack.callback(self._log.close)
-            self._stack = stack.pop_all()
-        self._edge()
+            log = StepLog(attempt, self._place.rank)
+            stack.callback(log.close)
+            self._edge()
+            self._stack, self._log = stack.pop_all(), log
         self._began = self._last = time.monotonic()
         return self
 
@@ -143,6 +153,8 @@ class Window:
         log = self._log
         if log is None:
             raise UsageError("step() marks a step inside its block: with wattlaw.measure(...) as m: ... m.step()")
+        if os.getpid() != self._owner:
+            raise UsageError("this block was opened by another process, which forked this one; open one here")
         now = time.monotonic()
         value = None if loss is None else float(loss)
         is_warmup = self._steps < self._setting.warmup_steps
@@ -168,6 +180,8 @@ class Window:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._owner:
+            return  # a child that was forked in the block leaves it; the record is its parent's
         if error is None:
             # after an error the device may never answer again
             self._edge()
@@ -212,7 +226,7 @@ class Window:
             root = self._folder or Path(tempfile.mkdtemp(prefix="wattlaw-"))
             if self._folder is None:
                 stack.callback(shutil.rmtree, root, ignore_errors=True)
-            self._record = new_record(root, self._setting)
+            self._record = new_record(root, self._setting, self._labels)
             attempt = self._record.attempt
             if self._place.world > self._place.local_world:
                 stack.enter_context(clock_served(attempt))
@@ -239,7 +253,9 @@ class Window:
             self.windows.setdefault(name, []).append(quantities)
         # this rank's block may end before another rank's last step
         between = None if self._place.world > 1 and self._steps else (self._began, end)
-        whole = summarise(record.attempt, self._setting.devices, between)
+        # a block alone that marks no steps lacks none
+        ranks = self._setting.devices if self._place.world > 1 or self._steps else None
+        whole = summarise(record.attempt, ranks, between)
         self.result = finish(record, whole, error) if self._folder else run_of(record, whole, error)
 
 
@@ -254,7 +270,7 @@ def _setting(name: str | None, warmup: int, more: Mapping[str, Any]) -> Setting:
     here = place()
     program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "measure"
     values: dict[str, Any] = {
-        "workload": name or (program if program not in ("", "-c", "__main__") else "measure"),
+        "workload": name or (program if program not in _NO_NAMES else "measure"),
         "nodes": max(1, here.world // here.local_world),
         "devices_per_node": here.local_world,
         **more,

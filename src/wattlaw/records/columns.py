@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from wattlaw.core.errors import reason
+from wattlaw.core.factors import told
 from wattlaw.core.run import Run
 from wattlaw.core.setting import identity
 
@@ -34,17 +35,17 @@ COLUMNS = (
     Column("setting_id", "text", lambda run: identity(run.setting, run.workload_version)),
     Column("workload", "text", lambda run: run.setting.workload),
     Column("workload_version", "whole", lambda run: run.workload_version),
-    Column("preset", "text", lambda run: run.setting.preset),
+    Column("preset", "text", lambda run: told(run, "preset")),
     Column("devices", "whole", lambda run: run.setting.devices),
     Column("nodes", "whole", lambda run: run.setting.nodes),
     Column("devices_per_node", "whole", lambda run: run.setting.devices_per_node),
     Column("batch_per_device", "whole", lambda run: run.setting.batch_per_device),
-    Column("precision", "text", lambda run: run.setting.precision),
+    Column("precision", "text", lambda run: told(run, "precision")),
     Column("power_cap_w", "number", lambda run: run.setting.power_cap_w),
     Column("sm_clock_limit_mhz", "number", lambda run: run.setting.sm_clock_mhz),
     Column("memory_clock_limit_mhz", "number", lambda run: run.setting.memory_clock_mhz),
     Column("device_type", "text", lambda run: run.machine.device_type or run.setting.device_type),
-    Column("backend", "text", lambda run: run.setting.backend),
+    Column("backend", "text", lambda run: told(run, "backend")),
     Column("seed", "whole", lambda run: run.setting.seed),
     Column("stop_steps", "whole", lambda run: run.setting.stop.steps),
     Column("stop_epochs", "number", lambda run: run.setting.stop.epochs),
