@@ -232,23 +232,27 @@ def _labels(row: Row, told: _Told) -> tuple[str, str]:
 
 
 def factor_words(name: str, value: Factor) -> str:
-    """Return a factor as a person says it: "200 W cap", "bf16", "compile: yes"; empty where it has no value."""
+    """Return a factor as a person says it: "200 W cap", "bf16", "compile: yes"; empty where it has no value.
+
+    The groups of laws and advice give numbers as text: "200".
+    """
     if value is None or value == "":
         return ""
+    word = f"{value:g}" if isinstance(value, float) else str(value)
     match name:
         case "precision" | "device_type" | "device_name" | "backend":
             return str(value)
         case "command":
             return str(value) if len(str(value)) <= 60 else f"{str(value)[:59]}…"
         case "power_cap_w":
-            return f"{value:g} W cap"
+            return f"{word} W cap"
         case "sm_clock_mhz":
-            return f"SM {value:g} MHz"
+            return f"SM {word} MHz"
         case "memory_clock_mhz":
-            return f"memory {value:g} MHz"
+            return f"memory {word} MHz"
     if isinstance(value, bool):
         return f"{name}: {'yes' if value else 'no'}"
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    return f"{name} {word}"
 
 
 def natural(name: str) -> list[tuple[int, str]]:
