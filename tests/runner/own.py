@@ -129,3 +129,41 @@ class _Drawn(torch.utils.data.Dataset):
     def __getitem__(self, index):
         x, y = self.data[index]
         return x + 0.1 * torch.randn(4), y
+
+
+class Parts(Line):
+    """A loss that calls parts of the model, not the model as a whole."""
+
+    def model(self):
+        return torch.nn.ModuleDict({"encoder": torch.nn.Linear(4, 8), "head": torch.nn.Linear(8, 1)})
+
+    def loss(self, model, batch):
+        x, y = batch
+        return (model["head"](model["encoder"](x).tanh()) - y).square().mean()
+
+    def evaluate(self, model, batches):
+        return {"loss": torch.stack([self.loss(model, batch) for batch in batches]).mean()}
+
+
+class Experts(Line):
+    """Two layers of which each takes the samples of one kind; few batches have both."""
+
+    uses_all = False
+
+    def model(self):
+        return torch.nn.ModuleList(torch.nn.Linear(4, 1) for _ in range(2))
+
+    def loss(self, model, batch):
+        x, y = batch
+        kinds = (x[:, 0] > 0.5).long()
+        errors = [(model[kind](x[kinds == kind]) - y[kinds == kind]).square().sum() for kind in kinds.unique()]
+        return sum(errors) / len(x)
+
+    def optimiser(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+
+
+class Idle(Experts):
+    """The same, but it does not say so."""
+
+    uses_all = True

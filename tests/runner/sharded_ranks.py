@@ -41,7 +41,7 @@ class Trained:
             begin = 8 * step + 4 * dist.get_rank()
             batch = self.workload.collate([self.samples[k] for k in range(begin, begin + 4)])
             with self.strategy.cast():
-                loss = self.workload.loss(self.strategy.model, batch)
+                loss = self.strategy.calculate(self.workload.loss, batch)
             loss.backward()
             self.optimiser.step()
             self.optimiser.zero_grad()

@@ -39,7 +39,7 @@ class Step:
         samples = self.workload.collate([self.data[batch * size + k] for k in range(size)])
         torch.manual_seed(1)
         with self.strategy.cast():
-            loss: Tensor = self.workload.loss(self.strategy.model, samples)
+            loss: Tensor = self.strategy.calculate(self.workload.loss, samples)
         return loss
 
     def gradients(self, batch: int = 0, size: int = 8) -> Tensor:

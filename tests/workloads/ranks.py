@@ -80,7 +80,7 @@ def shared(workload: Any, way: str, samples: list[Any], rank: int) -> tuple[floa
     total = torch.zeros(())
     for half in halves:
         with strategy.quiet(half is not halves[-1]):
-            loss = workload.loss(strategy.model, joined(workload, half)) / len(halves)
+            loss = strategy.calculate(workload.loss, joined(workload, half)) / len(halves)
             loss.backward()
         total += loss.detach()
     dist.all_reduce(total)

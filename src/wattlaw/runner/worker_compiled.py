@@ -29,8 +29,8 @@ def gradient_notes(strategy: Strategy, loss: Callable[[nn.Module, Any], Tensor],
     if not isinstance(strategy, Replicated):
         return []
     try:
-        plain, is_drawn = _gradients(strategy, strategy.bare, loss, batch)
-        compiled, _ = _gradients(strategy, strategy.model, loss, batch)
+        plain, is_drawn = _gradients(strategy, lambda: loss(strategy.bare, batch))
+        compiled, _ = _gradients(strategy, lambda: strategy.calculate(loss, batch))
     except torch.OutOfMemoryError:
         return []
     finally:
@@ -39,10 +39,8 @@ def gradient_notes(strategy: Strategy, loss: Callable[[nn.Module, Any], Tensor],
     return [Note("compiled_gradients", message)] if message else []
 
 
-def _gradients(
-    strategy: Strategy, model: nn.Module, loss: Callable[[nn.Module, Any], Tensor], batch: Any
-) -> tuple[dict[str, Tensor], bool]:
-    """Return the gradients of one batch by parameter, and whether random numbers were drawn."""
+def _gradients(strategy: Strategy, loss: Callable[[], Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """Return the gradients of a loss by parameter, and whether random numbers were drawn."""
     device, bare = strategy.device, strategy.bare
     buffers = {name: buffer.clone() for name, buffer in bare.named_buffers()}
     bare.zero_grad(set_to_none=True)
@@ -50,7 +48,7 @@ def _gradients(
         torch.manual_seed(0)
         before = _generator(device)
         with strategy.quiet(True), strategy.cast():
-            found = loss(model, batch)
+            found = loss()
             (found * _SCALE.get(strategy.precision, 1.0)).backward()
         is_drawn = not torch.equal(before, _generator(device))
     with torch.no_grad():

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, g
 
 from wattlaw.core.errors import TrialError
 from wattlaw.core.setting import Setting
+from wattlaw.runner.worker_own import data_of
 from wattlaw.runner.worker_packing import Packed, Packing, unpack
 from wattlaw.workloads.base import Workload
 
@@ -33,7 +34,7 @@ class Batches(Iterator[Any]):
     """
 
     def __init__(self, setting: Setting, workload: Workload, device: torch.device, ranks: int, rank: int) -> None:
-        data = workload.data("train")
+        data = data_of(workload, "train")
         self.batch_size = setting.batch_per_device or workload.batch.get(workload.preset, 32)
         self._order = _Order(data, self.batch_size, setting.seed, ranks, rank)
         if len(self._order) == 0:

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from wattlaw.core.errors import TrialError
 from wattlaw.runner.worker_data import to_device
-from wattlaw.runner.worker_strategy import Strategy
+from wattlaw.runner.worker_own import checked_metrics, data_of
+from wattlaw.runner.worker_strategy import Replicated, Strategy
 from wattlaw.workloads.base import Workload
 
 GEOMETRIC = "perplexity"
@@ -31,7 +30,7 @@ class Evaluation:
         self, workload: Workload, strategy: Strategy, batch_size: int, most: int, workers: int, ranks: int, rank: int
     ) -> None:
         self.workload, self.strategy, self.ranks = workload, strategy, ranks
-        data: Any = workload.data("valid")
+        data: Any = data_of(workload, "valid")
         self.samples = min(len(data), most) if most else len(data)
         if self.samples == 0:
             raise TrialError("the valid part has no sample, so nothing can be evaluated")
@@ -69,7 +68,7 @@ class Evaluation:
                 torch.no_grad(),
                 self.strategy.cast(),
             ):
-                return self.workload.evaluate(bare, batches)
+                return checked_metrics(self.workload, self.strategy.plainly(self.workload.evaluate, batches))
         finally:
             for module, was in modes:
                 module.training = was
@@ -98,7 +97,6 @@ def shares(samples: int, batch_size: int, ranks: int) -> list[range]:
 
 def _agree_on_buffers(strategy: Strategy) -> None:
     # what a replica would do at its next step: running means and the like are those of rank 0
-    if isinstance(strategy.model, DistributedDataParallel):
-        model: nn.Module = strategy.bare
-        for buffer in model.buffers():
+    if isinstance(strategy, Replicated) and strategy.replica is not None:
+        for buffer in strategy.bare.buffers():
             dist.broadcast(buffer, 0)

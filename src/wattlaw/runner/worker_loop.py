@@ -20,6 +20,7 @@ from wattlaw.runner.worker_between import Between
 from wattlaw.runner.worker_clock import Clock
 from wattlaw.runner.worker_compiled import gradient_notes
 from wattlaw.runner.worker_data import Batches, to_device
+from wattlaw.runner.worker_own import checked_loss, model_of, optimiser_of
 from wattlaw.runner.worker_pace import most_steps, steps_to_take
 from wattlaw.runner.worker_schedule import Plateau, scaling, scheduler, set_rate
 from wattlaw.runner.worker_strategy import strategy_for
@@ -69,7 +70,7 @@ class Loop:
         self.ranks = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         torch.manual_seed(setting.seed)
-        self.bare = workload.model().to(device)
+        self.bare = model_of(workload).to(device)
         # before the optimiser: a strategy may put other parameters in the place of the model's
         self.strategy = strategy_for(workload, self.bare, setting.precision, self.options, device, clock)
         torch.manual_seed(setting.seed + self.rank)
@@ -138,11 +139,13 @@ class Loop:
             marks.append(mark())
             with self.strategy.quiet(part < parts - 1):
                 with self.strategy.cast():
-                    loss = self.workload.loss(self.strategy.model, batch)
+                    loss = self.strategy.calculate(self.workload.loss, batch)
                 marks.append(mark())
                 self.strategy.exchange = None
+                loss = checked_loss(self.workload, loss)
                 share = loss / parts if parts > 1 else loss
                 self.scaler.scale(share).backward()
+                self.strategy.check_exchanged()
             done = mark()
             marks += [self.strategy.exchange or done, done]
             total = share.detach() if total is None else total + share.detach()
@@ -199,7 +202,7 @@ class Loop:
         return self.clock.seconds(mark)
 
     def _optimiser(self) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
-        optimiser, options = self.workload.optimiser(self.bare.parameters()), self.options
+        optimiser, options = optimiser_of(self.workload, self.bare.parameters()), self.options
         published = self.workload.batch.get(self.workload.preset)
         factor = scaling(str(options["learning_rate_scaling"]), self.samples_a_step, published)
         set_rate(optimiser, float(options["learning_rate"]), factor)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from wattlaw.core.errors import SettingError
+from wattlaw.core.errors import SettingError, TrialError
 from wattlaw.core.setting import OptionValue
 from wattlaw.runner.worker_checkpointing import checkpoint_blocks
 from wattlaw.runner.worker_clock import Clock
@@ -38,7 +38,6 @@ class Strategy(ABC):
     """A model as its rank trains it.
 
     bare      the model itself: its parameters are what an optimiser steps, and what ``full_state`` takes
-    model     what the workload's loss calls
     exchange  when the last gradients of a backward pass were handed to the other ranks, a mark of the clock;
               None where all of the exchange lies within the passes or there was none
     tells     whether the time after ``exchange`` is all of the exchange that computing does not hide
@@ -48,7 +47,6 @@ class Strategy(ABC):
 
     def __init__(self, bare: nn.Module, precision: str, device: torch.device, clock: Clock) -> None:
         self.bare, self.precision, self.device, self.clock = bare, precision, device, clock
-        self.model = bare
         self.exchange: Any = None
 
     def cast(self) -> AbstractContextManager[Any]:
@@ -58,29 +56,78 @@ class Strategy(ABC):
         return torch.autocast(self.device.type, _CAST[self.precision])
 
     @abstractmethod
+    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        """Return ``function(model, batch)``, such as a loss; it may call the model, its parts and its methods."""
+
+    def plainly(self, function: Callable[[nn.Module, Any], Any], batches: Any) -> Any:
+        """Return ``function(model, batches)`` of the model as it is: not compiled, and nothing of it exchanged."""
+        return function(self.bare, batches)
+
+    def check_exchanged(self) -> None:  # noqa: B027
+        """Raise TrialError where gradients of the backward pass just done should have been exchanged and were not."""
+
+    @abstractmethod
     def quiet(self, hold: bool) -> AbstractContextManager[Any]:
         """Return the context for forward and backward passes whose gradients stay on this rank where ``hold``."""
 
 
+class _Pass(nn.Module):
+    """One forward pass that calls a function of a model, so that DDP and FSDP see one, whatever the function calls."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        return function(self.model, batch)
+
+
 class Replicated(Strategy):
-    """One device, or a whole model on each with gradients averaged by DDP."""
+    """One device, or a whole model on each with gradients averaged by DDP.
+
+    ``uses_all`` says that every parameter takes part in every loss; else DDP looks for those that do not.
+    """
 
     def __init__(
-        self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, compiling: Compiling | None
-    ) -> None:
+        self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, compiling: Compiling | None,
+        uses_all: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(bare, precision, device, clock)
+        self.model: nn.Module = bare
         if compiling:
             self.model = torch.compile(bare, **compiling)  # type: ignore[assignment]
+        self.is_exchanged, self.replica = True, None
         if _ranks() > 1:
             ids = [device.index] if device.type == "cuda" else None
-            replica = DistributedDataParallel(self.model, device_ids=ids)
-            replica.register_comm_hook(self, _noted_allreduce)
-            self.model = replica
+            self.replica = DistributedDataParallel(
+                _Pass(self.model), device_ids=ids, find_unused_parameters=not uses_all
+            )
+            self.replica.register_comm_hook(self, _noted_allreduce)
+
+    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        if self.replica is None:
+            return function(self.model, batch)
+        self.is_exchanged = not self.replica.require_backward_grad_sync
+        return self.replica(function, batch)
+
+    def check_exchanged(self) -> None:
+        if not self.is_exchanged:
+            idle = [n for n, p in self.bare.named_parameters() if p.requires_grad and p.grad is None]
+            raise TrialError(_left_out(idle))
 
     def quiet(self, hold: bool) -> AbstractContextManager[Any]:
-        if hold and isinstance(self.model, DistributedDataParallel):
-            return self.model.no_sync()
+        if hold and self.replica is not None:
+            return self.replica.no_sync()
         return contextlib.nullcontext()
+
+
+def _left_out(idle: Sequence[str]) -> str:
+    some = f"{len(idle)} parameters, such as {idle[0]}," if len(idle) > 1 else f"the parameter {idle[0]}"
+    who = some if idle else "some parameters"
+    return (
+        f"{who} took no part in the loss, but the other devices wait for every gradient; set uses_all = False in the "
+        "class of the workload, or take such parameters out of the model"
+    )
 
 
 class Sharded(Strategy):
@@ -100,12 +147,19 @@ class Sharded(Strategy):
             # FSDP2 shards nothing that lies otherwise, such as weights with their channels last
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (_ranks(),))
-        for part in (*blocks, bare):
+        self.whole = _Pass(bare)
+        for part in (*blocks, self.whole):
             fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))
 
+    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+        return self.whole(function, batch)
+
+    def plainly(self, function: Callable[[nn.Module, Any], Any], batches: Any) -> Any:
+        return self.whole(function, batches)
+
     def quiet(self, hold: bool) -> AbstractContextManager[Any]:
-        assert isinstance(self.bare, FSDPModule)
-        self.bare.set_requires_gradient_sync(not hold)
+        assert isinstance(self.whole, FSDPModule)
+        self.whole.set_requires_gradient_sync(not hold)
         return contextlib.nullcontext()
 
 
@@ -138,7 +192,7 @@ def strategy_for(
     if options["strategy"] == "fsdp" and _ranks() > 1:
         apart = () if workload.is_sharded_whole or workload.is_second_order else blocks
         return Sharded(bare, apart, precision, device, clock, compiling)
-    return Replicated(bare, precision, device, clock, compiling)
+    return Replicated(bare, precision, device, clock, compiling, workload.uses_all)
 
 
 def _check_compiler(workload: Workload, device: torch.device) -> None:
@@ -163,4 +217,6 @@ def _ranks() -> int:
 # DDP reads the annotations of a hook as objects, which postponed ones are not: so there are none
 def _noted_allreduce(strategy, bucket):  # type: ignore[no-untyped-def]
     strategy.exchange = strategy.clock.mark()
+    # a bucket is handed over once all before it were: after the last, every gradient has been exchanged
+    strategy.is_exchanged = bucket.is_last()
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]

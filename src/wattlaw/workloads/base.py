@@ -38,6 +38,8 @@ class Workload(ABC):
                shards the model as one, as it does where the loss is of second order
     is_ragged  whether the shapes of batches differ from step to step, as molecules do; a compiler then makes
                them variable from the start, rather than begin anew
+    uses_all   whether every parameter takes part in every loss; where it is False, several devices find out at
+               each step which do, which takes time
     notes      warnings that ``data`` leaves: records left out, what was estimated
     learnt     what ``data`` of the training part found that a saved model must know again, such as its elements
     """
@@ -49,6 +51,7 @@ class Workload(ABC):
     clip_norm: ClassVar[float] = 0.0
     is_sharded_whole: ClassVar[bool] = False
     is_ragged: ClassVar[bool] = False
+    uses_all: ClassVar[bool] = True
 
     def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:
         if preset not in self.presets:
@@ -72,7 +75,7 @@ class Workload(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the mean loss of a batch, a scalar tensor, by calling ``model``."""
+        """Return the mean loss of a batch, a scalar tensor; it may call ``model``, its parts and its methods."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """Join samples to a batch: a tensor, or a dict, list or dataclass-like object with ``.to(device)``."""
