@@ -102,7 +102,7 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
         (["predict", "--devices", "4", "--price-per-device-hour", "inf"], "price_per_device_hour is inf"),
         (["predict", "--devices", "4", "--message-bytes", "-1"], "message_bytes is -1.0; give a positive number"),
         (["predict", "--devices", "4", "--link-bytes-per-s", "0"], "link_bytes_per_s is 0.0; give a positive number"),
-        (["predict", "--devices", "4", "--power-cap-w", "100"], "a cap law needs probes at three caps"),
+        (["predict", "--devices", "4", "--power-cap-w", "100"], "a cap law needs runs at three power caps"),
         (["predict", "--devices", "4", "--nodes", "8"], "nodes is 8; give 1 to the number of devices"),
         (["predict", "--devices", "90000"], "spans a factor of"),
         (["fit", "--law", "cap"], "the cap law explains"),
