@@ -81,6 +81,8 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
         (["advise", "--limit", "time=1e-9"], "no setting keeps time_per_sample_s ≤ 1e-09"),
         (["advise", "--limit", "time=1e-9", "--unmeasured"], "no setting keeps time_per_sample_s ≤ 1e-09 with"),
         (["advise", "--confidence", "1"], "confidence is 1.0; give a probability"),
+        (["advise", "--max-slowdown", "1e308"], "max_slowdown is 1e+308; give a share of at least 0 and at most 1e+06"),
+        (["predict", "--devices", "4", "--samples", "1e300"], "samples is 1e+300; give a number from 1e-30 to 1e+30"),
         (["advise", "--max-slowdown", "-0.1"], "max_slowdown is -0.1; give a share"),
         (["advise", "--minimise", "energy", "--unmeasured"], "no run gives both time_per_sample_s and energy_per_sam"),
         (["advise", "--minimise", "cost", "--price-per-kwh", "1"], "energy has a price, but no meter measured it"),

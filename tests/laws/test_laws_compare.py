@@ -84,3 +84,11 @@ def test_an_estimate_stays_one_and_a_misspelt_quantity_is_refused():
     assert found.status == "estimated"
     with pytest.raises(UnknownNameError, match="step_time_s"):
         compare([], [], ["step_times_s"])
+
+
+def test_a_quantity_that_was_asked_for_and_is_in_no_setting_of_both_is_told_of():
+    runs = [make_run(repeat=r) for r in range(2)]
+    (note,) = compare(runs, runs, ["samples_per_s", "gpu_energy_j"]).warnings
+    assert note.name == "not_compared"
+    assert note.message.startswith("gpu_energy_j is in no setting of both: no GPU on")
+    assert compare(runs, runs, ["samples_per_s"]).warnings == ()

@@ -90,3 +90,21 @@ def test_energy_with_a_price_must_have_been_measured():
 def test_prices_that_mean_nothing_are_refused(prices, message):
     with pytest.raises(UsageError, match=message):
         advise(sized(), "cost", prices=prices)
+
+
+def test_a_front_is_of_one_workload_and_of_energies_that_compare():
+    runs = [run(t, n, energy=e, workload=w) for w in ("bert", "schnet") for n, t, e in ((1, 1.0, 1.0), (2, 0.6, 1.2))]
+    found = pareto_points(runs, "time", "energy")
+    assert [(p.group["workload"], p.words) for p in found] == [
+        (w, words) for w in ("bert", "schnet") for words in ("2 processes", "1 process")
+    ]
+    guessed = [*runs[:2], *(run(t, n, energy=1.0, estimate=True) for n, t in ((1, 1.0), (2, 0.6)))]
+    assert {p.setting.workload for p in pareto_points(guessed, "time", "energy")} == {"bert"}
+    with pytest.raises(FitError, match="every energy_per_sample_j is an estimate"):
+        pareto_points(guessed[2:], "time", "energy")
+
+
+@pytest.mark.parametrize(("prices", "said"), [(Prices(1e308), "price per device-hour is 1e\\+308; give a number of")])
+def test_a_price_that_nobody_pays_is_refused(prices, said):
+    with pytest.raises(UsageError, match=said):
+        advise([run(1.0)], "cost", prices=prices)

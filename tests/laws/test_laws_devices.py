@@ -133,6 +133,15 @@ def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
     assert own == pytest.approx(0.2 * (0.2420 + 0.8413), rel=0.03)
 
 
+def test_a_setting_that_is_dearer_in_every_draw_changes_no_choice():
+    rng = np.random.default_rng(0)
+    costs = np.abs(rng.normal(1.0, 0.1, (3, 1000)))
+    shown = [[c] for c in costs]
+    told = saved_by_runs(costs, shown, np.array([True] * 3))
+    more = np.concatenate([costs, costs + 1e-9])
+    assert saved_by_runs(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(told)
+
+
 def test_a_broken_bound_costs_what_one_goes_back_to():
     found = losses(np.array([[2.0, 2.0], [1.0, 1.0]]), np.array([[True, True], [True, False]]), 0)
     assert found.tolist() == [[2.0, 2.0], [1.0, 2.0]]

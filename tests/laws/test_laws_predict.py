@@ -183,3 +183,25 @@ def test_groups_that_fail_alike_are_told_once():
     assert "and 2 more groups alike" in str(error.value)
     (found,) = predict([*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")], Wanted(devices=2))
     assert "no_prediction" in {n.name for n in found.warnings}
+
+
+def test_runs_that_lack_energy_or_a_rate_are_told_of():
+    runs = [run(1 / n, n, energy=10.0 if n < 4 else None) for n in (1, 2, 4)]
+    (told,) = predict([*runs, run(0.0, 8)], Wanted(devices=3))
+    assert "energy_j" not in told.quantities
+    said = {n.name: n.message for n in told.warnings}
+    assert said["no_energy"] == "energy is left out: only 2 of 3 runs measured it"
+    assert said["runs_left_out"].startswith("1 without time_per_sample_s")
+
+
+@pytest.mark.parametrize("joules", [1e300, 1e-300, 0.0])
+def test_what_no_device_draws_is_no_energy(joules):
+    runs = [run(1 / n, n, energy=joules if n == 2 else 10.0) for n in (1, 2, 4)]
+    (told,) = predict(runs, Wanted(devices=3))
+    assert "energy_j" not in told.quantities
+
+
+def test_runs_that_are_no_law_at_all_are_refused_whatever_is_asked():
+    runs = [run(t, n) for n, t in ((1, 1.0), (2, 1e-9), (4, 1e12), (8, 1e-12))]
+    with pytest.raises(FitError, match="some runs are far off the others"):
+        predict(runs, Wanted(devices=4), extrapolate=True)

@@ -6,6 +6,8 @@ import pytest
 from tests.report.fabricated import run
 
 from wattlaw.laws.advice import advise
+from wattlaw.laws.groups import summed
+from wattlaw.laws.words import describe
 
 
 def words(times: dict[int, tuple[float, ...]]) -> str:
@@ -28,3 +30,17 @@ def test_a_clear_gain_is_the_fastest_setting():
 @pytest.mark.parametrize("second", [0.1, 0.3])
 def test_single_runs_say_that_nothing_is_known_of_chance(second: float):
     assert "nothing is known of chance" in words({1: (0.1,), 2: (second,)})
+
+
+def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
+    faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
+    told = summed(faults)
+    assert told.count(";") == 3
+    assert told.startswith("w0: fault a (and 9 more groups alike); ")
+    assert told.endswith("; 40 more groups for other reasons")
+    assert summed(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
+
+
+def test_an_option_that_a_setting_lacks_is_said_as_a_word():
+    runs = [run(1.0), run(1.0, options={"strategy": "fsdp"})]
+    assert describe(runs[0], ["strategy"]).endswith("no strategy")

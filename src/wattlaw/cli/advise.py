@@ -89,6 +89,7 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
 
 
 def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
+    from wattlaw.laws.groups import title
     from wattlaw.laws.pareto import pareto_points
 
     found = pareto_points(runs_in(folder), *names, prices)
@@ -97,8 +98,13 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
         return
     x, y = found[0].values
     units = [QUANTITIES[name].unit for name in (x, y)]
-    rows = [[p.words, show(p.values[x], units[0]), show(p.values[y], units[1]), str(p.n)] for p in found]
-    print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows)
+    for group in {tuple(p.group.items()): p.group for p in found}.values():
+        rows = [
+            [p.words, show(p.values[x], units[0]), show(p.values[y], units[1]), str(p.n)]
+            for p in found
+            if p.group == group
+        ]
+        print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows, title(group))
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:

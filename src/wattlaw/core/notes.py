@@ -29,6 +29,10 @@ NOTES: dict[str, tuple[str, str]] = {
         "Energy has a price, but not every run measured it, so no cost is given.",
         "Price device-hours alone, or run again where a meter reads (`wattlaw doctor`).",
     ),
+    "no_energy": (
+        "Not every run that the prediction stands on measured the energy of its GPUs, so none is foretold.",
+        "Run those again where a meter reads (`wattlaw doctor`); `wattlaw runs show` says which they are.",
+    ),
     "no_prediction": (
         "Some groups of runs do not tell enough to predict this setting, and are left out.",
         "Run a second number of devices, or one nearer to what is asked for.",
@@ -44,6 +48,10 @@ NOTES: dict[str, tuple[str, str]] = {
     "failed_runs": (
         "Trials that failed are left out of every figure.",
         "See “What failed”; `wattlaw sweep retry` runs them again.",
+    ),
+    "not_compared": (
+        "A quantity that was asked for is in no setting of both folders.",
+        "See its status with `wattlaw runs show`.",
     ),
     "runs_left_out": (
         "Some runs did not record the quantity in question.",

@@ -14,9 +14,10 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.laws.asked import DEVICE_TIME, ENERGY, TIME, Asked, what_is_asked
 from wattlaw.laws.capadvice import advise_cap
+from wattlaw.laws.checking import LEAST, MOST
 from wattlaw.laws.deviceadvice import advise_devices
 from wattlaw.laws.deviceoptions import device_options
-from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, summed, title
+from wattlaw.laws.groups import Factor, Group, factors, grouped, is_energy, left_out, summed, title
 from wattlaw.laws.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.laws.ratios import LogRatio, bounded_exp, interval, log_ratio, pooled_noise, probability_below
 from wattlaw.laws.words import sentence
@@ -68,7 +69,8 @@ def advise(
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
-            found += (_advise_unmeasured if unmeasured else _advise_measured)(group, asked, notes)
+            told = (*notes, *left_out(group.runs, TIME))
+            found += (_advise_unmeasured if unmeasured else _advise_measured)(group, asked, told)
         except FitError as error:
             faults.append((title(group.key), str(error)))
     if not found:
@@ -143,13 +145,14 @@ def _objective(runs: list[Run], what: str | None, prices: Prices) -> str:
         same_boundary = len({energy(r)[1] for r in runs}) == 1
         return ENERGY if all(measured) and same_boundary else DEVICE_TIME
     if what == COST and prices.per_kwh:
-        _check_energy(runs, ENERGY)
+        check_energy(runs, ENERGY)
     elif is_energy(what):
-        _check_energy(runs, what)
+        check_energy(runs, what)
     return what
 
 
-def _check_energy(runs: list[Run], what: str) -> None:
+def check_energy(runs: list[Run], what: str) -> None:
+    """Raise FitError where an energy is an estimate, or not of the same boundary in all runs."""
     if what == ENERGY:
         found = {energy(r)[1] for r in runs} - {""}
         if len(found) > 1:
@@ -172,12 +175,12 @@ def choices_of(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
 
 def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
     readings = (priced(r, name, prices).value for r in runs)
-    return [v for v in readings if v is not None and math.isfinite(v) and v > 0]
+    return [v for v in readings if v is not None and LEAST <= v <= MOST]
 
 
 def _lacking(runs: list[Run], what: str, prices: Prices) -> str:
     readings = [priced(r, name, prices) for name in (TIME, what) for r in runs]
-    return next((r.how for r in readings if r.value is None and r.how), "what they give is not positive")
+    return next((r.how for r in readings if r.value is None and r.how), "what they give is no number above 0")
 
 
 def mean_of(values: Sequence[float]) -> float:

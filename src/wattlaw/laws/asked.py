@@ -22,6 +22,8 @@ _PER_SAMPLE = {
 }  # fmt: skip
 """Totals of a window compare only per sample, since windows hold different numbers of samples."""
 
+_MOST_SLOWDOWN = 1e6
+
 
 class Asked(NamedTuple):
     """What is to be small (None: what the runs suggest) per sample, and within what.
@@ -55,8 +57,10 @@ def what_is_asked(
 ) -> Asked:
     """Return what is asked in quantities per sample. Raises UsageError for what means nothing."""
     what = None if minimise is None else per_sample(minimise)
-    if max_slowdown is not None and not (math.isfinite(max_slowdown) and max_slowdown >= 0):
-        raise UsageError(f"max_slowdown is {max_slowdown}; give a share of at least 0, such as 0.05")
+    if max_slowdown is not None and not 0 <= max_slowdown <= _MOST_SLOWDOWN:
+        raise UsageError(
+            f"max_slowdown is {max_slowdown}; give a share of at least 0 and at most {_MOST_SLOWDOWN:g}, such as 0.05"
+        )
     if not 0 <= confidence < 1:
         raise UsageError(f"confidence is {confidence}; give a probability of at least 0 and below 1")
     least = _least(limits)

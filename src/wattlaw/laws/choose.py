@@ -22,6 +22,9 @@ Array = NDArray[Any]
 LEAST_SIZES = 3
 """Below so many sizes no form has foretold anything, and the α–β law with its prior stands alone."""
 
+MOST_FORETOLD = 8
+"""Forms are judged by so many of the largest sizes: each of them costs a fit."""
+
 ALPHA_BETA = "alpha-beta"
 
 DRAWS = 4096
@@ -97,7 +100,7 @@ def _shares(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, float]
         return {names[0]: 1.0}
     sizes = np.unique(law.seen.devices)
     scores = np.zeros(len(names))
-    for size in sizes[2:]:
+    for size in sizes[2:][-MOST_FORETOLD:]:
         below, here = law.seen.devices < size, law.seen.devices == size
         target = Points(*(v[here][:1] for v in law.seen))
         truth = float(np.median(-np.log(rates[here])))

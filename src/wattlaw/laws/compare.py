@@ -72,6 +72,9 @@ def compare(a: Iterable[Run], b: Iterable[Run], quantities: Sequence[str] = QUAN
         found += _compare_one(name, [(left[key], right[key]) for key in both if key not in apart])
         if unlike:
             notes = (*notes, _unlike(name, left[unlike[0]], right[unlike[0]]))
+    if both and (not found or tuple(quantities) != QUANTITIES_COMPARED):
+        missing = [name for name in quantities if not any(d.quantity == name for d in found)]
+        notes = (*notes, *(_not_compared(name, [*left[both[0]], *right[both[0]]]) for name in missing))
     found.sort(key=lambda d: repr(sorted(d.group.items())))
     return Comparison(found, len(both), len(left) - len(both), len(right) - len(both), notes)
 
@@ -128,6 +131,11 @@ def _boundaries(runs: list[Run]) -> set[str]:
 def _unlike(name: str, *sides: list[Run]) -> Note:
     a, b = ("; ".join(sorted(_boundaries(runs))) or "missing" for runs in sides)
     return Note("unlike_energies", f"{name} is not compared where it holds {a} in a and {b} in b")
+
+
+def _not_compared(name: str, runs: list[Run]) -> Note:
+    why = next((r.how for run in runs if (r := derive(run, name)).value is None and r.how), "no value is above 0")
+    return Note("not_compared", f"{name} is in no setting of both: {why}")
 
 
 def _values(runs: list[Run], name: str) -> list[float]:

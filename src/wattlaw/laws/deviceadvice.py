@@ -30,6 +30,8 @@ Array = NDArray[Any]
 
 _KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
 
+_FAR = 200.0
+
 SAFE = 0.95
 """Whoever finds a bound broken goes back to the best setting that keeps it with this probability."""
 
@@ -126,8 +128,9 @@ def _value(option: Option, what: str, prices: Prices, log_t: ArrayLike | None = 
     # of the middle, or of draws of ln time
     watts = option.watts
     log_w: Any = 0.0 if watts is None else watts.middle if log_t is None else watts.draws
-    seconds = np.exp(np.asarray(option.log_t if log_t is None else log_t))
-    joules = option.devices * seconds * np.exp(log_w)
+    # draws of runs that are far off one another may be of any size
+    seconds = np.exp(np.clip(option.log_t if log_t is None else log_t, -_FAR, _FAR))
+    joules = option.devices * seconds * np.exp(np.clip(log_w, -_FAR, _FAR))
     if what == COST:
         return prices.cost(option.devices * seconds, joules)
     found: Array = {TIME: seconds, DEVICE_TIME: option.devices * seconds, GPU_ENERGY: joules}[what]
@@ -196,7 +199,9 @@ def _ratio(middles: Array, draws: Array, chosen: int, against: int) -> Interval:
 
 
 def _slower(best: Option, fastest: Option) -> Interval:
-    return interval_of_draws(float(np.exp(best.log_t - fastest.log_t)), np.exp(best.of_run - fastest.of_run))
+    return interval_of_draws(
+        float(np.exp(best.log_t - fastest.log_t)), np.exp(np.clip(best.of_run - fastest.of_run, -_FAR, _FAR))
+    )
 
 
 def _predicted(option: Option, name: str, prices: Prices) -> Interval:

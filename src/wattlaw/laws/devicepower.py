@@ -50,7 +50,7 @@ class DevicePower(NamedTuple):
 def fit_power_of(runs: Sequence[Run]) -> DevicePower | None:
     """Fit to runs; None unless every one measured its GPUs' power or energy."""
     powers = [device_power(run) for run in runs]
-    known = [p for p in powers if p is not None and p > 0]
+    known = [p for p in powers if p is not None]
     if not known or len(known) < len(powers):
         return None
     x, y = np.log([run.setting.devices for run in runs]), np.log(known)
@@ -65,8 +65,17 @@ def fit_power_of(runs: Sequence[Run]) -> DevicePower | None:
     return DevicePower(centre, best, inverse * max(1.0, noise / NOISE) ** 2, noise, df)
 
 
+_LEAST_W, _MOST_W = 1e-3, 1e6
+"""What one device draws, be it a chip or a rack; anything else is no power."""
+
+
 def device_power(run: Run) -> float | None:
-    """Return the measured mean power of one device of a run, W; None where nothing measured it."""
+    """Return the measured mean power of one device of a run, W; None where nothing measured one that a device draws."""
+    watts = _device_power(run)
+    return watts if watts is not None and _LEAST_W <= watts <= _MOST_W else None
+
+
+def _device_power(run: Run) -> float | None:
     reading = derive(run, "gpu_mean_power_w")
     if reading.value is not None and reading.status == "measured":
         return reading.value / run.setting.devices

@@ -10,6 +10,7 @@ import numpy as np
 
 from wattlaw.core.derive import derive
 from wattlaw.core.run import Run
+from wattlaw.laws.checking import LEAST, MOST
 from wattlaw.laws.groups import grouped
 from wattlaw.laws.pooling import Family
 from wattlaw.laws.scaling import Points
@@ -35,9 +36,9 @@ def families(runs: Iterable[Run], least_sizes: int = 2, target_samples: bool = T
 
 
 def rate_of(run: Run) -> float | None:
-    """Return samples per s of a run, where it is positive and finite."""
+    """Return samples per s of a run, where it is one that a clock could give: positive and not absurd."""
     value = derive(run, "samples_per_s").value
-    return value if value is not None and math.isfinite(value) and value > 0 else None
+    return value if value is not None and LEAST <= value <= MOST else None
 
 
 def batch_of(run: Run) -> float | None:

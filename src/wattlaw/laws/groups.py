@@ -111,6 +111,13 @@ def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
     return Sample(xs, ys, status, tuple(dict.fromkeys(notes)))
 
 
+def left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
+    """Return notes on the runs that give no usable value of a quantity: how many, and why."""
+    faults = [_unusable(0.0, derive(run, target), "") for run in runs]
+    counts = {fault: faults.count(fault) for fault in faults if fault}
+    return tuple(Note("runs_left_out", f"{count} without {target}: {fault}") for fault, count in counts.items())
+
+
 def title(key: dict[str, str]) -> str:
     """Return a group's key as people say it: "schnet, batch_per_device 32"."""
     return ", ".join(v if n in ("workload", "preset") else f"{n} {v}" for n, v in key.items())
@@ -125,8 +132,14 @@ def summed(faults: Sequence[tuple[str, str]]) -> str:
     for group, reason in faults:
         alike.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
     found = sorted(alike.values(), key=len, reverse=True)
+    rest = sum(map(len, found[_MOST_REASONS:]))
+    found = found[:_MOST_REASONS]
     others = [f" (and {counted(len(same) - 1, 'more group')} alike)" if len(same) > 1 else "" for same in found]
-    return "; ".join(f"{same[0][0]}: {same[0][1]}{more}" for same, more in zip(found, others, strict=True))
+    told = [f"{same[0][0]}: {same[0][1]}{more}" for same, more in zip(found, others, strict=True)]
+    return "; ".join([*told, *([f"{counted(rest, 'more group')} for other reasons"] if rest else [])])
+
+
+_MOST_REASONS = 3
 
 
 def is_energy(target: str) -> bool:

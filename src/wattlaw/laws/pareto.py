@@ -9,19 +9,21 @@ import msgspec
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.advice import Choice, choices_of, mean_of
-from wattlaw.laws.asked import DEVICE_TIME, TIME, check_prices, per_sample
-from wattlaw.laws.prices import NO_PRICES, Prices
+from wattlaw.laws.advice import KNOBS, Choice, check_energy, choices_of, mean_of
+from wattlaw.laws.asked import DEVICE_TIME, ENERGY, TIME, check_prices, per_sample
+from wattlaw.laws.groups import Group, grouped, is_energy, summed, title
+from wattlaw.laws.prices import COST, NO_PRICES, Prices
 from wattlaw.laws.words import describe, differing
 
 
 class FrontPoint(msgspec.Struct, frozen=True):
-    """A setting that no other beats in both quantities: their means over ``n`` runs, and the setting in words."""
+    """A setting that no other of its group beats in both quantities: their means over ``n`` runs, and it in words."""
 
     setting: Setting
     values: dict[str, float]
     n: int
     words: str
+    group: dict[str, str] = {}
 
 
 def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES) -> list[list[Run]]:
@@ -34,14 +36,36 @@ def pareto(runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Pri
 
 
 def pareto_points(runs: Iterable[Run], x: str, y: str, prices: Prices = NO_PRICES) -> list[FrontPoint]:
-    """Return the front as ``pareto`` does, each setting with its means. Raises FitError where no run gives both."""
+    """Return the front of each group of runs that differ in what a user may choose, each setting with its means.
+
+    Raises FitError where no group gives both, as estimates of energy and energies of unlike boundaries do not.
+    """
     x, y = per_sample(x), per_sample(y)
-    found, choices = _front(runs, x, y, prices)
+    groups, _ = grouped(runs, KNOBS)
+    found: list[FrontPoint] = []
+    faults: list[tuple[str, str]] = []
+    for group in groups:
+        try:
+            found += _points_of(group, x, y, prices)
+        except FitError as error:
+            faults.append((title(group.key), str(error)))
+    if not found:
+        raise FitError(summed(faults) or f"no run gives both {x} and {y}")
+    return found
+
+
+def _points_of(group: Group, x: str, y: str, prices: Prices) -> list[FrontPoint]:
+    found, choices = _front(group.runs, x, y, prices)
+    for name in (x, y):
+        if is_energy(name) or (name == COST and prices.per_kwh):
+            check_energy(group.runs, ENERGY if name == COST else name)
     if not found:
         raise FitError(f"no run gives both {x} and {y}")
     names = differing(c.runs[0] for c in choices)
     return [
-        FrontPoint(c.setting, {x: mean_of(c.time), y: mean_of(c.cost)}, len(c.runs), describe(c.runs[0], names))
+        FrontPoint(
+            c.setting, {x: mean_of(c.time), y: mean_of(c.cost)}, len(c.runs), describe(c.runs[0], names), group.key
+        )
         for c in found
     ]
 

@@ -130,8 +130,7 @@ def forecasts(
     index = _even(weights, count)
     found = values[index]
     for each in noise:
-        quantile = rng.permutation((np.arange(count) + 0.5) / count)
-        found = found + each.scale[index] * special.stdtrit(each.df, quantile)
+        found = found + each.scale[index] * rng.permutation(_even_t(float(each.df), count))
     return found
 
 
@@ -203,6 +202,13 @@ def _slopes(problem: _Problem, z: Array, h: float = 1e-4) -> tuple[Array, Array]
         gradient = gradient + weight * slope.T @ here
         curvature = curvature + weight * slope.T @ slope
     return gradient, curvature
+
+
+@functools.cache
+def _even_t(df: float, count: int) -> Array:
+    # so many equally likely values of Student's t, ascending
+    found: Array = special.stdtrit(df, (np.arange(count) + 0.5) / count)
+    return found
 
 
 @functools.cache

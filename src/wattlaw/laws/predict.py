@@ -21,56 +21,36 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
 from wattlaw.laws.alphabeta import scaling_of
+from wattlaw.laws.asked import TIME
 from wattlaw.laws.capping import Base, Capping, LogRatio, base_of, cappings, nearest, same_work, sizes, work_share
 from wattlaw.laws.choose import DRAWS, forecast
-from wattlaw.laws.devicepower import fit_power_of
+from wattlaw.laws.devicepower import device_power, fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
-from wattlaw.laws.groups import Group, grouped, summed, title
-from wattlaw.laws.network import MOST_DEVICES, exposed, ring_all_reduce, straggling
+from wattlaw.laws.groups import Group, grouped, left_out, summed, title
+from wattlaw.laws.network import exposed, ring_all_reduce, straggling
 from wattlaw.laws.posterior import Noise, forecasts, interval_of_draws
-from wattlaw.laws.prices import Prices
 from wattlaw.laws.scaling import BEYOND, REACH, Points
 from wattlaw.laws.scatter import as_run, run_noise
 from wattlaw.laws.target import samples_to_target
+from wattlaw.laws.wanted import Wanted as Wanted
+from wattlaw.laws.wanted import check
 
 Array = NDArray[Any]
 
 WIDEST = 2.0
 """An extrapolation whose interval spans more than this factor is refused unless it is asked for."""
 
+_NONSENSE = 1e6
+"""A prediction whose interval spans this factor is refused always."""
+
 BACKWARD_SHARE = 2 / 3
 """Share of a step's compute in the backward pass: twice the forward pass's operations."""
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The setting asked about, and what prices it.
-
-    devices, nodes, batch_per_device, power_cap_w    the setting; None keeps what the runs had
-    samples                                          work to be done; 1 gives figures per sample, None what the target
-                                                     of the runs takes (laws/target.py)
-    price_per_device_hour, price_per_kwh             in any one currency
-    pue                                              power of the building over that of its machines
-    step_spread                                      relative standard deviation of one device's step times, where known
-    message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, where one size only was run
-    """
-
-    devices: int
-    nodes: int | None = None
-    batch_per_device: int | None = None
-    power_cap_w: float | None = None
-    samples: float | None = 1.0
-    price_per_device_hour: float | None = None
-    price_per_kwh: float | None = None
-    pue: float = 1.0
-    step_spread: float = 0.0
-    message_bytes: float | None = None
-    link_bytes_per_s: float | None = None
-    link_latency_s: float = 1e-5
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +73,7 @@ def predict(runs: Iterable[Run], wanted: Wanted, extrapolate: bool = False) -> l
     Raises UsageError for an impossible setting, and FitError where no group tells enough, or where every
     prediction reaches beyond the runs with an interval wider than a factor of two (``extrapolate`` allows it).
     """
-    _check(wanted)
+    check(wanted)
     groups, notes = grouped(runs, ("devices", "batch_per_device", "power_cap_w"), split_layouts=False)
     found, faults = [], []
     for group in groups:
@@ -103,8 +83,8 @@ def predict(runs: Iterable[Run], wanted: Wanted, extrapolate: bool = False) -> l
             faults.append((title(group.key), str(error)))
     if not found:
         raise FitError(summed(faults) or "there is no run to predict from")
-    left_out = (Note("no_prediction", summed(faults)),) if faults else ()
-    return [msgspec.structs.replace(p, warnings=(*p.warnings, *left_out)) for p in found]
+    others = (Note("no_prediction", summed(faults)),) if faults else ()
+    return [msgspec.structs.replace(p, warnings=(*p.warnings, *others)) for p in found]
 
 
 def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple[Note, ...]) -> Prediction:
@@ -128,11 +108,7 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         watts = watts and of_power and (watts[0] + of_power.middle, watts[1] + of_power.draws)
     need = _need(base, float(point.batches[0]), wanted, len(draws))
     time = _spread(log_t + need[0], draws + need[1])
-    if why and time.high and time.low and time.high / time.low > WIDEST and not extrapolate:
-        raise FitError(
-            f"the interval of {point.devices[0]:g} devices spans a factor of {time.high / time.low:.2g} ({why}); "
-            f"run nearer to it, or extrapolate all the same (--extrapolate)"
-        )
+    _check_width(time, point, why, extrapolate)
     return Prediction(
         group=group.key,
         setting={"devices": wanted.devices, "nodes": float(point.nodes[0]), "batch_per_device": share,
@@ -140,8 +116,17 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
         quantities=_quantities((log_t, draws), watts, wanted, share, need),
         extrapolated=why,
         forms=found.forms,
-        warnings=(*notes, *found.notes, *_unpriced(wanted, watts is not None)),
+        warnings=(*notes, *left_out(group.runs, TIME), *found.notes, *_without_energy(wanted, runs, watts)),
     )  # fmt: skip
+
+
+def _check_width(time: Interval, point: Points, why: str, extrapolate: bool) -> None:
+    factor = (time.high or math.inf) / (time.low or math.inf)
+    said = f"the interval of {point.devices[0]:g} devices spans a factor of {factor:.2g}"
+    if not factor < _NONSENSE:
+        raise FitError(f"{said}: some runs are far off the others; look at them with `wattlaw runs show`")
+    if why and factor > WIDEST and not extrapolate:
+        raise FitError(f"{said} ({why}); run nearer to it, or extrapolate all the same (--extrapolate)")
 
 
 def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
@@ -244,7 +229,7 @@ def _quantities(
     found["device_hours"] = _spread(log_t, draws, device_s - math.log(3600))
     if watts is not None:
         found["energy_j"] = _spread(log_t + watts[0], draws + watts[1], device_s)
-    prices = _prices(wanted)
+    prices = wanted.prices()
     if prices.asked and (watts is not None or not prices.per_kwh):
         log_w, of_watts = watts or (0.0, 0.0)
         cost = prices.cost(np.exp(draws + device_s), np.exp(draws + of_watts + device_s))
@@ -253,35 +238,21 @@ def _quantities(
     return found
 
 
-def _unpriced(wanted: Wanted, has_energy: bool) -> tuple[Note, ...]:
-    if has_energy or not wanted.price_per_kwh:
+def _without_energy(wanted: Wanted, runs: list[Run], watts: Any) -> tuple[Note, ...]:
+    if watts is not None:
         return ()
-    return (Note("no_cost", "the cost is left out: energy has a price, but not every run measured its GPUs' energy"),)
-
-
-def _prices(wanted: Wanted) -> Prices:
-    return Prices(wanted.price_per_device_hour or 0.0, wanted.price_per_kwh or 0.0, wanted.pue)
+    known = sum(device_power(r) is not None for r in runs)
+    found = [Note("no_energy", f"energy is left out: only {known} of {counted(len(runs), 'run')} measured it")] * (
+        known > 0
+    )
+    if wanted.price_per_kwh:
+        told = "the cost is left out: energy has a price, but not every run measured its GPUs' energy"
+        found.append(Note("no_cost", told))
+    return tuple(found)
 
 
 def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
-    return interval_of_draws(math.exp(log_value + shift), np.exp(draws + shift))
+    return interval_of_draws(math.exp(min(log_value + shift, _FAR)), np.exp(np.clip(draws + shift, -_FAR, _FAR)))
 
 
-_POSITIVE = (
-    "batch_per_device", "power_cap_w", "samples", "price_per_device_hour", "price_per_kwh", "message_bytes",
-    "link_bytes_per_s", "link_latency_s",
-)  # fmt: skip
-
-
-def _check(wanted: Wanted) -> None:
-    if not 1 <= wanted.devices <= MOST_DEVICES:
-        raise UsageError(f"devices is {wanted.devices}; give 1 to {MOST_DEVICES}")
-    if wanted.nodes is not None and not 1 <= wanted.nodes <= wanted.devices:
-        raise UsageError(f"nodes is {wanted.nodes}; give 1 to the number of devices")
-    for name in _POSITIVE:
-        value = getattr(wanted, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{name} is {value}; give a positive number")
-    if not 0 <= wanted.step_spread < 1:
-        raise UsageError(f"step_spread is {wanted.step_spread}; give a relative standard deviation from 0 to below 1")
-    _prices(wanted).check()
+_FAR = 200.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from wattlaw.core.run import Run
 
 COST = "cost_per_sample"
 
+_MOST = 1e15
 _J_PER_KWH = 3.6e6
 
 
@@ -39,9 +39,9 @@ class Prices(NamedTuple):
     def check(self) -> None:
         """Raise UsageError for a price below 0, a PUE below 1, or a PUE with no price per kWh."""
         for name, value in (("price per device-hour", self.per_device_hour), ("price per kWh", self.per_kwh)):
-            if not (math.isfinite(value) and value >= 0):
-                raise UsageError(f"the {name} is {value}; give a number of at least 0")
-        if not (math.isfinite(self.pue) and self.pue >= 1):
+            if not 0 <= value <= _MOST:
+                raise UsageError(f"the {name} is {value}; give a number of at least 0 and at most {_MOST:g}")
+        if not 1 <= self.pue <= _MOST:
             raise UsageError(f"the PUE is {self.pue}; give a number of at least 1, such as 1.3")
         if self.pue != 1 and not self.per_kwh:
             raise UsageError("a PUE multiplies the price of energy; give a price per kWh with it")

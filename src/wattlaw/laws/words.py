@@ -152,7 +152,7 @@ def _device_type(tried: Tried) -> str:
 
 
 def _plain(name: str, value: Factor) -> str:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or value is None:
         return name if value else f"no {name}"
     return f"{name} {value}" if name != "precision" else str(value)
 

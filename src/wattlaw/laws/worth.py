@@ -19,6 +19,9 @@ Array = NDArray[Any]
 DEGREE = 4
 """Degree of the polynomials: enough for a bound that holds up to some value and not above."""
 
+_LEADERS = 8
+"""So many of the cheapest options are held against every other one."""
+
 
 def losses(costs: Array, holds: Array, fallback: int) -> Array:
     """Return what each option costs in each draw (k, n): who finds a bound broken goes back to the fallback."""
@@ -34,8 +37,23 @@ def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]], open_now: Arr
     open_now  (k,) whether it may be chosen without having been run
     """
     now = float(losses[open_now].mean(axis=1).min())
-    may = [open_now | (np.arange(len(losses)) == i) for i in range(len(losses))]
-    return np.array([max(0.0, 1 - _after(losses[m], each) / now) for m, each in zip(may, shown, strict=True)])
+    rivals = _rivals(losses, open_now)
+    after = (_after(losses[rivals | _only(i, len(losses))], each) for i, each in enumerate(shown))
+    return np.array([max(0.0, 1 - each / now) for each in after])
+
+
+def _rivals(losses: Array, open_now: Array) -> Array:
+    # what is dearer in every draw than another that may be chosen is never chosen, whatever a run shows
+    cheap = np.flatnonzero(open_now)[np.argsort(losses[open_now].mean(axis=1), kind="stable")[:_LEADERS]]
+    found: Array = open_now.copy()
+    for i in cheap:
+        found &= (losses < losses[i]).any(axis=1) | _only(int(i), len(losses))
+    return found
+
+
+def _only(index: int, count: int) -> Array:
+    found: Array = np.arange(count) == index
+    return found
 
 
 def _after(losses: Array, shown: Sequence[Array]) -> float:
