@@ -8,6 +8,7 @@ from made import run
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.laws.advice import advise
+from wattlaw.laws.capruns import curve_of
 from wattlaw.laws.caps import response
 from wattlaw.laws.pareto import pareto_points
 from wattlaw.laws.prices import COST, Prices, priced
@@ -108,3 +109,16 @@ def test_a_front_is_of_one_workload_and_of_energies_that_compare():
 def test_a_price_that_nobody_pays_is_refused(prices, said):
     with pytest.raises(UsageError, match=said):
         advise([run(1.0)], "cost", prices=prices)
+
+
+def test_readings_that_nothing_measures_are_no_points_of_a_cap_curve():
+    runs = [run(1.0 + 10 / cap, energy=cap, power_cap_w=cap) for cap in (100.0, 150.0, 200.0, 250.0)]
+    for bad in (run(1.0, energy=-1.0, power_cap_w=300.0), run(-1.0, energy=1.0, power_cap_w=300.0)):
+        curve = curve_of([*runs, bad])
+        assert curve is not None
+        assert curve.caps.tolist() == [100.0, 150.0, 200.0, 250.0]
+
+
+def test_a_time_or_energy_that_nothing_measures_has_no_cost():
+    for bad in (run(1e200), run(1.0, energy=-1.0), run(1.0, energy=1e200)):
+        assert priced(bad, COST, Prices(1.0, 1.0)).value is None

@@ -14,6 +14,7 @@ from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws.capchoice import CapOption, weigh_caps
 from wattlaw.laws.caps import CapLaw, fit_caps
+from wattlaw.laws.checking import LEAST, MOST
 from wattlaw.laws.groups import Group, grouped
 
 Array = NDArray[Any]
@@ -111,10 +112,9 @@ def most_telling(options: Sequence[CapOption], chosen: CapOption, worth: float =
 
 
 def _point(run: Run) -> tuple[float, float] | None:
-    rate, energy = derive(run, "samples_per_s"), derive(run, "gpu_energy_per_sample_j")
-    if rate.value and energy.value and energy.status == "measured":
-        return 1 / rate.value, energy.value
-    window, total = derive(run, "elapsed_s").value, derive(run, "gpu_energy_j")
-    if window and total.value and total.status == "measured" and window > 0 and total.value > 0:
-        return window, total.value
+    for time, energy in (("time_per_sample_s", "gpu_energy_per_sample_j"), ("elapsed_s", "gpu_energy_j")):
+        seconds, joules = derive(run, time).value, derive(run, energy)
+        if seconds and joules.value and joules.status == "measured":
+            is_sane = all(LEAST <= value <= MOST for value in (seconds, joules.value))
+            return (seconds, joules.value) if is_sane else None
     return None

@@ -11,6 +11,7 @@ from wattlaw.core.derive import derive
 from wattlaw.core.errors import UsageError
 from wattlaw.core.reading import Reading, missing
 from wattlaw.core.run import Run
+from wattlaw.laws.checking import LEAST, MOST
 
 COST = "cost_per_sample"
 
@@ -62,6 +63,11 @@ def priced(run: Run, name: str, prices: Prices) -> Reading:
     time, energy = derive(run, "device_time_per_sample_s"), derive(run, "energy_per_sample_j")
     if time.value is None:
         return time
+    if not LEAST <= time.value <= MOST:
+        return missing(f"a time per sample of {time.value:g} s has no cost")
     if prices.per_kwh and (energy.value is None or energy.status != "measured"):
         return missing("energy has a price, but no meter measured it")
-    return Reading(float(prices.cost(time.value, energy.value or 0.0)), time.status)
+    joules = (energy.value or 0.0) if prices.per_kwh else 0.0
+    if joules < 0 or joules > MOST:
+        return missing(f"an energy per sample of {joules:g} J has no cost")
+    return Reading(float(prices.cost(time.value, joules)), time.status)
