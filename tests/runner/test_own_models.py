@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import wattlaw
 from tests.runner.own import Line
-from wattlaw.core.errors import TrialError
+from wattlaw.core.errors import TrialError, UsageError
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker_clock import HostClock
 from wattlaw.runner.worker_loop import Loop
@@ -89,3 +89,33 @@ def test_metrics_that_are_no_numbers_by_name_are_told_in_one_line(tmp_path, give
     setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True})
     with pytest.raises(TrialError, match=r"Odd\.evaluate\(model, batches\) gave .*; it must return numbers by name"):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path).train()
+
+
+class Stateful(torch.nn.Linear):
+    def get_extra_state(self):
+        return {"epoch": 1}
+
+
+class Odd(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(4, 1)
+        self.register_buffer("phase", torch.zeros(3, dtype=torch.complex128))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [(lambda _: Stateful(4, 1), "_extra_state .* is a dict and no tensor"), (lambda _: Odd(), "phase .*complex128")],
+)
+@pytest.mark.parametrize("options", [{"save_model": True}, {"checkpoint_every": 2}])
+def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path, model, says, options):
+    odd = type("Odd", (Line,), {"model": model})()
+    setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, **options})
+    with pytest.raises(UsageError, match=says):
+        Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path)
+
+
+def test_layout_of_small_convolutions_gives_no_warning_on_two_devices(tmp_path):
+    run = wattlaw.run("resnet50", preset="tiny", out=tmp_path, devices=2, batch_per_device=4, **SMALL)[-1]
+    assert run.state == "done", run.error
+    attempt = tmp_path / "run" / run.trial / f"attempt-{run.attempt}"
+    assert [p.read_text() for p in sorted(attempt.glob("output-*.log"))] == ["", ""]

@@ -21,6 +21,7 @@ from wattlaw.core.plugins import load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker_clock import HostClock
 from wattlaw.runner.worker_loop import Loop
+from wattlaw.runner.worker_state import full_optimiser_state, load_full_optimiser_state
 
 pytest.importorskip("safetensors")
 
@@ -168,6 +169,28 @@ def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(tmp_path, 
         found = [path.read_text().splitlines()[-1].split(",") for path in weights]
         assert found[0][0] == found[1][0]
         assert found[0][3:] == found[1][3:]
+
+
+def test_what_an_optimiser_keeps_lies_in_memory_as_its_parameter_does_once_brought_back():
+    made = load("wattlaw.workloads", "workload", "resnet50")("tiny")
+
+    def optimiser():
+        parameters = made.model().parameters()
+        return torch.optim.SGD(parameters, 0.1, momentum=0.9)
+
+    first, again = optimiser(), optimiser()
+    for group in first.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.randn_like(parameter)
+    first.step()
+    saved = full_optimiser_state(first)
+    for of in saved["state"].values():
+        of["momentum_buffer"] = of["momentum_buffer"].contiguous()
+    load_full_optimiser_state(again, saved)
+    for parameter, of in again.state.items():
+        assert of["momentum_buffer"].stride() == parameter.stride()
+    kept = zip(first.state.values(), again.state.values(), strict=True)
+    assert all(torch.equal(a["momentum_buffer"], b["momentum_buffer"]) for a, b in kept)
 
 
 def test_a_plateau_that_is_brought_back_keeps_the_rate_down(tmp_path):

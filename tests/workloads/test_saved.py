@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from wattlaw.core.errors import DataError, UsageError
+from wattlaw.workloads.base import Workload
 from wattlaw.workloads.molecules.forces import SchNetForces
 from wattlaw.workloads.molecules.schnet import SchNetQM9
 from wattlaw.workloads.molecules.trajectories import made
@@ -38,6 +39,29 @@ def test_a_saved_model_comes_back_to_the_last_bit_with_its_options(tmp_path):
     data = workload.data("valid")
     batch = workload.collate([data[k] for k in range(4)])
     assert torch.equal(model(batch), again.model(batch))
+
+
+class Tied(Workload):
+    """Two layers with one weight."""
+
+    def model(self):
+        layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+        layers[1].weight = layers[0].weight
+        return layers
+
+    def data(self, split):
+        return []
+
+    def loss(self, model, batch):
+        return model(batch).mean()
+
+
+def test_a_model_whose_layers_share_a_weight_is_saved_and_shares_it_again(tmp_path):
+    model = Tied().model()
+    save(tmp_path / "tied.safetensors", f"{__name__}:Tied", Tied(), model)
+    again = restore(tmp_path / "tied.safetensors").model
+    assert again[1].weight is again[0].weight
+    assert torch.equal(again[0].weight, model[0].weight)
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):

@@ -15,7 +15,7 @@ from wattlaw.measuring.between_steps import Evaluated, Pause, note_metrics, note
 from wattlaw.runner.worker_checkpoint import Checkpoints, Progress
 from wattlaw.runner.worker_evaluation import Evaluation
 from wattlaw.runner.worker_state import full_state
-from wattlaw.workloads.saved import MODEL, save
+from wattlaw.workloads.saved import MODEL, check_storable, save
 
 if TYPE_CHECKING:
     from wattlaw.runner.worker_loop import Loop
@@ -39,6 +39,9 @@ class Between:
         wants_folder = self._evaluate_every or self._checkpoint_every or options["evaluate_at_end"]
         if loop.attempt is None and (wants_folder or options["save_model"]):
             raise TrialError("evaluations, checkpoints and models need the folder of an attempt")
+        if self._checkpoint_every or options["save_model"]:
+            # rather now than when the training is done
+            check_storable(loop.bare.state_dict())
         self._evaluation = self._evaluated() if self._evaluate_every or options["evaluate_at_end"] else None
         self._checkpoints = None
         if self._checkpoint_every:

@@ -57,4 +57,11 @@ def _held(value: Any, parameter: Tensor) -> Any:
     if not isinstance(value, Tensor):
         return value
     # a number for each parameter, such as Adam's count of steps, is no share of it; optimisers keep what they are given
-    return _part(value, parameter) if value.shape == parameter.shape and value.dim() else value.clone()
+    if value.shape != parameter.shape or not value.dim():
+        return value.clone()
+    # in the order in memory that the parameter has, as the optimiser made it: it steps through both at once
+    return _part(value, parameter) if isinstance(parameter, DTensor) else _like(value, parameter)
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -98,6 +99,8 @@ class Replicated(Strategy):
             self.model = torch.compile(bare, **compiling)  # type: ignore[assignment]
         self.is_exchanged, self.replica = True, None
         if _ranks() > 1:
+            # said of sides of length 1, whose strides mean nothing, as those of 1 × 1 convolutions
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             ids = [device.index] if device.type == "cuda" else None
             self.replica = DistributedDataParallel(
                 _Pass(self.model), device_ids=ids, find_unused_parameters=not uses_all

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+import torch
 from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, UsageError
@@ -44,8 +45,25 @@ def save(path: Path, name: str, workload: Workload, model: nn.Module | Mapping[s
     origin = {"workload": name, "preset": workload.preset, "options": workload.chosen, "learnt": workload.learnt}
     metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
     state = model.state_dict() if isinstance(model, nn.Module) else model
-    weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    check_storable(state)
+    # clones: weights that two modules share are one tensor in memory, which the format refuses
+    weights = {n: v.detach().cpu().clone(memory_format=torch.contiguous_format) for n, v in state.items()}
     write_whole(path, torch_file.save(weights, metadata=metadata))
+
+
+def check_storable(state: Mapping[str, Any]) -> None:
+    """Raise UsageError where a model's state has what a file of safetensors cannot hold: other kinds of numbers, or
+    none at all, as ``get_extra_state`` may give.
+    """
+    torch_file = need("safetensors.torch", "saving a model")
+    for name, value in state.items():
+        advice = "checkpoints and save_model need tensors of a kind that safetensors can hold"
+        if not isinstance(value, Tensor):
+            raise UsageError(f"{name} of the model's state_dict is a {type(value).__name__} and no tensor; {advice}")
+        try:
+            torch_file.save({name: torch.empty(0, dtype=value.dtype)})
+        except (KeyError, ValueError):
+            raise UsageError(f"{name} of the model is of {value.dtype}; {advice}") from None
 
 
 def load_model(path: str | Path) -> Saved:

@@ -26,7 +26,7 @@ def channels_last(network: nn.Module) -> nn.Module:
     """Lay the weights of convolutions out with their channels last, in place, and return the network.
 
     That is how matrix units and vector units like them: 1.0 to 1.5 times as fast on a CPU. Weights of 1 × 1 lie so in
-    either layout, and stay as they are, since their gradients do.
+    either layout, and stay as they are.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1):
