@@ -215,23 +215,3 @@ def test_settings_whose_names_were_cut_alike_stay_apart():
     runs = [run("command", command=long + rate) for rate in ("0.1", "0.2")]
     (group,) = make_page(runs).context.groups
     assert len({r.short for r in group.rows}) == len(group.rows) == 2
-
-
-@pytest.mark.parametrize(
-    ("field", "values", "words"),
-    [
-        ("power_cap_w", (150.0, 250.0), "150 W cap"),
-        ("sm_clock_mhz", (900, 1380), "SM 900 MHz"),
-        ("memory_clock_mhz", (810, 1593), "memory 810 MHz"),
-    ],
-)
-def test_a_page_of_limits_on_several_devices_names_each_speed_up_by_its_limit(field, values, words):
-    noise = random.Random(4)
-    runs = [
-        run(devices=n, repeat=r, step_s=0.04 * n**0.1, noise=noise, device_type="cuda", energy="measured", **{field: v})
-        for n in (1, 2)
-        for v in values
-        for r in range(3)
-    ]
-    (figure,) = sections(runs)["speedup"].figures
-    assert words in {row[1] for row in figure.table.rows}

@@ -161,12 +161,15 @@ def _group(key: tuple[str, ...], runs: list[Run], index: int) -> Group:
     names = ("workload", "preset", "device_name")
     facts = {n: k for n, k in zip(names, key, strict=True) if k}
     name = ", ".join(k for k in key if k)
-    colour = f"var(--w{index + 1})" if index < COLOURS else f"var(--w{COLOURS})"
+    colour = f"var(--w{index + 1})" if index < COLOURS else OTHERS
     return Group(name, {"workload": key[0], **facts}, _rows(runs), tuple(runs), colour)
 
 
-COLOURS = 8
-"""Colours for workloads in the palette; whatever comes after shares the last, a grey."""
+COLOURS = 12
+"""Colours for workloads in the palette, as many as a figure has panels at most."""
+
+OTHERS = "var(--others)"
+"""The grey that all workloads beyond these share."""
 
 
 def _rows(runs: list[Run]) -> tuple[Row, ...]:
@@ -219,7 +222,7 @@ def _labels(row: Row, told: _Told) -> tuple[str, str]:
     devices = counted(row.devices, *DEVICE_WORDS.get(kind, ("device", "devices")))
     nodes = int(row.factors["nodes"] or 1)
     batch = f"batch {row.batch}" if row.batch else ""
-    rest = [word for n in told.factors if (word := factor_words(n, row.factors.get(n)))]
+    rest = [word for n in told.factors if (word := factor_words(n, row.factors.get(n)) or unset_words(row, n))]
     full = [devices, counted(nodes, "node") if told.layouts else "", batch, *rest]
     alone = [
         full[0] if told.devices else "",
@@ -253,6 +256,14 @@ def factor_words(name: str, value: Factor) -> str:
     if isinstance(value, bool):
         return f"{name}: {'yes' if value else 'no'}"
     return f"{name} {word}"
+
+
+UNSET = {"power_cap_w": "no cap set", "sm_clock_mhz": "SM clock not set", "memory_clock_mhz": "memory clock not set"}
+
+
+def unset_words(row: Row, name: str) -> str:
+    """Return how a setting without a limit is told from those with one: "no cap set"; empty where nobody knows."""
+    return UNSET.get(name, "") if row.factors.get(name) is None and row.runs[0].source == "wattlaw" else ""
 
 
 def natural(name: str) -> list[tuple[int, str]]:

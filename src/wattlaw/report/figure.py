@@ -169,6 +169,18 @@ def has_long(rows: Sequence[Any]) -> bool:
     return any(len(r.short) > 24 for r in rows)
 
 
+LEGEND_PX = 290
+"""Width that a legend may take: a third of the page, or a phone's screen, less the axis."""
+
+
+def legend_room(names: Iterable[str]) -> dict[str, int]:
+    """Return how many columns a legend of these names has room for, and where a name is cut, in pixels."""
+    symbol, letter = 26, 6.3
+    longest = max(map(len, names), default=0)
+    columns = max(1, min(3, int(LEGEND_PX / (symbol + letter * longest))))
+    return {"columns": columns, "labelLimit": LEGEND_PX // columns - symbol}
+
+
 def left_out(shown_count: int, all_count: int, what: str) -> str:
     """Return a sentence on what a figure doesn't draw; empty where it draws all."""
     more = all_count - shown_count

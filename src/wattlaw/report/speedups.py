@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from wattlaw.core.factors import Factor
 from wattlaw.core.findings import Fit, Interval
-from wattlaw.report.context import Group, factor_words
+from wattlaw.report.context import UNSET, Group, factor_words, unset_words
 
 
 class Speedup(NamedTuple):
@@ -44,16 +45,35 @@ def speedups(fit: Fit) -> list[Speedup]:
 
 def series_name(fit: Fit, group: Group) -> str:
     """Return what tells a fit from the others of its workload: "batch 32, bf16"."""
-    return group_words(fit.group, group)
+    words = [group_words(fit.group, group)]
+    words += [
+        UNSET[n]
+        for n in UNSET
+        if n != fit.over and n not in fit.group and any(unset_words(row, n) for row in group.rows) and _varies(group, n)
+    ]
+    return ", ".join(w for w in words if w)
 
 
 def group_words(found: dict[str, str], group: Group) -> str:
     """Return what a finding's group says beyond its workload's own."""
     # a group of the laws is named by what tells it from those of other workloads, too
-    shared = {k for k in found if len({str(row.factors.get(k)) for row in group.rows}) == 1}
-    rest = {k: v for k, v in found.items() if k not in group.facts and k not in shared}
-    words = [f"batch {v}" if k == "batch_per_device" else factor_words(k, v) for k, v in rest.items()]
+    rest = {k: v for k, v in found.items() if k not in group.facts and _varies(group, k)}
+    words = [f"batch {v}" if k == "batch_per_device" else factor_words(k, _own(group, k, v)) for k, v in rest.items()]
     return ", ".join(w for w in words if w)
+
+
+def _varies(group: Group, name: str) -> bool:
+    return len({str(row.factors.get(name)) for row in group.rows}) > 1
+
+
+def _own(group: Group, name: str, word: str) -> Factor:
+    """Return a factor as the group's settings have it, so that both are spelt alike: a finding says "yes" for True."""
+    spelt = {True: "yes", False: "no"}
+    for row in group.rows:
+        value = row.factors.get(name)
+        if isinstance(value, bool) and spelt[value] == word:
+            return value
+    return word
 
 
 def times(interval: Interval) -> str:

@@ -1,8 +1,9 @@
 """The look of page and figures: colours by name for light and dark, and the configuration of every chart.
 
-Workloads wear the colours of Okabe and Ito (Color Universal Design, 2008), phases those of Paul Tol's muted and
-bright schemes (SRON/EPS/TN/09-002); both can be told apart by colour-blind readers. Dark values are the same
-hues, lightened to keep their contrast on a dark ground.
+The first seven workloads wear the colours of Okabe and Ito (Color Universal Design, 2008), the next five hues of Paul
+Tol's muted scheme (SRON/EPS/TN/09-002), phases his muted and bright ones. Dark values are the same hues, lightened to
+keep their contrast on a dark ground. Twelve colours cannot all be told apart by every reader: panels carry names, and
+points that share a figure differ in shape, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 LIGHT = {
     "paper": "#ffffff", "ink": "#1b1f24", "soft": "#59616b", "line": "#e3e6e9", "wash": "#f5f6f7", "link": "#0b5cad",
     "w1": "#0072b2", "w2": "#d55e00", "w3": "#009e73", "w4": "#b5528c", "w5": "#c98a00", "w6": "#3d9bd6",
-    "w7": "#8c6d3f", "w8": "#7d858e",
+    "w7": "#8c6d3f", "w8": "#5a4fb0", "w9": "#8c8a1e", "w10": "#93234f", "w11": "#1f8f95", "w12": "#d0637f",
+    "others": "#7d858e",
     "p1": "#d9c86a", "p2": "#88ccee", "p3": "#4477aa", "p4": "#cc5566", "p5": "#8a5aa8", "p6": "#c9ced4",
     "good": "#14734f", "doubt": "#8a5300", "bad": "#b3261e",
 }  # fmt: skip
@@ -20,7 +22,8 @@ LIGHT = {
 DARK = {
     "paper": "#14171a", "ink": "#e8eaed", "soft": "#a3abb4", "line": "#2c3238", "wash": "#1c2125", "link": "#7ab8f5",
     "w1": "#4ba6e3", "w2": "#f08743", "w3": "#2fc397", "w4": "#dd8dbd", "w5": "#eab144", "w6": "#8fd0fa",
-    "w7": "#c4a272", "w8": "#98a1ab",
+    "w7": "#c4a272", "w8": "#a49bf0", "w9": "#c9c75a", "w10": "#d9668f", "w11": "#5cc9cf", "w12": "#f7a8b8",
+    "others": "#98a1ab",
     "p1": "#d9c86a", "p2": "#88ccee", "p3": "#5b8fc4", "p4": "#e07484", "p5": "#b088cc", "p6": "#545c65",
     "good": "#63d0a2", "doubt": "#efb45c", "bad": "#ff8a80",
 }  # fmt: skip

@@ -143,10 +143,16 @@ def label_of(group: Group, setting: Setting) -> str:
 
 def percent(interval: Interval) -> str:
     """Return a share as "12 % [10, 14]"."""
-    text = f"{100 * interval.value:.2g} %" if abs(interval.value) < 0.1 else f"{100 * interval.value:.0f} %"
     if interval.low is None or interval.high is None:
-        return text
-    return f"{text} [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+        return f"{_places(interval.value, abs(interval.value))} %"
+    # as many places as tell the ends apart, the same for all three
+    width = min(interval.high - interval.low, abs(interval.value))
+    value, low, high = (_places(v, width) for v in (interval.value, interval.low, interval.high))
+    return f"{value} % [{low}, {high}]"
+
+
+def _places(share: float, against: float) -> str:
+    return f"{100 * share:.{0 if against >= 0.1 else 1}f}"
 
 
 def _only(group: Group) -> str:

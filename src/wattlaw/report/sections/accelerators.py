@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from wattlaw.accelerators.measured import achieved
 from wattlaw.core.plugins import need
 from wattlaw.core.reading import Reading
+from wattlaw.core.units import show
 from wattlaw.report.context import Context, Group, Row, over_repeats
 from wattlaw.report.figure import MOST_PANELS, Figure, Panel, Section, Table, chart, left_out, shown, spec
 
@@ -115,7 +116,7 @@ def _table(found: Sequence[tuple[Group, list[Share]]]) -> Table:
 
 
 def _percent(reading: Reading) -> str:
-    return "unknown" if reading.value is None else f"{100 * reading.value:.1f} %"
+    return "unknown" if reading.value is None else f"{show(100 * reading.value)} %"
 
 
 def _why(found: Sequence[tuple[Group, list[Share]]]) -> str:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
-from wattlaw.core.units import show
-from wattlaw.report.context import Context, Group
+from wattlaw.core.units import counted, show
+from wattlaw.report.context import OTHERS, Context, Group, natural
 from wattlaw.report.figure import Cell, Figure, Panel, Section, Table, chart, shown, spec
 
 NAMES = {"drift": "drift"}
@@ -16,6 +16,7 @@ NAMES = {"drift": "drift"}
 MOST_POINTS = 1500
 MOST_BINS = 120
 TITLE = "Every trial, in the order they ran"
+ONCE = "No setting was run twice, so that a change of the machine cannot be told from one of the setting."
 CAPTION = (
     "Time per step of each trial against the median of its setting; bars reach from the 5th to the 95th percentile "
     "of its steps. Points that rise or fall together show that the machine changed, not the setting."
@@ -38,13 +39,13 @@ def drift(context: Context) -> Section | None:
     """Draw all trials on one axis, 1 being the median of a trial's own setting."""
     trials = _trials(context)
     if len(trials) < 2:
-        return None
+        once = sum(len(row.runs) for g in context.groups for row in g.rows) > 1
+        return Section("drift", "Was the machine steady?", 45, missing=ONCE) if once else None
     if len(trials) <= MOST_POINTS:
         panel, caption = Panel("", _chart(trials, context), 240), CAPTION
     else:
         panel, caption = Panel("", _binned(trials), 240), _BINNED.format(len(trials))
-    shown_groups = list(dict.fromkeys(t.group for t in trials))
-    legend = [(g.name, g.colour) for g in shown_groups][:12] if len(trials) <= MOST_POINTS else []
+    legend = _legend(trials) if len(trials) <= MOST_POINTS else []
     rows = [[str(t.order), t.run.trial, t.group.name, t.label, _words(t)] for t in trials[:300]]
     table = Table(["order", "trial", "workload", "setting", "time per step"], rows, TITLE)
     figure = Figure("trials", TITLE, caption, [panel], table, legend)
@@ -57,12 +58,19 @@ _BINNED = (
 )
 
 
+def _legend(trials: list[Trial]) -> list[tuple[str, str]]:
+    groups = sorted({t.group for t in trials}, key=lambda g: natural(g.name))
+    own = [(g.name, g.colour) for g in groups if g.colour != OTHERS]
+    return own + ([(counted(len(groups) - len(own), "other"), OTHERS)] if len(groups) > len(own) else [])
+
+
 def _trials(context: Context) -> list[Trial]:
     found = []
     for group in context.groups:
         for row in group.rows:
             middle = row.reading("step_time_s").value
-            if not middle:
+            # a trial without a repeat is its own median, which would look steady
+            if not middle or len(row.runs) < 2:
                 continue
             for run in row.runs:
                 reading = run.reading("step_time_s")

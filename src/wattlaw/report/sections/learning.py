@@ -22,6 +22,7 @@ from wattlaw.report.figure import (
     chart,
     filled,
     left_out,
+    legend_room,
     shown,
     spec,
 )
@@ -123,8 +124,9 @@ def _chart(group: Group, metric: str, curves: list[Curve]) -> dict[str, Any]:
     )
     names = list(dict.fromkeys(c.row.short for c in curves))
     if 1 < len(names) <= MOST_NAMES:
+        legend = alt.Legend(title=None, orient="top", direction="horizontal", **legend_room(names))
         colours = alt.Scale(domain=names, range=[f"var(--w{k + 1})" for k in range(len(names))])
-        base = base.encode(color=alt.Color("name:N", scale=colours, legend=alt.Legend(title=None, orient="top")))
+        base = base.encode(color=alt.Color("name:N", scale=colours, legend=legend))
     else:
         base = base.encode(color=alt.value(group.colour))
     layers = base.mark_line(strokeWidth=1.25, opacity=0.7) + base.mark_point(filled=True, size=22)

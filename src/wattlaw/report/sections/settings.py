@@ -41,7 +41,8 @@ def settings(context: Context) -> Section | None:
     if not lines:
         return None
     names = [n for n in COLUMNS if n in ALWAYS or any(r.reading(n).value is not None for _, r in lines)]
-    columns = ["workload", "setting", "runs", *(HEADS.get(n) or quantity(n).title for n in names), "warnings"]
+    columns = ["workload", "setting", "runs", *(HEADS.get(n) or quantity(n).title for n in names)]
+    columns += ["warnings"] if any(r.notes for _, r in lines) else []
     cut = lines[:MOST_ROWS]
     text = Markup(
         "<p>Medians over the repeats, for times and energies with the least and the greatest in brackets. "
@@ -51,7 +52,9 @@ def settings(context: Context) -> Section | None:
         text += Markup("<p>{} of {} settings; <code>wattlaw runs export</code> gives them all.</p>").format(
             len(cut), len(lines)
         )
-    table = Table(columns, [_cells(g, r, names) for g, r in cut], "Settings", [_keys(g, r, names) for g, r in cut])
+    count = len(columns)
+    rows, keys = [_cells(g, r, names)[:count] for g, r in cut], [_keys(g, r, names)[:count] for g, r in cut]
+    table = Table(columns, rows, "Settings", keys)
     return Section("settings", "All settings", 50, text=text, tables=[table])
 
 

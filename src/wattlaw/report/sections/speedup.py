@@ -7,7 +7,7 @@ from typing import Any
 from wattlaw.core.findings import Fit
 from wattlaw.core.plugins import need
 from wattlaw.report.context import Context, Group, natural
-from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, chart, left_out, spec
+from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, chart, left_out, legend_room, spec
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
@@ -72,7 +72,7 @@ def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
     sizes = sorted({p.devices for points in lines.values() for p in points})
     x, y = _axes(alt, group.device_words[1], sizes)
     names, hue = list(lines), group.colour
-    legend = alt.Legend(title=None, orient="top", direction="horizontal", columns=3, symbolStrokeColor=hue)
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolStrokeColor=hue, **legend_room(names))
     shape = alt.Shape("name:N", sort=names, legend=legend if len(names) > 1 else None)
     dash = alt.StrokeDash("name:N", sort=names, legend=None)
     ends: list[dict[str, Cell]] = [{"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])]
