@@ -30,7 +30,7 @@ def by_trial(runs: list) -> dict:
 
 def test_what_is_read_from_an_index_is_what_the_folders_hold(sweep: Path):
     before = wattlaw.load_runs(sweep)
-    assert compact(sweep) == [(sweep / INDEX, 6, ())]
+    assert compact(sweep) == [(sweep / INDEX, 6, (), 0)]
     assert wattlaw.load_runs(sweep) == before
     table = parquet.read_table(sweep / INDEX)
     for folder, text in zip(table["folder"].to_pylist(), table["summary"].to_pylist(), strict=True):

@@ -49,10 +49,13 @@ def import_(
         raise UsageError(f"{given}: {source} says this itself; leave it out") from None
     written = write_index(folder, found.runs)
     if as_json:
-        emit_json("import", found.skipped, {"runs": len(found.runs), "skipped": len(found.skipped)}, found.notes)
+        counts = {"runs": len(found.runs), "skipped": len(found.skipped), "replaced": written.replaced}
+        emit_json("import", found.skipped, counts, found.notes)
         return
     left_out = f"; {counted(len(found.skipped), 'thing')} skipped" if found.skipped else ""
     say(f"{counted(len(found.runs), 'run')} in {written.path}{left_out}")
+    if written.replaced:
+        say(f"{counted(written.replaced, 'run')} imported earlier bore the same names and were others; they are gone")
     say_warnings(found.notes)
 
 

@@ -19,12 +19,22 @@ _NEEDED = ("duration", "cpu_energy", "gpu_energy", "ram_energy")
 def read(path: Path) -> Imported:
     """Read the table; energies come in kWh. CPU energy without RAPL and all RAM energy are CodeCarbon's estimates."""
     found = Imported()
+    last: dict[str, tuple[float, int]] = {}
     for line, row in read_table(path, _NEEDED, found):
         duration = number(row["duration"])
         if not duration or duration <= 0:
             found.skip(str(path), f"{row['duration']!r} is no positive number", line, "duration")
             continue
-        found.runs.append(_run(row, duration, line))
+        run = _run(row, duration, line)
+        if run.trial not in last:
+            last[run.trial] = duration, len(found.runs)
+            found.runs.append(run)
+            continue
+        # a tracker that is flushed adds a row, which counts from the beginning
+        found.skip(str(path), "one of several rows of a run; the longest counts", line, "run_id")
+        if duration > last[run.trial][0]:
+            found.runs[last[run.trial][1]] = run
+            last[run.trial] = duration, last[run.trial][1]
     return found
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from wattlaw.core.errors import DataError, RecordError
 from wattlaw.core.files import why
@@ -72,10 +74,36 @@ def import_runs(source: str, path: str | os.PathLike[str], **options: Any) -> Im
         found: Imported = read(where, **options)
     except OSError as error:
         raise RecordError(why(error, where)) from error
+    found.runs = _named_apart(found.runs)
     if not found.runs:
         first = str(found.skipped[0]) if found.skipped else f"{where}: it holds no run"
         more = f" (and {len(found.skipped) - 1} more)" if len(found.skipped) > 1 else ""
         raise DataError(f"nothing to import as {source}: {first}{more}")
+    return found
+
+
+def files_in(path: Path, pattern: str, found: Imported) -> Iterator[Path]:
+    """Yield a file itself, or those of a folder; what bears such a name and is no file one can read is reported."""
+    for file in sorted(path.rglob(pattern)) if path.is_dir() else [path]:
+        if file == path or (file.is_file() and os.access(file, os.R_OK)):
+            yield file
+        else:
+            found.skip(str(file), "it is no file that can be read")
+
+
+def _named_apart(runs: list[Run]) -> list[Run]:
+    # a job that was requeued, or tables of one name in two folders
+    taken = {run.trial for run in runs}
+    counts: Counter[str] = Counter()
+    found = []
+    for run in runs:
+        counts[run.trial] += 1
+        name = run.trial
+        while counts[run.trial] > 1 and name in taken:
+            name = f"{run.trial}-{counts[run.trial]}"
+            counts[run.trial] += name in taken
+        taken.add(name)
+        found.append(run if name == run.trial else structs.replace(run, trial=name))
     return found
 
 

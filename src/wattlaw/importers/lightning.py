@@ -8,7 +8,7 @@ from wattlaw.core.errors import DataError
 from wattlaw.core.reading import measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import setting_from
-from wattlaw.importers.imported import Imported, number
+from wattlaw.importers.imported import Imported, files_in, number
 from wattlaw.importers.tables import read_table
 
 NAMES = {"lightning": "read"}
@@ -22,14 +22,14 @@ _LOSSES = ("train_loss_step", "train_loss", "loss_step", "loss", "train/loss_ste
 def read(path: Path, workload: str = "lightning") -> Imported:
     """Read one metrics.csv, or every one below a folder."""
     found = Imported()
-    for file in sorted(path.rglob("metrics.csv")) if path.is_dir() else [path]:
+    for file in files_in(path, "metrics.csv", found):
         try:
             curve = losses(file, found)
         except DataError as error:
             found.skip(str(file), str(error))
             continue
         if curve:
-            found.runs.append(_run(file, curve, workload))
+            found.runs.append(_run(_name(file, path), curve, workload))
         else:
             found.skip(str(file), "no step has a training loss")
     return found
@@ -54,17 +54,22 @@ def losses(path: Path, found: Imported | None = None) -> Curve:
     return sorted(curve)
 
 
-def _run(path: Path, curve: Curve, workload: str) -> Run:
+def _name(file: Path, root: Path) -> str:
+    # versions of several experiments bear the same names
+    below = file.parent.relative_to(root).parts if file != root else ()
+    return "-".join(below) or file.resolve().parent.name
+
+
+def _run(name: str, curve: Curve, workload: str) -> Run:
     readings = {
         "steps": measured(float(len(curve)), "rows with a training loss"),
         "loss_first": measured(curve[0][2], "first row"),
         "loss_last": measured(curve[-1][2], "last row"),
         "elapsed_s": missing("metrics.csv has no time"),
     }
-    folder = path.resolve().parent.name
     return Run(
         setting=setting_from({"workload": workload}),
-        trial=f"lightning-{folder}",
+        trial=f"lightning-{name}",
         source="lightning",
         quantities=readings,
     )

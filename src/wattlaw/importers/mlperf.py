@@ -19,7 +19,7 @@ from typing import Any
 from wattlaw.core.errors import DataError, SettingError
 from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Run
-from wattlaw.importers.imported import Imported, decoded, number
+from wattlaw.importers.imported import Imported, decoded, files_in, number
 from wattlaw.importers.mlperf_log import Log, parse
 from wattlaw.importers.mlperf_power import window_energy
 from wattlaw.importers.mlperf_run import made_run, quantities, throughput_note
@@ -51,8 +51,9 @@ def read(path: Path, round: str = "") -> Imported:
 def _files(path: Path, found: Imported) -> Iterator[tuple[str, bytes]]:
     wanted = (".txt", ".json")
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.suffix in wanted and p.is_file()):
-            yield file.relative_to(path).as_posix(), file.read_bytes()
+        for ending in wanted:
+            for file in files_in(path, f"*{ending}", found):
+                yield file.relative_to(path).as_posix(), file.read_bytes()
     elif path.suffix == ".zip":
         yield from _zipped(path, wanted, found)
     elif ".tar" in path.suffixes or path.suffix in (".tgz", ".txz"):

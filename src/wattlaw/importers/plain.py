@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wattlaw.core.errors import SettingError, UnknownNameError, UsageError
+from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.reading import measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import FIELDS, setting_from
@@ -66,7 +66,7 @@ def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str],
                 return
     try:
         setting = setting_from(values)
-    except SettingError as error:
+    except UsageError as error:
         found.skip(str(path), str(error), line)
         return
     machine = Machine(device_name=row[plan["device_name"]] if "device_name" in plan else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
     for name in needed:
         if name not in header:
             raise DataError(f"{path}:{start + 1}: there is no column {name!r}; {_has(name, header)}")
+    twice = {name for name, count in Counter(header).items() if count > 1}
+    for name in sorted(twice - {""}):
+        if name in needed:
+            raise DataError(f"{path}:{start + 1}: there are two columns {name!r}; leave one in the file")
+        found.skip(str(path), f"there are two columns {name!r}; neither is read", start + 1)
     for index in range(start + 1, len(lines)):
         line = lines[index]
         if not line.strip():
@@ -39,7 +45,8 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
         if len(values) != len(header):
             found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index + 1)
             continue
-        yield index + 1, {name: value.strip() for name, value in zip(header, values, strict=True)}
+        row = zip(header, values, strict=True)
+        yield index + 1, {name: value.strip() for name, value in row if name not in twice}
 
 
 def _has(name: str, header: Sequence[str]) -> str:

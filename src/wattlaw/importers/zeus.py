@@ -13,7 +13,7 @@ from wattlaw.core.errors import DataError, SettingError
 from wattlaw.core.reading import Reading, measured
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
-from wattlaw.importers.imported import Imported, number, text_of
+from wattlaw.importers.imported import Imported, files_in, number, text_of
 from wattlaw.importers.tables import Row, cells, read_table
 
 NAMES = {"zeus": "read"}
@@ -27,10 +27,9 @@ _EPOCH_SAMPLES = {"cifar100": 50_000, "imagenet": 1_281_167}
 def read(path: Path) -> Imported:
     """Read one file, or every CSV of a folder; a file that is neither kind is reported."""
     found = Imported()
-    files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
-    for file in files:
-        header = [c.strip() for c in cells(next(iter(text_of(file).splitlines()), ""))]
+    for file in files_in(path, "*.csv", found):
         try:
+            header = [c.strip() for c in cells(next(iter(text_of(file).splitlines()), ""))]
             if "power_limit" in header:
                 _summary(file, found)
             elif "window_name" in header:

@@ -18,11 +18,15 @@ from wattlaw.records.load import Damaged, Stored, every, look
 
 
 class Compacted(NamedTuple):
-    """An index that was written, how many runs it holds, and those that were left out."""
+    """An index that was written, how many runs it holds, and those that were left out.
+
+    ``replaced`` are the imported runs whose place was taken by others of the same name.
+    """
 
     path: Path
     runs: int
     damaged: tuple[Damaged, ...] = ()
+    replaced: int = 0
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -69,16 +73,19 @@ def write_index(folder: str | Path, runs: Iterable[Run]) -> Compacted:
 
 def _compact_one(home: Path, new: dict[str, Run] | None = None) -> Compacted:
     damaged: list[Damaged] = []
-    rows = write_rows(home / INDEX, _pairs(home, new or {}, damaged))
-    return Compacted(home / INDEX, rows, tuple(damaged))
+    replaced: list[Run] = []
+    rows = write_rows(home / INDEX, _pairs(home, new or {}, damaged, replaced))
+    return Compacted(home / INDEX, rows, tuple(damaged), len(replaced))
 
 
-def _pairs(home: Path, new: dict[str, Run], damaged: list[Damaged]) -> Iterator[tuple[Run, Row]]:
+def _pairs(home: Path, new: dict[str, Run], damaged: list[Damaged], replaced: list[Run]) -> Iterator[tuple[Run, Row]]:
     for stored in every(look(home)):
         if isinstance(stored, Damaged):
             damaged.append(stored)
         elif stored.sweep == str(home) and _is_kept(stored, new):
             yield stored.run, stored.row
+        elif stored.sweep == str(home) and new.get(stored.run.trial, stored.run) != stored.run:
+            replaced.append(stored.run)
     for run in new.values():
         yield run, Row("", 0, 0, encode_run(run))
 
