@@ -22,6 +22,9 @@ from wattlaw.workloads.molecules.units import ENERGIES
 Array = np.ndarray[Any, Any]
 
 MAGIC = b"SQLite format 3\0"
+_ODD = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What comes of values of another kind than they should be."""
+
 _COLUMNS = ("id", "numbers", "positions", "pbc", "energy", "forces", "key_value_pairs", "data")
 
 
@@ -36,9 +39,11 @@ def _described(path: Path) -> tuple[str, Iterator[Record], bool]:
         if "systems" not in tables:
             raise DataError(f"{path}: an SQLite database, but none of ASE: it has no table systems")
         named = dict(base.execute("SELECT name, value FROM information")) if "information" in tables else {}
-    told = json.loads(named.get("metadata") or "{}")
-    unit = _unit(told.get("_property_unit_dict") or {})
-    length = told.get("_distance_unit", "Ang")
+    try:
+        told = json.loads(named.get("metadata") or "{}")
+        unit, length = _unit(told.get("_property_unit_dict") or {}), told.get("_distance_unit", "Ang")
+    except _ODD as error:
+        raise DataError(f"{path}: its description, metadata in the table information, is damaged ({error})") from None
     if str(length).lower() not in ("ang", "angstrom", "a"):
         raise DataError(f"{path}: its unit of length is {length}; Å is asked for")
     return unit or "eV", _rows(path), bool(unit)
@@ -49,7 +54,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             yield base
-    except (sqlite3.Error, json.JSONDecodeError) as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: a damaged database ({error})") from None
 
 
@@ -72,16 +77,18 @@ def _row(row: dict[str, Any]) -> Record:
         numbers = np.frombuffer(row["numbers"], "<i4")
         forces = None if row["forces"] is None else np.frombuffer(row["forces"], "<f8").reshape(-1, 3)
         pairs = json.loads(row["key_value_pairs"] or "{}")
-        data = _data(row["data"])
-    except (TypeError, ValueError, KeyError, IndexError) as error:
+        energy = {} if row["energy"] is None else {"energy": row["energy"]}
+        told = {**energy, **pairs, **_data(row["data"])}
+        return _record(where, numbers, places, told, forces, row["pbc"])
+    except _ODD as error:
         return faulty(where, f"no molecule can be read here ({error})")
-    energy = {} if row["energy"] is None else {"energy": row["energy"]}
-    return _record(where, numbers, places, {**energy, **pairs, **data}, forces, row["pbc"])
 
 
 def _record(
     where: str, numbers: Array, places: Array, told: Mapping[str, Any], forces: Array | None, periodic: Any
 ) -> Record:
+    if numbers.ndim != 1:
+        raise ValueError(f"atomic numbers of shape {numbers.shape}")
     values = {n: float(np.asarray(v).item()) for n, v in told.items() if _is_number(v)}
     if forces is None and (given := told.get("forces")) is not None:
         forces = np.asarray(given, float).reshape(-1, 3)
@@ -124,7 +131,7 @@ def read_json(path: Path, text: str) -> Source:
     try:
         whole = json.loads(text)
         rows = [(i, whole[str(i)]) for i in whole["ids"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except _ODD as error:
         raise DataError(f"{path}: a damaged JSON database of ASE ({error})") from None
     return Source("ASE database (JSON)", "eV", (_json_row(i, row) for i, row in rows))
 
@@ -138,5 +145,5 @@ def _json_row(number: Any, row: Any) -> Record:
         numbers = np.asarray(plain["numbers"], np.int64)
         places = np.asarray(plain["positions"], float).reshape(-1, 3)
         return _record(where, numbers, places, told, forces, plain.get("pbc", False))
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except _ODD as error:
         return faulty(where, f"no molecule can be read here ({error})")
