@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
-from test_importers import CARBON, LIGHTNING, SACCT, ZEUS, results
+from test_importers import CARBON, LIGHTNING, LOG, SACCT, WINDOWS, ZEUS, results
 
 from wattlaw.cli.main import main
 from wattlaw.core.errors import DataError
-from wattlaw.importers.imported import import_runs
+from wattlaw.importers.imported import import_runs, number
 from wattlaw.records import load_runs, write_index
 
 
@@ -98,3 +100,42 @@ def test_an_import_that_takes_the_place_of_another_says_so(tmp_path, capsys):
     assert "same names" not in imported("a")
     assert "same names" not in imported("a")
     assert "1 run imported earlier bore the same names and were others; they are gone" in imported("b")
+
+
+def test_a_file_that_is_still_packed_is_called_so(tmp_path):
+    for source, name in (("csv", "x.csv.gz"), ("sacct", "jobs.gz"), ("nvidia-smi", "smi.csv.gz")):
+        (tmp_path / name).write_bytes(gzip.compress(SACCT.encode()))
+        with pytest.raises(DataError, match="is compressed; unpack it first"):
+            import_runs(source, tmp_path / name)
+
+
+def test_control_characters_of_a_header_reach_no_terminal(tmp_path):
+    (path := tmp_path / "x.csv").write_text("\x1b[31mgpus,ra\x08te\n1,2\n")
+    with pytest.raises(DataError, match=r"x\.csv:1: the file is no text"):
+        import_runs("csv", path, columns={"samples_per_s": "rate"})
+
+
+def test_a_number_of_four_hundred_digits_is_none(tmp_path):
+    assert number(10**400) is None
+    assert number(-(10**400)) is None
+    assert number(float("nan")) is None
+    results(tmp_path, log=LOG.replace("3200", "9" * 400))
+    assert import_runs("mlperf", tmp_path).runs[0].setting.batch_per_device is None
+
+
+def test_a_meter_that_stands_twice_costs_its_file_only(tmp_path):
+    (path := tmp_path / "V100+x+gpu0.csv").write_text(WINDOWS.replace("gpu1_energy", "gpu0_energy"))
+    (tmp_path / "summary_power_v100.csv").write_text(ZEUS)
+    found = import_runs("zeus", tmp_path)
+    assert len(found.runs) == 2
+    assert str(found.skipped[0]) == f"{path}:1: there are two columns 'gpu0_energy'; leave one in the file"
+
+
+def test_a_zip_whose_lzma_is_broken_is_called_damaged(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x/result_0.txt", "a long enough text " * 50)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:70] = bytes(255 - b for b in data[60:70])
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"a\.zip: the archive is damaged"):
+        import_runs("mlperf", tmp_path / "a.zip")

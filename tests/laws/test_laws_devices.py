@@ -196,3 +196,9 @@ def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
     (item,) = json.loads(rest)["items"]
     assert item["setting"]["devices_per_node"] == 4
     assert {"next_run", "next_run_saves", "extrapolated", "is_measured"} <= set(item)
+
+
+def test_runs_alike_that_lie_a_millionfold_apart_give_no_advice():
+    runs = [run(t, n, r) for n, times in ((1, (1.0, 1e-6, 1e6)), (2, (0.5, 1e6, 1e-6))) for r, t in enumerate(times)]
+    with pytest.raises(FitError, match="some runs are far off the others"):
+        advise(runs, "device_hours", unmeasured=True, limits={"time": 1e3})

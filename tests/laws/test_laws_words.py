@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.report.fabricated import run
 
+from wattlaw.core.findings import Interval
 from wattlaw.laws.advice import advise
 from wattlaw.laws.groups import summed
-from wattlaw.laws.words import describe
+from wattlaw.laws.words import describe, ranged
 
 
 def words(times: dict[int, tuple[float, ...]]) -> str:
@@ -44,3 +45,7 @@ def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
 def test_an_option_that_a_setting_lacks_is_said_as_a_word():
     runs = [run(1.0), run(1.0, options={"strategy": "fsdp"})]
     assert describe(runs[0], ["strategy"]).endswith("no strategy")
+
+
+def test_a_percentage_of_three_hundred_digits_is_not_printed_in_full():
+    assert ranged(Interval(1.0, -1e300, 1e300), percent=True) == "100 % [-1e+302, 1e+302]"

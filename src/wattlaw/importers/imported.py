@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -111,7 +110,14 @@ def text_of(path: Path) -> str:
     """Return a file's text: UTF-8 or UTF-16 by its mark, bytes that are no text replaced."""
     if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{path} has {path.stat().st_size / 1e9:.1f} GB; split it before it is imported")
-    return decoded(path.read_bytes())
+    data = path.read_bytes()
+    if data.startswith(_PACKED):
+        raise DataError(f"{path} is compressed; unpack it first")
+    return decoded(data)
+
+
+_PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd")
+"""How gzip, zip, xz, bzip2 and zstd begin."""
 
 
 def decoded(data: bytes) -> str:
@@ -121,12 +127,15 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-8-sig", "replace").replace("\0", "")
 
 
+_HUGE = 1e300
+
+
 def number(text: object) -> float | None:
     """Return a finite number, or None; a unit behind it ("250.00 W", "98 %") is dropped."""
     if isinstance(text, bool) or text is None:
         return None
     if isinstance(text, int | float):
-        return float(text) if math.isfinite(text) and abs(text) < 1e300 else None
+        return float(text) if -_HUGE < text < _HUGE else None
     word, _, unit = str(text).strip().partition(" ")
     if any(c.isdigit() for c in unit):
         return None
@@ -134,4 +143,4 @@ def number(text: object) -> float | None:
         value = float(word.rstrip("%"))
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) < 1e300 else None
+    return value if -_HUGE < value < _HUGE else None

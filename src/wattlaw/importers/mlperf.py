@@ -32,6 +32,7 @@ _LOG = re.compile(r"result_(\d+)\.txt$")
 _POWER = re.compile(r"power/result_(\d+)/(node|sw)_(\d+)\.txt$")
 _ROUND = re.compile(r"v\d+\.\d+")
 _LARGEST = 1 << 30
+_BROKEN = (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 def read(path: Path, round: str = "") -> Imported:
@@ -69,7 +70,7 @@ def _tarred(path: Path, wanted: tuple[str, ...], found: Imported) -> Iterator[tu
                 if member.isfile() and member.name.endswith(wanted) and member.size < _LARGEST:
                     file = archive.extractfile(member)
                     yield member.name.removeprefix("./"), file.read() if file else b""
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, OverflowError, OSError) as error:
+    except (tarfile.TarError, OverflowError, *_BROKEN) as error:
         found.skip(str(path), f"the archive is damaged: {_first_line(error)}")
 
 
@@ -79,7 +80,7 @@ def _zipped(path: Path, wanted: tuple[str, ...], found: Imported) -> Iterator[tu
             for info in archive.infolist():
                 if info.filename.endswith(wanted) and info.file_size < _LARGEST:
                     yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, *_BROKEN) as error:
         found.skip(str(path), f"the archive is damaged: {_first_line(error)}")
 
 

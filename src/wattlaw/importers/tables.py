@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from wattlaw.importers.imported import Imported, text_of
 
 Row = dict[str, str]
 
+_NO_TEXT = re.compile("[\ufffd\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LONGEST_CELL = 1 << 20
 
 
@@ -26,7 +28,7 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
     start = next((i for i, line in enumerate(lines) if line.strip()), None)
     if start is None:
         raise DataError(f"{path}: the file is empty")
-    if "\ufffd" in lines[start]:
+    if _NO_TEXT.search(lines[start]):
         raise DataError(f"{path}:{start + 1}: the file is no text; a table with a header is needed")
     header = [name.strip() for name in cells(lines[start], delimiter)]
     for name in needed:

@@ -37,7 +37,7 @@ def read(path: Path) -> Imported:
             else:
                 found.skip(str(file), "neither a power summary nor profiling windows of Zeus", 1)
         except DataError as error:
-            found.skip(str(file), str(error).removeprefix(f"{file}:"))
+            found.skip(str(file), str(error))
     return found
 
 
@@ -83,7 +83,7 @@ def _windows(path: Path, header: list[str], found: Imported) -> None:
         return
     device, _, rest = path.stem.partition("+")
     workload = rest.split("+")[0] or "window"
-    for line, row in read_table(path, _WINDOW, found):
+    for line, row in read_table(path, (*_WINDOW, *meters), found):
         measures = {column: number(row[column]) or 0.0 for column in ("elapsed_time", *meters)}
         bad = next((column for column, value in measures.items() if value <= 0), None)
         if bad:

@@ -6,6 +6,7 @@ What a further run is worth is said by worth.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,9 @@ Array = NDArray[Any]
 _KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
 
 _FAR = 200.0
+
+_NONSENSE = 1e6
+"""No advice is given on a gain whose interval spans this factor."""
 
 SAFE = 0.95
 """Whoever finds a bound broken goes back to the best setting that keeps it with this probability."""
@@ -170,6 +174,8 @@ def _advice(group: Group, weighed: Weighed, chosen: int, what: str, asked: Asked
     same = chosen == weighed.fastest
     ratio = Interval(1.0, 1.0, 1.0) if same else _ratio(weighed.middles, weighed.of_run, chosen, weighed.fastest)
     slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
+    if any((i.high or math.inf) > _NONSENSE * (i.low or math.inf) for i in (ratio, slower)):
+        raise FitError("some runs are far off the others, so nothing can be advised; look at them: `wattlaw runs show`")
     bounds = asked.bounds()
     chance = float(weighed.chances[chosen]) if bounds else None
     keeps = float(weighed.chances[weighed.fastest]) >= 0.5

@@ -72,7 +72,7 @@ def describe(run: Run, telling: Sequence[str]) -> str:
 def ranged(value: Interval, percent: bool = False) -> str:
     """Return "1.7× [1.6, 1.8]", or with ``percent`` "12 % [10, 14]"; without brackets where no interval is known."""
     if percent:
-        shown = [None if v is None else f"{100 * v:.{_digits(100 * value.value)}f}" for v in _parts(value)]
+        shown = [None if v is None else _percent(100 * v, _digits(100 * value.value)) for v in _parts(value)]
         return f"{shown[0]} %" + (f" [{shown[1]}, {shown[2]}]" if shown[1] and shown[2] else "")
     if value.low is None or value.high is None:
         return f"{value.value:.3g}×"
@@ -81,6 +81,10 @@ def ranged(value: Interval, percent: bool = False) -> str:
 
 def _parts(value: Interval) -> tuple[float, float | None, float | None]:
     return value.value, value.low, value.high
+
+
+def _percent(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _digits(percent: float) -> int:

@@ -19,8 +19,8 @@ Array = NDArray[Any]
 DEGREE = 4
 """Degree of the polynomials: enough for a bound that holds up to some value and not above."""
 
-_LEADERS = 8
-"""So many of the cheapest options are held against every other one."""
+_NEVER = 4.0
+"""An option that is dearer than the best by so many standard deviations of their difference is never chosen."""
 
 
 def losses(costs: Array, holds: Array, fallback: int) -> Array:
@@ -43,12 +43,11 @@ def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]], open_now: Arr
 
 
 def _rivals(losses: Array, open_now: Array) -> Array:
-    # what is dearer in every draw than another that may be chosen is never chosen, whatever a run shows
-    cheap = np.flatnonzero(open_now)[np.argsort(losses[open_now].mean(axis=1), kind="stable")[:_LEADERS]]
-    found: Array = open_now.copy()
-    for i in cheap:
-        found &= (losses < losses[i]).any(axis=1) | _only(int(i), len(losses))
-    return found
+    # what is dearer than the best by far more than the two may differ is never chosen, whatever a run shows
+    best = int(np.flatnonzero(open_now)[np.argmin(losses[open_now].mean(axis=1))])
+    gap = losses - losses[best]
+    found: Array = open_now & (gap.mean(axis=1) <= _NEVER * gap.std(axis=1))
+    return found | _only(best, len(losses))
 
 
 def _only(index: int, count: int) -> Array:
