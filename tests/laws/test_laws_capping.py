@@ -183,3 +183,15 @@ def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
     (told,) = predict(runs, Wanted(devices=3, power_cap_w=125.0))
     seconds, _ = truth(3, 125.0)
     assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high
+
+
+def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too():
+    runs = [r for r in tried_below(None, (1,)) if r.setting.devices == 1]
+    fastest, _ = truth(1, HIGHEST_W)
+    for bound in (0.05, 0.2):
+        (advice,) = advise(runs, "energy", max_slowdown=bound, unmeasured=True)
+        assert advice.baseline.power_cap_w is None
+        assert "than the fastest that was run (1 process, no cap)" in advice.words
+        seconds, joules = truth(1, advice.setting.power_cap_w)
+        assert seconds / fastest - 1 < bound + 0.015
+        assert advice.gain.low < 1 - joules / truth(1, HIGHEST_W)[1] < advice.gain.high

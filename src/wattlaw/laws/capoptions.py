@@ -10,7 +10,7 @@ import numpy as np
 
 from wattlaw.core.run import Run
 from wattlaw.laws.alphabeta import scaling_of
-from wattlaw.laws.capping import Base, Capping, Effect, LogRatio, nearest, same_work, work_share
+from wattlaw.laws.capping import Base, Capping, Effect, LogRatio, nearest, same_work, sizes, work_share
 from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.devicepower import fit_power_of
 from wattlaw.laws.families import batch_of
@@ -32,7 +32,8 @@ def cap_options(
 ) -> list[Option]:
     """Return ``options`` at caps between those that were run, but none that is ``taken``.
 
-    base     runs of several numbers of devices without a cap, or at the highest; ``options`` are of these
+    base     runs of several numbers of devices without a cap, or at the highest; ``options`` are of these. Of one
+             number of devices those without a cap, if caps were tried on it
     laws     what caps do, of runs that differ from the base in devices, batch and cap only
     Options at a batch a device at which no caps were tried get none.
     """
@@ -53,6 +54,15 @@ def _works(
 ) -> Iterator[tuple[Capping, LogRatio, Base]]:
     # the law nearest to each option, how much a device works there against where its caps were tried, and what the
     # base gives there; all stand on the same draws of one law
+    if sizes(base) < 2:
+        for option in options:
+            watts = option.watts and LogRatio(*option.watts)
+            yield (
+                nearest(laws, option.devices, share),
+                same_work(),
+                Base(None, LogRatio(option.log_t, option.of_mean), watts),
+            )
+        return
     law, _, rates = scaling_of(list(base), prior=prior)
     layouts = {o.devices: o.run.setting.nodes for o in options}
     layouts |= {each.devices: each.runs[0].setting.nodes for each in laws}

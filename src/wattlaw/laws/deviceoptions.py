@@ -36,7 +36,8 @@ def device_options(
 ) -> list[Option]:
     """Return the settings of some runs, and other numbers of devices at the batch a device that was run.
 
-    Where caps were tried on some of several numbers of devices, each is weighed at other caps too (capoptions.py).
+    Where caps were tried on some of several numbers of devices, each is weighed at other caps too (capoptions.py), as
+    is the only one that was run where it ran without a cap, too.
 
     wanted  (devices, batch a device) to weigh instead of those that ``numbers`` and ``batches_at`` give
     prior   of the scaling law, (8, 2), instead of the one that ships
@@ -54,7 +55,10 @@ def device_options(
         # few sizes at some cap tell less than what that cap does to the law of many
         told = [o for runs in by_cap if sizes(runs) >= most for o in _forecast_options(runs, wanted, prior)]
         found += told
-        if most > 1:
+        if most == 1:
+            # runs of one size at caps alone have an advice of their own (capadvice.py)
+            caps = [c for c in caps if base[0].setting.power_cap_w is None and c.devices == base[0].setting.devices]
+        if caps:
             ids = {id(r) for r in base}
             at_base = [o for o in (*measured, *told) if ids & {id(r) for r in o.basis}]
             found += cap_options(base, caps, at_base, found, prior)
