@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ def read(path: Path) -> Source:
     arrays = _arrays(path)
     for kind, names in _TRAJECTORIES.items():
         if all(name in arrays for name in names):
+            _check_numbers(path, arrays, names)
             unit = _unit(path, arrays)
             return Source(f".npz of {kind}", unit or "kcal/mol", _frames(path, *(arrays[n] for n in names)), bool(unit))
     if all(name in arrays for name in ("R", "Z", "N")):
+        _check_numbers(path, arrays, ("R", "Z", "N"))
         return Source(".npz of molecules (R, Z, N)", _unit(path, arrays) or "eV", _molecules(path, arrays))
     valid = "; ".join([*(", ".join(names) for names in _TRAJECTORIES.values()), "R, Z, N and properties"])
     raise DataError(f"{path}: its arrays are {', '.join(sorted(arrays)) or 'none'}; known are {valid}")
@@ -45,11 +47,17 @@ def _arrays(path: Path) -> dict[str, Array]:
 
 def _is_plain(data: Any, name: str) -> bool:
     try:
-        return bool(data[name].dtype.kind in "biufU")
+        return isinstance(array := data[name], np.ndarray) and array.dtype.kind in "biufU"
     except ValueError as error:
         if "allow_pickle" in str(error):
             return False
         raise
+
+
+def _check_numbers(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+    for name in names:
+        if arrays[name].dtype.kind == "U":
+            raise DataError(f"{path}: its array {name} is text; numbers are asked for")
 
 
 def _unit(path: Path, arrays: Mapping[str, Array]) -> str:
@@ -65,7 +73,7 @@ def _unit(path: Path, arrays: Mapping[str, Array]) -> str:
 
 def _frames(path: Path, numbers: Array, places: Array, energies: Array, forces: Array) -> Iterator[Record]:
     energies = energies.reshape(-1)
-    if not len(places) == len(energies) == len(forces):
+    if places.ndim and forces.ndim and not len(places) == len(energies) == len(forces):
         raise DataError(f"{path}: {len(places)} geometries, {len(energies)} energies and {len(forces)} forces")
     if places.ndim != 3 or places.shape[1:] != (numbers.size, 3) or forces.shape != places.shape:
         raise DataError(
@@ -79,7 +87,9 @@ def _frames(path: Path, numbers: Array, places: Array, energies: Array, forces: 
 
 
 def _molecules(path: Path, arrays: Mapping[str, Array]) -> Iterator[Record]:
-    sizes = arrays["N"].reshape(-1).astype(int)
+    if arrays["R"].size % 3:
+        raise DataError(f"{path}: positions of shape {arrays['R'].shape}; (atoms, 3) is asked for")
+    sizes = _whole(arrays["N"].reshape(-1))
     numbers, places = arrays["Z"].reshape(-1), arrays["R"].reshape(-1, 3)
     if not len(numbers) == len(places) == sizes.sum() or (sizes < 0).any():
         raise DataError(f"{path}: {len(numbers)} elements and {len(places)} positions for {sizes.sum()} atoms")
@@ -94,5 +104,13 @@ def _molecules(path: Path, arrays: Mapping[str, Array]) -> Iterator[Record]:
 
 def _elements(numbers: Array) -> Array:
     # 0 is no element; what does not fit must not become one by wrapping round
-    whole = numbers.astype(np.int64)
+    whole = _whole(numbers)
     return np.where((whole > 0) & (whole < 255), whole, 255 * (whole != 0)).astype(np.uint8)
+
+
+def _whole(numbers: Array) -> Array:
+    """Return whole numbers; -1 for what is none, such as NaN."""
+    if numbers.dtype.kind != "f":
+        return numbers.astype(np.int64)
+    wide = numbers.astype(np.float64)
+    return np.where((np.abs(wide) < 2**31) & (wide == np.round(wide)), wide, -1).astype(np.int64)

@@ -15,6 +15,10 @@ CLOSEST = 0.2
 """Two atoms nearer than this, Å, are taken for one place given twice."""
 
 
+LARGEST = 1e9
+"""No position, Å, or force, eV/Å, of a molecule is so large; single precision would lose it, or its square."""
+
+
 class Record(NamedTuple):
     """One molecule or geometry.
 
@@ -69,6 +73,8 @@ def fault_of(record: Record) -> str:
     arrays = [record.positions, *([] if record.forces is None else [record.forces])]
     if not all(np.isfinite(a).all() for a in arrays):
         return "a number that is not finite"
+    if not all(np.abs(a).max() < LARGEST for a in arrays):
+        return f"a position or force of {LARGEST:g} or more"
     pair = too_close(record.positions)
     if pair:
         return f"atoms {pair[0]} and {pair[1]} are in one place"

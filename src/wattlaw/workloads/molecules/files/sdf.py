@@ -33,9 +33,12 @@ def read(path: Path, lines: Sequence[str]) -> Source:
 
 
 def _rows(table: Path) -> list[dict[str, float]]:
-    with open(table, newline="", encoding="utf-8", errors="replace") as file:
-        return [{name: v for name, text in row.items() if (v := _number(text)) is not None}
-                for row in csv.DictReader(file)]  # fmt: skip
+    try:
+        with open(table, newline="", encoding="utf-8", errors="replace") as file:
+            return [{name: v for name, text in row.items() if (v := _number(text)) is not None}
+                    for row in csv.DictReader(file)]  # fmt: skip
+    except csv.Error as error:
+        raise DataError(f"{table}: no table can be read here ({error})") from None
 
 
 def _number(text: object) -> float | None:
@@ -68,12 +71,21 @@ def _molecule(where: str, lines: Sequence[str]) -> Record:
     if len(lines) < 4 or not lines[3].rstrip().endswith("V2000"):
         what = "V3000, which is not read; save it as V2000" if len(lines) > 3 and "V3000" in lines[3] else "truncated"
         return faulty(where, f"its fourth line does not end in V2000: {what}")
+    if any(line.rstrip().endswith(("V2000", "V3000")) for line in lines[4:]):
+        return faulty(where, "a second molecule begins before a line $$$$")
     try:
         atoms, bonds = int(lines[3][:3]), int(lines[3][3:6])
         rows = lines[4 : 4 + atoms]
         joined = lines[4 + atoms : 4 + atoms + bonds]
-        if len(rows) < atoms or len(joined) < bonds or not any(r.startswith("M  END") for r in lines[4 + atoms :]):
+        if (
+            min(atoms, bonds) < 0
+            or len(rows) < atoms
+            or len(joined) < bonds
+            or not any(r.startswith("M  END") for r in lines[4 + atoms :])
+        ):
             return faulty(where, f"truncated: {counted(atoms, 'atom')} and {counted(bonds, 'bond')} are announced")
+        if any(line[:3].strip().isdecimal() for line in lines[4 + atoms + bonds :][:1]):
+            return faulty(where, f"more lines than the {counted(bonds, 'bond')} announced")
         places = [[float(row[k : k + 10]) for k in (0, 10, 20)] for row in rows]
         symbols = [row[31:34].strip() for row in rows]
         ends = [[int(row[k : k + 3]) for k in (0, 3, 6)] for row in joined]
@@ -83,6 +95,8 @@ def _molecule(where: str, lines: Sequence[str]) -> Record:
     if unknown:
         return faulty(where, f"unknown element {unknown[0]}")
     pairs = np.array(ends, int).reshape(-1, 3)
+    if len(pairs) and (pairs[:, 0] == pairs[:, 1]).any():
+        return faulty(where, "a bond of an atom with itself")
     if len(pairs) and (pairs.min() < 1 or pairs[:, :2].max() > atoms or pairs[:, 2].max() > 4):
         return faulty(where, "a bond to an atom that is not there, or of no known kind")
     return Record(
