@@ -88,6 +88,7 @@ def test_blocks_are_the_layered_elements_of_lists():
             self.stem = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
             self.stages = nn.Sequential(nn.Sequential(Part(), Part()), nn.Sequential(Part()))
             self.norms = nn.ModuleList(nn.LayerNorm(2) for _ in range(2))
+            self.plain = nn.ModuleList(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(2))
             self.alone = Part()
 
     class Part(nn.Module):
@@ -96,7 +97,7 @@ def test_blocks_are_the_layered_elements_of_lists():
             self.layers = nn.ModuleList([nn.Linear(2, 2)])
 
     model = Model()
-    assert repeated(model) == [model.stages[0][0], model.stages[0][1], model.stages[1][0]]
+    assert repeated(model) == [model.stages[0][0], model.stages[0][1], model.stages[1][0], *model.plain]
     assert repeated(nn.Linear(2, 2)) == []
 
 

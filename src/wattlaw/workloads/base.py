@@ -117,18 +117,22 @@ def repeated(model: nn.Module) -> list[nn.Module]:
     """Return the outermost modules that have layers of their own and stand in an nn.ModuleList or nn.Sequential.
 
     These are a transformer's layers, a ResNet's bottlenecks, the interactions of a network of atoms. A subclass
-    of nn.Sequential is one block.
+    of nn.Sequential is one block, and so is an nn.Sequential in such a list that has plain layers alone.
     """
     found: list[nn.Module] = []
 
     def walk(module: nn.Module, is_listed: bool) -> None:
         for child in module.children():
-            if type(child) in (nn.ModuleList, nn.Sequential):
-                walk(child, True)
-            elif is_listed and next(child.children(), None) is not None:
+            is_list = type(child) in (nn.ModuleList, nn.Sequential)
+            is_plain = type(child) is nn.Sequential and not any(map(_has_layers, child))
+            if is_listed and _has_layers(child) and (is_plain or not is_list):
                 found.append(child)
             else:
-                walk(child, False)
+                walk(child, is_list)
 
     walk(model, type(model) is nn.Sequential)
     return found
+
+
+def _has_layers(module: nn.Module) -> bool:
+    return next(module.children(), None) is not None
