@@ -53,7 +53,8 @@ included (DLRM on eight A100, 55,296 samples a step, v1.0)."""
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One accelerator for a workload. Intervals are 90 % prediction intervals from the errors found on devices left out
-    of the fit; a workload outside of ``FAMILIES`` has none, for nobody knows how far its prediction errs.
+    of the fit; a workload outside of ``FAMILIES`` and a step held at the floor have none, for nobody knows how far such
+    a prediction errs.
 
     devices        how many the budget feeds at their promised peak power
     time_s         to train on ``samples`` with all of them in whole steps, as if they scaled as within one node
@@ -241,8 +242,11 @@ def _interval(value: float, line: Roofline) -> Interval:
 
 
 def _at_least(interval: Interval, least: float) -> Interval:
+    if interval.value < least:
+        # errors found on longer steps say nothing of one held here
+        return Interval(least)
     low, high = (None if end is None else max(end, least) for end in (interval.low, interval.high))
-    return Interval(max(interval.value, least), low, high)
+    return Interval(interval.value, low, high)
 
 
 def _times(interval: Interval, factor: float) -> Interval:
@@ -266,7 +270,7 @@ def _warnings(workload: str, corrected: bool, found: Sequence[Candidate]) -> tup
         notes.append(Note("not_measured", text))
     taken = sum(c.link_taken for c in found)
     if taken:
-        text = f"of {taken} of {len(found)} candidates the link within a node is not known; PCIe 4.0 x16 was taken"
+        text = f"for {taken} of {len(found)} candidates the link within a node is not known; PCIe 4.0 x16 was taken"
         notes.append(Note("link_taken", text))
     held = sum(c.held_at_floor for c in found)
     if held:

@@ -16,6 +16,10 @@ MOST_OP_PER_JOULE = 5e13
 MOST_TURNS_PER_S = 150.0
 """A memory of 1 GB and more is read through at most so often a second; HBM3E reaches about 50."""
 
+LEAST_MEMORY = 1e6
+LEAST_BANDWIDTH = 1e8
+"""Bytes, and bytes a second: whoever writes less has written gigabytes."""
+
 POWER_CHANGE = 2.0
 """A power that changes by more than this factor from one survey to the next is another power."""
 
@@ -89,6 +93,14 @@ def _efficiency(entry: Entry, file: str, line: int) -> Iterator[Fault]:
 
 def _bandwidth(entry: Entry, file: str, line: int) -> Iterator[Fault]:
     memory, bandwidth = entry.memory_bytes, entry.memory_bandwidth_bytes_per_s
+    slips = [("memory_bytes", memory, LEAST_MEMORY, "B")]
+    slips += [("memory_bandwidth_bytes_per_s", bandwidth, LEAST_BANDWIDTH, "B/s")]
+    slips += [("link_bandwidth_bytes_per_s", entry.link_bandwidth_bytes_per_s, LEAST_BANDWIDTH, "B/s")]
+    for column, value, least, unit in slips:
+        if value and value < least:
+            text = f"{value:g} {unit} is under {least:.0e}; the unit has slipped"
+            text += f" (as G{unit} it would be {value * 1e9:.3g})"
+            yield Fault(file, line, column, text, "doubted", "unit-slip")
     if memory and bandwidth and memory >= 1e9 and bandwidth / memory > MOST_TURNS_PER_S:
         text = f"{show(bandwidth, 'bytes/s')} can't belong to {show(memory, 'bytes')} of memory"
         yield Fault(file, line, "memory_bandwidth_bytes_per_s", text, "doubted", "strange-bandwidth")

@@ -9,8 +9,8 @@ from wattlaw.accelerators.backdrop import PREFIXED
 from wattlaw.accelerators.catalogue import built_in
 from wattlaw.accelerators.figure import COLOURS, headed, styled
 from wattlaw.accelerators.measured import Achieved
-from wattlaw.accelerators.survey import frontier, trend
-from wattlaw.accelerators.words import SEGMENTS, Entry, segment
+from wattlaw.accelerators.survey import By, frontier, trend
+from wattlaw.accelerators.words import FORM_FACTORS, SEGMENTS, USES, Entry, segment
 from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
 from wattlaw.core.units import show
@@ -28,8 +28,8 @@ LEAST_OF_A_YEAR = 3
 """A segment's median is drawn for the years with so many accelerators of it; each of them is a dot in any case."""
 
 
-def plot_trend(entries: Sequence[Entry], title: str = "") -> Any:
-    """Return efficiency by segment, the frontier of each year, number formats and technologies over the years.
+def plot_trend(entries: Sequence[Entry], title: str = "", by: By = "segment") -> Any:
+    """Return efficiency by segment (or another field), frontiers, number formats and technologies over the years.
 
     Raises UsageError where the entries span fewer than two years.
     """
@@ -38,7 +38,7 @@ def plot_trend(entries: Sequence[Entry], title: str = "") -> Any:
     if len({e.year for e in dated}) < 2:
         raise UsageError("a trend needs accelerators of at least two years; loosen the filters")
     panels = [
-        _efficiency(alt, dated),
+        _efficiency(alt, dated, by),
         _frontiers(alt, dated),
         _shares(alt, dated, "precision", "number format", COLOURS),
         _shares(alt, dated, "technology", "technology", _TECHNOLOGY_COLOURS),
@@ -93,12 +93,24 @@ def _workload(alt: Any, names: list[str]) -> Any:
     return alt.Color("workload:N", title="workload", scale=alt.Scale(domain=names, range=colours))
 
 
-def _efficiency(alt: Any, entries: Sequence[Entry]) -> Any:
-    titles = {s.name: s.title for s in SEGMENTS}
+def _groups(entries: Sequence[Entry], by: By) -> tuple[dict[str, str], list[str]]:
+    """Return the groups that there are, each with its title, and their colours."""
+    if by == "segment":
+        return {s.name: s.title for s in SEGMENTS}, list(_SEGMENT_COLOURS)
+    colours = {"precision": COLOURS, "technology": _TECHNOLOGY_COLOURS}.get(by)
+    if colours is None:
+        words = {"form_factor": FORM_FACTORS, "use": USES}[by]
+        colours = dict(zip(words, (*_WORKLOAD_COLOURS[: len(words) - 1], "#b9c0c8"), strict=True))
+    here = [w for w in colours if any(getattr(e, by) == w for e in entries)]
+    return {w: w for w in here}, [colours[w] for w in here]
+
+
+def _efficiency(alt: Any, entries: Sequence[Entry], by: By) -> Any:
+    titles, colours = _groups(entries, by)
     dots = [
         {
             "year": e.year,
-            "group": titles[segment(e.power_w)],
+            "group": titles[segment(e.power_w) if by == "segment" else getattr(e, by)],
             "ratio": e.op_per_joule,
             "name": f"{e.company} {e.product}",
             "told": show(e.op_per_joule or 0, "op/s/W"),
@@ -107,10 +119,10 @@ def _efficiency(alt: Any, entries: Sequence[Entry]) -> Any:
     ]
     medians = [
         {"year": t.year, "group": titles[t.group], "ratio": t.median_op_per_joule}
-        for t in trend(entries)
+        for t in trend(entries, by)
         if t.entries >= LEAST_OF_A_YEAR
     ]
-    scale = alt.Scale(domain=list(titles.values()), range=list(_SEGMENT_COLOURS))
+    scale = alt.Scale(domain=list(titles.values()), range=colours)
     log = alt.Scale(type="log", nice=False, padding=8)
     ratios = alt.Axis(labelExpr=PREFIXED + "+'op/s/W'", values=_DECADES)
     base = alt.Chart().encode(
@@ -122,7 +134,7 @@ def _efficiency(alt: Any, entries: Sequence[Entry]) -> Any:
     marks = base.mark_circle(size=26, opacity=0.35).encode(tooltip=["name:N", "year:O", "told:N"])
     lines = base.mark_line(strokeWidth=2, point={"size": 22})
     marks.data, lines.data = alt.InlineData(values=dots), alt.InlineData(values=medians)
-    return alt.layer(marks, lines).properties(width=430, height=270, title="efficiency by segment")
+    return alt.layer(marks, lines).properties(width=430, height=270, title=f"efficiency by {by.replace('_', ' ')}")
 
 
 def _frontiers(alt: Any, entries: Sequence[Entry]) -> Any:

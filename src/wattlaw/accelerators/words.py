@@ -103,7 +103,8 @@ COUNTINGS = ("dense", "sparse", "unknown")
 YEARS_FROM = ("release", "listed", "unknown")
 
 _PRECISION_WORDS = {
-    "double": "fp64", "float": "fp32", "single": "fp32", "half": "fp16", "bfloat16": "bf16", "8bit": "int8",
+    "double": "fp64", "float": "fp32", "single": "fp32", "half": "fp16", "bfloat16": "bf16",
+    "float64": "fp64", "float32": "fp32", "float16": "fp16", "float8": "fp8", "tfloat32": "tf32", "8bit": "int8",
     "1-bit": "int1", "2-bit": "int2", "ai": "unknown", "int16/int8": "int16", "int16/int12": "int16",
 }  # fmt: skip
 _TECHNOLOGY_WORDS = {"dataflow/fpga": "fpga", "cpu/gpu": "gpu"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.accelerators_drawn import choose, frontier, measured, plot, trend
-from wattlaw.cli.accelerators_filters import CATALOGUE, PATH, entries, filters, peak_cells, print_entries
+from wattlaw.cli.accelerators_filters import CATALOGUE, PATH, entries, filters, peak_cells, place_of, print_entries
 from wattlaw.cli.output import emit_json, json_option, print_table, say
 from wattlaw.core.units import counted
 
@@ -107,7 +107,10 @@ def diff(before: int, after: int, as_json: bool, **chosen: Any) -> None:
     if as_json:
         emit_json("accelerators diff", found, totals)
         return
-    cells = [[c.change, c.accelerator, c.precision, c.column, _cell(c.before), _cell(c.after)] for c in found]
+    cells = [
+        [c.change, c.accelerator, c.precision, c.column, _cell(c.before, c.column), _cell(c.after, c.column)]
+        for c in found
+    ]
     print_table(["change", "accelerator", "precision", "column", str(before), str(after)], cells)
     say(", ".join(f"{n} {word}" for word, n in totals.items()))
 
@@ -131,16 +134,19 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
         emit_json("accelerators check", faults, {"rows": rows, "faults": len(faults)})
     else:
         for fault in faults:
-            where = f"{fault.file}:{fault.line}" + (f": {fault.column}" if fault.column else "")
-            click.echo(f"{where}: {fault.fault} [{fault.handling}: {fault.name}]")
+            click.echo(f"{place_of(fault)}: {fault.fault} [{fault.handling}: {fault.name}]")
         said = ", ".join(f"{sum(f.handling == h for f in faults)} {h}" for h in ("mended", "doubted", "dropped"))
         say(f"{counted(rows, 'good row')}; {said}")
     if any(f.handling == "dropped" and f.name != "blank-row" for f in faults):
         raise click.exceptions.Exit(1)
 
 
-def _cell(value: float | str | None) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else value
+def _cell(value: float | str | None, column: str) -> str:
+    from wattlaw.core.units import show as told
+
+    if isinstance(value, float):
+        return told(value, {"peak_op_per_s": "op/s", "power_w": "W"}.get(column, ""))
+    return value or ""
 
 
 def _facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
@@ -150,19 +156,24 @@ def _facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     def value(number: float | None, unit: str) -> str:
         return told(number, unit) if number else ""
 
-    entry = entries[0]
-    year = f"{entry.year or ''}" + (" (first listed)" if entry.year_from == "listed" else "")
+    def known(name: str) -> Any:
+        # a site's own row of one precision need not repeat what the others say of the device
+        return next((v for e in entries if (v := getattr(e, name)) not in (None, "unknown")), getattr(entries[0], name))
+
+    entry, memory, price = entries[0], known("memory_bytes"), known("price_usd")
+    dated = next((e for e in entries if e.year), entry)
+    year = f"{dated.year or ''}" + (" (first listed)" if dated.year_from == "listed" else "")
     return [
         ("company", entry.company),
         ("product", entry.product),
         ("year", year),
-        ("form factor", entry.form_factor),
-        ("technology", entry.technology),
+        ("form factor", known("form_factor")),
+        ("technology", known("technology")),
         ("peak power", _powers(entries)),
-        ("memory", f"{entry.memory_bytes / 1e9:.4g} GB" if entry.memory_bytes else ""),
-        ("memory bandwidth", value(entry.memory_bandwidth_bytes_per_s, "B/s")),
-        ("link bandwidth", value(entry.link_bandwidth_bytes_per_s, "B/s")),
-        ("price", f"{entry.price_usd:.0f} USD" if entry.price_usd else ""),
+        ("memory", f"{memory / 1e9:.4g} GB" if memory else ""),
+        ("memory bandwidth", value(known("memory_bandwidth_bytes_per_s"), "B/s")),
+        ("link bandwidth", value(known("link_bandwidth_bytes_per_s"), "B/s")),
+        ("price", f"{price:.0f} USD" if price else ""),
     ]
 
 

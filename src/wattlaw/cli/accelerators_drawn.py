@@ -11,6 +11,7 @@ from wattlaw.cli.accelerators_filters import CATALOGUE, OUT, PATH, entries, filt
 from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, runs_in, say, say_warnings
 
 if TYPE_CHECKING:
+    from wattlaw.accelerators.choose import Candidate
     from wattlaw.accelerators.measured import Achieved
     from wattlaw.core.findings import Interval
     from wattlaw.core.reading import Reading
@@ -50,7 +51,7 @@ def plot(out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, *
 @OUT
 @json_option
 def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
-    """Show promised efficiency over the years; with -o also draw it."""
+    """Show promised efficiency over the years; with -o also draw it, beside the frontier and what there was of each."""
     from wattlaw.accelerators.figure import write
     from wattlaw.accelerators.survey import trend as over_years
     from wattlaw.accelerators.trendfigure import plot_trend
@@ -59,7 +60,7 @@ def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
     found = pictured(chosen)
     rows = over_years(found, by)
     if out:
-        write(plot_trend(found), out)
+        write(plot_trend(found, by=by), out)
         say(f"wrote {out}")
     if as_json:
         emit_json("accelerators trend", rows, {"rows": len(rows)})
@@ -129,7 +130,7 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
 @click.option("--samples", type=float, default=1e6, show_default=True, help="Samples to train on.")
 @click.option("--by", type=OneOf(["time", "energy"]), default="time", show_default=True, help="What ranks.")
 @click.option("--runs", type=PATH, default=None, help="Folder of own runs that correct the prediction.")
-@click.option("--most", type=int, default=20, show_default=True, help="Candidates to print.")
+@click.option("--most", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates to print.")
 @filters
 @json_option
 def choose(
@@ -156,7 +157,7 @@ def choose(
             str(c.devices),
             _ends(c.time_s, "s"),
             _ends(c.energy_j, "J"),
-            "result" if c.measured else "roofline",
+            _basis(c),
         ]
         for c in found.candidates[:most]
     ]
@@ -180,8 +181,15 @@ def _achieved(row: Achieved) -> list[str]:
     share = row.share_of_peak.value
     return [
         row.workload, row.accelerator, row.precision, str(row.devices), value(row.samples_per_s, ""),
-        f"{100 * share:.1f} %" if share is not None else "unknown", value(row.flop_per_joule, ""), row.source,
+        f"{told(100 * share)} %" if share is not None else "unknown", value(row.flop_per_joule, ""), row.source,
     ]  # fmt: skip
+
+
+def _basis(candidate: Candidate) -> str:
+    if candidate.measured:
+        return "result"
+    doubts = [(candidate.link_taken, "link taken"), (candidate.held_at_floor, "step floor")]
+    return ", ".join(["roofline", *(words for doubted, words in doubts if doubted)])
 
 
 def _ends(interval: Interval, unit: str) -> str:

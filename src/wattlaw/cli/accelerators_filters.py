@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from wattlaw.core.files import check_file
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
-    from wattlaw.accelerators.words import Entry
+    from wattlaw.accelerators.words import Entry, Fault
 
 PATH: Any = click.Path(path_type=Path)
 
@@ -33,7 +34,7 @@ CATALOGUE = click.option("--catalogue", type=PATH, default=None, help="Your own 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the filters that every command over entries understands."""
     for option in reversed((
-        click.option("--years", default=None, help="Year of release, or a span: 2022 or 2019-2023."),
+        click.option("--years", default=None, help="Year of release, or a span: 2022, 2019-2023 or 2022-."),
         click.option("--survey", type=int, default=None, help="Only what the survey of this year lists."),
         click.option("--precision", multiple=True, help="int8, fp16, bf16 …; may be given several times."),
         click.option("--form-factor", multiple=True, help="chip, card or system."),
@@ -42,7 +43,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--segment", multiple=True, help="very-low-power, embedded, autonomous, cards or systems."),
         click.option("--company", default="", help="Any part of the company's name."),
         click.option("--name", default="", help="Any part of the accelerator's name."),
-        click.option("--power", default=None, help="Peak power in W, a span such as 70-400."),
+        click.option("--power", default=None, help="Peak power in W, or a span: 70-400 or 70-."),
         CATALOGUE,
     )):  # fmt: skip
         command = option(command)
@@ -57,11 +58,16 @@ def entries(chosen: dict[str, Any]) -> list[Entry]:
     table = load(own)
     for fault in table.faults if own else ():
         if fault.handling != "mended":
-            say(f"{fault.file}:{fault.line}: {fault.column}: {fault.fault} [{fault.handling}]")
+            say(f"{place_of(fault)}: {fault.fault} [{fault.handling}]")
     years, power = _span(chosen.pop("years"), "--years"), _span(chosen.pop("power"), "--power")
     low, high = power or (None, None)
-    whole = (int(years[0]), int(years[1])) if years else None
+    whole = (int(years[0]), int(min(years[1], 9999))) if years else None
     return select(table.entries, Filter(years=whole, least_power_w=low, most_power_w=high, **chosen))
+
+
+def place_of(fault: Fault) -> str:
+    """Return where a fault is: file, line and, where one cell is meant, its column."""
+    return f"{fault.file}:{fault.line}" + (f": {fault.column}" if fault.column else "")
 
 
 def pictured(chosen: dict[str, Any]) -> list[Entry]:
@@ -80,11 +86,13 @@ def pictured(chosen: dict[str, Any]) -> list[Entry]:
 def _span(text: str | None, option: str) -> tuple[float, float] | None:
     if not text:
         return None
-    low, _, high = text.partition("-")
+    low, dash, high = text.partition("-")
     try:
-        ends = float(low), float(high or low)
+        if not (low or high):
+            raise ValueError
+        ends = float(low or 0), float(high or (math.inf if dash else low))
     except ValueError:
-        example = "2022 or 2019-2023" if option == "--years" else "250 or 70-400"
+        example = "2022, 2019-2023 or 2022-" if option == "--years" else "250, 70-400 or 70-"
         raise click.UsageError(f"{option} is {text!r}; give a number or a span, such as {example}") from None
     if ends[0] > ends[1]:
         raise click.UsageError(f"{option} {text} ends before it begins; write {high}-{low}")
