@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -45,6 +46,18 @@ def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_l
     path = tmp_path / "some.sdf"
     path.write_text(SDF + odd + SDF * 2)
     with pytest.raises(DataError, match=rf"some\.sdf, line 15 .molecule 1.: .*{says}"):
+        read_molecules(path)
+    assert read_molecules(path, "skip").skipped == 1
+
+
+@pytest.mark.parametrize("columns", ["pos:R:2", "species:S:2", "forces:R:-3", "forces:R:6", "charge:R:0"])
+def test_a_column_of_another_width_in_extended_xyz_is_named(tmp_path, columns):
+    name = columns.split(":")[0]
+    whole = "species:S:1:pos:R:3:forces:R:3:charge:R:1"
+    odd = re.sub(rf"{name}:.:\d", columns, whole)
+    path = tmp_path / "some.xyz"
+    path.write_text("".join(f"1\nProperties={kind} energy=-1\nO 0 0 0 1 2 3 4 5 6 7 8 9\n" for kind in (whole, odd)))
+    with pytest.raises(DataError, match=rf"some\.xyz, line 4 .frame 1.: .*property {name} of -?\d columns"):
         read_molecules(path)
     assert read_molecules(path, "skip").skipped == 1
 

@@ -120,3 +120,21 @@ def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
     gold.calc = ForceFieldCalculator.load(tmp_path / "field.safetensors")
     with pytest.raises(UsageError, match="learnt H, C, O alone and knows nothing of Au"):
         gold.get_potential_energy()
+
+
+@pytest.mark.parametrize(
+    ("symbols", "places", "says"),
+    [
+        ("CH", [[0, 0, 0], [0, 0, float("nan")]], "a position is not finite: the molecule has flown apart"),
+        ("CH", [[0, 0, 0], [0, 0, float("inf")]], "a position is not finite"),
+        ("", np.zeros((0, 3)), "of no atoms"),
+    ],
+)
+def test_a_force_field_gives_no_energy_of_what_is_no_molecule(symbols, places, says):
+    ase = pytest.importorskip("ase")
+    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+
+    atoms = ase.Atoms(symbols, positions=places)
+    atoms.calc = ForceFieldCalculator(SchNetForces("tiny").model(), SchNetForces.cutoff)
+    with pytest.raises(UsageError, match=says):
+        atoms.get_potential_energy()

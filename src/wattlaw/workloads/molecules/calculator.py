@@ -45,10 +45,17 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         return cls(model, workload.cutoff, workload.learnt.get("elements", ()))
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = _ase.all_changes) -> None:
-        """Fill ``results`` for ``atoms``, as ASE asks."""
+        """Fill ``results`` for ``atoms``, as ASE asks.
+
+        Raises UsageError for what is no molecule, has elements that were not learnt, or positions that are not finite.
+        """
         super().calculate(atoms, properties, system_changes)
         if self.atoms.pbc.any():
             raise UsageError("the force field knows molecules alone; set atoms.pbc to False")
+        if len(self.atoms) == 0:
+            raise UsageError("the force field was asked for the energy of no atoms")
+        if not np.isfinite(self.atoms.positions).all():
+            raise UsageError("a position is not finite: the molecule has flown apart; a shorter time step may help")
         numbers = self.atoms.numbers.astype(np.uint8)
         strange = sorted(set(numbers.tolist()) - set(self.elements)) if self.elements else []
         if strange:

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 _PAIR = re.compile(r'([A-Za-z_][\w.\-]*)\s*=\s*("[^"]*"|\S+)')
 _FORCES = ("forces", "force", "REF_forces", "dft_forces")
+_WIDTHS = {"species": 1, "Z": 1, "pos": 3, **dict.fromkeys(_FORCES, 3)}
 _GDB = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 """What the second line of QM9's raw files says after the name, in their order."""
 
@@ -91,12 +92,17 @@ def _table(rows: Sequence[Sequence[str]], at: int) -> Array:
 
 
 def _columns(properties: str) -> dict[str, int]:
-    """Return where each property begins, from "species:S:1:pos:R:3:forces:R:3"."""
+    """Return where each property begins, from "species:S:1:pos:R:3:forces:R:3".
+
+    Raises ValueError where one that is read has another number of columns than it should.
+    """
     parts = properties.split(":")
     found, at = {}, 0
-    for name, width in zip(parts[::3], parts[2::3], strict=True):
+    for name, width in zip(parts[::3], map(int, parts[2::3]), strict=True):
+        if width != _WIDTHS.get(name, max(width, 1)):
+            raise ValueError(f"property {name} of {width} columns")
         found[name] = at
-        at += int(width)
+        at += width
     return found
 
 
