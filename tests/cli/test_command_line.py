@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +57,25 @@ def test_a_table_in_a_pipe_folds_no_line(capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "batch_per_device" in line and "x" * 400 in line]
     assert [line for line in lines if ("z " * 200).strip() in line]
+
+
+@pytest.mark.parametrize(("width", "is_table"), [(80, True), (30, False)])
+def test_no_terminal_is_so_narrow_that_a_table_breaks_a_word(width: int, is_table: bool):
+    rows = [["schnet", "16", "unstable_steps, no_energy_meter"], ["bert", "", "unstable_steps"]]
+    script = (
+        f"from wattlaw.cli.output import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(width), "TERM": "dumb"}
+    done = subprocess.run([sys.executable, "-c", script], stdout=theirs, env=environment, timeout=60, check=True)
+    said = os.read(ours, 100_000).decode().replace("\r", "")
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0
+    assert {"batch_per_device", "no_energy_meter", "workload"} <= set(said.split())
+    assert ("─" in said) == is_table
+    assert is_table or "workload           schnet\nbatch_per_device   16\n" in said
+    assert is_table or "workload           bert\nwarnings" in said
 
 
 def test_json_writes_the_status_of_every_reading(capsysbinary: pytest.CaptureFixture[bytes]):
@@ -110,7 +133,7 @@ def test_a_missing_choice_or_command_is_answered_in_one_line():
         ("list",): "name one of workloads, meters",
         ("measure",): "write it after --, such as `wattlaw measure -- python train.py`",
         ("measure", "--jsn", "--", "true"): "no such option '--jsn'; did you mean '--json'",
-        ("accelerators", "list", "--years", "20x"): "give a number or a span, such as 2022 or 2019-2023",
+        ("accelerators", "list", "--years", "20x"): "give a number or a span, such as 2022, 2019-2023 or 2022-",
         ("accelerators", "plot", "-o", "nowhere/figure.svg"): "cannot be written: there is no folder nowhere",
     }
     for words, answer in answers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from wattlaw.core.errors import UsageError
@@ -33,9 +34,22 @@ def test_measured_and_estimated_energies_are_told_apart() -> None:
     assert "Energy of the GPUs: 4 kWh (measured) [nvml counter]." in said.text
     assert "Energy of the CPU packages: 1 kWh (estimated) [model: x]." in said.text
     assert "Not measured: memory (not recorded), whole nodes (no meter)." in said.text
-    assert "2 device-hours in 1 hours" in said.text
+    assert "2 device-hours in 1 hour of measured windows" in said.text
     assert "CO2" not in said.text
     assert (said.counted_j, said.counted_status) == (5 * KWH, "estimated")
+
+
+def test_records_of_others_are_not_called_our_measurement() -> None:
+    ours = run(measured(KWH), missing("shared"))
+    theirs = [msgspec.structs.replace(ours, source="mlperf", wattlaw="")] * 2
+    assert statement([ours]).text.startswith("We measured 1 training run with wattlaw 0.1.0 on H100: ")
+    only = statement(theirs).text
+    assert only.startswith("We took 2 training runs from records of others (mlperf), made on H100: ")
+    assert "measured windows" not in only
+    both = statement([ours, *theirs]).text
+    assert both.startswith(
+        "We measured 1 training run with wattlaw 0.1.0 and took 2 from records of others (mlperf), made on H100: "
+    )
 
 
 def test_emissions_and_money_follow_from_what_is_given() -> None:
@@ -47,7 +61,7 @@ def test_emissions_and_money_follow_from_what_is_given() -> None:
 
 def test_a_run_without_energy_is_counted_as_missing_not_as_nothing() -> None:
     said = statement([run(measured(KWH, "nvml counter"), missing("x")), run(missing("GPU lost"), missing("x"))])
-    assert "1 kWh (measured in 1 of 2 runs) [nvml counter; missing in 1 runs: GPU lost]" in said.text
+    assert "1 kWh (measured in 1 of 2 runs) [nvml counter; missing in 1 run: GPU lost]" in said.text
 
 
 def test_without_any_energy_no_emission_is_stated() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -84,11 +85,17 @@ def begun(loaded: Runs) -> str:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table to stdout; columns whose cells all start like numbers stand to the right."""
+    """Print a table to stdout; columns whose cells all start like numbers stand to the right.
+
+    Where a terminal is too narrow for the words of one row beside each other, each row is a block of lines.
+    """
     cells = [[str(c) for c in row] for row in rows]
     right = [bool(cells) and _numeric([row[index] for row in cells]) for index in range(len(columns))]
     if len(cells) > MOST_DRAWN:
         _print_lines(columns, cells, right, title)
+        return
+    if sys.stdout.isatty() and _least_width(columns, cells) > shutil.get_terminal_size().columns:
+        _print_blocks(columns, cells, title)
         return
     from rich import box
     from rich.console import Console
@@ -106,6 +113,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
 
 def _numeric(column: Sequence[str]) -> bool:
     return all(cell[:1].isdigit() or cell[:1] in "-–+<" for cell in column if cell)
+
+
+def _least_width(columns: Sequence[str], cells: list[list[str]]) -> int:
+    """Return the width in which a table breaks no word."""
+    whole = zip(columns, *cells, strict=True)
+    return sum(3 + max(len(word) for cell in column for word in cell.split() or [""]) for column in whole)
+
+
+def _print_blocks(columns: Sequence[str], cells: list[list[str]], title: str) -> None:
+    width = max(map(len, columns))
+    blocks = [
+        "".join(f"{name.ljust(width)}   {cell}\n" for name, cell in zip(columns, row, strict=True) if cell)
+        for row in cells
+    ]
+    click.echo("\n".join([*([f"{title}\n"] if title else []), *blocks]))
 
 
 def _print_lines(columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str) -> None:

@@ -10,9 +10,11 @@ import msgspec
 
 from wattlaw.core.errors import UsageError
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
 
 _BOUNDARIES = {"gpu": "GPUs", "cpu": "CPU packages", "dram": "memory", "node": "whole nodes"}
 _JOULES_PER_KWH = 3.6e6
+OWN = "wattlaw"
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,13 +127,8 @@ def _text(
     currency: str,
 ) -> str:
     machines = sorted({r.machine.device_name or r.machine.cpu_name or "an unnamed machine" for r in runs})
-    versions = sorted({r.wattlaw for r in runs if r.wattlaw})
-    failed = f", {s.failed} of which failed" if s.failed else ""
-    words = [
-        f"We measured {s.runs} training run{'s' if s.runs != 1 else ''}{failed} with wattlaw"
-        f"{' ' + ', '.join(versions) if versions else ''} on {'; '.join(machines)}: {_number(s.device_hours)} "
-        f"device-hours in {_number(s.hours)} hours of measured windows (set-up and warm-up are not included)."
-    ]
+    hours = f"{_number(s.device_hours)} device-hours in {_windows(s, runs)}"
+    words = [f"{_taken(s, runs)} on {'; '.join(machines)}: {hours}."]
     words += [_energy(t, s.runs) for t in s.tallies if t.measured or t.estimated]
     absent = [t for t in s.tallies if not (t.measured or t.estimated)]
     if absent:
@@ -141,6 +138,33 @@ def _text(
     return " ".join(words)
 
 
+def _taken(s: Statement, runs: Sequence[Run]) -> str:
+    """Return who measured the runs: nobody's records are called our own measurement."""
+    versions = sorted({r.wattlaw for r in runs if r.wattlaw and r.source == OWN})
+    failed = f", {s.failed} of which failed" if s.failed else ""
+    read = [r.source for r in runs if r.source != OWN]
+    sources = ", ".join(sorted(set(read)))
+    own = len(runs) - len(read)
+    wattlaw = f"wattlaw {', '.join(versions)}".rstrip()
+    if not read:
+        return f"We measured {counted(own, 'training run')}{failed} with {wattlaw}"
+    if not own:
+        return f"We took {counted(len(read), 'training run')}{failed} from records of others ({sources}), made"
+    failed = f", {s.failed} of all of them failed" if s.failed else ""
+    return (
+        f"We measured {counted(own, 'training run')} with {wattlaw} and took {len(read)} from records of others "
+        f"({sources}){failed}, made"
+    )
+
+
+def _windows(s: Statement, runs: Sequence[Run]) -> str:
+    number = _number(s.hours)
+    hours = f"{number} {'hour' if number == '1' else 'hours'}"
+    if any(r.source != OWN for r in runs):
+        return f"{hours} as recorded"
+    return f"{hours} of measured windows (set-up and warm-up are not included)"
+
+
 def _energy(t: Tally, runs: int) -> str:
     parts = []
     for joules, n, status in ((t.measured_j, t.measured, "measured"), (t.estimated_j, t.estimated, "estimated")):
@@ -148,7 +172,7 @@ def _energy(t: Tally, runs: int) -> str:
             parts.append(
                 f"{_number(joules / _JOULES_PER_KWH)} kWh ({status}{'' if n == runs else f' in {n} of {runs} runs'})"
             )
-    without = f"; missing in {t.missing} runs: {t.why}" if t.missing else ""
+    without = f"; missing in {counted(t.missing, 'run')}: {t.why}" if t.missing else ""
     return f"Energy of the {_BOUNDARIES[t.boundary]}: {' and '.join(parts)} [{'; '.join(t.how)}{without}]."
 
 
