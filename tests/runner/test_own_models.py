@@ -44,6 +44,13 @@ def test_parameters_left_out_unannounced_end_a_trial_on_two_devices_with_their_n
     assert "set uses_all = False" in run.error
 
 
+def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
+    run = wattlaw.run("own:Experts", out=tmp_path, devices=2, batch_per_device=2, strategy="fsdp", **SMALL)[-1]
+    assert run.state == "failed"
+    assert run.error.count("\n") == 1
+    assert "take strategy ddp" in run.error
+
+
 class Rows:
     def append(self, *row):
         return

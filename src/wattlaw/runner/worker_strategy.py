@@ -177,7 +177,8 @@ def strategy_for(
     """Return a model as the runner's options have it wrapped.
 
     Make the optimiser afterwards: ``fsdp`` puts shards in the place of the parameters. Raises SettingError
-    where activations are to be checkpointed but the model has no blocks, or a model cannot be compiled.
+    where activations are to be checkpointed but the model has no blocks, a model cannot be compiled, or one that
+    leaves parameters out is to be sharded.
     """
     blocks = workload.blocks(bare)
     if options["activation_checkpointing"]:
@@ -193,6 +194,11 @@ def strategy_for(
         compiling = {"dynamic": True if workload.is_ragged else None}
     # one device has nothing to shard
     if options["strategy"] == "fsdp" and _ranks() > 1:
+        if not workload.uses_all:
+            raise SettingError(
+                "fsdp exchanges the gradients of a block as one, so that every parameter must take part in every loss; "
+                "this workload says uses_all = False: take strategy ddp"
+            )
         apart = () if workload.is_sharded_whole or workload.is_second_order else blocks
         return Sharded(bare, apart, precision, device, clock, compiling)
     return Replicated(bare, precision, device, clock, compiling, workload.uses_all)
