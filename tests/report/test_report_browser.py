@@ -70,6 +70,19 @@ def test_every_figure_is_drawn_without_error_or_network(opened):
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_no_table_is_cut_off_on_paper(browser, page_file):
+    a4_less_margins = 688
+    page = browser.new_page(viewport={"width": a4_less_margins, "height": 1000})
+    page.goto(page_file.as_uri())
+    page.wait_for_selector("html[data-drawn=yes]", timeout=60_000)
+    page.emulate_media(media="print")
+    assert page.locator("table").count() > 3
+    assert page.evaluate(
+        "[...document.querySelectorAll('table')].every(t => t.getBoundingClientRect().right <= innerWidth)"
+    )
+    page.close()
+
+
 def test_pages_of_odd_runs_are_drawn_without_error_too(browser, tmp_path):
     faults: list[str] = []
     page = browser.new_page()
