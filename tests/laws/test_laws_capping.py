@@ -195,3 +195,11 @@ def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too()
         seconds, joules = truth(1, advice.setting.power_cap_w)
         assert seconds / fastest - 1 < bound + 0.015
         assert advice.gain.low < 1 - joules / truth(1, HIGHEST_W)[1] < advice.gain.high
+
+
+def test_many_times_as_much_is_not_told_in_percent():
+    (advice,) = advise(tried((1, 2, 4, 8)), "energy", unmeasured=True)
+    assert advice.slowdown.value > 3
+    assert "less GPU energy per sample and " in advice.words
+    assert "× [" in advice.words
+    assert " the time, against the fastest that was run (8 processes, 250 W cap)." in advice.words

@@ -32,6 +32,7 @@ _LOG = re.compile(r"result_(\d+)\.txt$")
 _POWER = re.compile(r"power/result_(\d+)/(node|sw)_(\d+)\.txt$")
 _ROUND = re.compile(r"v\d+\.\d+")
 _LARGEST = 1 << 30
+_LONGEST_FAULT = 120
 _BROKEN = (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
@@ -85,7 +86,7 @@ def _zipped(path: Path, wanted: tuple[str, ...], found: Imported) -> Iterator[tu
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__
+    return str(error).split("\n")[0][:_LONGEST_FAULT] or type(error).__name__
 
 
 def _systems(files: dict[str, bytes], found: Imported) -> dict[str, dict[str, Any]]:

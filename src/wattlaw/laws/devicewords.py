@@ -12,6 +12,11 @@ from wattlaw.laws.groups import title
 from wattlaw.laws.option import Option
 from wattlaw.laws.words import batch_words, describe, differing, ranged
 
+_MANY = 4.0
+"""More than so many times as much is told in times, not in percent."""
+
+_TIMES = "×"
+
 
 class Said(NamedTuple):
     """What is told of an advice: the quantity made small, its ratio and that of time to the fastest setting run.
@@ -44,7 +49,8 @@ def sentence(key: Mapping[str, str], best: Option, fastest: Option, options: Seq
         kept_not = "" if said.fastest_keeps else "; the bounds rule it out"
         against = f"the fastest that was run ({describe(fastest.run, names)}{kept_not})"
         parts = [] if said.what == TIME else [_changed(said.cost, _noun(said.what))]
-        text = f"{chosen}: {' and '.join([*parts, _changed(said.time, 'time')])} than {against}"
+        told = " and ".join([*parts, _changed(said.time, "time")])
+        text = f"{chosen}: {told}{', against' if _TIMES in told else ' than'} {against}"
     return f"{text}{kept}. {_next(said, names)}{batch_words(best.run.setting, fastest.run.setting)}"
 
 
@@ -58,6 +64,8 @@ def _changed(ratio: Interval, noun: str) -> str:
     low, high = (ratio.value if v is None else v for v in (ratio.low, ratio.high))
     if ratio.value <= 1:
         return f"{ranged(Interval(1 - ratio.value, 1 - high, 1 - low), percent=True)} less {noun}"
+    if ratio.value > _MANY:
+        return f"{ranged(ratio)} the {noun}"
     return f"{ranged(Interval(ratio.value - 1, low - 1, high - 1), percent=True)} more {noun}"
 
 
