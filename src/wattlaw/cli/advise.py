@@ -104,7 +104,9 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
             for p in found
             if p.group == group
         ]
-        print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows, title(group))
+        # the title of a table is broken where the table is narrower
+        click.echo(title(group))
+        print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows)
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def sentence(
     telling = differing(c.runs[0] for c in choices)
     chosen = describe(best.runs[0], telling)
     if len(choices) == 1:
-        return f"{name}: only {chosen} was run; run a second setting for a comparison."
+        return f"{name}: {chosen} is the only setting that was run; run a second one for a comparison."
     if best is fastest:
         least = f"; it also needs the least {_title(what)}" if bound is None else _bound_words(what, bound, None)
         return f"{name}: take {chosen}: {_fastest(best, choices, telling)}{_speedup(best, choices)}{least}."
