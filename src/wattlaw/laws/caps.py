@@ -147,10 +147,12 @@ def fit_caps(
     log_t, shares, centre = np.log(times), caps / scale, float(np.log(times).mean())
     log_p = None if powers is None else np.log(powers / scale)
 
+    each, place = np.unique(shares, return_inverse=True)
+
     def residuals(z: Array) -> Sequence[Array]:
-        time, power = response(z[:, :-1], shares, prior)
-        of_time = time + z[:, -1:] + centre - log_t
-        return [of_time] if log_p is None else [of_time, power - log_p]
+        time, power = response(z[:, :-1], each, prior)
+        of_time = time[:, place] + z[:, -1:] + centre - log_t
+        return [of_time] if log_p is None else [of_time, power[:, place] - log_p]
 
     k = len(prior)
     starts = [[first, second, *[0.0] * (k - 1)] for first, second in ((0.0, 0.0), (1.5, 0.0), (-0.5, -1.5))]

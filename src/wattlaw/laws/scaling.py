@@ -134,8 +134,12 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     log_t = np.log(points.batches / rate)
     here = placed(prior, float(np.min(points.devices / rate)))
 
+    # repeats share a setting, and what the law says of it
+    each, place = np.unique(np.stack(points), axis=1, return_inverse=True)
+    settings, place = Points(*each), place.ravel()
+
     def residuals(z: Array) -> Sequence[Array]:
-        return [log_step(z, points, here) - log_t]
+        return [log_step(z, settings, here)[:, place] - log_t]
 
     return ScalingLaw(prior, here, explore(residuals, [noise], _starts(here, float(log_t.min()))), points)
 
