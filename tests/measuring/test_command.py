@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import wattlaw
+from wattlaw.measuring.witness import witnessed
 
 MEASURE = [sys.executable, "-m", "wattlaw", "measure"]
 
@@ -45,24 +47,66 @@ def test_a_signal_reaches_the_command_which_alone_decides() -> None:
     assert job.returncode == 5
 
 
+_COUNTING = """
+import signal, time
+told = []
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, lambda number, frame: told.append(signal.Signals(number).name))
+print("ready", flush=True)
+seen = 0
+while seen < 6:
+    time.sleep(0.3)
+    new = told[seen:]
+    if new:
+        print(new, flush=True)
+        seen += len(new)
+"""
+
+
+def test_a_signal_reaches_the_command_once_whether_sent_to_wattlaw_or_to_its_group() -> None:
+    words = [*MEASURE, "-q", "--", sys.executable, "-c", _COUNTING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as job:
+        assert job.stdout
+        assert job.stdout.readline() == "ready\n"
+        for send in (os.kill, os.killpg):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                send(job.pid, number)
+                assert job.stdout.readline() == f"['{number.name}']\n"
+        assert job.wait(30) == 0
+
+
+def test_what_a_group_was_sent_once_hides_nothing_that_comes_later() -> None:
+    with witnessed() as witness:
+        assert witness
+        assert not witness.saw(signal.SIGTERM)
+        os.kill(witness.pid, signal.SIGTERM)
+        assert witness.saw(signal.SIGTERM)
+        until = time.monotonic() + 30
+        while witness.saw(signal.SIGTERM):
+            assert time.monotonic() < until
+        assert not witness.saw(signal.SIGINT)
+
+
 def test_ctrl_c_on_the_terminal_is_for_the_command() -> None:
     script = (
-        "import signal, time\nsignal.signal(signal.SIGINT, lambda *a: exit(9))\n"
-        "print('ready', flush=True)\ntime.sleep(30)"
+        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    exit(9)"
     )
+    main, other = os.openpty()
     job = subprocess.Popen(
-        [*MEASURE, "--", sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        ["setsid", "--ctty", "--wait", *MEASURE, "--", sys.executable, "-c", script],
+        stdin=other,
+        stdout=other,
+        stderr=other,
     )
-    assert job.stdout
-    assert job.stdout.readline() == "ready\n"
-    os.killpg(job.pid, signal.SIGINT)
-    _, words = job.communicate(timeout=30)
-    assert job.returncode == 9
-    assert "elapsed" in words
+    os.close(other)
+    told = b""
+    while b"ready" not in told:
+        told += os.read(main, 1000)
+    os.write(main, b"\x03")
+    assert job.wait(30) == 9
+    while b"elapsed" not in told:
+        told += os.read(main, 1000)
+    os.close(main)
 
 
 def test_the_command_sees_the_terminal() -> None:
@@ -266,3 +310,10 @@ def test_measuring_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> Non
     for _ in range(3):
         assert run("-q", "--", "true", env=here).returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_file_can_be_written_the_command_still_runs() -> None:
+    words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *MEASURE, "--", "sh", "-c", "echo ran; exit 3"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "ran\n"), done.stderr
+    assert "elapsed" in done.stderr

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.fake_nvml import FakeNvml, build
 
 import wattlaw
+from wattlaw.measuring.limit_state import state_folder
 
 CAPPED = """
 import signal, sys, time
@@ -200,6 +202,13 @@ def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -
     assert fake.get(0, "limit_w") == 380
 
 
+def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WATTLAW_STATE", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/job-7")
+    assert state_folder() == Path("/tmp/wattlaw-limits-1000")
+
+
 def test_a_guard_that_is_killed_alone_is_stood_in_for(fake: FakeNvml, capped) -> None:
     process = capped(200)
     first_line(process)
@@ -269,6 +278,23 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: Fake
     assert run.setting.power_cap_w == 200
     (limit,) = json.loads(next((tmp_path / "runs").glob("*/attempt-1/limits-*.json")).read_text())
     assert (limit["asked"], limit["now"], limit["previous"]) == (200, 200, 380)
+
+
+def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(fake: FakeNvml) -> None:
+    # where Slurm tracks processes by control group it sends signals to the task alone, which is the guard
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
+    script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        [*MEASURE, "-q", "--gpus", "0", "--power-cap-w", "200", "--", "sh", "-c", script],
+        stdout=subprocess.PIPE, text=True, start_new_session=True, env={**fake.environment, **step},
+    ) as task:  # fmt: skip
+        assert task.stdout
+        assert task.stdout.readline() == "ready\n"
+        assert fake.get(0, "limit_w") == 200
+        task.terminate()
+        assert task.stdout.read() == "caught\n"
+        assert task.wait(30) == 5
+    assert fake.get(0, "limit_w") == 380
 
 
 def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(fake: FakeNvml, capped) -> None:

@@ -16,10 +16,11 @@ from typing import NoReturn, TypeVar
 from wattlaw.core.errors import UsageError
 from wattlaw.measuring.account import Ended, Peak
 from wattlaw.measuring.borrowed import VARIABLE
+from wattlaw.measuring.witness import Witness
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-"""The terminal sends these to the command too; the command alone decides what they mean."""
+"""The terminal sends these to the command too; without a witness they are taken to come from there."""
 
 _SHELL = "/bin/sh"
 
@@ -29,14 +30,15 @@ _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 T = TypeVar("T")
 
 
-def run_child(words: Sequence[str], sampler: str) -> Ended:
+def run_child(words: Sequence[str], sampler: str, witness: Witness | None = None) -> Ended:
     """Run a command to its end; return its exit code and the system's account of it.
 
-    ``sampler`` tells the command's own processes of the sampler that runs (see borrowed.VARIABLE).
-    Raises UsageError where there is no such command. Called from the main thread.
+    ``sampler`` tells the command's own processes of the sampler that runs (see borrowed.VARIABLE). With a ``witness``
+    the command gets each signal once, whether it was sent to this process or to its group. Raises
+    UsageError where there is no such command. Called from the main thread.
     """
     environment = {**_environment_of_caller(), VARIABLE: sampler}
-    with _signals() as (children, restored):
+    with passing_on(witness) as (children, restored):
 
         def spawn(path: str, arguments: list[str]) -> int:
             return os.posix_spawnp(path, arguments, environment, setsigdef=restored)
@@ -88,15 +90,19 @@ def _environment_of_caller() -> Mapping[str, str]:
     return rest if before is None else {**rest, "LC_CTYPE": before}
 
 
-class _Child:
-    """The command that signals are passed on to; what comes before it runs waits for it."""
+class Child:
+    """The process that signals are passed on to; what comes before it runs waits for it."""
 
-    def __init__(self, bell: int) -> None:
+    def __init__(self, bell: int, witness: Witness | None) -> None:
         self.pid = 0
         self.bell = bell
+        self.witness = witness
         self.waiting: list[int] = []
 
     def start(self, pid: int) -> None:
+        """Pass signals on to a process from now on, at first those that came before."""
+        if self.waiting and self.witness:
+            self.witness.forget()
         self.pid = pid
         for number in self.waiting:
             os.kill(pid, number)
@@ -114,16 +120,19 @@ class _Child:
                 os.read(self.bell, 4096)
 
     def pass_on(self, number: int, frame: object) -> None:
+        """Handle a signal: pass it on, unless the group was sent it and the process has it already."""
         if not self.pid:
             self.waiting.append(number)
             return
         with suppress(ProcessLookupError):  # it ended in this moment
-            os.kill(self.pid, number)
+            is_of_group = os.getpgid(self.pid) == os.getpgrp()
+            if not (self.witness and self.witness.saw(number) and is_of_group):
+                os.kill(self.pid, number)
 
 
 @contextmanager
-def _signals() -> Iterator[tuple[_Child, list[int]]]:
-    """Leave the terminal's signals to the command and pass on the others, as long as this lasts.
+def passing_on(witness: Witness | None) -> Iterator[tuple[Child, list[int]]]:
+    """Pass on the signals that this process is sent, as long as this lasts.
 
     A signal that was ignored before, as under nohup, stays ignored here and in the command. Also gives
     the signals that the command must get back as they were.
@@ -131,9 +140,10 @@ def _signals() -> Iterator[tuple[_Child, list[int]]]:
     bell, ring = os.pipe()
     for end in (bell, ring):
         os.set_blocking(end, False)
-    child = _Child(bell)
+    child = Child(bell, witness)
     heard = [s for s in (*_PASSED_ON, *_FROM_TERMINAL) if signal.getsignal(s) != signal.SIG_IGN]
-    before = {s: signal.signal(s, signal.SIG_IGN if s in _FROM_TERMINAL else child.pass_on) for s in heard}
+    left = () if witness else _FROM_TERMINAL
+    before = {s: signal.signal(s, signal.SIG_IGN if s in left else child.pass_on) for s in heard}
     # Python ignores the last two for itself
     restored = [int(s) for s in (*heard, signal.SIGPIPE, signal.SIGXFSZ)]
     before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)

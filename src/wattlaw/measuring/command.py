@@ -31,11 +31,12 @@ from wattlaw.measuring.limits import given, limited
 from wattlaw.measuring.node_guard import fork_guarded
 from wattlaw.measuring.node_samplers import start_samplers
 from wattlaw.measuring.ranks import Place, announced, announced_attempt, place
-from wattlaw.measuring.record import Record, finish, new_record, run_of
+from wattlaw.measuring.record import Record, finish, new_record, passing_place, run_of
 from wattlaw.measuring.sampler import REPLAY
 from wattlaw.measuring.slurm import is_step, nodes_of_job, nodes_of_step, starts_step
 from wattlaw.measuring.summary import Summary, summarise
 from wattlaw.measuring.together import Part, common_window, tell_end, wait_for_all_ends, wait_for_all_samplers
+from wattlaw.measuring.witness import witnessed
 
 
 class Outcome(NamedTuple):
@@ -90,17 +91,21 @@ def measure_command(
     # the tasks of a step on one node are children of one daemon of Slurm's
     daemon = os.getppid() if here.local_world > 1 else 0
     guard = fork_guarded(pass_on_end, values) if values and is_step() else None
-    job = (daemon or os.getpid(), (os.getpid(), *([guard.pid] if guard else [])))
     setting = Setting(workload=_text(name or Path(words[0]).name) or "command", command=_text(shlex.join(words)),
                       stop=Stop(), warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
     chosen = None if gpus is None else tuple(map(str, gpus))
-    with _record(folder, setting, here) as (record, is_kept), _held(words, values, chosen, record.attempt, guard):
+    with ExitStack() as stack:
+        witness = stack.enter_context(witnessed())
+        record, is_kept = stack.enter_context(_record(folder, setting, here))
+        stack.enter_context(_held(words, values, chosen, record.attempt, guard))
+        apart = (os.getpid(), *([witness.pid] if witness else ()), *((guard.pid, *guard.apart) if guard else ()))
+        job = (daemon or os.getpid(), apart)
         sampler = telling(os.getpid(), record.attempt.absolute())
         samplers, words = _started(words, record.attempt, hz, chosen, values, job, sampler)
         try:
             with watching(samplers) if watching and isinstance(samplers, Engine) else nullcontext():
                 start = samplers.edge()
-                ended = run_child(words, sampler)
+                ended = run_child(words, sampler, witness)
                 end = time.monotonic()
             left = left_running(sampler, ended.pid)
             parts = _meet(record.attempt, start, end, ended.exit_code) if is_kept and nodes_of_step() > 1 else []
@@ -124,7 +129,9 @@ def _record(folder: Path | None, setting: Setting, here: Place) -> Iterator[tupl
             # other nodes must see it: /tmp is each node's own
             beside = "." if nodes_of_job() > 1 and not is_step() else None
             prefix = ".wattlaw-" if beside else "wattlaw-"
-            passing = tempfile.TemporaryDirectory(prefix=prefix, dir=beside, ignore_cleanup_errors=True)
+            passing = tempfile.TemporaryDirectory(
+                prefix=prefix, dir=beside or passing_place(), ignore_cleanup_errors=True
+            )
             root = Path(stack.enter_context(passing))
             attempt = root / "attempt-1"
             attempt.mkdir()
@@ -160,10 +167,10 @@ def _started(
     sampler: str,
 ) -> tuple[_Samplers, Sequence[str]]:
     """Start the sampler of this node or those of all; return it and the command to run."""
+    root, apart = job
     if starts_step(words):
         check_rate(hz)
-        return start_samplers(words, attempt, hz, gpus, values)
-    root, apart = job
+        return start_samplers(words, attempt, hz, gpus, values, apart)
     scope = Scope(
         root_pid=root, gpus=gpus, replay=os.environ.get(REPLAY, ""), apart=apart, mark=f"{VARIABLE}={sampler}"
     )

@@ -31,10 +31,11 @@ _AGAIN_S = 0.1
 
 
 class Guard(NamedTuple):
-    """A process that will put back every limit that is held under its token."""
+    """A process that will put back every limit that is held under its token; ``apart`` is no part of the job either."""
 
     token: str
     pid: int
+    apart: tuple[int, ...] = ()
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +22,9 @@ from wattlaw.devices.control import Control
 from wattlaw.measuring.host import boot_id
 
 FOLDER = "WATTLAW_STATE"
+
+_TMP = Path("/tmp")
+"""Not $TMPDIR, which is each job's own on many clusters: two jobs on one device must see each other."""
 
 _CLOSE = 0.005
 """Limits that differ by less than this share are the same: drivers round."""
@@ -52,7 +54,7 @@ def state_folder() -> Path:
     given = os.environ.get(FOLDER)
     if given:
         return Path(given)
-    return Path("/run/wattlaw") if os.geteuid() == 0 else Path(tempfile.gettempdir()) / f"wattlaw-limits-{os.geteuid()}"
+    return Path("/run/wattlaw") if os.geteuid() == 0 else _TMP / f"wattlaw-limits-{os.geteuid()}"
 
 
 def take(control: Control, name: str, device: str, value: float, token: str, guard: int) -> float | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from wattlaw.core.errors import WattlawError
 from wattlaw.measuring.guard import Guard, opened, put_back, put_back_left_behind, tell_troubles
+from wattlaw.measuring.witness import witnessed
 
 TOKEN = "WATTLAW_GUARD_TOKEN"
 """Set for a child of a guard: the token under which it is to hold limits. Its parent is the guard."""
@@ -53,19 +54,25 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
     """Part this task in two: the caller goes on as the child, the parent is its guard and never returns.
 
     ``limits`` are names of what may be held. When the child has ended, the parent puts back what was held and ends as
-    the child did; ``end`` is called with the exit code, negative for a signal. Signals are left to the child: Slurm
-    sends them to both.
+    the child did; ``end`` is called with the exit code, negative for a signal. Signals are passed on to the child:
+    Slurm that tracks processes by control group sends them to the task alone, which is the parent.
     """
+    from wattlaw.measuring.account import Peak  # a sampler's guard needs neither
+    from wattlaw.measuring.child import passing_on
+
     token, parent = secrets.token_hex(8), os.getpid()
-    pid = os.fork()
-    if not pid:
-        return Guard(token, parent)
-    for number in (*_HEARD, signal.SIGQUIT, signal.SIGCONT):
-        signal.signal(number, signal.SIG_IGN)
-    _prepare(limits)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    troubles = put_back(token)
-    tell_troubles(troubles)
+    with contextlib.ExitStack() as stack:
+        witness = stack.enter_context(witnessed())
+        pid = os.fork()
+        if not pid:
+            stack.pop_all()  # the witness is the parent's
+            return Guard(token, parent, (witness.pid,) if witness else ())
+        child, _ = stack.enter_context(passing_on(witness))
+        child.start(pid)
+        _prepare(limits)
+        code = child.wait(Peak(pid)).exit_code
+        troubles = put_back(token)
+        tell_troubles(troubles)
     os._exit(end(code) or (1 if troubles else 0))
 
 

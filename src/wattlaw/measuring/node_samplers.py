@@ -56,11 +56,16 @@ class NodeSamplers:
     """
 
     def __init__(
-        self, folder: Path, hz: float, gpus: tuple[str, ...] | None, limits: Mapping[str, float] | None = None
+        self,
+        folder: Path,
+        hz: float,
+        gpus: tuple[str, ...] | None,
+        limits: Mapping[str, float] | None = None,
+        apart: tuple[int, ...] = (),
     ) -> None:
         self.folder = folder.absolute()
         self.spec = Spec(folder=str(self.folder), root_pid=0, parent=0, hz=hz, gpus=gpus, slurm_job=job_id(),
-                         limits=dict(limits or {}), measurer=(host_name(), os.getpid()))  # fmt: skip
+                         limits=dict(limits or {}), measurer=(host_name(), (os.getpid(), *apart)))  # fmt: skip
         self.nodes = nodes_of_job()
         self.process: subprocess.Popen[bytes] | None = None
         self.refusals: list[Refusal] = []
@@ -149,17 +154,19 @@ def start_samplers(
     hz: float,
     gpus: tuple[str, ...] | None = None,
     limits: Mapping[str, float | None] | None = None,
+    apart: tuple[int, ...] = (),
 ) -> tuple[NodeSamplers, list[str]]:
     """Start the samplers of every node for a command of srun; return them and the command to run.
 
     Clocks that NVML sets nowhere, for want of permission or of NVML, are asked of Slurm instead: the command
-    then carries `--gpu-freq`. Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
+    then carries `--gpu-freq`. ``apart`` are processes of this host that are no part of the job.
+    Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
     """
     asked = given(limits or {})
     clocks = {name: value for name, value in asked.items() if name in CLOCKS}
     if clocks:
         check_not_given(words)
-    samplers = NodeSamplers(attempt, hz, gpus, asked)
+    samplers = NodeSamplers(attempt, hz, gpus, asked, apart)
     try:
         samplers.start()
         return samplers, list(words)
@@ -167,7 +174,7 @@ def start_samplers(
         if not refused.controls <= clocks.keys() or isinstance(refused.error, SettingError):
             raise refused.error from None
     rest = {name: value for name, value in asked.items() if name not in clocks}
-    samplers = NodeSamplers(attempt, hz, gpus, rest)
+    samplers = NodeSamplers(attempt, hz, gpus, rest, apart)
     try:
         samplers.start()
     except RefusedError as refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,8 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, to_json
 from wattlaw.core.sweepfile import Trial
 from wattlaw.measuring.summary import Summary
+
+_MEMORY = "/dev/shm"
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -84,3 +87,11 @@ def run_of(record: Record, summary: Summary, error: str = "") -> Run:
         warnings=summary.warnings,
         error=error,
     )
+
+
+def passing_place() -> str:
+    """Return where a record that is not kept may lie; in memory where no disk takes a file."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return _MEMORY

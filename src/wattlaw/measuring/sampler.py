@@ -40,7 +40,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive.
 
     Where ``parent`` is 0, as on another node, the end of its standard input alone says that it is not needed any more.
-    ``measurer`` is the host and number of the wattlaw that measures a whole allocation; it is no part of the job.
+    ``measurer`` is the host and the processes of the wattlaw that measures a whole allocation; no part of the job.
     ``limits`` are set before anything is read; the guard whose child it is puts them back.
     """
 
@@ -54,7 +54,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     is_root_apart: bool = False
     slurm_job: str = ""
     limits: dict[str, float] = {}
-    measurer: tuple[str, int] | None = None
+    measurer: tuple[str, tuple[int, ...]] | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,7 +212,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
     if spec.measurer:  # the guard of this node is a process of the job's too
-        apart = (*apart, os.getppid(), *(spec.measurer[1:] if spec.measurer[0] == host_name() else ()))
+        apart = (*apart, os.getppid(), *(spec.measurer[1] if spec.measurer[0] == host_name() else ()))
     scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job,
                   mark=f"{VARIABLE}={telling(os.getpid(), Path(spec.folder))}")  # fmt: skip
     engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)

@@ -31,7 +31,7 @@ from wattlaw.measuring.clocks import clock_served
 from wattlaw.measuring.decorated import decorated
 from wattlaw.measuring.engine import check_rate
 from wattlaw.measuring.ranks import announced, announced_attempt, place, wait_for_hosts, wait_for_steps
-from wattlaw.measuring.record import Record, finish, new_record, run_of
+from wattlaw.measuring.record import Record, finish, new_record, passing_place, run_of
 from wattlaw.measuring.sampler import Sampler, start_sampler
 from wattlaw.measuring.steps import StepLog, read_steps
 from wattlaw.measuring.summary import parts, summarise
@@ -223,7 +223,7 @@ class Window:
                 raise UsageError("several ranks need a folder for their record, as in wattlaw.measure('runs/mine')")
             attempt = announced_attempt(self._folder)
         else:
-            root = self._folder or Path(tempfile.mkdtemp(prefix="wattlaw-"))
+            root = self._folder or Path(tempfile.mkdtemp(prefix="wattlaw-", dir=passing_place()))
             if self._folder is None:
                 stack.callback(shutil.rmtree, root, ignore_errors=True)
             self._record = new_record(root, self._setting, self._labels)
