@@ -91,7 +91,7 @@ def _steps_chart(group: Group, run: Run, trace: Trace) -> dict[str, Any]:
 def _time_axis(alt: Any) -> Any:
     scale = alt.Scale(nice=False, zero=False)
     return alt.X(
-        "time:Q", title="time since the first measured step (s)", scale=scale, axis=alt.Axis(grid=False, tickCount=6)
+        "time:Q", title="since the first measured step (s)", scale=scale, axis=alt.Axis(grid=False, tickCount=6)
     )
 
 
