@@ -202,6 +202,27 @@ def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -
     assert fake.get(0, "limit_w") == 380
 
 
+def test_what_a_killed_one_left_in_force_gives_way_to_the_one_that_still_runs(fake: FakeNvml, tmp_path: Path) -> None:
+    script = """
+import os, subprocess, sys
+from wattlaw.measuring.guard import opened
+from wattlaw.measuring.limit_state import give_back, take
+killed = subprocess.Popen(["true"])
+killed.wait()
+with opened("power_cap_w") as control:
+    device = control.devices(["0"])[0]
+    for watts, token, guard in ((300, "first", os.getpid()), (200, "second", os.getpid()), (150, "killed", killed.pid)):
+        take(control, "power_cap_w", device, watts, token, guard)
+    for token in ("first", "second"):
+        give_back(control, "power_cap_w", device, token)
+        print(control.read(device))
+"""
+    here = {**fake.environment, "WATTLAW_STATE": str(tmp_path)}
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=here, timeout=60)
+    assert done.stdout.split() == ["200.0", "380.0"]
+
+
 def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WATTLAW_STATE", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

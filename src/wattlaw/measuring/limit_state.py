@@ -97,7 +97,8 @@ def give_back(control: Control, name: str, device: str, token: str) -> None:
             control.write(device, held.previous)
             path.unlink()
             return
-        if alive[-1].token == token:
+        if held.holders[-1] != others[-1]:
+            # this one's own value is in force, or that of one who was killed with its guard
             control.write(device, others[-1].value)
         _write(path, msgspec.structs.replace(held, holders=others))
 
