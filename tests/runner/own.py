@@ -167,3 +167,24 @@ class Idle(Experts):
     """The same, but it does not say so."""
 
     uses_all = True
+
+
+class Lonely:
+    """It has the methods, and does not inherit."""
+
+    def model(self):
+        return torch.nn.Linear(4, 1)
+
+
+class Unfinished(Workload):
+    def model(self):
+        return torch.nn.Linear(4, 1)
+
+
+class Forgets(Line):
+    def __init__(self, preset, options):
+        self.hidden = 3
+
+
+class Sized(Line):
+    batch = 8

@@ -14,6 +14,7 @@ from wattlaw.core.errors import TrialError, UsageError
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker_clock import HostClock
 from wattlaw.runner.worker_loop import Loop
+from wattlaw.runner.worker_own import workload_of
 
 SMALL = {"stop": {"steps": 4}, "warmup_steps": 1, "threads": 1, "device_type": "cpu"}
 
@@ -49,6 +50,20 @@ def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
     assert run.state == "failed"
     assert run.error.count("\n") == 1
     assert "take strategy ddp" in run.error
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Lonely", "is no workload; let it inherit from wattlaw.workloads.base.Workload"),
+        ("Unfinished", "lacks the methods data, loss"),
+        ("Forgets", r"its __init__\(self, preset, options\) must call super\(\).__init__\(preset, options\)"),
+        ("Sized", 'its batch is 8; a size by preset is asked for, as {"base": 32}'),
+    ],
+)
+def test_a_class_that_does_not_fill_the_role_is_told_in_one_line(name, says):
+    with pytest.raises(TrialError, match=rf"own:{name}:? {says}"):
+        workload_of(f"tests.runner.own:{name}", "base", {})
 
 
 class Rows:

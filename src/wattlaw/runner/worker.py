@@ -57,11 +57,11 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
     import torch
     import torch.distributed as dist
 
-    from wattlaw.core.plugins import load
     from wattlaw.measuring.steps import StepLog
     from wattlaw.runner.options import workload_options
     from wattlaw.runner.worker_clock import clock_for
     from wattlaw.runner.worker_loop import Loop
+    from wattlaw.runner.worker_own import workload_of
 
     setting = spec.setting
     torch.set_num_threads(spec.threads)
@@ -74,7 +74,7 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
         # NCCL then connects at once, and its barrier knows its device
         own = device if spec.backend == "nccl" else None
         dist.init_process_group(spec.backend, init_method=where, rank=rank, world_size=ranks, device_id=own)
-    workload = load("wattlaw.workloads", "workload", setting.workload)(setting.preset, workload_options(setting))
+    workload = workload_of(setting.workload, setting.preset, workload_options(setting))
     with StepLog(folder, rank) as log:
         loop = Loop(setting, workload, device, clock_for(device), log, folder)
         loop.train(Path(spec.resume) if spec.resume else None)

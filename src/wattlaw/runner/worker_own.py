@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+import inspect
+from collections.abc import Iterable, Mapping, Sized
 from numbers import Real
 from typing import Any
 
@@ -11,7 +12,27 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from wattlaw.core.errors import TrialError
+from wattlaw.core.plugins import load
+from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.table import ROOM
+
+
+def workload_of(name: str, preset: str, options: Mapping[str, OptionValue]) -> Workload:
+    """Return the workload of a name. Raises TrialError where its class does not fill the role."""
+    kind: Any = load(ROOM, "workload", name)
+    if isinstance(kind, type) and not issubclass(kind, Workload):
+        raise TrialError(f"{name} is no workload; let it inherit from wattlaw.workloads.base.Workload")
+    if inspect.isabstract(kind):
+        raise TrialError(f"{name} lacks the methods {', '.join(sorted(kind.__abstractmethods__))}")
+    workload: Any = kind(preset, options)
+    if not isinstance(workload, Workload):
+        raise TrialError(f"{name} gave {_kind(workload)}; a wattlaw.workloads.base.Workload is asked for")
+    if "chosen" not in vars(workload):
+        raise TrialError(f"{name}: its __init__(self, preset, options) must call super().__init__(preset, options)")
+    if not isinstance(workload.batch, Mapping):
+        raise TrialError(f'{name}: its batch is {workload.batch!r}; a size by preset is asked for, as {{"base": 32}}')
+    return workload
 
 
 def model_of(workload: Workload) -> nn.Module:
