@@ -185,8 +185,12 @@ def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
     assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high
 
 
-def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too():
+@pytest.mark.parametrize("batch", [32, None])
+def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(batch):
     runs = [r for r in tried_below(None, (1,)) if r.setting.devices == 1]
+    runs = [
+        msgspec.structs.replace(r, setting=msgspec.structs.replace(r.setting, batch_per_device=batch)) for r in runs
+    ]
     fastest, _ = truth(1, HIGHEST_W)
     for bound in (0.05, 0.2):
         (advice,) = advise(runs, "energy", max_slowdown=bound, unmeasured=True)

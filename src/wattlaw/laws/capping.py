@@ -150,14 +150,14 @@ def sizes(runs: Iterable[Run]) -> int:
     return len({r.setting.devices for r in runs})
 
 
-def cappings(runs: Iterable[Run]) -> list[Capping]:
+def cappings(runs: Iterable[Run], any_batch: bool = False) -> list[Capping]:
     """Return the cap law of each number of devices and batch that was run at three caps or more.
 
-    The runs are to differ in devices, batch and cap only.
+    The runs are to differ in devices, batch and cap only. With ``any_batch`` those without a recorded batch count, too.
     """
     found: dict[tuple[int, float], list[Run]] = {}
     for run in runs:
-        batch = batch_of(run)
+        batch = batch_of(run) or (1.0 if any_batch else None)
         if run.setting.power_cap_w is not None and batch and rate_of(run):
             found.setdefault((run.setting.devices, batch / run.setting.devices), []).append(run)
     made = []

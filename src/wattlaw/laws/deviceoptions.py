@@ -49,7 +49,8 @@ def device_options(
     measured = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
     found = list(measured)
     for whole in grouped(known, (*VARIED, "power_cap_w"), split_layouts=False)[0]:
-        base, caps = base_of(whole.runs), cappings(whole.runs)
+        base = base_of(whole.runs)
+        caps = cappings(whole.runs, any_batch=sizes(base) == 1)
         most = sizes(base) if caps else 0
         by_cap = [family.runs for family in grouped(whole.runs, VARIED, split_layouts=False)[0]]
         # few sizes at some cap tell less than what that cap does to the law of many
