@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ FULL = os.environ.get("DEPTH") == "full"
 MAY_BE_MISSING = ("needs a GPU", "needs an AMD device", "needs RAPL", "needs the published data",
                   "needs a name space of its own")  # fmt: skip
 """Only a skip whose reason begins so is accepted where every installable part is required (DEPTH=full)."""
+
+# a shell has its background jobs ignore these, and what they start would ignore them too
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # Regular runs draw the same examples each time, so that a failure is of the change and not of luck;
 # EXAMPLES=5000 draws so many others, to look harder for what breaks a property.

@@ -66,13 +66,18 @@ while seen < 6:
 def test_a_signal_reaches_the_command_once_whether_sent_to_wattlaw_or_to_its_group() -> None:
     words = [*MEASURE, "-q", "--", sys.executable, "-c", _COUNTING]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as job:
-        assert job.stdout
-        assert job.stdout.readline() == "ready\n"
-        for send in (os.kill, os.killpg):
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-                send(job.pid, number)
-                assert job.stdout.readline() == f"['{number.name}']\n"
-        assert job.wait(30) == 0
+        try:
+            assert job.stdout
+            assert job.stdout.readline() == "ready\n"
+            for send in (os.kill, os.killpg):
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+                    send(job.pid, number)
+                    assert job.stdout.readline() == f"['{number.name}']\n"
+            assert job.wait(30) == 0
+        finally:
+            # else a failure would wait for the command without end
+            if job.poll() is None:
+                os.killpg(job.pid, signal.SIGKILL)
 
 
 def test_what_a_group_was_sent_once_hides_nothing_that_comes_later() -> None:
