@@ -18,6 +18,7 @@ from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.laws.advice import advise
+from wattlaw.laws.capping import same_work
 from wattlaw.laws.caps import NOISE, PRIOR, response, with_work
 from wattlaw.laws.predict import Wanted, predict
 
@@ -156,12 +157,12 @@ def _followed(cases: list[tuple[float, bool] | None]) -> dict[str, float]:
 def _unshared(seed: int) -> list[tuple[float, float, bool, bool]]:
     import wattlaw.laws.predict as module
 
-    shared: Callable[..., Any] = module._work
+    shared: Callable[..., Any] = module.work_share
     try:
-        module._work = lambda *_: module.same_work()
+        module.work_share = lambda *_: same_work()
         return one(seed)
     finally:
-        module._work = shared
+        module.work_share = shared
 
 
 def _percent(errors: Any) -> float:

@@ -13,7 +13,7 @@ from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.capping import Base, Capping, Effect, LogRatio, nearest, same_work, sizes, work_share
 from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.devicepower import fit_power_of
-from wattlaw.laws.families import batch_of
+from wattlaw.laws.families import share_of
 from wattlaw.laws.option import Array, Option, Watts
 from wattlaw.laws.scaling import Points
 
@@ -41,7 +41,7 @@ def cap_options(
     found: list[Option] = []
     shares = sorted({law.share for law in laws})
     for share in shares:
-        here = [o for o in options if o.is_advisable and math.isclose(_share(o.run), share)]
+        here = [o for o in options if o.is_advisable and math.isclose(share_of(o.run), share)]
         mine = [law for law in laws if law.share == share]
         for option, (law, work, against) in zip(here, _works(base, mine, here, share, prior), strict=True):
             new = [cap for cap in _caps(law) if _place(option, cap) not in known]
@@ -73,7 +73,7 @@ def _works(
     for option in options:
         near = nearest(laws, option.devices, share)
         here, there = times[near.devices], times[option.devices]
-        work = same_work() if near.devices == option.devices else work_share(here, there, option.devices, near.devices)
+        work = work_share(here, there, option.devices, near.devices)
         watts = None if power is None else LogRatio(*power.forecast(near.devices, DRAWS, of_run=False))
         yield near, work, Base(base[0].setting.power_cap_w, here, watts)
 
@@ -102,8 +102,4 @@ def _capped(option: Option, law: Capping, cap_w: float, effect: Effect) -> Optio
 
 
 def _place(option: Option, cap_w: float | None) -> tuple[int, float, float | None]:
-    return option.devices, round(_share(option.run), 6), cap_w
-
-
-def _share(run: Run) -> float:
-    return (batch_of(run) or 1.0) / run.setting.devices
+    return option.devices, round(share_of(option.run), 6), cap_w

@@ -129,6 +129,8 @@ def work_share(here: LogRatio, there: LogRatio, devices: int, tried_on: int) -> 
 
     The draws of both are to belong together.
     """
+    if devices == tried_on:
+        return same_work(len(here.draws))
     shift = math.log(tried_on / devices)
     return LogRatio(here.middle - there.middle + shift, here.draws - there.draws + shift)
 

@@ -13,6 +13,17 @@ Array = NDArray[Any]
 
 LEAST, MOST = 1e-30, 1e30
 
+NONSENSE = 1e6
+"""Where an interval spans this factor some runs are far off the others: nothing is foretold or advised of it."""
+
+_FAR = 200.0
+
+
+def far_exp(log_values: ArrayLike) -> Array:
+    """Return exp of values, held within what products of several can carry: draws of odd runs may be of any size."""
+    found: Array = np.exp(np.clip(log_values, -_FAR, _FAR))
+    return found
+
 
 def positive(name: str, values: ArrayLike) -> Array:
     """Return values as an array (n,). Raises FitError naming the first that is not positive, finite and sane."""

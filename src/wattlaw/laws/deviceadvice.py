@@ -18,6 +18,7 @@ from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.reading import Note
 from wattlaw.laws.asked import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, Asked
+from wattlaw.laws.checking import NONSENSE, far_exp
 from wattlaw.laws.devicewords import Said, sentence
 from wattlaw.laws.groups import Group
 from wattlaw.laws.option import Option
@@ -30,11 +31,6 @@ from wattlaw.laws.worth import losses, saved_by_runs
 Array = NDArray[Any]
 
 _KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
-
-_FAR = 200.0
-
-_NONSENSE = 1e6
-"""No advice is given on a gain whose interval spans this factor."""
 
 SAFE = 0.95
 """Whoever finds a bound broken goes back to the best setting that keeps it with this probability."""
@@ -132,9 +128,8 @@ def _value(option: Option, what: str, prices: Prices, log_t: ArrayLike | None = 
     # of the middle, or of draws of ln time
     watts = option.watts
     log_w: Any = 0.0 if watts is None else watts.middle if log_t is None else watts.draws
-    # draws of runs that are far off one another may be of any size
-    seconds = np.exp(np.clip(option.log_t if log_t is None else log_t, -_FAR, _FAR))
-    joules = option.devices * seconds * np.exp(np.clip(log_w, -_FAR, _FAR))
+    seconds = far_exp(option.log_t if log_t is None else log_t)
+    joules = option.devices * seconds * far_exp(log_w)
     if what == COST:
         return prices.cost(option.devices * seconds, joules)
     found: Array = {TIME: seconds, DEVICE_TIME: option.devices * seconds, GPU_ENERGY: joules}[what]
@@ -174,7 +169,7 @@ def _advice(group: Group, weighed: Weighed, chosen: int, what: str, asked: Asked
     same = chosen == weighed.fastest
     ratio = Interval(1.0, 1.0, 1.0) if same else _ratio(weighed.middles, weighed.of_run, chosen, weighed.fastest)
     slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
-    if any((i.high or math.inf) > _NONSENSE * (i.low or math.inf) for i in (ratio, slower)):
+    if any((i.high or math.inf) > NONSENSE * (i.low or math.inf) for i in (ratio, slower)):
         raise FitError("some runs are far off the others, so nothing can be advised; look at them: `wattlaw runs show`")
     bounds = asked.bounds()
     chance = float(weighed.chances[chosen]) if bounds else None
@@ -205,9 +200,7 @@ def _ratio(middles: Array, draws: Array, chosen: int, against: int) -> Interval:
 
 
 def _slower(best: Option, fastest: Option) -> Interval:
-    return interval_of_draws(
-        float(np.exp(best.log_t - fastest.log_t)), np.exp(np.clip(best.of_run - fastest.of_run, -_FAR, _FAR))
-    )
+    return interval_of_draws(float(np.exp(best.log_t - fastest.log_t)), far_exp(best.of_run - fastest.of_run))
 
 
 def _predicted(option: Option, name: str, prices: Prices) -> Interval:

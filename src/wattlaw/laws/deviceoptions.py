@@ -21,7 +21,7 @@ from wattlaw.laws.capoptions import cap_options
 from wattlaw.laws.capping import base_of, cappings, sizes
 from wattlaw.laws.choose import DRAWS, Forecast, forecast
 from wattlaw.laws.devicepower import DevicePower, fit_power_of
-from wattlaw.laws.families import VARIED, batch_of, rate_of
+from wattlaw.laws.families import VARIED, batch_of, rate_of, share_of
 from wattlaw.laws.groups import grouped
 from wattlaw.laws.network import MOST_DEVICES
 from wattlaw.laws.option import Array, Option, Watts
@@ -117,7 +117,7 @@ def _watts(members: list[Run], log_t: float) -> Watts | None:
 
 def _forecast_options(runs: list[Run], wanted: Sequence[tuple[int, float]] | None, prior: Array | None) -> list[Option]:
     runs = [r for r in runs if batch_of(r)]
-    seen = sorted({(r.setting.devices, _share(r)) for r in runs})
+    seen = sorted({(r.setting.devices, share_of(r)) for r in runs})
     ran = sorted({n for n, _ in seen})
     if len(ran) < 2:
         return []
@@ -163,7 +163,3 @@ def _near(options: list[Option], ran: list[int]) -> list[Option]:
 def _factor(option: Option) -> float:
     low, high = np.quantile(option.of_run, [0.05, 0.95])
     return float(np.exp(high - low))
-
-
-def _share(run: Run) -> float:
-    return (batch_of(run) or 1.0) / run.setting.devices

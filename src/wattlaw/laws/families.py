@@ -50,6 +50,11 @@ def batch_of(run: Run) -> float | None:
     return float(share * run.setting.devices) if share else None
 
 
+def share_of(run: Run) -> float:
+    """Return the samples of a step that one device takes; of a run without a batch as if its batch were 1."""
+    return (batch_of(run) or 1.0) / run.setting.devices
+
+
 def _family(first: Run, name: tuple[str, ...], sizes: dict[int, list[Run]], target_samples: bool) -> Family:
     devices = sorted(sizes)
     rows = [

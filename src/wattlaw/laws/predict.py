@@ -28,7 +28,8 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import counted
 from wattlaw.laws.alphabeta import scaling_of
 from wattlaw.laws.asked import TIME
-from wattlaw.laws.capping import Base, Capping, LogRatio, base_of, cappings, nearest, same_work, sizes, work_share
+from wattlaw.laws.capping import Base, Capping, LogRatio, base_of, cappings, nearest, sizes, work_share
+from wattlaw.laws.checking import NONSENSE, far_exp
 from wattlaw.laws.choose import DRAWS, forecast
 from wattlaw.laws.devicepower import device_power, fit_power_of
 from wattlaw.laws.families import batch_of, rate_of
@@ -45,9 +46,6 @@ Array = NDArray[Any]
 
 WIDEST = 2.0
 """An extrapolation whose interval spans more than this factor is refused unless it is asked for."""
-
-_NONSENSE = 1e6
-"""A prediction whose interval spans this factor is refused always."""
 
 BACKWARD_SHARE = 2 / 3
 """Share of a step's compute in the backward pass: twice the forward pass's operations."""
@@ -102,7 +100,8 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
     if capping is not None and cap_w is not None:
         tried = None if power is None else LogRatio(*power.forecast(capping.devices, len(draws), of_run=False))
         here, there = (LogRatio(each.middle, each.draws if each.of_law is None else each.of_law) for each in beside)
-        effect = capping.effect(cap_w, _work(capping, here, there, wanted.devices), Base(of_base, here, tried))
+        work = work_share(here, there, wanted.devices, capping.devices)
+        effect = capping.effect(cap_w, work, Base(of_base, here, tried))
         log_t, draws = log_t + effect.time.middle, draws + effect.time.draws
         of_power = effect.power
         watts = watts and of_power and (watts[0] + of_power.middle, watts[1] + of_power.draws)
@@ -123,7 +122,7 @@ def _predict_group(group: Group, wanted: Wanted, extrapolate: bool, notes: tuple
 def _check_width(time: Interval, point: Points, why: str, extrapolate: bool) -> None:
     factor = (time.high or math.inf) / (time.low or math.inf)
     said = f"the interval of {point.devices[0]:g} devices spans a factor of {factor:.2g}"
-    if not factor < _NONSENSE:
+    if not factor < NONSENSE:
         raise FitError(f"{said}: some runs are far off the others; look at them with `wattlaw runs show`")
     if why and factor > WIDEST and not extrapolate:
         raise FitError(f"{said} ({why}); run nearer to it, or extrapolate all the same (--extrapolate)")
@@ -175,12 +174,6 @@ def _beside(capping: Capping | None, point: Points) -> list[tuple[Points, float]
     nodes, share = capping.runs[0].setting.nodes, capping.share
     tried = Points.of([capping.devices], [share * capping.devices], [nodes])
     return [(tried, share), (Points.of(point.devices, point.devices * share, point.nodes), share)]
-
-
-def _work(capping: Capping, here: LogRatio, there: LogRatio, devices: int) -> LogRatio:
-    if capping.devices == devices:
-        return same_work(len(here.draws))
-    return work_share(here, there, devices, capping.devices)
 
 
 def _by_formula(runs: list[Run], point: Points, share: float, wanted: Wanted) -> _Time:
@@ -241,10 +234,9 @@ def _quantities(
 def _without_energy(wanted: Wanted, runs: list[Run], watts: Any) -> tuple[Note, ...]:
     if watts is not None:
         return ()
-    known = sum(device_power(r) is not None for r in runs)
-    found = [Note("no_energy", f"energy is left out: only {known} of {counted(len(runs), 'run')} measured it")] * (
-        known > 0
-    )
+    found = []
+    if known := sum(device_power(r) is not None for r in runs):
+        found.append(Note("no_energy", f"energy is left out: only {known} of {counted(len(runs), 'run')} measured it"))
     if wanted.price_per_kwh:
         told = "the cost is left out: energy has a price, but not every run measured its GPUs' energy"
         found.append(Note("no_cost", told))
@@ -252,7 +244,4 @@ def _without_energy(wanted: Wanted, runs: list[Run], watts: Any) -> tuple[Note, 
 
 
 def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
-    return interval_of_draws(math.exp(min(log_value + shift, _FAR)), np.exp(np.clip(draws + shift, -_FAR, _FAR)))
-
-
-_FAR = 200.0
+    return interval_of_draws(float(far_exp(log_value + shift)), far_exp(draws + shift))
