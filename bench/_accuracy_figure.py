@@ -24,7 +24,10 @@ def draw(rows: Sequence[dict[str, Any]], files: Sequence[str]) -> None:
     import altair as alt
     import vl_convert
 
-    panels = [panel(alt, [r for r in rows if r["device"] == name and r["load"] != "all"], name) for name in PANELS]
+    panels = [
+        panel(alt, [r for r in rows if r["device"] == name and r["load"] != "all"], name)
+        for name in PANELS
+    ]
     lines = [alt.hconcat(*panels[i : i + 3], spacing=18) for i in (0, 3)]
     chart = (
         alt.vconcat(*lines, spacing=14)
@@ -57,13 +60,24 @@ def panel(alt: Any, rows: Sequence[dict[str, Any]], name: str) -> Any:
     ]
     x = alt.X("length_s:Q", title="window, s", scale=alt.Scale(type="log", domain=[0.08, 120]),
               axis=alt.Axis(values=[0.1, 1, 10, 100], format="~g"))  # fmt: skip
-    colour = alt.Color("load:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())))
+    colour = alt.Color(
+        "load:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    )
     scale = alt.Scale(type="log", domain=[LEAST, 100])
     axis = alt.Axis(values=[0.001, 0.01, 0.1, 1, 10, 100], format="~g")
-    y = {what: alt.Y(f"{what}:Q", title="error, %", scale=scale, axis=axis) for what in ("p95", "median")}
+    y = {
+        what: alt.Y(f"{what}:Q", title="error, %", scale=scale, axis=axis)
+        for what in ("p95", "median")
+    }
     base = alt.Chart(alt.InlineData(values=shown)).encode(x=x, color=colour)
-    target = alt.InlineData(values=[{"length_s": at, "p95": TARGETS[name.split(",")[0]]} for at in (10, 100)])
-    rule = alt.Chart(target).mark_line(strokeDash=[5, 4], color="#1b1f24", strokeWidth=1).encode(x=x, y=y["p95"])
+    target = alt.InlineData(
+        values=[{"length_s": at, "p95": TARGETS[name.split(",")[0]]} for at in (10, 100)]
+    )
+    rule = (
+        alt.Chart(target)
+        .mark_line(strokeDash=[5, 4], color="#1b1f24", strokeWidth=1)
+        .encode(x=x, y=y["p95"])
+    )
     return (
         base.transform_filter("isValid(datum.p95)").mark_line(strokeWidth=2).encode(y=y["p95"])
         + base.transform_filter("isValid(datum.median)")

@@ -147,7 +147,9 @@ def perun(folder: str) -> Tool:
         return turn
 
     around = monitored(sampling_period=0.1, data_out=folder, rounds=1, warmup_rounds=0)
-    return Tool(switch(signal.SIGCONT), switch(signal.SIGSTOP), end=switch(signal.SIGCONT), around=around)
+    return Tool(
+        switch(signal.SIGCONT), switch(signal.SIGSTOP), end=switch(signal.SIGCONT), around=around
+    )
 
 
 def zeus(folder: str) -> Tool:

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope, lag_of
 from wattlaw.devices.meters.replay import Replay
-from wattlaw.measuring.dense import Dense
-from wattlaw.measuring.host import Host
-from wattlaw.measuring.telemetry import Series
-from wattlaw.measuring.window_energy import HostWindow
+from wattlaw.measuring.files.host import Host
+from wattlaw.measuring.files.telemetry import Series
+from wattlaw.measuring.reduce.window_energy import HostWindow
+from wattlaw.measuring.sampling.dense_windows import Dense
 
 HZ = 10.0
 ASSUMED_UPDATE_S = 0.1
@@ -51,7 +51,9 @@ def load(kind: str, every_s: float, until_s: float, chance: random.Random) -> Kn
         is_on = not is_on
     knots: Knots = []
     joules = 0.0
-    for (start, first, last), (end, *_) in zip(points, [*points[1:], (until_s + 10, 0.0, 0.0)], strict=True):
+    for (start, first, last), (end, *_) in zip(
+        points, [*points[1:], (until_s + 10, 0.0, 0.0)], strict=True
+    ):
         knots.append((start, first, joules))
         joules += (first + last) / 2 * (end - start)
         knots.append((end, last, joules))
@@ -109,6 +111,8 @@ def measured(shown: list[Sample], device: Device, start: float, end: float, chan
     for name in ("power_w", "energy_j"):
         column = series.columns[name] = Series().column(name)
         told = [s for s in taken if getattr(s, name) is not None]
-        column.times, column.values = (array("d", (getattr(s, n) for s in told)) for n in ("time_s", name))
+        column.times, column.values = (
+            array("d", (getattr(s, n) for s in told)) for n in ("time_s", name)
+        )
     host = Host(host="h", hz=HZ, probes=(Probe(meter="replay", devices=(rule.learned(info),)),))
     return HostWindow(host, {"gpu:0": series}, start, end)

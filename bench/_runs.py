@@ -34,7 +34,9 @@ def run_of(trial: Trial, sweep: str, draw: random.Random) -> Run:
     quantities = {
         name: none
         if number % 2
-        else Reading(draw.random(), "measured", "steps of all ranks", draw.random(), draw.random(), 100)
+        else Reading(
+            draw.random(), "measured", "steps of all ranks", draw.random(), draw.random(), 100
+        )
         for number, name in enumerate(NAMES)
     }
     return Run(

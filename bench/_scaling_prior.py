@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+from wattlaw.analysis.families import families
 from wattlaw.importers.imported import import_runs
-from wattlaw.laws.families import families
-from wattlaw.laws.pooling import Family, learn, table_rows
+from wattlaw.laws.priors import Family, learn, table_rows
 
 DATA = Path(os.environ.get("WATTLAW_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SOURCE = "MLPerf Training v1.0, v3.0, v4.1 (MLCommons, Apache-2.0)"
@@ -20,7 +20,9 @@ SOURCE = "MLPerf Training v1.0, v3.0, v4.1 (MLCommons, Apache-2.0)"
 
 def published() -> list[Family]:
     """Every family of the three rounds with at least two sizes."""
-    return families(import_runs("mlperf", DATA / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv").runs)
+    return families(
+        import_runs("mlperf", DATA / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv").runs
+    )
 
 
 def main(target: str) -> None:

@@ -19,7 +19,9 @@ class Took(NamedTuple):
     cpu_s: list[float]
 
 
-def alternate(ways: dict[str, Callable[[], Any]], rounds: int = 20, warmup: int = 3) -> dict[str, Took]:
+def alternate(
+    ways: dict[str, Callable[[], Any]], rounds: int = 20, warmup: int = 3
+) -> dict[str, Took]:
     """Return what each call took, by way; in each round every way is called once, in random order."""
     for way in ways.values():
         for _ in range(warmup):
@@ -62,7 +64,11 @@ def peak_bytes(file: str, way: str) -> int:
 def printed(file: str, *words: str) -> str:
     """Return what ``python FILE WORDS`` prints."""
     done = subprocess.run(
-        [sys.executable, file, *words], capture_output=True, text=True, check=True, cwd=Path(file).parent
+        [sys.executable, file, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(file).parent,
     )
     return done.stdout
 

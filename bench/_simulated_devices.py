@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from wattlaw.advice.device_candidates import device_options
+from wattlaw.advice.devices import choose, weigh
+from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.asked import DEVICE_TIME, TIME
-from wattlaw.laws.deviceadvice import choose, weigh
-from wattlaw.laws.deviceoptions import device_options
-from wattlaw.laws.prices import NO_PRICES
+from wattlaw.core.units import DEVICE_TIME, TIME
 
 SIZES = ((1, 2, 4), (1, 2, 4, 8), (1, 4, 16), (2, 4, 8, 16))
 
@@ -44,7 +44,9 @@ def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
         def once(n: int, time: Callable[[float], float] = time, noise: float = noise) -> float:
             return time(n) * float(np.exp(rng.normal(0, noise)))
 
-        options = device_options([run(once(n), n) for n in sizes for _ in range(rng.integers(1, 4))])
+        options = device_options(
+            [run(once(n), n) for n in sizes for _ in range(rng.integers(1, 4))]
+        )
         most = min(time(n) * n for n in sizes) * rng.choice([1.1, 1.3, 1.6, 2.0])
         weighed = weigh(options, TIME, None, {DEVICE_TIME: most}, NO_PRICES)
         told += [
@@ -58,7 +60,9 @@ def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
                 held.append(once(options[chosen].devices) * options[chosen].devices <= most)
     return {
         "calibration": calibration(told),
-        "held_at_confidence": {str(c): round(float(np.mean(held)), 2) for c, held in followed.items()},
+        "held_at_confidence": {
+            str(c): round(float(np.mean(held)), 2) for c, held in followed.items()
+        },
     }
 
 
@@ -66,8 +70,14 @@ def calibration(told: list[tuple[float, bool]]) -> dict[str, Any]:
     """How often limits held among those said to hold with a probability in each fifth."""
     found = {}
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        inside = [pair for pair in told if low <= pair[0] < low + 0.2 or pair[0] == low + 0.2 == 1.0]
+        inside = [
+            pair for pair in told if low <= pair[0] < low + 0.2 or pair[0] == low + 0.2 == 1.0
+        ]
         if inside:
             said, held = np.mean(inside, axis=0)
-            found[f"{low:.1f}-{low + 0.2:.1f}"] = {"n": len(inside), "said": round(said, 2), "held": round(held, 2)}
+            found[f"{low:.1f}-{low + 0.2:.1f}"] = {
+                "n": len(inside),
+                "said": round(said, 2),
+                "held": round(held, 2),
+            }
     return found

@@ -23,6 +23,8 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 def fresh(script: str, *words: str) -> dict[str, float]:
     """Run a script in a fresh process; it prints one JSON object on its last line."""
-    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

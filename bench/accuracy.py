@@ -18,7 +18,9 @@ from wattlaw.core.plugins import load
 from wattlaw.workloads.base import Workload
 
 
-def main(name: str = "painn-forces", seconds: float = 60.0, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def main(
+    name: str = "painn-forces", seconds: float = 60.0, options: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the metrics of the test part after ``seconds`` of training, and what was done."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -35,20 +37,40 @@ def main(name: str = "painn-forces", seconds: float = 60.0, options: dict[str, A
         loss = workload.loss(model, next(batches))
         loss.backward()
         optimiser.step()
-        steps, samples, losses = steps + 1, samples + workload.batch["base"], losses + float(loss.detach())
+        steps, samples, losses = (
+            steps + 1,
+            samples + workload.batch["base"],
+            losses + float(loss.detach()),
+        )
         if steps % 500 == 0:
-            print(f"{name}: {done:.0%}, {steps} steps, loss {losses / 500:.3g}", file=sys.stderr, flush=True)
+            print(
+                f"{name}: {done:.0%}, {steps} steps, loss {losses / 500:.3g}",
+                file=sys.stderr,
+                flush=True,
+            )
             losses = 0.0
     took = time.process_time() - cpu
     held = DataLoader(workload.data("test"), 64, collate_fn=workload.collate)
-    return {**workload.evaluate(model.eval(), held), "steps": steps, "samples": samples, "cpu_s": round(took)}
+    return {
+        **workload.evaluate(model.eval(), held),
+        "steps": steps,
+        "samples": samples,
+        "cpu_s": round(took),
+    }
 
 
 def endless(workload: Workload) -> Iterator[Any]:
     """Yield batches of the training part, shuffled anew each time it ends."""
     data = workload.data("train")
     draw = torch.Generator().manual_seed(0)
-    loader = DataLoader(data, workload.batch["base"], True, collate_fn=workload.collate, drop_last=True, generator=draw)
+    loader = DataLoader(
+        data,
+        workload.batch["base"],
+        True,
+        collate_fn=workload.collate,
+        drop_last=True,
+        generator=draw,
+    )
     for _ in itertools.count():
         yield from loader
 

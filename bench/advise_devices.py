@@ -17,15 +17,15 @@ import numpy as np
 
 from _scaling_prior import published
 from _simulated_devices import calibration, simulated
+from wattlaw.advice.device_candidates import device_options
+from wattlaw.advice.devices import choose, next_run, weigh
+from wattlaw.analysis.noise import run_noise
+from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.asked import DEVICE_TIME, TIME
-from wattlaw.laws.deviceadvice import choose, next_run, weigh
-from wattlaw.laws.deviceoptions import device_options
-from wattlaw.laws.pooling import Family, Pool, learn
-from wattlaw.laws.prices import NO_PRICES
-from wattlaw.laws.scatter import run_noise
+from wattlaw.core.units import DEVICE_TIME, TIME
+from wattlaw.laws.priors import Family, Pool, learn
 
 LIMITS = (1.05, 1.1, 1.2, 1.4, 1.7, 2.0)
 DEADLINES = (1.05, 1.2, 1.5, 2.0)
@@ -37,7 +37,10 @@ def runs_of(family: Family) -> list[Run]:
     found = []
     for n, batch, nodes, rate in zip(*family.points, family.rates, strict=True):
         setting = Setting(family.task, nodes=int(nodes), devices_per_node=int(n // nodes))
-        quantities = {"samples_per_s": measured(float(rate)), "global_batch": measured(float(batch))}
+        quantities = {
+            "samples_per_s": measured(float(rate)),
+            "global_batch": measured(float(batch)),
+        }
         found.append(Run(setting=setting, trial=f"{n:g}", quantities=quantities))
     return found
 
@@ -92,7 +95,9 @@ def _best(costs: np.ndarray, limited: np.ndarray, most: float) -> int | None:
     return int(kept[np.argmin(costs[kept])]) if len(kept) else None
 
 
-def _regret(costs: np.ndarray, limited: np.ndarray, most: float, index: int | None, best: int) -> float | str:
+def _regret(
+    costs: np.ndarray, limited: np.ndarray, most: float, index: int | None, best: int
+) -> float | str:
     if index is None:
         return "none"
     if limited[index] > 1.015 * most:
@@ -102,7 +107,9 @@ def _regret(costs: np.ndarray, limited: np.ndarray, most: float, index: int | No
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Cases, mean regret, and shares with a broken limit or no choice at all, in percent, for each adviser."""
-    found: dict[str, Any] = {name: sum(r[name] for r in rows) for name in ("hidden_is_best", "asked")}
+    found: dict[str, Any] = {
+        name: sum(r[name] for r in rows) for name in ("hidden_is_best", "asked")
+    }
     found["cases"] = len(rows)
     for name in ("law", "law_and_the_run_it_names", "power", "run"):
         regrets = [r[name] for r in rows if isinstance(r[name], float)]
@@ -122,7 +129,12 @@ def main() -> dict[str, Any]:
     rows = []
     for fold in range(FOLDS):
         pool = learn([f for i, f in enumerate(data) if i % FOLDS != fold])
-        rows += [r for i, f in enumerate(data) if i % FOLDS == fold and len(f.rates) >= 3 for r in judged(f, pool)]
+        rows += [
+            r
+            for i, f in enumerate(data)
+            if i % FOLDS == fold and len(f.rates) >= 3
+            for r in judged(f, pool)
+        ]
     told = [r for r in rows if r["chance"] is not None]
     return {
         "families": len(tried),

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from wattlaw.advice.advise import advise
+from wattlaw.analysis.caps_on_devices import same_work
+from wattlaw.analysis.predict import Wanted, predict
 from wattlaw.core.errors import FitError
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.advice import advise
-from wattlaw.laws.capping import same_work
 from wattlaw.laws.caps import NOISE, PRIOR, response, with_work
-from wattlaw.laws.predict import Wanted, predict
 
 SETS = 300
 HIGHEST_W = 300.0
@@ -46,7 +46,9 @@ class Truth(NamedTuple):
     def at(self, n: int, cap: float) -> tuple[float, float]:
         """Time per sample, s, and energy of all devices, J."""
         work = np.log(self.lost(self.tried_on) / self.lost(n))
-        time, power = response(with_work(self.z, np.array([self.v * work])), np.array([cap / HIGHEST_W, 1.0]))
+        time, power = response(
+            with_work(self.z, np.array([self.v * work])), np.array([cap / HIGHEST_W, 1.0])
+        )
         seconds = self.lost(n) / n * float(np.exp(time[0, 0] - time[0, 1]))
         return seconds, n * seconds * HIGHEST_W * float(np.exp(power[0, 0]))
 
@@ -56,10 +58,14 @@ def drawn(rng: np.random.Generator) -> tuple[Truth, tuple[int, ...]]:
     sizes = SIZES[rng.integers(len(SIZES))]
     z = rng.normal(0, 1, (1, len(PRIOR)))
     tried = sizes[rng.integers(2)]
-    return Truth(z, 10 ** rng.uniform(-2.5, -0.8), 10 ** rng.uniform(-5, -2.5), rng.uniform(), tried), sizes
+    return Truth(
+        z, 10 ** rng.uniform(-2.5, -0.8), 10 ** rng.uniform(-5, -2.5), rng.uniform(), tried
+    ), sizes
 
 
-def tried(rng: np.random.Generator, truth: Truth, sizes: tuple[int, ...]) -> tuple[list[Run], list[float]]:
+def tried(
+    rng: np.random.Generator, truth: Truth, sizes: tuple[int, ...]
+) -> tuple[list[Run], list[float]]:
     """Runs at the highest cap on all sizes, and at lower ones on one of them; the lower caps."""
 
     def run(n: int, cap: float, repeat: int) -> Run:
@@ -69,7 +75,9 @@ def tried(rng: np.random.Generator, truth: Truth, sizes: tuple[int, ...]) -> tup
                       "elapsed_s": measured(1000 * seconds * noise[0]),
                       "gpu_energy_j": measured(1000 * joules * noise[0] * noise[1])}  # fmt: skip
         setting = Setting("made", devices_per_node=n, batch_per_device=32, power_cap_w=cap)
-        return Run(setting=setting, trial=f"{n}-{cap}-{repeat}", repeat=repeat, quantities=quantities)
+        return Run(
+            setting=setting, trial=f"{n}-{cap}-{repeat}", repeat=repeat, quantities=quantities
+        )
 
     runs = [run(n, HIGHEST_W, r) for n in sizes for r in range(2)]
     caps = np.linspace(rng.uniform(0.35, 0.5), 1.0, rng.integers(3, 5))[:-1] * HIGHEST_W
@@ -84,7 +92,10 @@ def one(seed: int) -> list[tuple[float, float, bool, bool]]:
     cap = float(rng.uniform(caps[0], 0.9 * HIGHEST_W))
     found = []
     for n in (sizes[2], 2 * sizes[-1]):
-        told, free = (predict(runs, Wanted(devices=n, power_cap_w=c), extrapolate=True)[0] for c in (cap, HIGHEST_W))
+        told, free = (
+            predict(runs, Wanted(devices=n, power_cap_w=c), extrapolate=True)[0]
+            for c in (cap, HIGHEST_W)
+        )
         (seconds, joules), at_highest = truth.at(n, cap), truth.at(n, HIGHEST_W)
         noise = np.exp(rng.normal(0, NOISE))
         time, energy = told.quantities["time_per_sample_s"], told.quantities["energy_j"]
@@ -107,8 +118,12 @@ def advised(seed: int) -> list[tuple[float, bool] | None]:
     truth, sizes = drawn(rng)
     runs, caps = tried(rng, truth, sizes)
     limit = truth.at(sizes[-1], HIGHEST_W)[0] * rng.choice(LIMITS)
-    places = [(n, c) for n in range(1, 2 * sizes[-1] + 1) for c in np.arange(caps[0], HIGHEST_W + 1, 5.0)]
-    kept = [joules for seconds, joules in (truth.at(n, float(c)) for n, c in places) if seconds <= limit]
+    places = [
+        (n, c) for n in range(1, 2 * sizes[-1] + 1) for c in np.arange(caps[0], HIGHEST_W + 1, 5.0)
+    ]
+    kept = [
+        joules for seconds, joules in (truth.at(n, float(c)) for n, c in places) if seconds <= limit
+    ]
     followed: list[tuple[float, bool] | None] = []
     for unmeasured in (True, False):
         try:
@@ -133,13 +148,17 @@ def main(sets: int = SETS) -> dict[str, Any]:
     same = {name: [_percent(plain[:, i, k]) for k in (0, 1)] for name, i in places.items()}
     return {
         "sets": sets,
-        "coverage_time_energy": {n: [round(float(ours[:, i, k].mean()), 3) for k in (2, 3)] for n, i in places.items()},
+        "coverage_time_energy": {
+            n: [round(float(ours[:, i, k].mean()), 3) for k in (2, 3)] for n, i in places.items()
+        },
         "coverage_with_the_same_ratio": {
             n: [round(float(plain[:, i, k].mean()), 3) for k in (2, 3)] for n, i in places.items()
         },
         "mean_error_of_ratio_percent_time_energy": error,
         "mean_error_of_ratio_percent_with_the_same_ratio": same,
-        "advice": {name: _followed([c[i] for c in cases]) for i, name in enumerate(("joint", "runs_alone"))},
+        "advice": {
+            name: _followed([c[i] for c in cases]) for i, name in enumerate(("joint", "runs_alone"))
+        },
         "ratio": round(error["next"][0] / same["next"][0], 3),
     }
 
@@ -150,12 +169,14 @@ def _followed(cases: list[tuple[float, bool] | None]) -> dict[str, float]:
     return {
         "advised": len(given),
         "mean_regret_percent": round(100 * float(np.mean(regrets)), 2),
-        "limit_broken_percent": round(100 * float(np.mean([is_broken for _, is_broken in given])), 2),
+        "limit_broken_percent": round(
+            100 * float(np.mean([is_broken for _, is_broken in given])), 2
+        ),
     }
 
 
 def _unshared(seed: int) -> list[tuple[float, float, bool, bool]]:
-    import wattlaw.laws.predict as module
+    import wattlaw.analysis.predict as module
 
     shared: Callable[..., Any] = module.work_share
     try:

@@ -16,7 +16,16 @@ from wattlaw.laws.caps import fit_caps
 from zeus_caps import Curve, curves, judge
 
 START = np.array(
-    [(-1.0, 2.0), (-0.5, 0.6), (-1.5, 0.6), (0.0, 1.0), (-1.9, 0.25), (0.98, 0.03), (-1.5, 1.0), (1.03, 0.2)]
+    [
+        (-1.0, 2.0),
+        (-0.5, 0.6),
+        (-1.5, 0.6),
+        (0.0, 1.0),
+        (-1.9, 0.25),
+        (0.98, 0.03),
+        (-1.5, 1.0),
+        (1.03, 0.2),
+    ]
 )
 """A wide first guess from physics: an idle power of 15 %, a cube law, a third of the clock at least voltage."""
 
@@ -44,7 +53,9 @@ def main() -> dict[str, Any]:
     for device, teacher in (("v100", "p100"), ("p100", "v100")):
         pooled: dict[str, list[float]] = defaultdict(list)
         for curve in data[device]:
-            for name, values in judge(curve, (len(curve[0]) - 1) // 2, prior=priors[teacher]).items():
+            for name, values in judge(
+                curve, (len(curve[0]) - 1) // 2, prior=priors[teacher]
+            ).items():
                 pooled[name] += values
         result[f"{device} under {teacher}'s prior"] = {
             n: round(100 * statistics.fmean(v), 2) for n, v in pooled.items()

@@ -22,7 +22,14 @@ class Rows(list[tuple[float, float]]):
     """The time and the data phase of each step, s."""
 
     def append(
-        self, step: int, warmup: bool, start_s: float, end_s: float, samples: Any, loss: Any, *phases: Any
+        self,
+        step: int,
+        warmup: bool,
+        start_s: float,
+        end_s: float,
+        samples: Any,
+        loss: Any,
+        *phases: Any,
     ) -> None:  # type: ignore[override]
         super().append((end_s - start_s, phases[0]))
 
@@ -72,8 +79,8 @@ def loop_of(name: str, workers: int) -> tuple[Any, Rows]:
 
     from wattlaw.core.plugins import load
     from wattlaw.core.setting import setting_from
-    from wattlaw.runner.worker_clock import HostClock
-    from wattlaw.runner.worker_loop import Loop
+    from wattlaw.runner.worker.device_timer import HostClock
+    from wattlaw.runner.worker.loop import Loop
 
     rows = Rows()
     setting = setting_from({"workload": name, "loader_workers": workers})
@@ -87,7 +94,7 @@ def load_s(name: str) -> float:
 
     from wattlaw.core.plugins import load
     from wattlaw.core.setting import setting_from
-    from wattlaw.runner.worker_data import Batches
+    from wattlaw.runner.worker.data import Batches
 
     workload = load("wattlaw.workloads", "workload", name)("base", {})
     batches = Batches(setting_from({"workload": name}), workload, torch.device("cpu"), 1, 0)

@@ -31,7 +31,9 @@ def main(rounds: int = 8, threads: int = 1) -> dict[str, Any]:
     found: dict[str, Any] = {"threads": threads, "messages": 2 * len(graph.first)}
     found["triplets"] = len(triplets(graph)[0])
     for plus, times in ((True, rounds), (False, max(2, rounds // 3))):
-        took = alternate({"reference": reference_step(graph, plus), "ours": step(graph, plus)}, times, warmup=1)
+        took = alternate(
+            {"reference": reference_step(graph, plus), "ours": step(graph, plus)}, times, warmup=1
+        )
         result = ratio(took["reference"], took["ours"])
         found |= result if plus else {"dimenet": result}
     found["peak_bytes"] = {way: peak_bytes(__file__, way) for way in ("reference", "ours")}

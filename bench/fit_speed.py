@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from wattlaw.analysis.fit import fit
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import setting_from
-from wattlaw.laws.fit import fit
 
 
 def made(groups: int = 1000) -> list[Run]:
@@ -22,11 +22,23 @@ def made(groups: int = 1000) -> list[Run]:
         sigma = float(rng.uniform(0, 0.05))
         for devices in (1, 2, 4, 8, 16):
             for repeat in range(4):
-                t = 0.01 * (1 + sigma * (devices - 1)) / devices * float(np.exp(rng.normal(0, 0.02)))
-                setting = setting_from({"workload": f"w{group}", "devices": devices, "batch_per_device": 32})
+                t = (
+                    0.01
+                    * (1 + sigma * (devices - 1))
+                    / devices
+                    * float(np.exp(rng.normal(0, 0.02)))
+                )
+                setting = setting_from(
+                    {"workload": f"w{group}", "devices": devices, "batch_per_device": 32}
+                )
                 quantities = {"samples_per_s": measured(1 / t)}
                 found.append(
-                    Run(setting=setting, trial=f"{group}-{devices}-{repeat}", repeat=repeat, quantities=quantities)
+                    Run(
+                        setting=setting,
+                        trial=f"{group}-{devices}-{repeat}",
+                        repeat=repeat,
+                        quantities=quantities,
+                    )
                 )
     return found
 

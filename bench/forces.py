@@ -39,13 +39,18 @@ def batch_of(count: int) -> Graph:
     return graph.with_features(forces, graph.bonds)
 
 
-def training(model: torch.nn.Module, run: Callable[[Graph], tuple[Tensor, Tensor]], graph: Graph) -> Callable[[], None]:
+def training(
+    model: torch.nn.Module, run: Callable[[Graph], tuple[Tensor, Tensor]], graph: Graph
+) -> Callable[[], None]:
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def train() -> None:
         optimiser.zero_grad()
         energy, forces = run(graph)
-        loss = 0.05 * (energy - graph.target).square().mean() + 0.95 * (forces - graph.atoms).square().mean()
+        loss = (
+            0.05 * (energy - graph.target).square().mean()
+            + 0.95 * (forces - graph.atoms).square().mean()
+        )
         loss.backward()
         optimiser.step()
 
@@ -61,10 +66,14 @@ def step(graph: Graph) -> Callable[[], None]:
 def reference_step(graph: Graph) -> Callable[[], None]:
     from torch_geometric.nn import SchNet as Reference
 
-    index = torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    index = torch.stack(
+        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+    )
     away: dict[str, Tensor] = {}
     torch.manual_seed(0)
-    model = Reference(128, 128, 6, 50, SIZE.cutoff, interaction_graph=lambda pos, batch: (index, away["now"]))
+    model = Reference(
+        128, 128, 6, 50, SIZE.cutoff, interaction_graph=lambda pos, batch: (index, away["now"])
+    )
 
     def run(graph: Graph) -> tuple[Tensor, Tensor]:
         places = graph.positions.detach().requires_grad_()

@@ -35,7 +35,10 @@ def main(threads: int = 1) -> dict[str, Any]:
         found = {}
         for name, (batch, rounds, options) in CASES.items():
             real = options | ({"data": folder} if "data" in options else {})
-            ways = {"real": step(name, batch, real), "generated": step(name, batch, options | {"data": "generated"})}
+            ways = {
+                "real": step(name, batch, real),
+                "generated": step(name, batch, options | {"data": "generated"}),
+            }
             took = alternate(ways, rounds)
             found[name] = ratio(took["real"], took["generated"])
         return found
@@ -45,7 +48,9 @@ def step(name: str, batch: int, options: dict[str, Any]) -> Callable[[], None]:
     """Return a training step on the next of BATCHES different batches."""
     workload = load("wattlaw.workloads", "workload", name)("base", options)
     data = workload.data("train")
-    order = np.random.default_rng(0).permutation(len(data))[: BATCHES * batch].reshape(BATCHES, batch)
+    order = (
+        np.random.default_rng(0).permutation(len(data))[: BATCHES * batch].reshape(BATCHES, batch)
+    )
     batches = itertools.cycle([workload.collate([data[int(k)] for k in row]) for row in order])
     torch.manual_seed(0)
     model = workload.model()

@@ -62,17 +62,25 @@ def main(repeats: int = 25) -> dict[str, Any]:
 def peers(python: str) -> dict[str, Any]:
     """Return size and import time beyond an empty Python of each peer, s, and of wattlaw in the same rounds."""
     words = {"wattlaw": (python, "wattlaw")}
-    words |= {name: (str(place / "bin" / "python"), MODULES[name]) for name, place in environments().items()}
+    words |= {
+        name: (str(place / "bin" / "python"), MODULES[name])
+        for name, place in environments().items()
+    }
     if len(words) == 1:
         return {}
     took: dict[str, list[float]] = {name: [] for name in words}
     for turn in range(PEER_ROUNDS + 1):
         for name, (own, module) in words.items():
-            empty, full = (timed([own, "-W", "ignore", "-c", text]) for text in ("pass", f"import {module}"))
+            empty, full = (
+                timed([own, "-W", "ignore", "-c", text]) for text in ("pass", f"import {module}")
+            )
             if turn:  # the first round fills the caches of byte code and files
                 took[name].append(full - empty)
     return {
-        name: {"import_s": spread(values), "installed_mb": round(size_mb(Path(words[name][0]).parents[1]), 1)}
+        name: {
+            "import_s": spread(values),
+            "installed_mb": round(size_mb(Path(words[name][0]).parents[1]), 1),
+        }
         for name, values in took.items()
     }
 
@@ -93,6 +101,15 @@ def base_install(place: Path) -> tuple[str, float]:
     """Install wattlaw without extras into a fresh environment; return its Python and the size in MB."""
     venv.create(place / "v", with_pip=True)
     python = str(place / "v" / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(ROOT)]
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "-c",
+        str(ROOT / "constraints.txt"),
+        str(ROOT),
+    ]
     subprocess.run(pip, check=True, stdout=sys.stderr)
     return python, size_mb(place / "v")

@@ -78,7 +78,9 @@ def bert(batch: int = BATCH) -> dict[str, Callable[[], None]]:
         )
     ).train()  # fmt: skip
     return {
-        "ours": step(ours, lambda: F.cross_entropy(ours(tokens, places).flatten(0, 1), hidden.flatten())),
+        "ours": step(
+            ours, lambda: F.cross_entropy(ours(tokens, places).flatten(0, 1), hidden.flatten())
+        ),
         "reference": step(theirs, lambda: theirs(tokens, labels=target).loss),
     }
 
@@ -98,7 +100,10 @@ def gpt2(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     return {
         "ours": step(ours, lambda: F.cross_entropy(ours(inputs).flatten(0, 1), target.flatten())),
         "reference": step(
-            theirs, lambda: F.cross_entropy(theirs(inputs, use_cache=False).logits.flatten(0, 1), target.flatten())
+            theirs,
+            lambda: F.cross_entropy(
+                theirs(inputs, use_cache=False).logits.flatten(0, 1), target.flatten()
+            ),
         ),
     }
 

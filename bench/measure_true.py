@@ -52,10 +52,16 @@ def of_peers(script: Path) -> dict[str, list[str]]:
         "perun": ["perun", "monitor", str(script)],
         "zeus": ["python", "-c", ZEUS],
     }
-    return {name: [f"{bins[name]}/{command[0]}", *command[1:]] for name, command in words.items() if name in bins}
+    return {
+        name: [f"{bins[name]}/{command[0]}", *command[1:]]
+        for name, command in words.items()
+        if name in bins
+    }
 
 
-def rounds(commands: dict[str, list[str]], folder: str) -> tuple[dict[str, list[float]], dict[str, str]]:
+def rounds(
+    commands: dict[str, list[str]], folder: str
+) -> tuple[dict[str, list[float]], dict[str, str]]:
     times: dict[str, list[float]] = {name: [] for name in commands}
     broken: dict[str, str] = {}
     for number in range(ROUNDS):

@@ -37,16 +37,27 @@ def main() -> dict[str, Any]:
     """Return bytes and ratios of every case, and the largest ratio."""
     found: dict[str, Any] = {}
     for name in CASES:
-        ways = {way: [int(n) for n in printed(__file__, "peak", name, way).split()] for way in ("ours", "reference")}
+        ways = {
+            way: [int(n) for n in printed(__file__, "peak", name, way).split()]
+            for way in ("ours", "reference")
+        }
         for place, measure in enumerate(("kept", "peak")):
             ours, theirs = ways["ours"][place], ways["reference"][place]
-            found |= {f"{name} {measure}": {"ours": ours, "reference": theirs, "ratio": round(ours / theirs, 2)}}
+            found |= {
+                f"{name} {measure}": {
+                    "ours": ours,
+                    "reference": theirs,
+                    "ratio": round(ours / theirs, 2),
+                }
+            }
     return {"ratio": max(each["ratio"] for each in found.values()), **found}
 
 
 def for_schnet(count: int) -> Steps:
     data = schnet.molecules()
-    graph = batch_molecules([data[k] for k in range(count)], schnet.SIZE.cutoff, schnet.FILTER_POINTS)
+    graph = batch_molecules(
+        [data[k] for k in range(count)], schnet.SIZE.cutoff, schnet.FILTER_POINTS
+    )
     return {"ours": schnet.step(graph), "reference": schnet.reference_step(graph)}
 
 
@@ -62,7 +73,9 @@ def for_dimenet(count: int) -> Steps:
 
 def for_nnconv(count: int) -> Steps:
     table = qm9(count)
-    data = BondedMolecules(Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0))
+    data = BondedMolecules(
+        Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0)
+    )
     graph = batch_bonded([data[k] for k in range(count)], 100.0)
     ours, theirs = NNConv(NNCONV["base"]), PlainNNConv(64, 128)
     return {"ours": both(ours, graph), "reference": both(theirs, graph)}
@@ -117,10 +130,13 @@ class PlainPNA(nn.Module):
         degree = torch.tensor([3, 100, 180, 90, 30])
         self.atoms, self.bonds = nn.Embedding(128, size.width), nn.Embedding(4, size.bond)
         self.convs = nn.ModuleList(
-            PNAConv(size.width, size.width, *ways, degree, size.bond, size.towers) for _ in range(size.layers)
+            PNAConv(size.width, size.width, *ways, degree, size.bond, size.towers)
+            for _ in range(size.layers)
         )
         self.norms = nn.ModuleList(BatchNorm(size.width) for _ in range(size.layers))
-        self.head = nn.Sequential(nn.Linear(75, 50), nn.ReLU(), nn.Linear(50, 25), nn.ReLU(), nn.Linear(25, 1))
+        self.head = nn.Sequential(
+            nn.Linear(75, 50), nn.ReLU(), nn.Linear(50, 25), nn.ReLU(), nn.Linear(25, 1)
+        )
 
     def forward(self, graph: Graph) -> Tensor:
         from torch_geometric.nn import global_add_pool
@@ -133,7 +149,9 @@ class PlainPNA(nn.Module):
 
 
 def edges(graph: Graph) -> Tensor:
-    return torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    return torch.stack(
+        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+    )
 
 
 def size(count: int) -> int:

@@ -30,12 +30,18 @@ def independent() -> dict[str, float]:
                 powers.setdefault(name.split("/power/")[0] + "/" + match[1], []).append(text)
             elif "/power/" not in name:
                 logs[name.removesuffix(".txt")] = text
-    return {name: sum(energy(text, *window(logs[name])) for text in texts) for name, texts in powers.items()}
+    return {
+        name: sum(energy(text, *window(logs[name])) for text in texts)
+        for name, texts in powers.items()
+    }
 
 
 def window(log: str) -> tuple[float, float]:
     """Start and stop of the run, s."""
-    times = [re.search(rf'"time_ms": (\d+)[^\n]*"key": "{key}"', log)[1] for key in ("run_start", "run_stop")]
+    times = [
+        re.search(rf'"time_ms": (\d+)[^\n]*"key": "{key}"', log)[1]
+        for key in ("run_start", "run_stop")
+    ]
     return int(times[0]) / 1e3, int(times[1]) / 1e3
 
 

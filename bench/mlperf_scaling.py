@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from _scaling_prior import published
+from wattlaw.analysis.time_to_target import time_to_target
 from wattlaw.core.findings import Interval
-from wattlaw.laws.choose import time_per_sample
-from wattlaw.laws.pooling import TAUGHT_BY, Family, learn
-from wattlaw.laws.pooling import Pool as Lessons
+from wattlaw.laws.averaging import time_per_sample
+from wattlaw.laws.priors import TAUGHT_BY, Family, learn
+from wattlaw.laws.priors import Pool as Lessons
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
-from wattlaw.laws.target import time_to_target
 
 EXTRAP = os.environ.get("EXTRAP_PYTHON", "")
 
@@ -49,14 +49,20 @@ def forecast(family: Family, lessons: Lessons, n: int) -> dict[str, float]:
     rate = Interval(1 / time.value, 1 / time.high, 1 / time.low)
     found = {"devices": float(target.devices[0]), "rate_error": rate.value / family.rates[n] - 1}
     found["rate_covered"] = float(rate.low <= family.rates[n] <= rate.high)
-    found["rate_power"] = power(known.points.devices, known.rates, target.devices[0]) / family.rates[n] - 1
+    found["rate_power"] = (
+        power(known.points.devices, known.rates, target.devices[0]) / family.rates[n] - 1
+    )
     times = family.samples / family.rates
     if np.isfinite(times[: n + 1]).all():
-        needed = fit_samples(known.points.batches, known.samples, lessons.critical(family.task, [family.name]))
+        needed = fit_samples(
+            known.points.batches, known.samples, lessons.critical(family.task, [family.name])
+        )
         time = time_to_target(law, needed, target)[0]
         found["time_error"] = time.value / times[n] - 1
         found["time_covered"] = float(time.low <= times[n] <= time.high)
-        found["time_power"] = power(known.points.devices, times[:n], target.devices[0]) / times[n] - 1
+        found["time_power"] = (
+            power(known.points.devices, times[:n], target.devices[0]) / times[n] - 1
+        )
     return found
 
 
@@ -66,7 +72,11 @@ def judged(work: tuple[list[Family], int]) -> dict[str, Any]:
     family = data[index]
     lessons = learn([f for f in data if f.name != family.name])
     sizes = len(family.rates)
-    return {"name": family.name, "sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]}
+    return {
+        "name": family.name,
+        "sizes": sizes,
+        "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)],
+    }
 
 
 def other_rounds(work: tuple[list[Family], str]) -> list[dict[str, Any]]:
@@ -76,7 +86,9 @@ def other_rounds(work: tuple[list[Family], str]) -> list[dict[str, Any]]:
     found = []
     for family in (f for f in data if name in f.name and len(f.rates) >= 3):
         sizes = len(family.rates)
-        found.append({"sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]})
+        found.append(
+            {"sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]}
+        )
     return found
 
 
@@ -116,7 +128,13 @@ def extrap(families: list[tuple[list[float], list[float], float]]) -> list[float
     if not EXTRAP:
         return [None] * len(families)
     script = Path(__file__).with_name("_extrap_peer.py")
-    done = subprocess.run([EXTRAP, str(script)], input=json.dumps(families), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [EXTRAP, str(script)],
+        input=json.dumps(families),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -135,23 +153,37 @@ def main() -> dict[str, Any]:
     with Workers(2) as workers:
         results = workers.map(judged, [(data, i) for i in tried], chunksize=1)
         rounds = workers.map(other_rounds, [(data, name) for name in TAUGHT_BY], chunksize=1)
-    large = [(data[i], r["forecasts"][-1]) for i, r in zip(tried, results, strict=True) if r["sizes"] >= 4]
+    large = [
+        (data[i], r["forecasts"][-1])
+        for i, r in zip(tried, results, strict=True)
+        if r["sizes"] >= 4
+    ]
     nexts = [f for r in results for f in r["forecasts"]]
     made = simulated(learn(data), 200)
-    result: dict[str, Any] = {"bench": "mlperf_scaling", "families": len(large), "next_sizes": len(nexts)}
+    result: dict[str, Any] = {
+        "bench": "mlperf_scaling",
+        "families": len(large),
+        "next_sizes": len(nexts),
+    }
     result["rounds"] = of_rounds([r for found in rounds for r in found])
     result["next"] = {
-        k: middle([f.get(k) for f in nexts]) for k in ("time_error", "time_power", "rate_error", "rate_power")
+        k: middle([f.get(k) for f in nexts])
+        for k in ("time_error", "time_power", "rate_error", "rate_power")
     }
     result["largest"] = {
-        k: middle([f.get(k) for _, f in large]) for k in ("time_error", "time_power", "rate_error", "rate_power")
+        k: middle([f.get(k) for _, f in large])
+        for k in ("time_error", "time_power", "rate_error", "rate_power")
     }
     for name in ("time", "rate"):
         values = [f.samples / f.rates if name == "time" else f.rates for f, _ in large]
         sizes = [f.points.devices.tolist() for f, _ in large]
-        peer = extrap([(s[:-1], v[:-1].tolist(), s[-1]) for s, v in zip(sizes, values, strict=True)])
+        peer = extrap(
+            [(s[:-1], v[:-1].tolist(), s[-1]) for s, v in zip(sizes, values, strict=True)]
+        )
         if None not in peer:
-            result["largest"][f"{name}_extrap"] = middle([p / v[-1] - 1 for p, v in zip(peer, values, strict=True)])
+            result["largest"][f"{name}_extrap"] = middle(
+                [p / v[-1] - 1 for p, v in zip(peer, values, strict=True)]
+            )
     for name in ("time", "rate"):
         error = result["largest"][f"{name}_error"]["median"]
         result[f"{name}_ratio"] = {
@@ -160,7 +192,10 @@ def main() -> dict[str, Any]:
             if (found := result["largest"].get(f"{name}_{rival}"))
         }
     hits = [f[k] for f in nexts for k in ("rate_covered", "time_covered") if k in f]
-    for label, covered, n in (("published", sum(hits), len(hits)), ("pooled", sum(hits) + 200 * made, len(hits) + 200)):
+    for label, covered, n in (
+        ("published", sum(hits), len(hits)),
+        ("pooled", sum(hits) + 200 * made, len(hits) + 200),
+    ):
         result[f"coverage_{label}"] = {
             "n": n,
             "percent": round(100 * covered / n, 1),
@@ -172,7 +207,10 @@ def main() -> dict[str, Any]:
 def middle(errors: list[float | None]) -> dict[str, float]:
     """Median and mean of the absolute errors, in percent."""
     known = np.abs([e for e in errors if e is not None])
-    return {"median": round(100 * float(np.median(known)), 1), "mean": round(100 * float(known.mean()), 1)}
+    return {
+        "median": round(100 * float(np.median(known)), 1),
+        "mean": round(100 * float(known.mean()), 1),
+    }
 
 
 if __name__ == "__main__":

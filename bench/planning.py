@@ -44,7 +44,11 @@ def main(repeats: int = 7) -> dict[str, Any]:
     from wattlaw.core.sweepfile import read_sweep, trials
 
     with tempfile.TemporaryDirectory() as place:
-        file, empty, half = Path(place, "big.toml"), Path(place, "a", "big"), Path(place, "b", "big")
+        file, empty, half = (
+            Path(place, "big.toml"),
+            Path(place, "a", "big"),
+            Path(place, "b", "big"),
+        )
         file.write_text(SWEEP)
         make(half, trials(read_sweep(file))[::2])
         pairs = [

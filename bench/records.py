@@ -18,7 +18,11 @@ from wattlaw.core.folder import INDEX
 from wattlaw.core.sweepfile import sweep_from, trials
 
 RUNS = 100_000
-OVER = {"devices": [1, 2, 4, 8], "batch_per_device": list(range(1, 51)), "power_cap_w": list(range(100, 200))}
+OVER = {
+    "devices": [1, 2, 4, 8],
+    "batch_per_device": list(range(1, 51)),
+    "power_cap_w": list(range(100, 200)),
+}
 SHARED = {"workload": "schnet", "preset": "tiny", "stop": {"steps": 100}}
 
 LOAD = f"""
@@ -51,7 +55,12 @@ def main(count: int = RUNS, repeats: int = 5) -> dict[str, Any]:
     """Return times and peak memory, and how much faster the index is than the folders."""
     with tempfile.TemporaryDirectory() as place:
         sweep = Path(place, "runs", "big")
-        make(sweep, trials(sweep_from({"name": "big", "repeats": 5, "setting": SHARED, "over": OVER}))[:count])
+        make(
+            sweep,
+            trials(sweep_from({"name": "big", "repeats": 5, "setting": SHARED, "over": OVER}))[
+                :count
+            ],
+        )
         index, aside = sweep / INDEX, Path(place, INDEX)
         compacted, loaded, folders = [], [], []
         for _ in range(repeats):

@@ -22,7 +22,7 @@ from typing import Any
 
 from _accuracy_figure import TARGETS, draw
 from _played import Device, Knots, energy, load, measured, rows
-from wattlaw.measuring.window_energy import device_energies
+from wattlaw.measuring.reduce.window_energy import device_energies
 
 LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
 LOADS = ("square", "ramp", "bursts")
@@ -48,7 +48,11 @@ def main(figures: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "what": "relative error of energy on replayed devices, windows of at least 10 s",
         **{name: at_least(found, 10.0, name) for name in DEVICES},
-        "by_load": {f"{name}, {kind}": at_least(found, 10.0, name, kind) for name in DEVICES for kind in LOADS},
+        "by_load": {
+            f"{name}, {kind}": at_least(found, 10.0, name, kind)
+            for name in DEVICES
+            for kind in LOADS
+        },
         "by_length_s": [one for one in by_length(found) if one["load"] == "all"],
     }
 
@@ -74,7 +78,9 @@ def window(name: str, kind: str, pace_s: float, length_s: float, number: int) ->
     end = start + length_s
     truth = energy(knots, end) - energy(knots, start)
     (found,) = device_energies(
-        measured(rows(knots, device, until, chance), device, start, end, chance, knows_edges=knows_edges)
+        measured(
+            rows(knots, device, until, chance), device, start, end, chance, knows_edges=knows_edges
+        )
     )
     value = found.reading.value
     return {
@@ -95,10 +101,19 @@ def unseen(knots: Knots, device: Device, start: float, end: float, chance: rando
     return sum(jump * gap * chance.uniform(-0.5, 0.5) for jump in jumps)
 
 
-def at_least(found: list[dict[str, Any]], length_s: float, name: str, kind: str = "all") -> dict[str, Any]:
-    these = [r for r in found if r["device"] == name and r["length_s"] >= length_s and kind in ("all", r["load"])]
+def at_least(
+    found: list[dict[str, Any]], length_s: float, name: str, kind: str = "all"
+) -> dict[str, Any]:
+    these = [
+        r
+        for r in found
+        if r["device"] == name and r["length_s"] >= length_s and kind in ("all", r["load"])
+    ]
     target = TARGETS[name.split(",")[0]] / 100
-    return {**spread(these), "over_target": sum(r["error"] is None or r["error"] > target for r in these)}
+    return {
+        **spread(these),
+        "over_target": sum(r["error"] is None or r["error"] > target for r in these),
+    }
 
 
 def by_length(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,9 @@ HERE = Path(__file__).parent
 
 
 def main(name: str) -> int:
-    known = sorted(p.stem for p in HERE.glob("*.py") if p.stem != "run" and not p.stem.startswith("_"))
+    known = sorted(
+        p.stem for p in HERE.glob("*.py") if p.stem != "run" and not p.stem.startswith("_")
+    )
     if name != "all" and name not in known:
         print(f"no benchmark {name!r}; valid: {', '.join(known)}, all", file=sys.stderr)
         return 2

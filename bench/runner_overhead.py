@@ -25,10 +25,10 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
 
     from wattlaw.core.plugins import load
     from wattlaw.core.setting import setting_from
-    from wattlaw.measuring.sampler import start_sampler
-    from wattlaw.measuring.steps import StepLog
-    from wattlaw.runner.worker_clock import HostClock
-    from wattlaw.runner.worker_loop import Loop
+    from wattlaw.measuring.files.steps import StepLog
+    from wattlaw.measuring.sampling.sampler import start_sampler
+    from wattlaw.runner.worker.device_timer import HostClock
+    from wattlaw.runner.worker.loop import Loop
 
     torch.set_num_threads(1)
     workload = load("wattlaw.workloads", "workload", "schnet")("tiny", {})

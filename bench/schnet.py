@@ -34,7 +34,9 @@ def main(rounds: int = 20, threads: int = 1) -> dict[str, Any]:
     batch = [data[k] for k in range(BATCH)]
     graph = batch_molecules(batch, SIZE.cutoff, FILTER_POINTS)
     exact = batch_molecules(batch, SIZE.cutoff, 0)
-    took = alternate({"reference": reference_step(graph), "ours": step(graph), "exact": step(exact)}, rounds)
+    took = alternate(
+        {"reference": reference_step(graph), "ours": step(graph), "exact": step(exact)}, rounds
+    )
     whole = alternate({"reference": reference_loop(data), "ours": loop(data)}, rounds)
     flop = count(SchNetQM9("base")).flop_per_step
     bound = flop / rate()
@@ -84,7 +86,9 @@ def loop(data: Molecules) -> Callable[[], None]:
     torch.manual_seed(0)
     model = SchNet(SIZE)
     train = training(model, model)
-    batches = forever(torch.utils.data.DataLoader(data, BATCH, shuffle=True, drop_last=True, collate_fn=collate))
+    batches = forever(
+        torch.utils.data.DataLoader(data, BATCH, shuffle=True, drop_last=True, collate_fn=collate)
+    )
 
     def turn() -> None:
         graph = next(batches)
@@ -101,11 +105,20 @@ def reference_model(edges: dict[str, Tensor]) -> torch.nn.Module:
     from torch_geometric.nn import SchNet as Reference
 
     torch.manual_seed(0)
-    return Reference(128, 128, 6, 50, SIZE.cutoff, interaction_graph=lambda pos, batch: (edges["index"], edges["away"]))
+    return Reference(
+        128,
+        128,
+        6,
+        50,
+        SIZE.cutoff,
+        interaction_graph=lambda pos, batch: (edges["index"], edges["away"]),
+    )
 
 
 def reference_step(graph: Graph) -> Callable[[], None]:
-    index = torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    index = torch.stack(
+        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+    )
     edges = {"index": index, "away": torch.cat([graph.distance, graph.distance])}
     model = reference_model(edges)
     train = training(model, lambda g: model(g.numbers, g.positions, g.molecule).squeeze(1))
@@ -121,7 +134,9 @@ def reference_loop(data: Molecules) -> Callable[[], None]:
         first, second = m.first.long(), m.second.long()
         index = torch.stack([torch.cat([second, first]), torch.cat([first, second])])
         away = torch.cat([m.distance, m.distance])
-        samples.append(Data(z=m.numbers.long(), pos=m.positions, edge_index=index, away=away, y=m.target[None]))
+        samples.append(
+            Data(z=m.numbers.long(), pos=m.positions, edge_index=index, away=away, y=m.target[None])
+        )
     edges: dict[str, Tensor] = {}
     model = reference_model(edges)
     train = training(model, lambda g: model(g.z, g.pos, g.batch).squeeze(1))

@@ -18,14 +18,16 @@ def main() -> dict[str, Any]:
     import torch
 
     from wattlaw.core.setting import setting_from
-    from wattlaw.measuring.steps import StepLog
-    from wattlaw.runner.worker_clock import HostClock
-    from wattlaw.runner.worker_loop import Loop
+    from wattlaw.measuring.files.steps import StepLog
+    from wattlaw.runner.worker.device_timer import HostClock
+    from wattlaw.runner.worker.loop import Loop
 
     torch.set_num_threads(1)
     bare, runner = [], []
     with tempfile.TemporaryDirectory() as folder, StepLog(Path(folder), 0) as log:
-        loop = Loop(setting_from({"workload": "line"}), line(), torch.device("cpu"), HostClock(), log)
+        loop = Loop(
+            setting_from({"workload": "line"}), line(), torch.device("cpu"), HostClock(), log
+        )
         for _ in range(BLOCKS):
             start = time.thread_time()
             bare_block(loop, STEPS)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from wattlaw.core.findings import Interval
+from wattlaw.laws.averaging import time_per_sample
 from wattlaw.laws.caps import PRIOR, fit_caps, response
-from wattlaw.laws.choose import time_per_sample
 from wattlaw.laws.learning import fit_offset
-from wattlaw.laws.pooling import shipped_prior
 from wattlaw.laws.power import fit_power
-from wattlaw.laws.ratios import interval, log_ratio
+from wattlaw.laws.priors import shipped_prior
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
+from wattlaw.laws.statistics.ratios import interval, log_ratio
 from wattlaw.laws.usl import fit_usl
 
 SETS = 1000
@@ -41,7 +41,10 @@ def amdahl(rng: np.random.Generator) -> bool:
     """The serial share from five sizes, two repeats, 2 % noise."""
     x, sigma = np.repeat([1.0, 2, 4, 8, 16], 2), 10 ** rng.uniform(-2.5, -0.5)
     return holds(
-        fit_usl(x, (1 + sigma * (x - 1)) / x * noise(rng, 0.02, 10), form="amdahl").parameters()["sigma"], sigma
+        fit_usl(x, (1 + sigma * (x - 1)) / x * noise(rng, 0.02, 10), form="amdahl").parameters()[
+            "sigma"
+        ],
+        sigma,
     )
 
 
@@ -55,14 +58,20 @@ def critical_batch(rng: np.random.Generator) -> bool:
     """The critical batch of a task from five batches, 5 % noise."""
     batches = np.array([256.0, 512, 1024, 2048, 4096])
     truth = 256 * math.exp(2.2 + 1.2 * rng.normal())
-    return holds(fit_samples(batches, 1e6 * (1 + batches / truth) * noise(rng, 0.05, 5)).critical_batch(), truth)
+    return holds(
+        fit_samples(batches, 1e6 * (1 + batches / truth) * noise(rng, 0.05, 5)).critical_batch(),
+        truth,
+    )
 
 
 def cap(rng: np.random.Generator) -> bool:
     """Time at a hidden cap from three probes, 1.2 % noise, on jobs of every kind."""
     caps, z = np.array([100.0, 150, 175, 250]), rng.normal(size=(1, len(PRIOR)))
     time, watt = response(z, caps / 250)
-    times, powers = np.exp(time[0]) * noise(rng, 0.012, 4), 250 * np.exp(watt[0]) * noise(rng, 0.016, 4)
+    times, powers = (
+        np.exp(time[0]) * noise(rng, 0.012, 4),
+        250 * np.exp(watt[0]) * noise(rng, 0.016, 4),
+    )
     law = fit_caps(caps[[0, 2, 3]], times[[0, 2, 3]], powers[[0, 2, 3]])
     return holds(law.time(150.0), float(times[1]))
 
@@ -118,8 +127,14 @@ def weak(devices: np.ndarray) -> Points:
 
 def serial_and_crosstalk(rng: np.random.Generator) -> bool:
     """Both shares of the universal law from eight sizes, 2 % noise; each interval counts for a half."""
-    x, sigma, kappa = np.repeat(2.0 ** np.arange(8), 2), 10 ** rng.uniform(-2.5, -1), 10 ** rng.uniform(-5, -3)
-    found = fit_usl(x, (1 + sigma * (x - 1) + kappa * x * (x - 1)) / x * noise(rng, 0.02, 16)).parameters()
+    x, sigma, kappa = (
+        np.repeat(2.0 ** np.arange(8), 2),
+        10 ** rng.uniform(-2.5, -1),
+        10 ** rng.uniform(-5, -3),
+    )
+    found = fit_usl(
+        x, (1 + sigma * (x - 1) + kappa * x * (x - 1)) / x * noise(rng, 0.02, 16)
+    ).parameters()
     return rng.choice([holds(found["sigma"], sigma), holds(found["kappa"], kappa)])
 
 
@@ -141,7 +156,10 @@ def main() -> dict[str, Any]:
     """Percent of intervals that hold the truth, by law; 90 is what they claim (± 1.9 for 1,000 sets)."""
     with Workers(2) as workers:
         shares = workers.map(percent, range(len(LAWS)), chunksize=1)
-    return {"sets": SETS, "percent_within_90": {law.__name__: s for law, s in zip(LAWS, shares, strict=True)}}
+    return {
+        "sets": SETS,
+        "percent_within_90": {law.__name__: s for law, s in zip(LAWS, shares, strict=True)},
+    }
 
 
 def percent(index: int) -> float:

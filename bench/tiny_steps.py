@@ -37,12 +37,18 @@ def step_ms(name: str) -> tuple[float, float, float]:
 
     from wattlaw.core.plugins import load
     from wattlaw.core.setting import setting_from
-    from wattlaw.runner.worker_clock import HostClock
-    from wattlaw.runner.worker_loop import Loop
+    from wattlaw.runner.worker.device_timer import HostClock
+    from wattlaw.runner.worker.loop import Loop
 
     rows = Rows()
     workload = load("wattlaw.workloads", "workload", name)("tiny", {})
-    loop = Loop(setting_from({"workload": name, "preset": "tiny"}), workload, torch.device("cpu"), HostClock(), rows)
+    loop = Loop(
+        setting_from({"workload": name, "preset": "tiny"}),
+        workload,
+        torch.device("cpu"),
+        HostClock(),
+        rows,
+    )
     for step in range(STEPS):
         loop._step(step, False)
     low, _, high = statistics.quantiles(rows[FIRST:], n=4)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from wattlaw.laws.capchoice import choose_cap, weigh_caps
+from wattlaw.analysis.cap_choice import choose_cap, weigh_caps
 from wattlaw.laws.caps import PRIOR, fit_caps
 
 DATA = Path(os.environ.get("WATTLAW_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -30,7 +30,9 @@ def curves(device: str) -> dict[str, Curve]:
     with open(DATA / "zeus" / f"summary_power_{device}.csv", newline="") as file:
         for row in csv.DictReader(file):
             key = "/".join(row[n] for n in ("dataset", "network", "batch_size", "optimizer"))
-            rows[key].append(tuple(float(row[n]) for n in ("power_limit", "time_per_epoch", "average_power")))
+            rows[key].append(
+                tuple(float(row[n]) for n in ("power_limit", "time_per_epoch", "average_power"))
+            )
     return {key: tuple(np.array(sorted(points)).T) for key, points in rows.items()}
 
 
@@ -50,7 +52,10 @@ def plain(caps: np.ndarray, values: np.ndarray) -> Any:
 
 
 def judge(
-    curve: Curve, middle: int, bounds: tuple[float, ...] = (0.05, 0.1, 0.2), prior: np.ndarray = PRIOR
+    curve: Curve,
+    middle: int,
+    bounds: tuple[float, ...] = (0.05, 0.1, 0.2),
+    prior: np.ndarray = PRIOR,
 ) -> dict[str, list[float]]:
     """Errors, coverage, regret and misses of one curve with probes at its ends and at index ``middle``."""
     caps, times, powers = curve
@@ -61,7 +66,9 @@ def judge(
     found: dict[str, list[float]] = defaultdict(list)
     for name, values, predict in (("time", times, law.time), ("energy", energies, law.energy)):
         rival = plain(caps[probes], values[probes])
-        if name == "energy":  # power lies close to a line in ln cap; the energy itself has a minimum
+        if (
+            name == "energy"
+        ):  # power lies close to a line in ln cap; the energy itself has a minimum
             watts = np.interp(np.log(caps), np.log(caps[probes]), powers[probes])
             rival_time = plain(caps[probes], times[probes])
             rival = lambda cap, w=watts, f=rival_time: f(cap) * w[list(caps).index(cap)]  # noqa: E731
@@ -89,9 +96,13 @@ def main() -> dict[str, Any]:
         for device in ("v100", "p100"):
             for curve in curves(device).values():
                 n = len(curve[0])
-                for name, values in judge(curve, (n - 1) // 2 if which == "lower" else n // 2).items():
+                for name, values in judge(
+                    curve, (n - 1) // 2 if which == "lower" else n // 2
+                ).items():
                     pooled[name] += values
-        result[which] = {name: round(100 * statistics.fmean(values), 2) for name, values in pooled.items()}
+        result[which] = {
+            name: round(100 * statistics.fmean(values), 2) for name, values in pooled.items()
+        }
         result[which]["curves"] = len(pooled["regret_0.05"])
     return result
 

@@ -20,7 +20,20 @@ def main() -> int:
     failed = [" ".join(words) for words in STATIC if run([*tool(words[0]), *words[1:]])]
     if "--only-static" not in sys.argv:
         workers = os.environ.get("WATTLAW_TEST_WORKERS", "2")
-        if run([sys.executable, "-m", "pytest", "-n", workers, "--dist", "worksteal", "-rfEs", "--durations", "10"]):
+        if run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-n",
+                workers,
+                "--dist",
+                "worksteal",
+                "-rfEs",
+                "--durations",
+                "10",
+            ]
+        ):
             failed.append("pytest")
     if failed:
         print("failed: " + ", ".join(failed), file=sys.stderr)

@@ -17,7 +17,9 @@ MAY_BE_MISSING = ("needs a GPU", "needs an AMD device", "needs RAPL", "needs the
 # a shell has its background jobs ignore these, and what they start would ignore them too
 for _number in (signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) == signal.SIG_IGN:
-        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        )
 
 # Regular runs draw the same examples each time, so that a failure is of the change and not of luck;
 # EXAMPLES=5000 draws so many others, to look harder for what breaks a property.

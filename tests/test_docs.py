@@ -20,7 +20,9 @@ from tests.conftest import FULL
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-BLOCK = re.compile(r"^(?:`(?P<file>[\w./-]+)`:\n\n)?```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"^(?:`(?P<file>[\w./-]+)`:\n\n)?```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.M | re.S
+)
 
 
 def commands(page: Path) -> list[tuple[bool, str]]:
@@ -28,7 +30,9 @@ def commands(page: Path) -> list[tuple[bool, str]]:
     for block in BLOCK.finditer(page.read_text()):
         if block["kind"].split()[:1] == ["console"]:
             slow = "slow" in block["kind"]
-            found += [(slow, line[2:]) for line in block["body"].splitlines() if line.startswith("$ ")]
+            found += [
+                (slow, line[2:]) for line in block["body"].splitlines() if line.startswith("$ ")
+            ]
     return found
 
 
@@ -42,9 +46,16 @@ def test_every_command_of_a_page_works_as_shown(page, tmp_path):
         if slow and not FULL:
             continue
         words = shlex.split(command, comments=True)
-        assert words[0] == "wattlaw", f"{page.name}: only wattlaw commands are shown as console: {command}"
+        assert words[0] == "wattlaw", (
+            f"{page.name}: only wattlaw commands are shown as console: {command}"
+        )
         done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280
+            [sys.executable, "-m", *words],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=280,
         )
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stderr}"
 
@@ -59,7 +70,12 @@ def test_the_python_of_a_page_runs(page, tmp_path):
     (tmp_path / "page.py").write_text("\n".join(scripts(page)))
     variables = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
-        [sys.executable, "page.py"], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=280
+        [sys.executable, "page.py"],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert done.returncode == 0, f"{page.name}\n{done.stderr}"
 

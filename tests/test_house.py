@@ -34,12 +34,17 @@ sys.meta_path[:] = [Hidden(f) if "PathFinder" in repr(f) else f for f in sys.met
 def test_the_public_names_are_what_the_docs_say():
     page = (ROOT / "docs" / "python.md").read_text()
     named = {
-        name for row in page.splitlines() if row.startswith("| `") for name in re.findall(r"`wattlaw\.(\w+)`", row)
+        name
+        for row in page.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`wattlaw\.(\w+)`", row)
     }
     assert named == set(wattlaw.__all__) == set(dir(wattlaw))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/record.md", "docs/sweeps.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/python.md", "docs/record.md", "docs/sweeps.md"]
+)
 def test_the_docs_call_public_names_only(page: str):
     called = set(re.findall(r"\bwattlaw\.([a-z_]+)\(", (ROOT / page).read_text()))
     assert called <= set(wattlaw.__all__)
@@ -61,10 +66,14 @@ def test_the_docs_name_every_column_and_quantity_of_a_record():
     assert set(QUANTITIES) <= named
 
 
-@pytest.mark.parametrize("what", ["import wattlaw", "from wattlaw.cli.main import wattlaw; wattlaw(['--help'])"])
+@pytest.mark.parametrize(
+    "what", ["import wattlaw", "from wattlaw.cli.main import wattlaw; wattlaw(['--help'])"]
+)
 def test_importing_and_asking_for_help_load_nothing_heavy(what: str):
     script = f"import sys\ntry:\n    {what}\nexcept SystemExit: pass\nprint(*sorted(sys.modules), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "wattlaw" in loaded
     assert not loaded & {*EXTRAS.split(), "rich", "psutil", "pynvml"}
@@ -83,7 +92,11 @@ WORK = [
 ]
 NEED = [
     (["runs", "compact", "{runs}"], 1, "needs pyarrow: pip install 'wattlaw[analysis]'"),
-    (["runs", "export", "{runs}", "-o", "{runs}/x.parquet"], 1, "needs pyarrow: pip install 'wattlaw[analysis]'"),
+    (
+        ["runs", "export", "{runs}", "-o", "{runs}/x.parquet"],
+        1,
+        "needs pyarrow: pip install 'wattlaw[analysis]'",
+    ),
     (["runs", "compare", "{runs}", "{runs}"], 1, "needs numpy: pip install 'wattlaw[analysis]'"),
     (["fit", "{runs}"], 1, "pip install 'wattlaw[analysis]'"),
     (["advise", "{runs}"], 1, "pip install 'wattlaw[analysis]'"),
@@ -98,7 +111,9 @@ def check_base_install(python: str, variables: dict[str, str], folder: Path) -> 
         write_run(runs / run.trial, run)
     for words, code, says in [*WORK, *NEED]:
         command = [python, "-m", "wattlaw", *(word.format(runs=runs) for word in words)]
-        done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=variables, cwd=folder, capture_output=True, text=True, check=False
+        )
         assert done.returncode == code, f"{words}: {done.stderr}"
         assert says in done.stderr
         assert "Traceback" not in done.stderr
@@ -118,7 +133,16 @@ def test_the_base_install_works_by_itself(tmp_path: Path):
 def test_the_base_install_works_in_an_environment_of_its_own(tmp_path: Path):
     venv.create(tmp_path / "v", with_pip=True)
     python = str(tmp_path / "v" / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(ROOT)]
+    pip = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "-c",
+        str(ROOT / "constraints.txt"),
+        str(ROOT),
+    ]
     subprocess.run(pip, check=True, capture_output=True)
     for name in EXTRAS.split():
         done = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)

@@ -10,6 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wattlaw.advice.advise import advise as advise
+    from wattlaw.analysis.fit import fit as fit
+    from wattlaw.analysis.predict import predict as predict
     from wattlaw.core.derive import derive as derive
     from wattlaw.core.errors import WattlawError as WattlawError
     from wattlaw.core.reading import Reading as Reading
@@ -18,10 +21,7 @@ if TYPE_CHECKING:
     from wattlaw.core.setting import Stop as Stop
     from wattlaw.core.sweepfile import Sweep as Sweep
     from wattlaw.importers.imported import import_runs as import_runs
-    from wattlaw.laws.advice import advise as advise
-    from wattlaw.laws.fit import fit as fit
-    from wattlaw.laws.predict import predict as predict
-    from wattlaw.measuring.window import measure as measure
+    from wattlaw.measuring.block import measure as measure
     from wattlaw.records import load_runs as load_runs
     from wattlaw.report.page import write_report as write_report
     from wattlaw.runner.api import run as run
@@ -40,11 +40,11 @@ _PUBLIC = {
     "derive": "wattlaw.core.derive",
     "load_model": "wattlaw.workloads.saved",
     "load_runs": "wattlaw.records",
-    "measure": "wattlaw.measuring.window",
-    "fit": "wattlaw.laws.fit",
+    "measure": "wattlaw.measuring.block",
+    "fit": "wattlaw.analysis.fit",
     "import_runs": "wattlaw.importers.imported",
-    "advise": "wattlaw.laws.advice",
-    "predict": "wattlaw.laws.predict",
+    "advise": "wattlaw.advice.advise",
+    "predict": "wattlaw.analysis.predict",
     "run": "wattlaw.runner.api",
     "sweep": "wattlaw.runner.api",
     "write_report": "wattlaw.report.page",

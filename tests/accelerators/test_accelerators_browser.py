@@ -12,9 +12,14 @@ from wattlaw.accelerators.figure import plot, write
 from wattlaw.accelerators.survey import edition
 from wattlaw.accelerators.words import SEGMENTS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
-pytestmark = [pytest.mark.full, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")]
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium"),
+]
 
 
 def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path) -> None:
@@ -25,13 +30,19 @@ def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path)
     faults: list[str] = []
     asked: list[str] = []
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda e: faults.append(str(e)))
         page.on("request", lambda r: asked.append(r.url))
         page.goto(path.as_uri())
-        page.wait_for_selector("#vega-chart canvas, #vega-chart svg, .vega-embed canvas, .vega-embed svg")
+        page.wait_for_selector(
+            "#vega-chart canvas, #vega-chart svg, .vega-embed canvas, .vega-embed svg"
+        )
         menus = page.locator("select")
         assert menus.count() == 2
         before = page.screenshot()
@@ -64,13 +75,17 @@ TEXTS = """() => [...document.querySelectorAll("g.mark-text text")].map(text => 
 
 
 @pytest.mark.parametrize("zoom", ["", *(s.name for s in SEGMENTS)])
-def test_no_text_of_the_figure_covers_another_as_the_browser_measures_it(tmp_path: Path, zoom: str) -> None:
+def test_no_text_of_the_figure_covers_another_as_the_browser_measures_it(
+    tmp_path: Path, zoom: str
+) -> None:
     from playwright.sync_api import sync_playwright
 
     today = representative(select(built_in().entries, Filter(years=(2019, 2026))))
     write(plot(today, zoom=zoom), tmp_path / "a.svg")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.set_content((tmp_path / "a.svg").read_text(encoding="utf-8"))
         texts = {tuple(t) for t in page.evaluate(TEXTS)}

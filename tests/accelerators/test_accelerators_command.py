@@ -51,7 +51,9 @@ def test_a_sites_own_row_of_one_precision_hides_nothing_of_its_device(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + "NVIDIA,H100 SXM5 80GB,bf16,1.1e15,800\n")
-    code, out, _ = command(capsys, "show", "nvidia-h100-sxm5-80gb", "--catalogue", str(tmp_path / "mine.csv"))
+    code, out, _ = command(
+        capsys, "show", "nvidia-h100-sxm5-80gb", "--catalogue", str(tmp_path / "mine.csv")
+    )
     facts = {tuple(line.split()) for line in out.splitlines()}
     assert code == 0
     assert facts >= {
@@ -63,21 +65,31 @@ def test_a_sites_own_row_of_one_precision_hides_nothing_of_its_device(
     }
 
 
-def test_a_fault_of_a_whole_row_is_told_without_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_a_whole_row_is_told_without_a_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + "A,B,bf16,1e14,300\nA,C,bf16,1e14,300,1,2\n")
-    _, _, said = command(capsys, "list", "--company", "A", "--catalogue", str(tmp_path / "mine.csv"))
+    _, _, said = command(
+        capsys, "list", "--company", "A", "--catalogue", str(tmp_path / "mine.csv")
+    )
     assert "mine.csv:3: 7 cells under 5 columns" in said
 
 
 def test_gigabytes_without_their_zeros_are_a_slip_of_the_unit(tmp_path: Path) -> None:
     columns = "memory_bytes,memory_bandwidth_bytes_per_s,link_bandwidth_bytes_per_s"
-    (tmp_path / "mine.csv").write_text(f"{CSV_HEAD.strip()},{columns}\nA,B,bf16,1e14,300,80,2000,900\n")
+    (tmp_path / "mine.csv").write_text(
+        f"{CSV_HEAD.strip()},{columns}\nA,B,bf16,1e14,300,80,2000,900\n"
+    )
     faults = read_table(tmp_path / "mine.csv").faults
     assert {f.column for f in faults if f.name == "unit-slip"} == set(columns.split(","))
 
 
-@pytest.mark.parametrize(("word", "read"), [("float16", "fp16"), ("Float32", "fp32"), ("float64", "fp64")])
-def test_the_names_of_programming_languages_are_read_as_precisions(tmp_path: Path, word: str, read: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "read"), [("float16", "fp16"), ("Float32", "fp32"), ("float64", "fp64")]
+)
+def test_the_names_of_programming_languages_are_read_as_precisions(
+    tmp_path: Path, word: str, read: str
+) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + f"A,B,{word},1e14,300\n")
     (entry,) = read_table(tmp_path / "mine.csv").entries
     assert entry.precision == read
@@ -88,11 +100,19 @@ def test_the_figure_of_trends_groups_by_what_is_asked(by: str) -> None:
     drawn = plot_trend(representative(built_in().entries), by=by).to_dict()  # type: ignore[arg-type]
     first = drawn["concat"][0]
     assert first["title"] == f"efficiency by {by.replace('_', ' ')}"
-    word = {"segment": "embedded", "precision": "int8", "technology": "fpga", "form_factor": "card", "use": "training"}
+    word = {
+        "segment": "embedded",
+        "precision": "int8",
+        "technology": "fpga",
+        "form_factor": "card",
+        "use": "training",
+    }
     assert word[by] in json.dumps(first)
 
 
-def test_a_candidate_whose_link_was_taken_is_marked_in_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_whose_link_was_taken_is_marked_in_its_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     code, out, said = command(capsys, "choose", "--workload", "bert-base", "--most", "100")
     rows = [line for line in out.splitlines() if "roofline" in line]
     taken = sum("link taken" in line for line in rows)
@@ -110,6 +130,8 @@ def test_a_step_held_at_the_floor_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "-1"])
-def test_fewer_than_one_candidate_is_refused(capsys: pytest.CaptureFixture[str], count: str) -> None:
+def test_fewer_than_one_candidate_is_refused(
+    capsys: pytest.CaptureFixture[str], count: str
+) -> None:
     code, _, said = command(capsys, "choose", "--workload", "bert-base", "--most", count)
     assert (code, "--most" in said) == (2, True)

@@ -32,7 +32,10 @@ def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 400), st.floats(0, 300), st.text("ABil1 ", min_size=1, max_size=12)), max_size=60)
+    st.lists(
+        st.tuples(st.floats(0, 400), st.floats(0, 300), st.text("ABil1 ", min_size=1, max_size=12)),
+        max_size=60,
+    )
 )
 def test_labels_cover_neither_each_other_nor_a_point(spots: list[tuple[float, float, str]]) -> None:
     points, texts = [(x, y) for x, y, _ in spots], [t for _, _, t in spots]
@@ -91,8 +94,12 @@ def test_the_page_fetches_nothing_and_has_filters(tmp_path: Path) -> None:
     assert "form_factor_shown" in page
 
 
-@pytest.mark.parametrize(("ending", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")])
-def test_a_figure_is_written_in_the_format_its_name_says(tmp_path: Path, ending: str, begin: bytes) -> None:
+@pytest.mark.parametrize(
+    ("ending", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")]
+)
+def test_a_figure_is_written_in_the_format_its_name_says(
+    tmp_path: Path, ending: str, begin: bytes
+) -> None:
     path = tmp_path / f"a.{ending}"
     write(plot(edition(2019)[:12]), path)
     assert path.read_bytes().startswith(begin)
@@ -133,21 +140,39 @@ def test_list_prints_the_agreed_items_as_json(capsys: pytest.CaptureFixture[str]
     code, out, _ = command(capsys, "list", "--company", "google", "--years", "2021-2026", "--json")
     whole = json.loads(out)
     assert (code, whole["kind"]) == (0, "accelerators")
-    names = {"company", "product", "year", "form_factor", "use", "precision", "peak_op_per_s", "power_w", "source"}
+    names = {
+        "company",
+        "product",
+        "year",
+        "form_factor",
+        "use",
+        "precision",
+        "peak_op_per_s",
+        "power_w",
+        "source",
+    }
     assert all(names <= set(item) for item in whole["items"])
     assert whole["overall"]["rows"] == len(whole["items"]) > 5
 
 
-def test_a_plot_prints_as_json_what_it_drew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plot_prints_as_json_what_it_drew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "p.svg"
-    code, out, _ = command(capsys, "plot", "--survey", "2025", "--zoom", "embedded", "-o", str(path), "--json")
+    code, out, _ = command(
+        capsys, "plot", "--survey", "2025", "--zoom", "embedded", "-o", str(path), "--json"
+    )
     whole = json.loads(out)
     assert (code, whole["overall"]["files"]) == (0, [str(path)])
     assert path.read_text().count('aria-roledescription="point"') == len(whole["items"]) > 10
 
 
-def test_a_diff_is_filtered_by_what_the_catalogue_says_of_a_device(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = command(capsys, "diff", "2021", "2022", "--company", "google", "--precision", "bf16", "--json")
+def test_a_diff_is_filtered_by_what_the_catalogue_says_of_a_device(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = command(
+        capsys, "diff", "2021", "2022", "--company", "google", "--precision", "bf16", "--json"
+    )
     assert (code, {c["accelerator"] for c in json.loads(out)["items"]}) == (0, {"google-tpu-v4"})
 
 
@@ -183,7 +208,9 @@ def test_every_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixt
     ):
         code, out, err = command(capsys, *words)
         assert (code, expected in out + err) == (0, True), words
-    code, _, err = command(capsys, "plot", "--survey", "2019", "--zoom", "embedded", "-o", str(tmp_path / "p.svg"))
+    code, _, err = command(
+        capsys, "plot", "--survey", "2019", "--zoom", "embedded", "-o", str(tmp_path / "p.svg")
+    )
     assert (code, (tmp_path / "p.svg").is_file()) == (0, True)
     code, _, err = command(capsys, "list", "--power", "low")
     assert code == 2

@@ -35,8 +35,14 @@ A100 = "NVIDIA A100-SXM4-80GB"
 
 
 def run(device: str = A100, rate: float = 800.0, source: str = "wattlaw", **setting: object) -> Run:
-    chosen = setting_from({"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 2, **setting})
-    quantities = {"samples_per_s": measured(rate), "gpu_mean_power_w": measured(600.0), "samples": measured(8000.0)}
+    chosen = setting_from(
+        {"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 2, **setting}
+    )
+    quantities = {
+        "samples_per_s": measured(rate),
+        "gpu_mean_power_w": measured(600.0),
+        "samples": measured(8000.0),
+    }
     quantities |= {"gpu_energy_j": measured(6000.0), "cpu_energy_j": estimated(1000.0, "a model")}
     machine = Machine(device_type="cuda", device_name=device)
     return Run(setting=chosen, trial="t", source=source, machine=machine, quantities=quantities)
@@ -85,8 +91,12 @@ def test_without_a_measured_energy_no_operations_a_joule_are_told() -> None:
     row = achieved(msgspec.structs.replace(bare, quantities=only_guessed))
     assert row.flop_per_joule.value is None
     assert row.flop_per_joule.how == "no energy was measured"
-    node = achieved(msgspec.structs.replace(bare, quantities=only_guessed | {"node_energy_j": measured(9000.0)}))
-    assert node.flop_per_joule.value == pytest.approx((row.achieved_flop_per_s.value or 0) / 400 * 8000 / 9000)
+    node = achieved(
+        msgspec.structs.replace(bare, quantities=only_guessed | {"node_energy_j": measured(9000.0)})
+    )
+    assert node.flop_per_joule.value == pytest.approx(
+        (row.achieved_flop_per_s.value or 0) / 400 * 8000 / 9000
+    )
     assert "node energy" in node.flop_per_joule.how
 
 
@@ -108,7 +118,9 @@ def test_no_mlperf_result_exceeds_its_devices_promise() -> None:
 
 def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None:
     def point(k: int, slow: float = 1.0) -> Point:
-        promise = Promise(1e14 * (k + 1), 1e12 * (1 + k % 3), 200.0 + 50 * (k % 4), 6.4e10 * (1 + 9 * (k % 2)))
+        promise = Promise(
+            1e14 * (k + 1), 1e12 * (1 + k % 3), 200.0 + 50 * (k % 4), 6.4e10 * (1 + 9 * (k % 2))
+        )
         batch, devices = 16.0 * (1 + k % 5), 2 + k % 3
         peak, bandwidth, power, link = promise
         per_step = 1e10 / bandwidth + 3e9 * 2 * (devices - 1) / devices / (link / 2)
@@ -125,8 +137,12 @@ def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None
         fit(points[:2], 1e11)
 
 
-@pytest.mark.parametrize(("benchmark", "devices", "error"), [("resnet", 12, 0.05), ("bert", 15, 0.15)])
-def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(benchmark: str, devices: int, error: float) -> None:
+@pytest.mark.parametrize(
+    ("benchmark", "devices", "error"), [("resnet", 12, 0.05), ("bert", 15, 0.15)]
+)
+def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
+    benchmark: str, devices: int, error: float
+) -> None:
     held = leave_one_out(measured_points(benchmark), BENCHMARKS[benchmark])
     assert len(held) == devices
     assert calibrated(benchmark).median_error <= error
@@ -135,7 +151,9 @@ def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(benchmark: str, 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("benchmark", "held"), [("resnet", 10 / 12), ("bert", 14 / 15)])
-def test_the_intervals_hold_as_many_devices_left_out_as_the_docs_say(benchmark: str, held: float) -> None:
+def test_the_intervals_hold_as_many_devices_left_out_as_the_docs_say(
+    benchmark: str, held: float
+) -> None:
     assert coverage(measured_points(benchmark), BENCHMARKS[benchmark]) == pytest.approx(held)
 
 
@@ -148,7 +166,10 @@ def test_berts_operations_lie_within_what_its_own_model_counts() -> None:
     def counted(tokens: int) -> int:
         with torch.device("meta"):
             model = Bert(Size(24, 1024, 16, 30522, 512, 512, 2, 0.1), 0)
-            text, asked = torch.zeros(1, tokens, dtype=torch.long), torch.zeros(1, round(MASKED * tokens)).long()
+            text, asked = (
+                torch.zeros(1, tokens, dtype=torch.long),
+                torch.zeros(1, round(MASKED * tokens)).long(),
+            )
         with FlopCounterMode(display=False) as counter:
             model(text, asked).sum().backward()
         return counter.get_total_flops()
@@ -183,7 +204,10 @@ def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
     assert all(c.time_s.low <= c.time_s.value <= c.time_s.high for c in found.candidates)
     assert found.median_error == calibrated("bert").median_error
     assert any(c.measured for c in found.candidates)
-    assert all(c.energy_j.value == pytest.approx(c.time_s.value * c.devices * c.power_w) for c in found.candidates)
+    assert all(
+        c.energy_j.value == pytest.approx(c.time_s.value * c.devices * c.power_w)
+        for c in found.candidates
+    )
 
 
 def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor() -> None:
@@ -199,10 +223,18 @@ def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor()
 
 
 def test_errors_of_bert_and_resnet_are_told_for_networks_like_them_only() -> None:
-    for workload, is_like in (("schnet", False), ("dimenet++", False), ("gpt2", True), ("vgg16", True)):
+    for workload, is_like in (
+        ("schnet", False),
+        ("dimenet++", False),
+        ("gpt2", True),
+        ("vgg16", True),
+    ):
         found = choose(workload, built_in().entries)
         assert (found.median_error is not None) == is_like
-        assert all((c.time_s.low is not None) == (c.energy_j.high is not None) == is_like for c in found.candidates)
+        assert all(
+            (c.time_s.low is not None) == (c.energy_j.high is not None) == is_like
+            for c in found.candidates
+        )
 
 
 def test_own_runs_correct_what_is_chosen() -> None:

@@ -42,7 +42,9 @@ def faults(table: Table) -> set[tuple[int, str, str]]:
         ("Acme,A1,fp16,1e14,300,card", "accelerator", "repeated-row"),
     ],
 )
-def test_a_row_that_says_nothing_usable_is_dropped_and_named(tmp_path: Path, row: str, column: str, name: str) -> None:
+def test_a_row_that_says_nothing_usable_is_dropped_and_named(
+    tmp_path: Path, row: str, column: str, name: str
+) -> None:
     table = read(tmp_path, HEADER + GOOD + row + "\nAcme,C1,int8,2e14,100,chip\n")
     assert (3, column, name) in faults(table)
     assert [e.product for e in table.entries] == ["A1", "C1"]
@@ -72,15 +74,25 @@ def test_a_missing_column_is_named_at_the_header_and_the_rows_are_kept(tmp_path:
     assert table.entries[0].op_per_joule is None
 
 
-def test_a_catalogue_of_a_newer_version_is_named_and_its_known_columns_are_read(tmp_path: Path) -> None:
-    text = "# wattlaw accelerators 9\n" + HEADER.replace("\n", ",colour\n") + GOOD.replace("\n", ",red\n")
+def test_a_catalogue_of_a_newer_version_is_named_and_its_known_columns_are_read(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "# wattlaw accelerators 9\n"
+        + HEADER.replace("\n", ",colour\n")
+        + GOOD.replace("\n", ",red\n")
+    )
     table = read(tmp_path, text)
     assert faults(table) == {(1, "", "newer-version")}
     assert table.entries[0].peak_op_per_s == 1e14
 
 
 def test_marks_tabs_line_ends_and_foreign_bytes_are_mended(tmp_path: Path) -> None:
-    text = "\ufeff" + HEADER + "Acme\t,A1,\ufefffp16,1e14,300,card\r\nM\u00fcller,B,fp16,1e14,300,card\n"
+    text = (
+        "\ufeff"
+        + HEADER
+        + "Acme\t,A1,\ufefffp16,1e14,300,card\r\nM\u00fcller,B,fp16,1e14,300,card\n"
+    )
     table = read(tmp_path, text.encode())
     assert {"byte-order-mark", "tab", "line-ends"} <= {f.name for f in table.faults}
     assert [e.company for e in table.entries] == ["Acme", "M\u00fcller"]
@@ -106,11 +118,20 @@ def test_the_words_of_all_survey_years_become_one_vocabulary(tmp_path: Path) -> 
     ]
     assert table.entries[0].source == "https://a.example https://b.example"
     assert {e.surveys for e in table.entries} == {(2021,)}
-    assert {(4, "Updated", "not-a-date"), (5, "Updated", "strange-date"), (5, "IorT", "vague-word")} <= faults(table)
+    assert {
+        (4, "Updated", "not-a-date"),
+        (5, "Updated", "strange-date"),
+        (5, "IorT", "vague-word"),
+    } <= faults(table)
 
 
-def test_a_survey_row_that_disagrees_and_a_label_used_twice_are_doubted_but_kept(tmp_path: Path) -> None:
-    rows = ["Acme,A,X,1e12,int8,10,GPU,training,Card,,", "Acme,A,X,2e12,int8,10,GPU,training,Card,,"]
+def test_a_survey_row_that_disagrees_and_a_label_used_twice_are_doubted_but_kept(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        "Acme,A,X,1e12,int8,10,GPU,training,Card,,",
+        "Acme,A,X,2e12,int8,10,GPU,training,Card,,",
+    ]
     rows.append("Other,Z,X,1e12,int8,10,GPU,training,Card,,")
     table = read(tmp_path, SURVEY + "\n".join(rows) + "\n", "survey_2021.csv")
     assert len(table.entries) == 3
@@ -119,7 +140,10 @@ def test_a_survey_row_that_disagrees_and_a_label_used_twice_are_doubted_but_kept
 
 def test_a_power_that_changes_between_years_is_named(tmp_path: Path) -> None:
     row = "Green,GAP9,G,1.5e11,int8,{},CPU,inference,Chip,,\n"
-    tables = [read(tmp_path, SURVEY + row.format(w), f"survey_{y}.csv") for y, w in ((2020, 49.8), (2021, 4.98))]
+    tables = [
+        read(tmp_path, SURVEY + row.format(w), f"survey_{y}.csv")
+        for y, w in ((2020, 49.8), (2021, 4.98))
+    ]
     (found,) = changes(tables)
     assert (found.line, found.column, found.name) == (2, "power_w", "power-changed")
     assert not list(changes([tables[0], tables[0]]))
@@ -135,7 +159,9 @@ def test_what_is_no_table_of_accelerators_says_what_one_needs(tmp_path: Path) ->
 
 
 @given(st.binary(max_size=400), st.booleans())
-def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool) -> None:
+def test_no_bytes_break_the_reader(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
+) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed_2021.csv"
     path.write_bytes((HEADER.encode() if headed else b"") + data)
     try:
@@ -153,7 +179,9 @@ def test_a_quote_that_is_not_closed_costs_its_own_row_only(tmp_path: Path) -> No
         'Acme,A,fp16,1e14,300,"two\nlines"', 'Acme,"B,fp16,1e14,300,', "Acme,C,fp16,1e14,300,x",
         'Acme,D,fp16,1e14,300,"a ""word"""', 'Acme,E,fp16,1e14,300,5" disc', 'Acme,"F,fp16,1e14,300,',
     )  # fmt: skip
-    path.write_text("company,product,precision,peak_op_per_s,power_w,note\n" + "\n".join(rows) + "\n")
+    path.write_text(
+        "company,product,precision,peak_op_per_s,power_w,note\n" + "\n".join(rows) + "\n"
+    )
     table = read_table(path)
     assert [e.product for e in table.entries] == ["A", "C", "D", "E"]
     assert table.lines == [2, 5, 6, 7]

@@ -16,10 +16,14 @@ from wattlaw.report.sections.accelerators import accelerators
 
 
 def run(device: str, device_type: str = "cuda", repeat: int = 0) -> Run:
-    setting = setting_from({"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 1})
+    setting = setting_from(
+        {"workload": "resnet50", "preset": "base", "precision": "bf16", "devices": 1}
+    )
     machine = Machine(device_type=device_type, device_name=device)
     quantities = {"samples_per_s": measured(1000.0 + repeat), "gpu_mean_power_w": measured(300.0)}
-    return Run(setting=setting, trial=f"t{repeat}", repeat=repeat, machine=machine, quantities=quantities)
+    return Run(
+        setting=setting, trial=f"t{repeat}", repeat=repeat, machine=machine, quantities=quantities
+    )
 
 
 def test_the_report_shows_the_share_of_peak_of_known_devices() -> None:
@@ -44,7 +48,9 @@ def test_runs_on_processors_have_no_such_section() -> None:
     assert accelerators(Context([run("Xeon", device_type="cpu")])) is None
 
 
-@pytest.mark.parametrize(("device", "expected"), [("NVIDIA A100-SXM4-80GB", "7.3 %"), ("Tesla X", "unknown device")])
+@pytest.mark.parametrize(
+    ("device", "expected"), [("NVIDIA A100-SXM4-80GB", "7.3 %"), ("Tesla X", "unknown device")]
+)
 def test_a_trial_is_shown_with_its_share_of_peak(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str, expected: str
 ) -> None:

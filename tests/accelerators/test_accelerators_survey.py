@@ -45,8 +45,16 @@ def survey_table(published: Path, year: int) -> Path:
 def test_the_counts_of_every_survey_are_those_of_its_table(published: Path, year: int) -> None:
     rows, forms, uses, both, least, middle, pareto = PUBLISHED[year]
     found = counts(read_table(survey_table(published, year)).entries)
-    assert (found.rows, tuple(found.form_factor.values()), tuple(found.use.values())) == (rows, forms, uses)
-    assert (found.with_peak_and_power, tuple(found.at_least.values()), found.pareto_points) == (both, least, pareto)
+    assert (found.rows, tuple(found.form_factor.values()), tuple(found.use.values())) == (
+        rows,
+        forms,
+        uses,
+    )
+    assert (found.with_peak_and_power, tuple(found.at_least.values()), found.pareto_points) == (
+        both,
+        least,
+        pareto,
+    )
     assert found.median_op_per_joule == pytest.approx(middle * 1e9, rel=1e-3)
 
 
@@ -57,7 +65,9 @@ def test_the_seven_unit_slips_and_the_two_high_outliers_are_found_by_rule(publis
         products = dict(zip(table.lines, (e.product for e in table.entries), strict=True))
         slips += [(year, products[f.line]) for f in table.faults if f.name == "unit-slip"]
         high |= {products[f.line] for f in table.faults if f.name == "high-outlier"}
-    three = [(y, "MN-3") for y in (2020, 2021, 2022)] + [(y, "Cloudblazer T10") for y in (2021, 2022, 2023)]
+    three = [(y, "MN-3") for y in (2020, 2021, 2022)] + [
+        (y, "Cloudblazer T10") for y in (2021, 2022, 2023)
+    ]
     assert sorted(slips) == sorted([*three, (2021, "El Cano")])
     assert high == {"Netcast", "Ergo"}
 
@@ -71,7 +81,11 @@ def test_the_catalogue_and_the_listings_are_what_the_conversion_makes(published:
 def test_every_value_that_was_mended_by_hand_names_its_source() -> None:
     with open(CATALOGUE.with_name("mends.csv"), encoding="utf-8", newline="") as file:
         mends = list(csv.DictReader(file))
-    bare = [m for m in mends if m["value"] and m["column"] not in ("product", "label") and not m["source"]]
+    bare = [
+        m
+        for m in mends
+        if m["value"] and m["column"] not in ("product", "label") and not m["source"]
+    ]
     assert bare == []
     assert all(m["why"] for m in mends if not m["value"])
 
@@ -115,9 +129,14 @@ def test_a_diff_tells_new_gone_and_changed() -> None:
 
 def test_filters_keep_what_they_name() -> None:
     entries = built_in().entries
-    found = select(entries, Filter(years=(2022, 2023), precision=("bf16",), company="nvidia", least_power_w=300))
+    found = select(
+        entries,
+        Filter(years=(2022, 2023), precision=("bf16",), company="nvidia", least_power_w=300),
+    )
     assert found
-    assert all(e.year in (2022, 2023) and e.company == "NVIDIA" and (e.power_w or 0) >= 300 for e in found)
+    assert all(
+        e.year in (2022, 2023) and e.company == "NVIDIA" and (e.power_w or 0) >= 300 for e in found
+    )
     with pytest.raises(UnknownNameError, match="did you mean 'fp16'"):
         select(entries, Filter(precision=("f16",)))
 
@@ -165,19 +184,35 @@ def test_a_filter_that_names_nothing_is_answered_with_what_would_be_valid(
 
 def test_a_sites_own_table_wins_over_the_built_in_one(tmp_path: Path) -> None:
     mine = tmp_path / "mine.csv"
-    mine.write_text("accelerator,company,product,precision,peak_op_per_s,power_w\nnvidia-l4,NVIDIA,L4,fp16,1e14,40\n")
+    mine.write_text(
+        "accelerator,company,product,precision,peak_op_per_s,power_w\nnvidia-l4,NVIDIA,L4,fp16,1e14,40\n"
+    )
     entries = load(mine).entries
-    assert [e.power_w for e in entries if (e.accelerator, e.precision) == ("nvidia-l4", "fp16")] == [40]
+    assert [
+        e.power_w for e in entries if (e.accelerator, e.precision) == ("nvidia-l4", "fp16")
+    ] == [40]
     assert len(entries) == len(built_in().entries)
 
 
 def test_the_frontier_holds_exactly_what_nothing_beats() -> None:
     def made(name: str, peak: float, power: float) -> Entry:
         return Entry(
-            accelerator=name, company="A", product=name, label=name, peak_op_per_s=peak, power_w=power, year=2020
+            accelerator=name,
+            company="A",
+            product=name,
+            label=name,
+            peak_op_per_s=peak,
+            power_w=power,
+            year=2020,
         )
 
-    entries = [made("a", 1e12, 1), made("b", 1e12, 2), made("c", 3e12, 2), made("d", 2e12, 5), made("a2", 1e12, 1)]
+    entries = [
+        made("a", 1e12, 1),
+        made("b", 1e12, 2),
+        made("c", 3e12, 2),
+        made("d", 2e12, 5),
+        made("a2", 1e12, 1),
+    ]
     assert [e.accelerator for e in frontier(entries)] == ["a", "a2", "c"]
 
 

@@ -21,7 +21,9 @@ from wattlaw.cli.sweep import show_runs
 from wattlaw.core.reading import Note, Reading
 
 
-def walked(group: click.Group = wattlaw, path: str = "wattlaw") -> Iterator[tuple[str, click.Command]]:
+def walked(
+    group: click.Group = wattlaw, path: str = "wattlaw"
+) -> Iterator[tuple[str, click.Command]]:
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -45,9 +47,13 @@ def test_no_help_of_a_command_is_cut():
 def test_options_are_named_alike_in_all_commands():
     for name, command in COMMANDS.items():
         given = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
-        assert not given & {"--output", "--power-cap", "--cap", "--sm-clock", "--memory-clock"}, name
+        assert not given & {"--output", "--power-cap", "--cap", "--sm-clock", "--memory-clock"}, (
+            name
+        )
         assert ("-o" in given) == ("--out" in given), name
-        folders = [p for p in command.params if isinstance(p, click.Argument) and p.name == "folder"]
+        folders = [
+            p for p in command.params if isinstance(p, click.Argument) and p.name == "folder"
+        ]
         assert all((p.metavar or "").strip("[]") == "DIR" for p in folders), name
         assert "FOLDER" not in (command.help or ""), name
 
@@ -62,12 +68,12 @@ def test_a_table_in_a_pipe_folds_no_line(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(("width", "is_table"), [(80, True), (30, False)])
 def test_no_terminal_is_so_narrow_that_a_table_breaks_a_word(width: int, is_table: bool):
     rows = [["schnet", "16", "unstable_steps, no_energy_meter"], ["bert", "", "unstable_steps"]]
-    script = (
-        f"from wattlaw.cli.output import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
-    )
+    script = f"from wattlaw.cli.output import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(width), "TERM": "dumb"}
-    done = subprocess.run([sys.executable, "-c", script], stdout=theirs, env=environment, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=theirs, env=environment, timeout=60, check=True
+    )
     said = os.read(ours, 100_000).decode().replace("\r", "")
     os.close(ours)
     os.close(theirs)
@@ -81,7 +87,11 @@ def test_no_terminal_is_so_narrow_that_a_table_breaks_a_word(width: int, is_tabl
 def test_json_writes_the_status_of_every_reading(capsysbinary: pytest.CaptureFixture[bytes]):
     emit_json("x", [make_run()], {"a": Reading(1.0)})
     whole = json.loads(capsysbinary.readouterr().out)
-    assert {r["status"] for r in whole["items"][0]["quantities"].values()} == {"measured", "estimated", "missing"}
+    assert {r["status"] for r in whole["items"][0]["quantities"].values()} == {
+        "measured",
+        "estimated",
+        "missing",
+    }
     assert whole["items"][0]["state"] == "done"
     assert whole["overall"]["a"]["status"] == "measured"
 
@@ -90,7 +100,9 @@ def test_one_kind_of_json_has_one_shape(capsysbinary: pytest.CaptureFixture[byte
     show_runs([make_run()], as_json=True, out="runs")
     of_sweep = json.loads(capsysbinary.readouterr().out)
     (trial, *_) = sorted(sweep.iterdir())
-    of_trial = json.loads(CliRunner().invoke(wattlaw, ["runs", "show", str(trial), "--json"]).output)
+    of_trial = json.loads(
+        CliRunner().invoke(wattlaw, ["runs", "show", str(trial), "--json"]).output
+    )
     of_rows = json.loads(CliRunner().invoke(wattlaw, ["runs", "show", str(sweep), "--json"]).output)
     assert (of_sweep["kind"], of_trial["kind"], of_rows["kind"]) == ("trials", "trials", "runs")
     assert set(of_sweep["items"][0]) == set(of_trial["items"][0])
@@ -108,7 +120,10 @@ def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
     capsys: pytest.CaptureFixture[str], error: str, times: int
 ):
     run = make_run(
-        state="failed", warnings=(Note("no_energy_meter", "none"),), error=error, quantities={"trial_s": Reading(1.5)}
+        state="failed",
+        warnings=(Note("no_energy_meter", "none"),),
+        error=error,
+        quantities={"trial_s": Reading(1.5)},
     )
     with pytest.raises(SystemExit) as end:
         show_runs([run], as_json=False, out="runs")
@@ -121,7 +136,9 @@ def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
 
 
 def test_every_misspelt_choice_is_answered_with_the_nearest():
-    choices = [p.type for c in COMMANDS.values() for p in c.params if isinstance(p.type, click.Choice)]
+    choices = [
+        p.type for c in COMMANDS.values() for p in c.params if isinstance(p.type, click.Choice)
+    ]
     assert len(choices) > 5
     assert [c for c in choices if not isinstance(c, OneOf)] == []
     answer = CliRunner().invoke(wattlaw, ["list", "worklods"]).output
@@ -133,8 +150,18 @@ def test_a_missing_choice_or_command_is_answered_in_one_line():
         ("list",): "name one of workloads, meters",
         ("measure",): "write it after --, such as `wattlaw measure -- python train.py`",
         ("measure", "--jsn", "--", "true"): "no such option '--jsn'; did you mean '--json'",
-        ("accelerators", "list", "--years", "20x"): "give a number or a span, such as 2022, 2019-2023 or 2022-",
-        ("accelerators", "plot", "-o", "nowhere/figure.svg"): "cannot be written: there is no folder nowhere",
+        (
+            "accelerators",
+            "list",
+            "--years",
+            "20x",
+        ): "give a number or a span, such as 2022, 2019-2023 or 2022-",
+        (
+            "accelerators",
+            "plot",
+            "-o",
+            "nowhere/figure.svg",
+        ): "cannot be written: there is no folder nowhere",
     }
     for words, answer in answers.items():
         ended = CliRunner().invoke(wattlaw, words)
@@ -146,4 +173,6 @@ def test_a_missing_choice_or_command_is_answered_in_one_line():
 @pytest.mark.parametrize("command", ["fit", "advise", "statement", "runs show"])
 def test_a_folder_without_runs_is_answered_alike_by_every_command(command: str, tmp_path: Path):
     ended = CliRunner().invoke(wattlaw, [*command.split(), str(tmp_path)])
-    assert f"there are no runs in {tmp_path}; `wattlaw sweep start SWEEP.toml`" in str(ended.exception)
+    assert f"there are no runs in {tmp_path}; `wattlaw sweep start SWEEP.toml`" in str(
+        ended.exception
+    )

@@ -23,7 +23,9 @@ def test_check_tells_what_a_good_file_holds():
 
 def test_check_names_every_bad_record_and_fails(tmp_path):
     path = tmp_path / "some.xyz"
-    path.write_text(FRAME + FRAME.replace("H", "Qq") + FRAME.replace(" 0 0 0 ", " nan 0 0 ") + FRAME)
+    path.write_text(
+        FRAME + FRAME.replace("H", "Qq") + FRAME.replace(" 0 0 0 ", " nan 0 0 ") + FRAME
+    )
     done = CliRunner().invoke(wattlaw, ["data", "check", str(path)])
     assert done.exit_code == 1
     assert "line 4 (frame 1): unknown element Qq" in done.stderr

@@ -25,20 +25,34 @@ from wattlaw.core.setting import Setting
 
 
 def run_with(devices: int = 1, **quantities: Reading) -> Run:
-    return Run(setting=Setting("w", devices_per_node=devices), trial="w-0-r0", quantities=quantities)
+    return Run(
+        setting=Setting("w", devices_per_node=devices), trial="w-0-r0", quantities=quantities
+    )
 
 
 def test_the_widest_measured_energy_counts():
     gpu, cpu, node = Reading(10.0, how="nvml"), Reading(5.0, how="rapl"), Reading(20.0, how="bmc")
-    assert energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu, node_energy_j=node)) == (node, "node")
+    assert energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu, node_energy_j=node)) == (
+        node,
+        "node",
+    )
     added, boundary = energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu))
-    assert (added.value, added.status, boundary, added.how) == (15.0, "measured", "gpu+cpu", "nvml; rapl")
+    assert (added.value, added.status, boundary, added.how) == (
+        15.0,
+        "measured",
+        "gpu+cpu",
+        "nvml; rapl",
+    )
 
 
 def test_an_estimate_is_never_added_to_a_measurement():
-    total, boundary = energy(run_with(gpu_energy_j=Reading(10.0), cpu_energy_j=estimated(5.0, "model")))
+    total, boundary = energy(
+        run_with(gpu_energy_j=Reading(10.0), cpu_energy_j=estimated(5.0, "model"))
+    )
     assert (total.value, total.status, boundary) == (10.0, "measured", "gpu")
-    total, boundary = energy(run_with(cpu_energy_j=estimated(5.0, "model"), node_energy_j=missing("no meter")))
+    total, boundary = energy(
+        run_with(cpu_energy_j=estimated(5.0, "model"), node_energy_j=missing("no meter"))
+    )
     assert (total.value, total.status, boundary, total.how) == (5.0, "estimated", "cpu", "model")
 
 
@@ -48,7 +62,9 @@ def test_what_was_not_measured_stays_missing_with_its_reason():
     assert derive(run_with(cpu_energy_j=Reading(1.0)), "energy_per_sample_j").how == (
         "the number of samples was not recorded"
     )
-    assert derive(run_with(samples_per_s=missing("no steps")), "time_per_sample_s") == missing("no steps")
+    assert derive(run_with(samples_per_s=missing("no steps")), "time_per_sample_s") == missing(
+        "no steps"
+    )
     with pytest.raises(UnknownNameError, match="did you mean 'device_hours'"):
         derive(run_with(), "device_hour")
 
@@ -63,7 +79,11 @@ def test_a_missing_energy_gives_the_reason_of_the_devices_that_trained():
 
 
 def test_an_energy_names_its_boundary():
-    run = run_with(gpu_energy_j=Reading(10.0, how="nvml counter"), cpu_energy_j=Reading(5.0), samples=Reading(3.0))
+    run = run_with(
+        gpu_energy_j=Reading(10.0, how="nvml counter"),
+        cpu_energy_j=Reading(5.0),
+        samples=Reading(3.0),
+    )
     assert derive(run, "energy_j") == Reading(15.0, how="gpu+cpu: nvml counter")
     assert derive(run, "energy_per_sample_j") == Reading(5.0, how="gpu+cpu: nvml counter")
     assert derive(run_with(node_energy_j=Reading(1.0, how="bmc")), "energy_j").how == "node: bmc"
@@ -72,7 +92,12 @@ def test_an_energy_names_its_boundary():
 def test_an_infinite_rate_is_no_time_of_0():
     endless = run_with(samples_per_s=Reading(math.inf))
     assert derive(endless, "time_per_sample_s") == missing("the recorded rate is not finite")
-    assert derive(run_with(samples_per_s=Reading(2.0, low=1.0, high=math.inf)), "time_per_sample_s").low is None
+    assert (
+        derive(
+            run_with(samples_per_s=Reading(2.0, low=1.0, high=math.inf)), "time_per_sample_s"
+        ).low
+        is None
+    )
 
 
 def test_derived_quantities_follow_from_the_recorded_ones():
@@ -115,7 +140,14 @@ def test_runs_are_repeats_if_and_only_if_they_share_every_factor(runs: list[Run]
 def test_what_the_docs_call_derived_is_derived():
     page = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
     names = re.findall(r"`(\w+)`", page.split("Others are derived")[1].split("In Python")[0])
-    given = ("elapsed_s", "samples", "samples_per_s", "gpu_energy_j", "cpu_energy_j", "node_energy_j")
+    given = (
+        "elapsed_s",
+        "samples",
+        "samples_per_s",
+        "gpu_energy_j",
+        "cpu_energy_j",
+        "node_energy_j",
+    )
     whole = run_with(**{n: Reading(2.0) for n in given})
     assert len(names) > 5
     assert [n for n in names if derive(whole, n).status != "measured"] == []
@@ -138,7 +170,10 @@ def test_a_wrong_name_is_always_answered_with_something(name: str, known: list[s
 
 
 def test_a_name_near_to_a_part_of_a_longer_one_is_answered_with_it():
-    assert nearest("h1000", ["nvidia-h100-pcie", "nvidia-v100", "amd-mi210"]) == "did you mean 'nvidia-h100-pcie'?"
+    assert (
+        nearest("h1000", ["nvidia-h100-pcie", "nvidia-v100", "amd-mi210"])
+        == "did you mean 'nvidia-h100-pcie'?"
+    )
     assert nearest("device", ["device_hours", "devices"]).startswith("did you mean 'devices'")
 
 
@@ -156,5 +191,7 @@ def test_the_snapshot_is_taken_without_git_and_outside_a_repository(tmp_path):
     script = "from wattlaw.core.environment import capture; print(repr(capture().git_commit))"
     variables = {**os.environ, "PATH": str(tmp_path)}
     words = [sys.executable, "-c", script]
-    done = subprocess.run(words, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        words, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "''"

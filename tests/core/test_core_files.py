@@ -55,7 +55,12 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "summary.json"
     path.write_bytes(b"old")
     kill = "os.fsync = lambda number: os.kill(os.getpid(), 9)"
-    words = [sys.executable, "-c", TRY.format(before=kill, do="write_whole(Path(sys.argv[1]), b'new')"), str(path)]
+    words = [
+        sys.executable,
+        "-c",
+        TRY.format(before=kill, do="write_whole(Path(sys.argv[1]), b'new')"),
+        str(path),
+    ]
     assert subprocess.run(words, check=False).returncode == -9
     assert path.read_bytes() == b"old"
 
@@ -65,10 +70,21 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(open_folder: Path):
     do = "write_whole(Path(sys.argv[1]), bytes(100_000))"
     mount = f"mount -t tmpfs -o size=16k none {open_folder}; echo -n old > {path}"
     mount += f'; "$@"; cat {path}; ls -A {open_folder}'
-    small_disk = ("unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-ec", mount, "-")
+    small_disk = (
+        "unshare",
+        "--mount",
+        *([] if os.geteuid() == 0 else ["--map-root-user"]),
+        "sh",
+        "-ec",
+        mount,
+        "-",
+    )
     if subprocess.run([*small_disk, "true"], capture_output=True, check=False).returncode == 0:
         said = try_it(do, path, wrapper=small_disk)
-        assert said == f"no space left for {path}; free some or choose another folder with -o\noldsummary.json"
+        assert (
+            said
+            == f"no space left for {path}; free some or choose another folder with -o\noldsummary.json"
+        )
     path.write_bytes(b"old")
     said = try_it(do, path, before="resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))")
     assert said.startswith(f"{path} would be larger than files may be here")

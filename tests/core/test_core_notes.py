@@ -15,7 +15,11 @@ def made() -> set[str]:
     found = set()
     for path in Path(wattlaw.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Note":
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "Note"
+            ):
                 name = node.args[0]
                 found.add(str(name.value) if isinstance(name, ast.Constant) else ast.unparse(name))
     return found

@@ -13,7 +13,11 @@ import wattlaw
 from wattlaw.core.errors import MissingPartError, UnknownNameError, UsageError
 from wattlaw.core.plugins import how_to_install, load, need, plugins
 
-ROOMS = [f"wattlaw.{p.name}" for p in sorted(Path(wattlaw.__file__).parent.iterdir()) if (p / "__init__.py").exists()]
+ROOMS = [
+    f"wattlaw.{p.name}"
+    for p in sorted(Path(wattlaw.__file__).parent.iterdir())
+    if (p / "__init__.py").exists()
+]
 
 
 @pytest.fixture
@@ -43,13 +47,19 @@ def test_names_are_read_without_importing_the_file(room: Path):
 
 
 def test_a_literal_ends_where_it_ends(room: Path):
-    (room / "a.py").write_text('NAMES = {"a": "A"}  # one }\nOTHER = {\n    1: 2,\n}\nclass A: ...\n')
-    (room / "b.py").write_text('NAMES = {"b": "B"}\nNAMES_OF_OTHERS = {"c": "C"}\nif NAMES == {}: ...\nclass B: ...\n')
+    (room / "a.py").write_text(
+        'NAMES = {"a": "A"}  # one }\nOTHER = {\n    1: 2,\n}\nclass A: ...\n'
+    )
+    (room / "b.py").write_text(
+        'NAMES = {"b": "B"}\nNAMES_OF_OTHERS = {"c": "C"}\nif NAMES == {}: ...\nclass B: ...\n'
+    )
     assert set(plugins("shed")) == {"a", "b"}
     assert load("shed", "thing", "b").__name__ == "B"
 
 
-@pytest.mark.parametrize("text", ['NAMES = dict(a="A")\n', 'NAMES = {"a": "A"\n', 'NAMES = {"a": A}\n'])
+@pytest.mark.parametrize(
+    "text", ['NAMES = dict(a="A")\n', 'NAMES = {"a": "A"\n', 'NAMES = {"a": A}\n']
+)
 def test_names_that_are_no_literal_are_an_error_that_names_the_file(room: Path, text: str):
     (room / "bad.py").write_text(text)
     with pytest.raises(UsageError, match=r"bad\.py: NAMES must be a literal"):
@@ -71,7 +81,9 @@ def test_a_misspelt_name_is_answered_with_the_nearest(room: Path):
         load("shed", "workload", "xyz")
 
 
-def test_a_users_own_class_is_found_from_the_folder_of_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_users_own_class_is_found_from_the_folder_of_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "my_own_file.py").write_text("class Mine: ...\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -88,7 +100,9 @@ def test_a_path_that_is_none_is_refused_in_one_line(name: str):
         load("wattlaw.workloads", "workload", name)
 
 
-def test_an_error_inside_a_users_file_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_inside_a_users_file_is_shown_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "my_broken_file.py").write_text("import math\nmath.no_such_thing\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(AttributeError, match="no_such_thing"):
@@ -97,7 +111,9 @@ def test_an_error_inside_a_users_file_is_shown_as_it_is(tmp_path: Path, monkeypa
 
 def test_a_missing_part_is_named_with_the_command_that_installs_it(room: Path):
     (room / "a.py").write_text('NAMES = {"a": "A"}\nimport no_such_library\n')
-    with pytest.raises(MissingPartError, match="a needs no_such_library: pip install no_such_library"):
+    with pytest.raises(
+        MissingPartError, match="a needs no_such_library: pip install no_such_library"
+    ):
         load("shed", "meter", "a")
     with pytest.raises(MissingPartError, match="an index needs no_such_library"):
         need("no_such_library", "an index")

@@ -79,7 +79,9 @@ def test_a_summary_says_its_format_though_it_is_the_default():
 @pytest.mark.parametrize("changes", [{}, {"setting": {"workload": 3}}, {"quantities": [1, 2]}])
 def test_a_newer_format_is_named_with_the_way_to_read_it(changes: dict):
     values = json.loads(encode_run(RUN)) | {"format": FORMAT + 1, "wattlaw": "7.0"} | changes
-    with pytest.raises(NewerFormatError, match=r"has format 2, written by wattlaw 7\.0; .*pip install -U wattlaw"):
+    with pytest.raises(
+        NewerFormatError, match=r"has format 2, written by wattlaw 7\.0; .*pip install -U wattlaw"
+    ):
         decode_run(json.dumps(values).encode(), "x")
 
 
@@ -102,7 +104,9 @@ def test_damaged_bytes_give_a_run_or_one_clear_line():
     assert not [line for line in said if "\n" in line or not line.startswith("x ")]
 
 
-@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b'{"n":1e999}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b'{"n":1e999}']
+)
 def test_bytes_that_are_no_summary_are_one_clear_line(data: bytes):
     with pytest.raises(DamagedRunError) as caught:
         decode_run(data, "x")
@@ -124,7 +128,9 @@ def _damage(rng: random.Random, data: bytes) -> bytes:
             case 3:
                 spoilt[at:at] = spoilt[at : at + rng.randint(1, 40)]
             case 4:
-                spoilt[at:at] = rng.choice([b"{", b"}", b'"', b"null", b"1e999", b"[[", b"\x00", b"-", b"\\u"])
+                spoilt[at:at] = rng.choice(
+                    [b"{", b"}", b'"', b"null", b"1e999", b"[[", b"\x00", b"-", b"\\u"]
+                )
     return bytes(spoilt)
 
 

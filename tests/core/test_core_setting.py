@@ -24,9 +24,13 @@ settings = st.builds(
     power_cap_w=st.none() | positive | st.integers(1, 1000),
     sm_clock_mhz=st.none() | positive,
     seed=st.integers(0, 5),
-    stop=st.builds(Stop, steps=st.integers(1, 200), epochs=st.none() | positive | st.integers(1, 9)),
+    stop=st.builds(
+        Stop, steps=st.integers(1, 200), epochs=st.none() | positive | st.integers(1, 9)
+    ),
     warmup_steps=st.integers(0, 9),
-    options=st.dictionaries(words, words | whole | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)),
+    options=st.dictionaries(
+        words, words | whole | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+    ),
 )
 
 
@@ -51,7 +55,17 @@ def test_an_identity_never_changes():
     assert identity(Setting("schnet")) == "00d792ff4461"
     assert identity(Setting("schnet"), version=2) == "246cf488ad4d"
     setting = Setting(
-        "bert", "tiny", 2, 4, 32, "bf16", 150, 1410.0, seed=7, stop=Stop(200), options={"lr": 1e-4, "compile": True}
+        "bert",
+        "tiny",
+        2,
+        4,
+        32,
+        "bf16",
+        150,
+        1410.0,
+        seed=7,
+        stop=Stop(200),
+        options={"lr": 1e-4, "compile": True},
     )
     assert to_json(setting).decode() == (
         '{"batch_per_device":32,"devices_per_node":4,"nodes":2,"options":{"compile":true,"lr":0.0001},'
@@ -66,7 +80,9 @@ def test_a_new_field_with_a_default_renames_no_old_setting():
         interface: str = "auto"
         stages: int = 1
 
-    assert identity(Later("schnet", devices_per_node=2)) == identity(Setting("schnet", devices_per_node=2))
+    assert identity(Later("schnet", devices_per_node=2)) == identity(
+        Setting("schnet", devices_per_node=2)
+    )
     assert identity(Later("schnet", stages=2)) != identity(Setting("schnet"))
 
 
@@ -113,12 +129,18 @@ def test_an_impossible_setting_is_answered_with_what_would_be_valid(values: dict
 
 json_values = st.recursive(
     st.none() | st.booleans() | whole | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
 
-@given(st.dictionaries(st.sampled_from([*Setting.__struct_fields__, "devices", "lr"]), json_values, max_size=6))
+@given(
+    st.dictionaries(
+        st.sampled_from([*Setting.__struct_fields__, "devices", "lr"]), json_values, max_size=6
+    )
+)
 def test_any_values_give_a_setting_or_one_clear_line(values: dict):
     try:
         setting = setting_from({"workload": "x", **values})
@@ -136,9 +158,17 @@ TARGET = {"metric": "mae_mev", "below": 60}
 def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs():
     plain = setting_from({"workload": "schnet", "stop": {"steps": 100}})
     aimed = setting_from({"workload": "schnet", "stop": {"steps": 100, "target": TARGET}})
-    same = setting_from({"workload": "schnet", "stop": {"target": {"below": 60.0, "metric": "mae_mev"}, "steps": 100}})
+    same = setting_from(
+        {
+            "workload": "schnet",
+            "stop": {"target": {"below": 60.0, "metric": "mae_mev"}, "steps": 100},
+        }
+    )
     assert to_json(plain) == b'{"workload":"schnet"}'
-    assert to_json(aimed) == b'{"stop":{"steps":100,"target":{"below":60.0,"metric":"mae_mev"}},"workload":"schnet"}'
+    assert (
+        to_json(aimed)
+        == b'{"stop":{"steps":100,"target":{"below":60.0,"metric":"mae_mev"}},"workload":"schnet"}'
+    )
     assert identity(aimed) == identity(same) != identity(plain)
     assert msgspec.convert(msgspec.json.decode(to_json(aimed)), Setting) == aimed
 

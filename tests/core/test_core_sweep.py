@@ -42,7 +42,9 @@ def test_a_sweep_file_is_the_grid_of_its_values(tmp_path: Path):
 
 
 @given(axes, st.integers(1, 5), st.integers(0, 99))
-def test_every_repeat_holds_each_setting_once_in_an_order_of_its_own(over: dict, repeats: int, seed: int):
+def test_every_repeat_holds_each_setting_once_in_an_order_of_its_own(
+    over: dict, repeats: int, seed: int
+):
     sweep = Sweep(name="x", repeats=repeats, order_seed=seed, setting={"workload": "w"}, over=over)
     planned, size = trials(sweep), len(settings(sweep))
     assert len(planned) == size * repeats
@@ -54,9 +56,18 @@ def test_every_repeat_holds_each_setting_once_in_an_order_of_its_own(over: dict,
 
 
 def test_the_order_of_a_sweep_never_changes():
-    sweep = sweep_from({"repeats": 2, "setting": {"workload": "w"}, "over": {"seed": [0, 1, 2, 3, 4, 5]}})
+    sweep = sweep_from(
+        {"repeats": 2, "setting": {"workload": "w"}, "over": {"seed": [0, 1, 2, 3, 4, 5]}}
+    )
     assert [t.setting.seed for t in trials(sweep)] == [4, 2, 1, 0, 5, 3, 4, 0, 1, 5, 2, 3]
-    other = sweep_from({"order_seed": 1, "repeats": 2, "setting": {"workload": "w"}, "over": {"seed": list(range(6))}})
+    other = sweep_from(
+        {
+            "order_seed": 1,
+            "repeats": 2,
+            "setting": {"workload": "w"},
+            "over": {"seed": list(range(6))},
+        }
+    )
     assert [t.id for t in trials(other)] != [t.id for t in trials(sweep)]
 
 
@@ -83,7 +94,9 @@ def test_the_name_of_a_trial_is_a_folder_name():
         ("time_limit_s = 0", "time_limit_s is 0"),
     ],
 )
-def test_a_wrong_sweep_file_is_named_with_what_is_wrong_in_it(tmp_path: Path, change: str, says: str):
+def test_a_wrong_sweep_file_is_named_with_what_is_wrong_in_it(
+    tmp_path: Path, change: str, says: str
+):
     path = tmp_path / "caps.toml"
     path.write_text(FILE.replace("repeats = 3", change))
     with pytest.raises(UsageError) as caught:

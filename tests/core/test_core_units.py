@@ -44,13 +44,29 @@ def test_a_value_is_shown_with_three_digits_and_a_prefix(value: float, unit: str
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.002, "2 ms"), (99.9, "99.9 s"), (3599.7, "1 h 00 min"), (7440, "2 h 04 min"), (259200, "3.0 d")],
+    [
+        (0.002, "2 ms"),
+        (99.9, "99.9 s"),
+        (3599.7, "1 h 00 min"),
+        (7440, "2 h 04 min"),
+        (259200, "3.0 d"),
+    ],
 )
 def test_a_duration_is_shown_in_the_units_of_a_clock(seconds: float, text: str):
     assert show_time(seconds) == text
 
 
-FACTORS = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1, "m": 1e-3, "µ": 1e-6, "n": 1e-9}
+FACTORS = {
+    "P": 1e15,
+    "T": 1e12,
+    "G": 1e9,
+    "M": 1e6,
+    "k": 1e3,
+    "": 1,
+    "m": 1e-3,
+    "µ": 1e-6,
+    "n": 1e-9,
+}
 FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
@@ -64,7 +80,16 @@ def test_what_is_shown_is_the_value_to_half_a_percent(value: float, unit: str):
 
 
 def test_every_quantity_names_its_unit_in_its_own_name():
-    endings = {"s": "_s", "J": "_j", "W": "_w", "B": "_bytes", "MHz": "_mhz", "°C": "_c", "h": "_hours", "J·s": "_js"}
+    endings = {
+        "s": "_s",
+        "J": "_j",
+        "W": "_w",
+        "B": "_bytes",
+        "MHz": "_mhz",
+        "°C": "_c",
+        "h": "_hours",
+        "J·s": "_js",
+    }
     for name, known in QUANTITIES.items():
         ending = endings.get(known.unit, "_per_s" if known.unit == "1/s" else "")
         assert name.endswith(ending), name

@@ -50,4 +50,7 @@ def test_a_control_carries_the_name_of_the_setting_that_asks_for_it(name: str) -
 
 @pytest.mark.parametrize("role", [Meter, Control])
 def test_a_role_has_at_most_six_methods(role: type) -> None:
-    assert len([n for n, _ in inspect.getmembers(role, inspect.isfunction) if not n.startswith("_")]) <= 6
+    assert (
+        len([n for n, _ in inspect.getmembers(role, inspect.isfunction) if not n.startswith("_")])
+        <= 6
+    )

@@ -69,8 +69,16 @@ def amd(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         "amdsmi_get_processor_handles": ["handle"],
         "amdsmi_get_gpu_device_uuid": "62ff74a1-0000-1000-80e3-000000000000",
         "amdsmi_get_gpu_asic_info": {"market_name": "AMD Instinct MI300X"},
-        "amdsmi_get_power_cap_info": {"power_cap": 750_000_000, "min_power_cap": 0, "max_power_cap": 750_000_000},
-        "amdsmi_get_energy_count": {"energy_accumulator": 1_000_000, "counter_resolution": 15.3, "timestamp": 1},
+        "amdsmi_get_power_cap_info": {
+            "power_cap": 750_000_000,
+            "min_power_cap": 0,
+            "max_power_cap": 750_000_000,
+        },
+        "amdsmi_get_energy_count": {
+            "energy_accumulator": 1_000_000,
+            "counter_resolution": 15.3,
+            "timestamp": 1,
+        },
         "amdsmi_get_power_info": {"current_socket_power": 432, "average_socket_power": "N/A"},
         "amdsmi_get_gpu_activity": {"gfx_activity": 97, "umc_activity": "N/A"},
         "amdsmi_get_gpu_vram_usage": {"vram_total": 196_592, "vram_used": 283},
@@ -106,7 +114,9 @@ def test_an_amd_gpu_is_read_in_si_units(amd: types.ModuleType, scope: Scope) -> 
     assert (sample.temperature_c, sample.sm_clock_mhz) == (51, 2100)
 
 
-def test_calls_that_an_amd_gpu_refuses_leave_their_cells_empty(amd: types.ModuleType, scope: Scope) -> None:
+def test_calls_that_an_amd_gpu_refuses_leave_their_cells_empty(
+    amd: types.ModuleType, scope: Scope
+) -> None:
     amd.amdsmi_get_energy_count = amd.refuse  # type: ignore[attr-defined]
     del amd.amdsmi_get_clock_info  # type: ignore[attr-defined]
     meter = AmdSmi(scope)
@@ -115,7 +125,9 @@ def test_calls_that_an_amd_gpu_refuses_leave_their_cells_empty(amd: types.Module
     assert (sample.energy_j, sample.sm_clock_mhz, sample.power_w) == (None, None, 432)
 
 
-def test_without_its_library_the_amd_meter_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, scope: Scope) -> None:
+def test_without_its_library_the_amd_meter_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, scope: Scope
+) -> None:
     monkeypatch.setitem(sys.modules, "amdsmi", None)
     assert AmdSmi(scope).probe().grant == "pip install 'wattlaw[amd]'"
     assert "no AMD GPU here" in AmdSmi(Scope(root_pid=1, sys="/nowhere")).probe().reason

@@ -40,7 +40,9 @@ def test_a_grandchild_that_went_with_its_parent_counts_once() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 2), st.booleans()), max_size=60))
-def test_cpu_time_of_any_tree_is_the_time_that_was_spent(moves: list[tuple[int, float, bool]]) -> None:
+def test_cpu_time_of_any_tree_is_the_time_that_was_spent(
+    moves: list[tuple[int, float, bool]],
+) -> None:
     own: dict[int, float] = {1: 0.0}
     children: dict[int, float] = {1: 0.0}
     parent = {1: 0}
@@ -77,7 +79,9 @@ def test_the_cpu_time_of_a_real_tree_does_not_drop_when_a_child_ends() -> None:
         tree = Tree(job.pid)
         seen = []
         until = time.monotonic() + 20
-        while time.monotonic() < until and not (len(seen) > 2 and seen[-1] > 0.25 and len(tree.alive) == 1):
+        while time.monotonic() < until and not (
+            len(seen) > 2 and seen[-1] > 0.25 and len(tree.alive) == 1
+        ):
             tree.update()
             seen.append(tree.cpu_s)
             time.sleep(0.02)
@@ -100,7 +104,9 @@ def test_the_machine_and_the_job_are_read_from_proc() -> None:
 
 
 def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
-    job = subprocess.Popen([sys.executable, "-c", BURN.format(s=0.15) + "\ninput()"], stdin=subprocess.PIPE)
+    job = subprocess.Popen(
+        [sys.executable, "-c", BURN.format(s=0.15) + "\ninput()"], stdin=subprocess.PIPE
+    )
     tree = Tree(job.pid)
     until = time.monotonic() + 20
     while tree.cpu_s < 0.1 and time.monotonic() < until:
@@ -116,10 +122,10 @@ def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
 
 def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
     burn = BURN.format(s=0.2) + "\ninput()"
-    script = (
-        f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', {burn!r}]).pid, flush=True)\ninput()"
+    script = f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', {burn!r}]).pid, flush=True)\ninput()"
+    job = subprocess.Popen(
+        [sys.executable, "-c", "input()\n" + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    job = subprocess.Popen([sys.executable, "-c", "input()\n" + script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert job.stdin
         assert job.stdout

@@ -33,7 +33,9 @@ def machine(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_packages_memory_and_platform_are_kept_apart_and_none_is_counted_twice(machine: Path) -> None:
+def test_packages_memory_and_platform_are_kept_apart_and_none_is_counted_twice(
+    machine: Path,
+) -> None:
     meter = Rapl(Scope(root_pid=1, sys=str(machine)))
     found = {d.id: d.boundary for d in meter.probe().devices}
     assert found == {
@@ -43,7 +45,9 @@ def test_packages_memory_and_platform_are_kept_apart_and_none_is_counted_twice(m
         "dram:package-1": "dram",
         "psys:2": "psys",
     }
-    assert sum(s.energy_j or 0 for s in meter.read() if s.device.startswith("cpu:")) == pytest.approx(2.0)
+    assert sum(
+        s.energy_j or 0 for s in meter.read() if s.device.startswith("cpu:")
+    ) == pytest.approx(2.0)
     meter.close()
 
 
@@ -67,7 +71,9 @@ def test_a_wrapped_counter_goes_on_and_a_reset_one_is_seen_to_fall(machine: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give up root for a moment")
-def test_counters_that_only_root_may_read_are_missing_with_the_command_that_grants_them(machine: Path) -> None:
+def test_counters_that_only_root_may_read_are_missing_with_the_command_that_grants_them(
+    machine: Path,
+) -> None:
     for path in machine.glob("class/powercap/*/energy_uj"):
         path.chmod(0o400)
     for folder in (machine, *machine.parents):
@@ -89,4 +95,7 @@ def test_a_machine_without_counters_is_told_how_to_load_the_module(tmp_path: Pat
     assert probe.grant == "sudo modprobe intel_rapl_msr"
     (tmp_path / "cpuinfo").write_text("flags : fpu hypervisor\n")
     probe = Rapl(Scope(root_pid=1, sys=str(tmp_path), proc=str(tmp_path))).probe()
-    assert (probe.reason, probe.grant) == ("a virtual machine: only its host reads the processor's counters", "")
+    assert (probe.reason, probe.grant) == (
+        "a virtual machine: only its host reads the processor's counters",
+        "",
+    )

@@ -41,7 +41,9 @@ def test_a_plug_in_that_sees_the_whole_node_is_a_meter_of_it(scontrol) -> None:
     ("ipmi", "n/s", "Slurm's plug-in ipmi gives no energy of n7"),
     ("ipmi", "0", "Slurm's plug-in ipmi gives no energy of n7"),
 ])  # fmt: skip
-def test_what_is_not_the_whole_node_or_no_energy_is_missing(scontrol, plugin: str, joules: str, why: str) -> None:
+def test_what_is_not_the_whole_node_or_no_energy_is_missing(
+    scontrol, plugin: str, joules: str, why: str
+) -> None:
     scontrol(plugin, joules)
     probe = SlurmEnergy(Scope(root_pid=1)).probe()
     assert probe.devices == ()

@@ -29,7 +29,9 @@ def build(folder: Path, *, is_old: bool = False) -> Path:
     """Compile the library into a folder and return that folder, fit for LD_LIBRARY_PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     words = ["cc", "-O1", "-shared", "-fPIC", *(["-DOLD_DRIVER"] if is_old else []), str(SOURCE)]
-    subprocess.run([*words, "-o", str(folder / "libnvidia-ml.so.1"), "-lm"], check=True, capture_output=True)
+    subprocess.run(
+        [*words, "-o", str(folder / "libnvidia-ml.so.1"), "-lm"], check=True, capture_output=True
+    )
     return folder
 
 
@@ -69,7 +71,9 @@ class FakeNvml:
         for number, count in enumerate(slices):
             used = ctypes.c_double((number + 1) * 2**30)
             # GPU instances are numbered from 1 in what drivers show, compute instances from 0
-            self.library.fake_instance(index, number, number + 1, 0, count, used, ctypes.c_double(pid), is_hidden)
+            self.library.fake_instance(
+                index, number, number + 1, 0, count, used, ctypes.c_double(pid), is_hidden
+            )
         return [self.instance(index, number) for number in range(len(slices))]
 
     def instance(self, index: int, number: int) -> str:
@@ -82,7 +86,11 @@ class FakeNvml:
 
     def joules(self, index: int, at_s: float | None = None) -> float:
         """Return the true energy of a device at a moment, J."""
-        return float(self.library.fake_joules(index, ctypes.c_double(time.monotonic() if at_s is None else at_s)))
+        return float(
+            self.library.fake_joules(
+                index, ctypes.c_double(time.monotonic() if at_s is None else at_s)
+            )
+        )
 
     def uuid(self, index: int, node: str = "") -> str:
         """Return a device's UUID; on a node of Slurm the node's name is a part of it."""

@@ -15,7 +15,9 @@ FULL = os.environ.get("DEPTH") == "full"
 
 
 def event(key, value=None, ms=0, **metadata):
-    return ":::MLLOG " + json.dumps({"time_ms": ms, "key": key, "value": value, "metadata": metadata})
+    return ":::MLLOG " + json.dumps(
+        {"time_ms": ms, "key": key, "value": value, "metadata": metadata}
+    )
 
 
 LOG = "\n".join(
@@ -30,7 +32,9 @@ LOG = "\n".join(
         event("run_stop", ms=1_800_000, status="success", epoch_num=35),
     ]
 )
-SYSTEM = json.dumps({"number_of_nodes": "1", "accelerators_per_node": "8", "accelerator_model_name": "H100"})
+SYSTEM = json.dumps(
+    {"number_of_nodes": "1", "accelerators_per_node": "8", "accelerator_model_name": "H100"}
+)
 POWER = "\n".join(
     [event("conversion_eff", 0.9, measurement_type="AC")]
     + [event("power_reading", 1000.0 + t, ms=1000 * t) for t in range(990, 1811)]
@@ -121,7 +125,14 @@ def test_the_samples_of_an_evaluation_are_not_taken_for_those_trained(tmp_path):
             event("global_batch_size", 50),
             event("eval_samples", 1000),
             event("run_start", ms=1_000_000),
-            event("eval_stop", 200_000, ms=1_500_000, epoch_count=200_000, step_num=4000, samples_count=1000),
+            event(
+                "eval_stop",
+                200_000,
+                ms=1_500_000,
+                epoch_count=200_000,
+                step_num=4000,
+                samples_count=1000,
+            ),
             event("eval_accuracy", 0.72, ms=1_500_000, epoch_num=200_000),
             event("run_stop", ms=1_800_000, status="success"),
         ]
@@ -174,7 +185,10 @@ def test_nvidia_smi_energy_is_summed_over_gpus_and_a_gap_is_reported(tmp_path):
     assert found.runs[0].machine.device_name == "Tesla V100"
     assert found.skipped[0].line == 5
     (path := tmp_path / "dmon.txt").write_text(DMON)
-    assert import_runs("nvidia-smi", path, interval_s=2.0).runs[0].quantities["gpu_energy_j"].value == 240
+    assert (
+        import_runs("nvidia-smi", path, interval_s=2.0).runs[0].quantities["gpu_energy_j"].value
+        == 240
+    )
 
 
 def test_codecarbons_zero_is_missing_and_its_model_an_estimate(tmp_path):
@@ -228,17 +242,28 @@ def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
         import_runs("csv", path)
 
 
-@pytest.mark.parametrize(("cell", "reason"), [("1 0", "'1 0' is no positive number"), ("-3", "no positive number")])
+@pytest.mark.parametrize(
+    ("cell", "reason"), [("1 0", "'1 0' is no positive number"), ("-3", "no positive number")]
+)
 def test_two_numbers_in_a_cell_are_none_and_the_row_is_skipped(tmp_path, cell, reason):
     (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",150,", f",{cell},"))
     found = import_runs("zeus", path)
     assert len(found.runs) == 1
     assert reason in str(found.skipped[0])
-    assert [number(text) for text in ("250.00 W", "98 %", "7", "1 0", "", "W")] == [250, 98, 7, None, None, None]
+    assert [number(text) for text in ("250.00 W", "98 %", "7", "1 0", "", "W")] == [
+        250,
+        98,
+        7,
+        None,
+        None,
+        None,
+    ]
 
 
 def test_a_batch_of_half_a_sample_is_skipped_with_its_line(tmp_path):
-    (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",1024,adadelta,150", ",0.5,adadelta,150"))
+    (path := tmp_path / "summary_power_v100.csv").write_text(
+        ZEUS.replace(",1024,adadelta,150", ",0.5,adadelta,150")
+    )
     found = import_runs("zeus", path)
     assert len(found.runs) == 1
     assert "summary_power_v100.csv:3: batch_per_device is 0" in str(found.skipped[0])
@@ -320,9 +345,13 @@ def test_published_mlperf_power_is_the_trapezoid_to_a_thousandth(published):
         ("9 %", "has a unit of its own"),
     ],
 )
-def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column(tmp_path, cell, reason):
+def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column(
+    tmp_path, cell, reason
+):
     (tmp_path / "x.csv").write_text(f"gpus,rate\n1,100\n2,{cell}\n")
-    found = import_runs("csv", tmp_path / "x.csv", columns={"devices": "gpus", "samples_per_s": "rate"})
+    found = import_runs(
+        "csv", tmp_path / "x.csv", columns={"devices": "gpus", "samples_per_s": "rate"}
+    )
     assert len(found.runs) == 1
     assert "x.csv:3: rate: " in str(found.skipped[0])
     assert reason in str(found.skipped[0])

@@ -17,7 +17,8 @@ from wattlaw.records import load_runs, write_index
 
 
 @pytest.mark.parametrize(
-    ("source", "name", "text"), [("lightning", "metrics.csv", LIGHTNING), ("zeus", "summary_power_v100.csv", ZEUS)]
+    ("source", "name", "text"),
+    [("lightning", "metrics.csv", LIGHTNING), ("zeus", "summary_power_v100.csv", ZEUS)],
 )
 def test_what_is_no_file_stops_no_import_of_the_others(tmp_path, source, name, text):
     for folder in ("good", "folder", "gone", "circle", "pipe"):
@@ -28,7 +29,9 @@ def test_what_is_no_file_stops_no_import_of_the_others(tmp_path, source, name, t
     (tmp_path / "circle" / name).symlink_to(name)
     os.mkfifo(tmp_path / "pipe" / name)
     found = import_runs(source, tmp_path)
-    assert {r.trial for r in found.runs} == {r.trial for r in import_runs(source, tmp_path / "good" / name).runs}
+    assert {r.trial for r in found.runs} == {
+        r.trial for r in import_runs(source, tmp_path / "good" / name).runs
+    }
     assert {s.reason for s in found.skipped} == {"it is no file that can be read"}
     assert {"folder", "pipe"} <= {Path(s.file).parent.name for s in found.skipped}
 
@@ -58,7 +61,12 @@ def test_a_job_that_was_requeued_and_tables_of_one_name_give_runs_of_their_own(t
         (tmp_path / folder / "summary_power_v100.csv").write_text(ZEUS)
     names = [r.trial for r in import_runs("zeus", tmp_path).runs]
     assert len(set(names)) == 4
-    assert len(load_runs(write_index(tmp_path / "out", import_runs("zeus", tmp_path).runs).path.parent)) == 4
+    assert (
+        len(
+            load_runs(write_index(tmp_path / "out", import_runs("zeus", tmp_path).runs).path.parent)
+        )
+        == 4
+    )
 
 
 def test_the_longest_of_a_trackers_rows_counts(tmp_path):
@@ -74,7 +82,9 @@ def test_a_column_that_stands_twice_is_not_guessed_at(tmp_path):
     (path := tmp_path / "x.csv").write_text("gpus,rate,rate,note,note\n1,100,200,a,b\n")
     with pytest.raises(DataError, match=r"x\.csv:1: there are two columns 'rate'"):
         import_runs("csv", path, columns={"devices": "gpus", "samples_per_s": "rate"})
-    (path := tmp_path / "y.csv").write_text("devices,samples_per_s,step_time_s,step_time_s\n1,100,1,2\n")
+    (path := tmp_path / "y.csv").write_text(
+        "devices,samples_per_s,step_time_s,step_time_s\n1,100,1,2\n"
+    )
     found = import_runs("csv", path)
     assert set(found.runs[0].quantities) == {"samples_per_s"}
     assert "y.csv:1: there are two columns 'step_time_s'; neither is read" in str(found.skipped[0])
@@ -99,7 +109,9 @@ def test_an_import_that_takes_the_place_of_another_says_so(tmp_path, capsys):
 
     assert "same names" not in imported("a")
     assert "same names" not in imported("a")
-    assert "1 run imported earlier bore the same names and were others; they are gone" in imported("b")
+    assert "1 run imported earlier bore the same names and were others; they are gone" in imported(
+        "b"
+    )
 
 
 def test_a_file_that_is_still_packed_is_called_so(tmp_path):
@@ -128,7 +140,10 @@ def test_a_meter_that_stands_twice_costs_its_file_only(tmp_path):
     (tmp_path / "summary_power_v100.csv").write_text(ZEUS)
     found = import_runs("zeus", tmp_path)
     assert len(found.runs) == 2
-    assert str(found.skipped[0]) == f"{path}:1: there are two columns 'gpu0_energy'; leave one in the file"
+    assert (
+        str(found.skipped[0])
+        == f"{path}:1: there are two columns 'gpu0_energy'; leave one in the file"
+    )
 
 
 def test_a_zip_whose_lzma_is_broken_is_called_damaged(tmp_path):

@@ -55,7 +55,9 @@ def test_lightning_fits_are_measured_with_one_callback(tmp_path: Path) -> None:
 
 
 def test_a_hugging_face_trainer_is_measured_with_one_callback(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install transformers")
+    transformers = pytest.importorskip(
+        "transformers", reason="needs transformers: pip install transformers"
+    )
     pytest.importorskip("accelerate", reason="needs accelerate: pip install accelerate")
     from wattlaw.integrations.hugging_face import Measured
 
@@ -68,20 +70,26 @@ def test_a_hugging_face_trainer_is_measured_with_one_callback(tmp_path: Path) ->
         save_strategy="no", disable_tqdm=True,
     )  # fmt: skip
     model = transformers.GPT2LMHeadModel(config)
-    transformers.Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[measured]).train()
+    transformers.Trainer(
+        model=model, args=arguments, train_dataset=rows, callbacks=[measured]
+    ).train()
     (run,) = wattlaw.load_runs(tmp_path / "runs")
     assert (run.reading("steps").value, run.reading("samples").value) == (5, 20)
 
 
 def test_an_accelerate_script_is_measured_with_one_tracker(tmp_path: Path) -> None:
-    accelerate = pytest.importorskip("accelerate", reason="needs accelerate: pip install accelerate")
+    accelerate = pytest.importorskip(
+        "accelerate", reason="needs accelerate: pip install accelerate"
+    )
     from wattlaw.integrations.accelerate import Measured
 
     measured = Measured(tmp_path / "runs", name="linear", warmup=0)
     accelerator = accelerate.Accelerator(log_with=measured, cpu=True)
     model = torch.nn.Linear(4, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    model, optimiser, loader = accelerator.prepare(model, optimiser, torch.utils.data.DataLoader(data(), batch_size=8))
+    model, optimiser, loader = accelerator.prepare(
+        model, optimiser, torch.utils.data.DataLoader(data(), batch_size=8)
+    )
     accelerator.init_trackers("mine")
     for x, y in loader:
         loss = torch.nn.functional.mse_loss(model(x), y)

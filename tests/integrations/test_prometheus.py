@@ -37,7 +37,18 @@ def test_only_what_was_read_has_a_line_and_labels_are_escaped() -> None:
 
 def test_a_measured_command_serves_its_live_values() -> None:
     port = free_port()
-    words = [sys.executable, "-m", "wattlaw", "measure", "-q", "--prometheus", str(port), "--", "sleep", "4"]
+    words = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "measure",
+        "-q",
+        "--prometheus",
+        str(port),
+        "--",
+        "sleep",
+        "4",
+    ]
     job = subprocess.Popen(words)
     body, until = "", time.monotonic() + 20
     while "wattlaw_cpu_time_seconds_total" not in body and time.monotonic() < until:
@@ -56,7 +67,16 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        words = [sys.executable, "-m", "wattlaw", "measure", "--prometheus", str(port), "--", "true"]
+        words = [
+            sys.executable,
+            "-m",
+            "wattlaw",
+            "measure",
+            "--prometheus",
+            str(port),
+            "--",
+            "true",
+        ]
         done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith(f"wattlaw: port {port} cannot be served:")

@@ -23,7 +23,9 @@ def run(
 ) -> Run:
     """One run of a workload with a time per sample, s, and an energy per sample, J."""
     batch = int(setting.get("batch_per_device", 32) or 32)
-    chosen = setting_from({"workload": "schnet", "batch_per_device": batch, **setting, "devices": devices})
+    chosen = setting_from(
+        {"workload": "schnet", "batch_per_device": batch, **setting, "devices": devices}
+    )
     rate = 1 / time_per_sample if time_per_sample else 0.0
     quantities: dict[str, Reading] = {
         "samples_per_s": measured(rate),
@@ -42,12 +44,18 @@ def run(
 
 
 def scaled(
-    times: Mapping[int, float], repeats: int = 3, noise: float = 0.02, seed: int = 0, **setting: object
+    times: Mapping[int, float],
+    repeats: int = 3,
+    noise: float = 0.02,
+    seed: int = 0,
+    **setting: object,
 ) -> list[Run]:
     """Runs at each number of devices with log-normal noise."""
     rng = np.random.default_rng(seed)
     return [
-        run(t * float(np.exp(rng.normal(0, noise))), n, r, **setting) for n, t in times.items() for r in range(repeats)
+        run(t * float(np.exp(rng.normal(0, noise))), n, r, **setting)
+        for n, t in times.items()
+        for r in range(repeats)
     ]
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from made import run, scaled
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.backtest import backtest_advise, backtest_fit, summary, summary_of_advice
+from wattlaw.analysis.cap_choice import choose_cap
+from wattlaw.analysis.cap_curves import cap_curves, grid_of, most_telling, weighed
+from wattlaw.analysis.fit import fit
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.importers.imported import import_runs
-from wattlaw.laws.advice import advise
-from wattlaw.laws.backtest import backtest_advise, backtest_fit, summary, summary_of_advice
-from wattlaw.laws.capchoice import choose_cap
-from wattlaw.laws.capruns import cap_curves, grid_of, most_telling, weighed
 from wattlaw.laws.caps import response
-from wattlaw.laws.fit import fit
 
 CAPS = np.array([100.0, 125, 150, 175, 200, 225, 250])
 
@@ -32,11 +32,19 @@ def capped(caps=CAPS, noise=0.004, repeats=1, seed=0):
 
 @pytest.mark.parametrize(("hide", "count"), [("largest", 1), ("next", 3), ("random", 1)])
 def test_hidden_sizes_are_predicted_and_compared_with_the_power_law(hide, count):
-    found = backtest_fit(scaled({n: (1 + 0.02 * (n - 1)) / n for n in (1, 2, 4, 8, 16)}, noise=0.01), hide)
+    found = backtest_fit(
+        scaled({n: (1 + 0.02 * (n - 1)) / n for n in (1, 2, 4, 8, 16)}, noise=0.01), hide
+    )
     overall = summary(found)
     assert overall["n"] == count
     assert overall["median_error"] < 0.1
-    assert set(overall) == {"n", "median_error", "mean_error", "coverage_90", "baseline_median_error"}
+    assert set(overall) == {
+        "n",
+        "median_error",
+        "mean_error",
+        "coverage_90",
+        "baseline_median_error",
+    }
 
 
 def test_advice_from_three_caps_is_judged_by_the_hidden_ones():
@@ -80,7 +88,10 @@ def test_the_run_that_would_tell_most_is_near_the_edge_of_the_bound_and_ends_wit
     telling = most_telling(options, choose_cap(options))
     assert telling is not None
     assert 0.05 < telling.probability < 0.95
-    flat = [run(1.0, 1, 0, energy=e, power_cap_w=c) for c, e in ((100.0, 40.0), (175.0, 40.0), (250.0, 40.0))]
+    flat = [
+        run(1.0, 1, 0, energy=e, power_cap_w=c)
+        for c, e in ((100.0, 40.0), (175.0, 40.0), (250.0, 40.0))
+    ]
     ((_, still),) = cap_curves(flat)[0]
     assert len(grid_of(still)) == 31
 

@@ -9,13 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import run
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.device_candidates import device_options
+from wattlaw.analysis.caps_on_devices import (
+    LogRatio,
+    base_of,
+    cappings,
+    nearest,
+    same_work,
+    work_share,
+)
+from wattlaw.analysis.predict import Wanted, predict
 from wattlaw.core.errors import FitError
-from wattlaw.laws.advice import advise
-from wattlaw.laws.capping import LogRatio, base_of, cappings, nearest, same_work, work_share
+from wattlaw.laws.averaging import DRAWS
 from wattlaw.laws.caps import PRIOR, physical, response, with_work
-from wattlaw.laws.choose import DRAWS
-from wattlaw.laws.deviceoptions import device_options
-from wattlaw.laws.predict import Wanted, predict
 
 HIGHEST_W = 250.0
 
@@ -23,14 +30,18 @@ HIGHEST_W = 250.0
 def truth(n: float, cap: float, lost: float = 0.05) -> tuple[float, float]:
     """Time per sample, s, and energy of all n devices, J: a cap leaves alone what is lost to communication."""
     scaled = 1 + lost * (n - 1)
-    time, power = response(with_work(np.zeros((1, 8)), np.array([-np.log(scaled)])), np.array([cap / HIGHEST_W, 1.0]))
+    time, power = response(
+        with_work(np.zeros((1, 8)), np.array([-np.log(scaled)])), np.array([cap / HIGHEST_W, 1.0])
+    )
     seconds = scaled / n * float(np.exp(time[0, 0] - time[0, 1]))
     return seconds, n * seconds * HIGHEST_W * float(np.exp(power[0, 0]))
 
 
 def tried(sizes=(1, 2, 4), caps=(125.0, 187.5), tried_on=(1,), lost=0.05):
     rng = np.random.default_rng(0)
-    wanted = [(n, HIGHEST_W, r) for n in sizes for r in range(2)] + [(n, cap, 0) for n in tried_on for cap in caps]
+    wanted = [(n, HIGHEST_W, r) for n in sizes for r in range(2)] + [
+        (n, cap, 0) for n in tried_on for cap in caps
+    ]
     runs = []
     for n, cap, repeat in wanted:
         seconds, joules = truth(n, cap, lost)
@@ -53,8 +64,14 @@ def test_where_caps_were_tried_a_cap_does_what_its_law_says():
     effect = capping.effect(150.0, same_work())
     best, _ = capping.law.log_time([150.0, HIGHEST_W])
     assert effect.time.middle == pytest.approx(float(best[0] - best[1]), abs=1e-6)
-    assert np.quantile(effect.time.draws, 0.05) < effect.time.middle < np.quantile(effect.time.draws, 0.95)
-    assert capping.effect(HIGHEST_W, same_work()).time == LogRatio(0.0, pytest.approx(np.zeros(DRAWS)))
+    assert (
+        np.quantile(effect.time.draws, 0.05)
+        < effect.time.middle
+        < np.quantile(effect.time.draws, 0.95)
+    )
+    assert capping.effect(HIGHEST_W, same_work()).time == LogRatio(
+        0.0, pytest.approx(np.zeros(DRAWS))
+    )
     with pytest.raises(FitError, match="outside the caps that were run, 125 to 250 W"):
         capping.effect(100.0, same_work())
 
@@ -63,7 +80,9 @@ def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
     runs = tried((1, 2, 4, 8), lost=0.2)
     ratios = []
     for n in (1, 8):
-        free, capped = (predict(runs, Wanted(devices=n, power_cap_w=cap))[0].quantities for cap in (None, 130.0))
+        free, capped = (
+            predict(runs, Wanted(devices=n, power_cap_w=cap))[0].quantities for cap in (None, 130.0)
+        )
         ratios.append([capped[name].value / free[name].value for name in ("time_s", "energy_j")])
         seconds, joules = truth(n, 130.0, 0.2)
         assert capped["time_s"].low < seconds < capped["time_s"].high
@@ -74,7 +93,9 @@ def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
 
 def test_a_share_of_work_is_that_of_the_times_of_a_device():
     # 8 devices take a fifth of the time of one: each works 5/8 of it
-    found = work_share(LogRatio(0.0, np.zeros(3)), LogRatio(-np.log(5), np.full(3, -np.log(5))), 8, 1)
+    found = work_share(
+        LogRatio(0.0, np.zeros(3)), LogRatio(-np.log(5), np.full(3, -np.log(5))), 8, 1
+    )
     assert np.exp(found.middle) == pytest.approx(5 / 8)
     assert np.exp(found.draws) == pytest.approx(5 / 8)
 
@@ -135,10 +156,14 @@ def tried_below(base, sizes=(1, 2, 4, 8), tried_on=(1,)):
 
 
 def uncapped(made):
-    return msgspec.structs.replace(made, setting=msgspec.structs.replace(made.setting, power_cap_w=None))
+    return msgspec.structs.replace(
+        made, setting=msgspec.structs.replace(made.setting, power_cap_w=None)
+    )
 
 
-@pytest.mark.parametrize(("base", "sizes"), [(None, (1, 2, 4, 8)), (None, (2, 4, 8)), (HIGHEST_W, (2, 4, 8))])
+@pytest.mark.parametrize(
+    ("base", "sizes"), [(None, (1, 2, 4, 8)), (None, (2, 4, 8)), (HIGHEST_W, (2, 4, 8))]
+)
 def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_counts(base, sizes):
     runs = tried_below(base, sizes)
     for n in (1, 4, 8):
@@ -156,8 +181,12 @@ def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
     runs = tried_below(None)
     for option in [o for o in device_options(runs) if o.is_at_new_cap and not o.is_beyond]:
         if option.devices not in (1, 2, 4, 8):
-            (told,) = predict(runs, Wanted(devices=option.devices, power_cap_w=option.run.setting.power_cap_w))
-            assert np.exp(option.log_t) == pytest.approx(told.quantities["time_per_sample_s"].value, rel=1e-6)
+            (told,) = predict(
+                runs, Wanted(devices=option.devices, power_cap_w=option.run.setting.power_cap_w)
+            )
+            assert np.exp(option.log_t) == pytest.approx(
+                told.quantities["time_per_sample_s"].value, rel=1e-6
+            )
 
 
 def test_one_run_without_a_cap_leaves_the_law_over_devices_to_those_with_one():
@@ -171,7 +200,11 @@ def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
     runs = [r for r in tried((1,)) if r.setting.devices == 1]
     (told,) = predict(runs, Wanted(devices=1, power_cap_w=150.0))
     seconds, joules = truth(1, 150.0)
-    assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high
+    assert (
+        told.quantities["time_per_sample_s"].low
+        < seconds
+        < told.quantities["time_per_sample_s"].high
+    )
     assert told.quantities["energy_j"].low < joules < told.quantities["energy_j"].high
     assert told.extrapolated == ""
     with pytest.raises(FitError, match="runs of one size say nothing of another"):
@@ -182,14 +215,21 @@ def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
     runs = tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2, 4))
     (told,) = predict(runs, Wanted(devices=3, power_cap_w=125.0))
     seconds, _ = truth(3, 125.0)
-    assert told.quantities["time_per_sample_s"].low < seconds < told.quantities["time_per_sample_s"].high
+    assert (
+        told.quantities["time_per_sample_s"].low
+        < seconds
+        < told.quantities["time_per_sample_s"].high
+    )
 
 
 @pytest.mark.parametrize("batch", [32, None])
 def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(batch):
     runs = [r for r in tried_below(None, (1,)) if r.setting.devices == 1]
     runs = [
-        msgspec.structs.replace(r, setting=msgspec.structs.replace(r.setting, batch_per_device=batch)) for r in runs
+        msgspec.structs.replace(
+            r, setting=msgspec.structs.replace(r.setting, batch_per_device=batch)
+        )
+        for r in runs
     ]
     fastest, _ = truth(1, HIGHEST_W)
     for bound in (0.05, 0.2):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wattlaw.analysis.cap_choice import choose_cap, weigh_caps
 from wattlaw.core.errors import FitError
-from wattlaw.laws.capchoice import choose_cap, weigh_caps
 from wattlaw.laws.caps import PRIOR, fit_caps, response
 
 CAPS = np.array([100.0, 125, 150, 175, 200, 225, 250])

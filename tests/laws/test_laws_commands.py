@@ -48,7 +48,12 @@ def test_json_has_the_published_items(folder, capsysbinary, words, kind, keys):
 
 @pytest.mark.parametrize(
     "words",
-    [["fit"], ["fit", "--backtest", "next"], ["advise", "--max-slowdown", "0.1"], ["predict", "--devices", "3"]],
+    [
+        ["fit"],
+        ["fit", "--backtest", "next"],
+        ["advise", "--max-slowdown", "0.1"],
+        ["predict", "--devices", "3"],
+    ],
 )
 def test_without_json_people_get_words_and_tables(folder, capsysbinary, words):
     code, out, _ = call(capsysbinary, words[0], folder, *words[1:])
@@ -71,7 +76,10 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
     ("words", "line"),
     [
         (["fit", "--law", "powr"], "unknown law 'powr'; did you mean 'power'?"),
-        (["fit", "--backtest", "next", "--target", "step_time_s"], "--backtest predicts time_per_sample_s or"),
+        (
+            ["fit", "--backtest", "next", "--target", "step_time_s"],
+            "--backtest predicts time_per_sample_s or",
+        ),
         (["advise", "--limit", "x"], "--limit 'x': give QUANTITY=MOST"),
         (["advise", "--limit", "time="], "--limit 'time=': give QUANTITY=MOST"),
         (["advise", "--limit", "tyme=1"], "unknown quantity 'tyme'; did you mean"),
@@ -79,33 +87,72 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
         (["advise", "--limit", "time=nan"], "the limit on time is nan"),
         (["advise", "--limit", "time=1", "--limit", "time=2"], "time is limited twice, to 1 and 2"),
         (["advise", "--limit", "time=1e-9"], "no setting keeps time_per_sample_s ≤ 1e-09"),
-        (["advise", "--limit", "time=1e-9", "--unmeasured"], "no setting keeps time_per_sample_s ≤ 1e-09 with"),
+        (
+            ["advise", "--limit", "time=1e-9", "--unmeasured"],
+            "no setting keeps time_per_sample_s ≤ 1e-09 with",
+        ),
         (["advise", "--confidence", "1"], "confidence is 1.0; give a probability"),
-        (["advise", "--max-slowdown", "1e308"], "max_slowdown is 1e+308; give a share of at least 0 and at most 1e+06"),
-        (["predict", "--devices", "4", "--samples", "1e300"], "samples is 1e+300; give a number from 1e-30 to 1e+30"),
+        (
+            ["advise", "--max-slowdown", "1e308"],
+            "max_slowdown is 1e+308; give a share of at least 0 and at most 1e+06",
+        ),
+        (
+            ["predict", "--devices", "4", "--samples", "1e300"],
+            "samples is 1e+300; give a number from 1e-30 to 1e+30",
+        ),
         (["advise", "--max-slowdown", "-0.1"], "max_slowdown is -0.1; give a share"),
-        (["advise", "--minimise", "energy", "--unmeasured"], "no run gives both time_per_sample_s and energy_per_sam"),
-        (["advise", "--minimise", "cost", "--price-per-kwh", "1"], "energy has a price, but no meter measured it"),
+        (
+            ["advise", "--minimise", "energy", "--unmeasured"],
+            "no run gives both time_per_sample_s and energy_per_sam",
+        ),
+        (
+            ["advise", "--minimise", "cost", "--price-per-kwh", "1"],
+            "energy has a price, but no meter measured it",
+        ),
         (
             ["advise", "--minimise", "cost", "--price-per-device-hour", "1", "--pue", "2"],
             "give a price per kWh with it",
         ),
-        (["advise", "--pareto", "time", "time"], "a front needs two quantities; both are time_per_sample_s"),
-        (["advise", "--pareto", "time", "energy"], "no run gives both time_per_sample_s and energy_per_sample_j"),
+        (
+            ["advise", "--pareto", "time", "time"],
+            "a front needs two quantities; both are time_per_sample_s",
+        ),
+        (
+            ["advise", "--pareto", "time", "energy"],
+            "no run gives both time_per_sample_s and energy_per_sample_j",
+        ),
         (["advise", "--pareto", "time"], "'--pareto' requires 2 arguments"),
         (["advise", "--backtest", "2"], "2 probes; a cap law needs at least 3"),
-        (["advise", "--minimise", "cost"], "a cost needs a price per device-hour, per kWh, or both"),
+        (
+            ["advise", "--minimise", "cost"],
+            "a cost needs a price per device-hour, per kWh, or both",
+        ),
         (["advise", "--pareto", "time", "energie"], "unknown quantity 'energie'"),
         (["predict", "--devices", "4", "--pue", "0.9", "--price-per-kwh", "1"], "the PUE is 0.9"),
         (["advise", "--backtest", "3"], "no group of runs has measured GPU energy"),
         (["predict", "--devices", "0"], "devices is 0"),
         (["predict", "--devices", "four"], "'four' is not a valid integer"),
         (["predict", "--devices", "4", "--pue", "1.2"], "give a price per kWh with it"),
-        (["predict", "--devices", "4", "--price-per-device-hour", "inf"], "price_per_device_hour is inf"),
-        (["predict", "--devices", "4", "--message-bytes", "-1"], "message_bytes is -1.0; give a positive number"),
-        (["predict", "--devices", "4", "--link-bytes-per-s", "0"], "link_bytes_per_s is 0.0; give a positive number"),
-        (["predict", "--devices", "4", "--power-cap-w", "100"], "a cap law needs runs at three power caps"),
-        (["predict", "--devices", "4", "--nodes", "8"], "nodes is 8; give 1 to the number of devices"),
+        (
+            ["predict", "--devices", "4", "--price-per-device-hour", "inf"],
+            "price_per_device_hour is inf",
+        ),
+        (
+            ["predict", "--devices", "4", "--message-bytes", "-1"],
+            "message_bytes is -1.0; give a positive number",
+        ),
+        (
+            ["predict", "--devices", "4", "--link-bytes-per-s", "0"],
+            "link_bytes_per_s is 0.0; give a positive number",
+        ),
+        (
+            ["predict", "--devices", "4", "--power-cap-w", "100"],
+            "a cap law needs runs at three power caps",
+        ),
+        (
+            ["predict", "--devices", "4", "--nodes", "8"],
+            "nodes is 8; give 1 to the number of devices",
+        ),
         (["predict", "--devices", "90000"], "spans a factor of"),
         (["fit", "--law", "cap"], "the cap law explains"),
         (["fit", "--law", "usl", "--over", "colour"], "no run has a number for 'colour'"),

@@ -7,16 +7,22 @@ import random
 import pytest
 from tests.records.conftest import make_run
 
+from wattlaw.analysis.compare import Comparison, compare
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.compare import Comparison, compare
 
 
-def runs(factor: float, noise: float, seed: int, repeats: int = 5, devices: tuple[int, ...] = (1, 2)) -> list[Run]:
+def runs(
+    factor: float, noise: float, seed: int, repeats: int = 5, devices: tuple[int, ...] = (1, 2)
+) -> list[Run]:
     rng = random.Random(seed)
-    return [make_run(d, r, factor * rng.lognormvariate(0, noise) / d) for d in devices for r in range(repeats)]
+    return [
+        make_run(d, r, factor * rng.lognormvariate(0, noise) / d)
+        for d in devices
+        for r in range(repeats)
+    ]
 
 
 def verdicts(found: Comparison) -> list[str]:
@@ -27,14 +33,22 @@ def test_a_difference_larger_than_the_noise_is_told_from_one_that_is_not():
     found = compare(runs(0.1, 0.01, 1), runs(0.12, 0.01, 2), ["step_time_s"])
     assert verdicts(found) == ["worse", "worse"]
     assert all(d.ratio.low < 1.2 < d.ratio.high for d in found.differences)
-    assert verdicts(compare(runs(0.12, 0.01, 1), runs(0.1, 0.01, 2), ["samples_per_s"])) == ["better", "better"]
-    assert verdicts(compare(runs(0.1, 0.2, 1), runs(0.1, 0.2, 2), ["step_time_s"])) == ["no difference"] * 2
+    assert verdicts(compare(runs(0.12, 0.01, 1), runs(0.1, 0.01, 2), ["samples_per_s"])) == [
+        "better",
+        "better",
+    ]
+    assert (
+        verdicts(compare(runs(0.1, 0.2, 1), runs(0.1, 0.2, 2), ["step_time_s"]))
+        == ["no difference"] * 2
+    )
 
 
 def test_nine_of_ten_intervals_hold_the_true_ratio():
     held = 0
     for seed in range(400):
-        found = compare(runs(0.1, 0.05, seed, 3, (1,)), runs(0.11, 0.02, 1000 + seed, 3, (1,)), ["step_time_s"])
+        found = compare(
+            runs(0.1, 0.05, seed, 3, (1,)), runs(0.11, 0.02, 1000 + seed, 3, (1,)), ["step_time_s"]
+        )
         interval = found.differences[0].ratio
         held += interval.low <= 1.1 <= interval.high
     assert 345 <= held <= 392  # Welch's t is a little wide where three repeats differ in noise
@@ -43,7 +57,11 @@ def test_nine_of_ten_intervals_hold_the_true_ratio():
 def test_one_run_a_side_gives_a_ratio_and_no_verdict():
     (found,) = compare([make_run(1, 0, 0.1)], [make_run(1, 0, 0.2)], ["step_time_s"]).differences
     assert found.ratio.value == pytest.approx(2)
-    assert (found.ratio.low, found.larger_than_noise, found.verdict) == (None, None, "too few repeats")
+    assert (found.ratio.low, found.larger_than_noise, found.verdict) == (
+        None,
+        None,
+        "too few repeats",
+    )
 
 
 def test_settings_in_one_set_only_are_counted_and_failed_runs_left_out():
@@ -59,7 +77,8 @@ def test_machines_may_differ_and_the_kind_of_device_asked_for_may_not():
     b = [make_run(1, r, 0.01, machine=other) for r in range(3)]
     assert compare(runs(0.1, 0.01, 1), b).matched == 1
     asked = [
-        make_run(1, r, setting=Setting("schnet", "tiny", batch_per_device=32, device_type="cpu")) for r in range(3)
+        make_run(1, r, setting=Setting("schnet", "tiny", batch_per_device=32, device_type="cpu"))
+        for r in range(3)
     ]
     assert compare(runs(0.1, 0.01, 1), asked).matched == 0
     mixed = compare(runs(0.1, 0.01, 1), [*b, *runs(0.1, 0.01, 2)])

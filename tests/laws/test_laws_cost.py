@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from made import run
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.pareto import pareto_points
+from wattlaw.analysis.cap_curves import curve_of
+from wattlaw.analysis.prices import COST, Prices, priced
 from wattlaw.core.errors import FitError, UsageError
-from wattlaw.laws.advice import advise
-from wattlaw.laws.capruns import curve_of
 from wattlaw.laws.caps import response
-from wattlaw.laws.pareto import pareto_points
-from wattlaw.laws.prices import COST, Prices, priced
 
 
 def sized(energies=(100.0, 130.0, 200.0)):
@@ -26,8 +26,12 @@ def sized(energies=(100.0, 130.0, 200.0)):
 
 def capped():
     """Runs of one device at five caps."""
-    time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.4, 0.55, 0.7, 0.85, 1.0]))
-    rows = zip((100.0, 137.5, 175.0, 212.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True)
+    time, power = response(
+        np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.4, 0.55, 0.7, 0.85, 1.0])
+    )
+    rows = zip(
+        (100.0, 137.5, 175.0, 212.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True
+    )
     return [run(float(t), 1, 0, energy=float(t * p), power_cap_w=cap) for cap, t, p in rows]
 
 
@@ -75,7 +79,11 @@ def test_the_front_of_time_and_cost_holds_what_nothing_beats():
 
 def test_energy_with_a_price_must_have_been_measured():
     with pytest.raises(FitError, match="is an estimate"):
-        advise([run(1.0, n, energy=100.0, estimate=True) for n in (1, 2)], "cost", prices=Prices(per_kwh=0.3))
+        advise(
+            [run(1.0, n, energy=100.0, estimate=True) for n in (1, 2)],
+            "cost",
+            prices=Prices(per_kwh=0.3),
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +102,11 @@ def test_prices_that_mean_nothing_are_refused(prices, message):
 
 
 def test_a_front_is_of_one_workload_and_of_energies_that_compare():
-    runs = [run(t, n, energy=e, workload=w) for w in ("bert", "schnet") for n, t, e in ((1, 1.0, 1.0), (2, 0.6, 1.2))]
+    runs = [
+        run(t, n, energy=e, workload=w)
+        for w in ("bert", "schnet")
+        for n, t, e in ((1, 1.0, 1.0), (2, 0.6, 1.2))
+    ]
     found = pareto_points(runs, "time", "energy")
     assert [(p.group["workload"], p.words) for p in found] == [
         (w, words) for w in ("bert", "schnet") for words in ("2 processes", "1 process")
@@ -105,14 +117,18 @@ def test_a_front_is_of_one_workload_and_of_energies_that_compare():
         pareto_points(guessed[2:], "time", "energy")
 
 
-@pytest.mark.parametrize(("prices", "said"), [(Prices(1e308), "price per device-hour is 1e\\+308; give a number of")])
+@pytest.mark.parametrize(
+    ("prices", "said"), [(Prices(1e308), "price per device-hour is 1e\\+308; give a number of")]
+)
 def test_a_price_that_nobody_pays_is_refused(prices, said):
     with pytest.raises(UsageError, match=said):
         advise([run(1.0)], "cost", prices=prices)
 
 
 def test_readings_that_nothing_measures_are_no_points_of_a_cap_curve():
-    runs = [run(1.0 + 10 / cap, energy=cap, power_cap_w=cap) for cap in (100.0, 150.0, 200.0, 250.0)]
+    runs = [
+        run(1.0 + 10 / cap, energy=cap, power_cap_w=cap) for cap in (100.0, 150.0, 200.0, 250.0)
+    ]
     for bad in (run(1.0, energy=-1.0, power_cap_w=300.0), run(-1.0, energy=1.0, power_cap_w=300.0)):
         curve = curve_of([*runs, bad])
         assert curve is not None

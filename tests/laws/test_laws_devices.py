@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import run, scaled
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.device_candidates import batches_at, device_options, numbers
+from wattlaw.analysis.fit_scaling import scaling_of
+from wattlaw.analysis.predict import Wanted, predict
+from wattlaw.analysis.prices import Prices
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError
 from wattlaw.core.folder import write_run
-from wattlaw.laws.advice import advise
-from wattlaw.laws.alphabeta import scaling_of
+from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.caps import response
-from wattlaw.laws.choose import DRAWS, forecast
-from wattlaw.laws.deviceoptions import batches_at, device_options, numbers
-from wattlaw.laws.predict import Wanted, predict
-from wattlaw.laws.prices import Prices
 from wattlaw.laws.scaling import Points
-from wattlaw.laws.worth import losses, saved_by_runs
+from wattlaw.laws.statistics.value_of_information import losses, saved_by_runs
 
 
 def shared(n: float) -> float:
@@ -34,7 +34,11 @@ def tried(sizes=(1, 2, 8), noise=0.01, **setting):
 
 
 def metered(sizes=(1, 2, 8)):
-    return [run(shared(n) * (1 + 0.01 * r), n, r, energy=100 * n * shared(n)) for n in sizes for r in range(2)]
+    return [
+        run(shared(n) * (1 + 0.01 * r), n, r, energy=100 * n * shared(n))
+        for n in sizes
+        for r in range(2)
+    ]
 
 
 def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
@@ -42,7 +46,11 @@ def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
     assert advice.setting.devices == 4  # 1.162 device-seconds; 6 devices take 1.28
     assert not advice.is_measured
     assert advice.extrapolated == ""
-    assert advice.predicted["time_per_sample_s"].low < shared(4) < advice.predicted["time_per_sample_s"].high
+    assert (
+        advice.predicted["time_per_sample_s"].low
+        < shared(4)
+        < advice.predicted["time_per_sample_s"].high
+    )
     assert advice.probability_bound_holds > 0.5
     assert "take 4 processes (not run)" in advice.words
     (measured,) = advise(tried(), "time", limits={"device_hours": 1.2})
@@ -63,12 +71,20 @@ def test_a_number_beyond_those_run_is_marked_and_one_that_nobody_can_tell_is_not
 
 def test_a_higher_confidence_takes_more_devices_to_meet_a_deadline():
     bold, careful = (
-        advise(tried((1, 2, 4, 8)), "device_hours", limits={"time": 0.15}, confidence=c, unmeasured=True)[0]
+        advise(
+            tried((1, 2, 4, 8)),
+            "device_hours",
+            limits={"time": 0.15},
+            confidence=c,
+            unmeasured=True,
+        )[0]
         for c in (0.5, 0.95)
     )
     assert careful.setting.devices >= bold.setting.devices > 8
     assert careful.probability_bound_holds >= 0.95
-    with pytest.raises(FitError, match=r"no setting keeps time_per_sample_s ≤ 0.001 with probability 0.5"):
+    with pytest.raises(
+        FitError, match=r"no setting keeps time_per_sample_s ≤ 0.001 with probability 0.5"
+    ):
         advise(tried(), "device_hours", limits={"time": 0.001}, unmeasured=True)
 
 
@@ -78,7 +94,9 @@ def test_energy_and_cost_of_unmeasured_numbers_follow_the_power_of_the_devices()
     assert advice.setting.devices == 6
     energy = advice.predicted["gpu_energy_per_sample_j"]
     assert energy.low < 600 * shared(6) < energy.high
-    (cost,) = advise(metered(), "cost", limits={"time": 0.3}, unmeasured=True, prices=Prices(2.0, 0.3, 1.2))
+    (cost,) = advise(
+        metered(), "cost", limits={"time": 0.3}, unmeasured=True, prices=Prices(2.0, 0.3, 1.2)
+    )
     value = (2.0 * 4 * shared(4) + 1.2 * 0.3 * 400 * shared(4) / 1000) / 3600
     assert cost.predicted["cost_per_sample"].value == pytest.approx(value, rel=0.05)
 
@@ -98,8 +116,13 @@ def test_the_same_global_batch_is_kept_where_it_always_was():
     assert all(n * batch == 64 for n, batch in found.items())
 
 
-@given(st.lists(st.tuples(st.integers(1, 512), st.integers(1, 256)), min_size=1, max_size=8), st.integers(1, 16))
-def test_numbers_weighed_are_whole_nodes_beyond_one_and_batches_are_some_that_were_run(seen, per_node):
+@given(
+    st.lists(st.tuples(st.integers(1, 512), st.integers(1, 256)), min_size=1, max_size=8),
+    st.integers(1, 16),
+)
+def test_numbers_weighed_are_whole_nodes_beyond_one_and_batches_are_some_that_were_run(
+    seen, per_node
+):
     found = numbers(per_node, 1024)
     assert found == sorted(set(found))
     assert all(1 <= n <= 1024 and (n <= per_node or n % per_node == 0) for n in found)
@@ -119,7 +142,9 @@ def test_a_run_is_worth_what_choosing_after_it_saves():
     assert told == pytest.approx(0.2 / np.sqrt(2 * np.pi), rel=0.05)
     assert nothing < 0.002
     flat = np.array([np.full(100, 1.0), np.full(100, 1.5)])
-    assert saved_by_runs(flat, [[rng.normal(size=100)]] * 2, np.array([True, True])) == pytest.approx([0, 0], abs=1e-12)
+    assert saved_by_runs(
+        flat, [[rng.normal(size=100)]] * 2, np.array([True, True])
+    ) == pytest.approx([0, 0], abs=1e-12)
 
 
 def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
@@ -186,7 +211,15 @@ def test_what_cannot_be_weighed_is_said_and_the_runs_are_advised_on():
 def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
     for index, made in enumerate(tried()):
         write_run(tmp_path / "runs" / "demo" / f"t{index}", made)
-    words = ["advise", str(tmp_path / "runs"), "--unmeasured", "--minimise", "time", "--limit", "device_hours=1.2"]
+    words = [
+        "advise",
+        str(tmp_path / "runs"),
+        "--unmeasured",
+        "--minimise",
+        "time",
+        "--limit",
+        "device_hours=1.2",
+    ]
     for extra in ([], ["--json"]):
         with pytest.raises(SystemExit) as stop:
             main([*words, *extra])
@@ -199,6 +232,10 @@ def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
 
 
 def test_runs_alike_that_lie_a_millionfold_apart_give_no_advice():
-    runs = [run(t, n, r) for n, times in ((1, (1.0, 1e-6, 1e6)), (2, (0.5, 1e6, 1e-6))) for r, t in enumerate(times)]
+    runs = [
+        run(t, n, r)
+        for n, times in ((1, (1.0, 1e-6, 1e6)), (2, (0.5, 1e6, 1e-6)))
+        for r, t in enumerate(times)
+    ]
     with pytest.raises(FitError, match="some runs are far off the others"):
         advise(runs, "device_hours", unmeasured=True, limits={"time": 1e3})

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import power_law, run, scaled
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.pareto import pareto
+from wattlaw.analysis.fit import fit, fit_groups
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError, WattlawError
 from wattlaw.core.reading import Note, Reading
-from wattlaw.laws.advice import advise
-from wattlaw.laws.fit import fit, fit_groups
-from wattlaw.laws.pareto import pareto
 from wattlaw.laws.power import fit_power
 
 
@@ -41,13 +41,17 @@ def test_three_sizes_give_back_the_exponent_of_60_times_at_416_devices():
     assert from_two.parameters["beta"].value == pytest.approx(0.767, abs=5e-4)
 
 
-@pytest.mark.parametrize(("sizes", "repeats"), [([1, 2, 4], 3), ([1, 2, 4, 8, 16], 1), ([2, 8, 64, 416], 2)])
+@pytest.mark.parametrize(
+    ("sizes", "repeats"), [([1, 2, 4], 3), ([1, 2, 4, 8, 16], 1), ([2, 8, 64, 416], 2)]
+)
 def test_exponents_are_inside_their_90_percent_intervals_nine_times_in_ten(sizes, repeats):
     rng = np.random.default_rng(7)
     x = np.repeat(np.array(sizes, float), repeats)
     hits = 0
     for _ in range(600):
-        beta = fit_power(x, 3.0 * x**-0.8 * np.exp(rng.normal(0, 0.05, len(x)))).parameters()["beta"]
+        beta = fit_power(x, 3.0 * x**-0.8 * np.exp(rng.normal(0, 0.05, len(x)))).parameters()[
+            "beta"
+        ]
         hits += beta.low <= 0.8 <= beta.high
     assert 0.86 < hits / 600 < 0.945
 
@@ -68,14 +72,18 @@ def test_the_law_with_the_least_held_out_error_is_chosen():
 
 
 def test_alpha_beta_takes_runs_of_several_batches_as_one_family():
-    runs = scaled({1: 1.0, 2: 0.52}, batch_per_device=16) + scaled({4: 0.27, 8: 0.14}, batch_per_device=32)
+    runs = scaled({1: 1.0, 2: 0.52}, batch_per_device=16) + scaled(
+        {4: 0.27, 8: 0.14}, batch_per_device=32
+    )
     (found,) = fit(runs, law="alpha-beta")
     assert found.sizes == 4
     assert found.parameters["sample_s"].value == pytest.approx(1.0, rel=0.1)
 
 
 def test_runs_are_grouped_by_everything_but_devices_and_chance():
-    runs = scaled({1: 1.0, 2: 0.6}, batch_per_device=16) + scaled({1: 0.8, 2: 0.5}, batch_per_device=32, seed=3)
+    runs = scaled({1: 1.0, 2: 0.6}, batch_per_device=16) + scaled(
+        {1: 0.8, 2: 0.5}, batch_per_device=32, seed=3
+    )
     found = fit(runs)
     assert [f.group for f in found] == [
         {"workload": "schnet", "batch_per_device": "16"},
@@ -125,7 +133,9 @@ def test_where_nothing_measures_energy_advice_speaks_of_device_time():
     assert found.minimise == "device_time_per_sample_s"
     assert found.setting.devices == 1
     with pytest.raises(FitError, match="estimate"):
-        advise([run(1.0, 1, r, energy=2.0, estimate=True) for r in range(3)], minimise="gpu_energy_j")
+        advise(
+            [run(1.0, 1, r, energy=2.0, estimate=True) for r in range(3)], minimise="gpu_energy_j"
+        )
 
 
 def test_a_different_global_batch_is_said_to_change_the_optimisation():
@@ -163,7 +173,9 @@ def test_any_points_give_a_law_with_finite_ends_or_one_clear_line(points):
 
 
 def _with_time(made, time):
-    return msgspec.structs.replace(made, quantities={"samples_per_s": Reading(1 / time if time else 0.0)})
+    return msgspec.structs.replace(
+        made, quantities={"samples_per_s": Reading(1 / time if time else 0.0)}
+    )
 
 
 def test_wrong_requests_are_answered_with_what_would_be_valid():
@@ -193,5 +205,9 @@ def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
 def test_a_speedup_beyond_the_ideal_is_doubted_where_even_its_low_end_is():
     names = [[n.name for n in fit(scaled({1: 1.0, 2: t}))[0].warnings] for t in (0.2, 0.45, 0.6)]
     assert ["faster_than_ideal" in n for n in names] == [True, True, False]
-    (note,) = [n for n in fit(scaled({2: 1.0, 4: 0.2}, noise=0))[0].warnings if n.name == "faster_than_ideal"]
+    (note,) = [
+        n
+        for n in fit(scaled({2: 1.0, 4: 0.2}, noise=0))[0].warnings
+        if n.name == "faster_than_ideal"
+    ]
     assert note.message == "4 devices are 5× [5, 5] as fast as 2, more than the ideal 2×"

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from wattlaw.core.errors import FitError, UsageError, WattlawError
 from wattlaw.importers.lightning import losses
-from wattlaw.laws.learning import curve_gradients, epoch_means, fit_offset, lcga, tse, tse_e, tse_ema
+from wattlaw.laws.learning import (
+    curve_gradients,
+    epoch_means,
+    fit_offset,
+    lcga,
+    tse,
+    tse_e,
+    tse_ema,
+)
 
 PUBLISHED_SCORES = {
     5: (97.2300748598008, 7.752910651857891, 104.60742797172551),
@@ -59,7 +67,11 @@ def test_curves_that_say_nothing_are_refused():
         fit_offset([1, 1, 1, 1], [1, 1, 1, 1])
 
 
-@given(st.lists(st.tuples(st.integers(0, 12), st.floats(allow_nan=True, allow_infinity=True)), max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 12), st.floats(allow_nan=True, allow_infinity=True)), max_size=30
+    )
+)
 def test_any_curve_gives_finite_scores_or_one_clear_line(rows):
     epochs, loss = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [])
     try:
@@ -72,7 +84,9 @@ def test_any_curve_gives_finite_scores_or_one_clear_line(rows):
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("losses", [np.full(24, 1e-7), np.linspace(1, 3, 24), np.r_[1e6, np.full(23, 1e-6)]])
+@pytest.mark.parametrize(
+    "losses", [np.full(24, 1e-7), np.linspace(1, 3, 24), np.r_[1e6, np.full(23, 1e-6)]]
+)
 def test_a_curve_that_does_not_fall_as_fitted_has_finite_gradients_that_are_not_positive(losses):
     found = lcga(np.arange(24) // 2, losses)
     assert all(math.isfinite(v) for v in found)

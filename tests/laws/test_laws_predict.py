@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from made import power_law, run, scaled
 
+from wattlaw.analysis.predict import Wanted, predict
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
@@ -23,7 +24,6 @@ from wattlaw.laws.network import (
     straggling,
     tree_all_reduce,
 )
-from wattlaw.laws.predict import Wanted, predict
 
 
 def test_a_ring_never_beats_its_bandwidth_bound_and_has_the_published_times():
@@ -56,7 +56,9 @@ def test_the_slowest_of_many_is_as_slow_as_simulation_says():
 
 def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
     runs = [
-        run(t, n, r, energy=100 * n * t) for n, t in ((1, 1.0), (2, 0.51), (8, 0.14)) for r in range(2)
+        run(t, n, r, energy=100 * n * t)
+        for n, t in ((1, 1.0), (2, 0.51), (8, 0.14))
+        for r in range(2)
     ]  # 100 W a device
     (found,) = predict(runs, Wanted(devices=4, samples=3600, price_per_device_hour=2.0))
     time, energy = found.quantities["time_s"], found.quantities["energy_j"]
@@ -82,7 +84,9 @@ def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
 
 
 def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so():
-    (found,) = predict(scaled({1: 1.0, 2: 0.6}), Wanted(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0))
+    (found,) = predict(
+        scaled({1: 1.0, 2: 0.6}), Wanted(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0)
+    )
     assert "cost" not in found.quantities
     assert [n.name for n in found.warnings] == ["no_cost"]
 
@@ -125,7 +129,9 @@ def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():
 def test_a_cap_slows_and_saves_as_its_law_says():
     time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.5, 0.75, 1.0]))
     runs = []
-    for cap, t, p in zip((125.0, 187.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True):
+    for cap, t, p in zip(
+        (125.0, 187.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True
+    ):
         runs += [run(float(t) / n, n, 0, energy=float(t * p), power_cap_w=cap) for n in (1, 2)]
     (free,) = predict(runs, Wanted(devices=2))
     (capped,) = predict(runs, Wanted(devices=2, power_cap_w=150.0))
@@ -139,12 +145,16 @@ def test_one_device_and_a_link_give_a_prediction_that_says_it_is_a_formula():
     runs = scaled({1: 0.01})
     with pytest.raises(FitError, match="run a second"):
         predict(runs, Wanted(devices=8))
-    (found,) = predict(runs, Wanted(devices=8, message_bytes=1e8, link_bytes_per_s=1e9), extrapolate=True)
+    (found,) = predict(
+        runs, Wanted(devices=8, message_bytes=1e8, link_bytes_per_s=1e9), extrapolate=True
+    )
     assert [n.name for n in found.warnings] == ["formula"]
     assert found.quantities["step_time_s"].value > 0.32
 
 
-@pytest.mark.parametrize("wanted", [Wanted(devices=0), Wanted(devices=10**6), Wanted(devices=2, samples=-1)])
+@pytest.mark.parametrize(
+    "wanted", [Wanted(devices=0), Wanted(devices=10**6), Wanted(devices=2, samples=-1)]
+)
 def test_impossible_settings_are_refused(wanted):
     with pytest.raises(UsageError, match="give"):
         predict(scaled({1: 1.0, 2: 0.6}), wanted)
@@ -153,9 +163,13 @@ def test_impossible_settings_are_refused(wanted):
 def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
     """A run that reached its target: a rate that falls off a little, samples that grow with the global batch."""
     rng = np.random.default_rng(seed)
-    made = run(1e-3 * devices**-0.95 * float(np.exp(rng.normal(0, 0.01))), devices, batch_per_device=batch)
+    made = run(
+        1e-3 * devices**-0.95 * float(np.exp(rng.normal(0, 0.01))), devices, batch_per_device=batch
+    )
     need = 1e6 * (1 + devices * batch / critical) * float(np.exp(rng.normal(0, 0.02)))
-    return msgspec.structs.replace(made, quantities={**made.quantities, "target_samples": measured(need)})
+    return msgspec.structs.replace(
+        made, quantities={**made.quantities, "target_samples": measured(need)}
+    )
 
 
 def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt_of_both():
@@ -165,9 +179,13 @@ def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt
     need, time = found.quantities["samples"], found.quantities["time_s"]
     assert need.low <= truth <= need.high
     assert time.low <= truth * 1e-3 * 64**-0.95 <= time.high
-    assert time.value == pytest.approx(need.value * found.quantities["time_per_sample_s"].value, rel=1e-9)
+    assert time.value == pytest.approx(
+        need.value * found.quantities["time_per_sample_s"].value, rel=1e-9
+    )
     each = found.quantities["time_per_sample_s"]
-    assert time.high / time.low > each.high / each.low, "a fixed number of samples would leave the doubt as it is"
+    assert time.high / time.low > each.high / each.low, (
+        "a fixed number of samples would leave the doubt as it is"
+    )
 
 
 def test_a_target_that_no_run_reached_is_said_in_one_line():
@@ -181,7 +199,9 @@ def test_groups_that_fail_alike_are_told_once():
         predict(runs, Wanted(devices=8))
     assert str(error.value).count("runs of one size say nothing") == 1
     assert "and 2 more groups alike" in str(error.value)
-    (found,) = predict([*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")], Wanted(devices=2))
+    (found,) = predict(
+        [*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")], Wanted(devices=2)
+    )
     assert "no_prediction" in {n.name for n in found.warnings}
 
 

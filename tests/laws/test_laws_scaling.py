@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wattlaw.analysis.time_to_target import time_to_target
 from wattlaw.core.errors import FitError
-from wattlaw.laws.pooling import Family, learn, shipped_critical, shipped_prior
+from wattlaw.laws.priors import Family, learn, shipped_critical, shipped_prior
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step, placed
-from wattlaw.laws.target import time_to_target
 
 PRIOR = shipped_prior()
 
@@ -19,7 +19,9 @@ PRIOR = shipped_prior()
 def made(devices, batches, z=(0.0,) * 8, sample_s=0.002):
     """Points on 8-device nodes and their exact rates."""
     points = Points.of(devices, batches, np.maximum(np.array(devices) / 8, 1))
-    return points, points.batches / np.exp(log_step(np.array([z]), points, placed(PRIOR, sample_s))[0])
+    return points, points.batches / np.exp(
+        log_step(np.array([z]), points, placed(PRIOR, sample_s))[0]
+    )
 
 
 def test_the_next_size_is_forecast_from_three():
@@ -75,14 +77,22 @@ def test_a_family_never_informs_its_own_prior():
 
 
 def test_the_shipped_table_has_a_row_for_each_parameter_and_serves_unknown_tasks():
-    assert shipped_prior("resnet").shape == shipped_prior("nobody trained this").shape == (len(PARAMETERS), 2)
+    assert (
+        shipped_prior("resnet").shape
+        == shipped_prior("nobody trained this").shape
+        == (len(PARAMETERS), 2)
+    )
     assert shipped_critical("resnet") is not None
     assert shipped_critical("nobody trained this") is None
 
 
 @pytest.mark.parametrize(
     ("devices", "rates", "message"),
-    [([8], [1.0], "two settings"), ([8, 8], [1.0, 1.1], "two settings"), ([8, 16], [1.0, -1.0], "a rate is -1")],
+    [
+        ([8], [1.0], "two settings"),
+        ([8, 8], [1.0, 1.1], "two settings"),
+        ([8, 16], [1.0, -1.0], "a rate is -1"),
+    ],
 )
 def test_points_that_give_no_scaling_law_are_refused(devices, rates, message):
     with pytest.raises(FitError, match=message):
@@ -91,7 +101,11 @@ def test_points_that_give_no_scaling_law_are_refused(devices, rates, message):
 
 @given(
     st.lists(
-        st.tuples(st.integers(-1, 10**6), st.floats(allow_nan=True, allow_infinity=True), st.floats(1e-300, 1e300)),
+        st.tuples(
+            st.integers(-1, 10**6),
+            st.floats(allow_nan=True, allow_infinity=True),
+            st.floats(1e-300, 1e300),
+        ),
         max_size=8,
     )
 )

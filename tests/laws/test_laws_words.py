@@ -5,15 +5,19 @@ from __future__ import annotations
 import pytest
 from tests.report.fabricated import run
 
+from wattlaw.advice.advise import advise
+from wattlaw.advice.sentences import describe, ranged
+from wattlaw.analysis.groups import summed
 from wattlaw.core.findings import Interval
-from wattlaw.laws.advice import advise
-from wattlaw.laws.groups import summed
-from wattlaw.laws.words import describe, ranged
 
 
 def words(times: dict[int, tuple[float, ...]]) -> str:
     """The advice on runs by number of processes, each with its step times at the same batch per process."""
-    runs = [run(devices=d, repeat=r, step_s=s) for d, all_steps in times.items() for r, s in enumerate(all_steps)]
+    runs = [
+        run(devices=d, repeat=r, step_s=s)
+        for d, all_steps in times.items()
+        for r, s in enumerate(all_steps)
+    ]
     (advice,) = advise(runs, max_slowdown=0.0, minimise="time")
     return advice.words
 
@@ -25,7 +29,9 @@ def test_a_gain_that_the_scatter_hides_is_no_clear_difference():
 
 
 def test_a_clear_gain_is_the_fastest_setting():
-    assert "take 2 processes: the fastest setting" in words({1: (0.1, 0.101, 0.099), 2: (0.12, 0.121, 0.119)})
+    assert "take 2 processes: the fastest setting" in words(
+        {1: (0.1, 0.101, 0.099), 2: (0.12, 0.121, 0.119)}
+    )
 
 
 @pytest.mark.parametrize("second", [0.1, 0.3])

@@ -15,7 +15,9 @@ def trace(tmp_path: Path) -> Callable[[float, float], Path]:
 
     def write(power_w: float, seconds: float) -> Path:
         path = tmp_path / "trace.csv"
-        rows = [f"{i / 100},gpu:0,{power_w},{power_w * i / 100}" for i in range(int(seconds * 100) + 1)]
+        rows = [
+            f"{i / 100},gpu:0,{power_w},{power_w * i / 100}" for i in range(int(seconds * 100) + 1)
+        ]
         path.write_text("\n".join(["time_s,device,power_w,energy_j", *rows]) + "\n")
         return path
 

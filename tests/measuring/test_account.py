@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from wattlaw.core.reading import Reading, measured, missing
-from wattlaw.measuring.account import Ended, account
+from wattlaw.measuring.command.process_accounting import Ended, account
 
 
 class Own(NamedTuple):
@@ -21,8 +21,12 @@ def twenty_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resource.getrusage", lambda who: Own())
 
 
-def ended(used_s: float = 1.0, most_kib: int = 20 * 1024, peak_bytes: int = 0, share: float = 0.0) -> Ended:
-    return Ended(0, resource.struct_rusage((used_s, 0.0, most_kib, *[0] * 13)), 1, peak_bytes, share)
+def ended(
+    used_s: float = 1.0, most_kib: int = 20 * 1024, peak_bytes: int = 0, share: float = 0.0
+) -> Ended:
+    return Ended(
+        0, resource.struct_rusage((used_s, 0.0, most_kib, *[0] * 13)), 1, peak_bytes, share
+    )
 
 
 def sampled(cpu_time_s: float | None = None, memory: float | None = None) -> dict[str, Reading]:
@@ -33,7 +37,9 @@ def sampled(cpu_time_s: float | None = None, memory: float | None = None) -> dic
 
 
 def test_cpu_time_is_the_accounts_unless_more_was_seen() -> None:
-    assert account(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(1.0, "the system's account of the command")
+    assert account(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(
+        1.0, "the system's account of the command"
+    )
     more = account(ended(1.0), sampled(1.5))["cpu_time_s"]
     assert (more.value, more.how[:9]) == (1.5, "at least:")
     assert account(ended(0.0), sampled())["cpu_time_s"].status == "missing"

@@ -11,16 +11,28 @@ from pathlib import Path
 import pytest
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.series import moved
-from wattlaw.measuring.telemetry import Column
+from wattlaw.measuring.files.telemetry import Column
+from wattlaw.measuring.reduce.series import moved
 
 SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS = range(5)
 RATE = 25e9
 
 
 def measure(fake: FakeNvml, seconds: float = 3) -> dict:
-    words = [sys.executable, "-m", "wattlaw", "measure", "-q", "--json", "--", "sleep", str(seconds)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True, env=fake.environment)
+    words = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "measure",
+        "-q",
+        "--json",
+        "--",
+        "sleep",
+        str(seconds),
+    ]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=True, env=fake.environment
+    )
     return json.loads(done.stdout)
 
 
@@ -36,17 +48,25 @@ def test_each_way_of_counting_gives_the_same_bytes(library: Path, tmp_path: Path
         assert item["pcie_sent_bytes"] == pytest.approx(sent * 2 / 25, rel=0.03)
         assert item["pcie_received_bytes"] == pytest.approx(sent / 25, rel=0.03)
     total = told["overall"]["quantities"]["nvlink_sent_bytes"]
-    assert (total["value"], total.get("status", "measured")) == (pytest.approx(4 * sent, rel=0.03), "measured")
+    assert (total["value"], total.get("status", "measured")) == (
+        pytest.approx(4 * sent, rel=0.03),
+        "measured",
+    )
 
 
 @pytest.mark.parametrize(
     ("values", "why"),
     [
         ({"links": 0}, "gpu:1 on .*: no NVLink of this GPU is up"),
-        ({"links": 2, "link_way": OLD_COUNTERS_OF_PACKETS}, "the driver gives no byte counters of NVLink"),
+        (
+            {"links": 2, "link_way": OLD_COUNTERS_OF_PACKETS},
+            "the driver gives no byte counters of NVLink",
+        ),
     ],
 )
-def test_a_sum_that_lacks_one_gpu_is_missing_with_the_reason(library, tmp_path, values, why) -> None:
+def test_a_sum_that_lacks_one_gpu_is_missing_with_the_reason(
+    library, tmp_path, values, why
+) -> None:
     fake = FakeNvml(library, tmp_path / "state")
     fake.set(0, links=2, link_rate=RATE)
     fake.set(1, **values)
@@ -62,8 +82,12 @@ def test_an_old_driver_has_the_links_own_counters_only(tmp_path: Path) -> None:
     fake = FakeNvml(build(tmp_path / "old", is_old=True), tmp_path / "state", count=1)
     fake.set(0, links=2, link_way=OLD_COUNTERS, link_rate=RATE, pcie_rate=2e9)
     told = measure(fake)
-    assert told["items"][0]["nvlink_sent_bytes"] == pytest.approx(RATE * told["overall"]["elapsed_s"], rel=0.03)
-    assert told["overall"]["quantities"]["pcie_sent_bytes"]["how"].endswith("the driver has no byte counters of PCIe")
+    assert told["items"][0]["nvlink_sent_bytes"] == pytest.approx(
+        RATE * told["overall"]["elapsed_s"], rel=0.03
+    )
+    assert told["overall"]["quantities"]["pcie_sent_bytes"]["how"].endswith(
+        "the driver has no byte counters of PCIe"
+    )
 
 
 def column(*rows: tuple[float, float]) -> Column:

@@ -12,21 +12,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from wattlaw.measuring.clocks import SERVED, Served, clock_served, set_against
-from wattlaw.measuring.host import Host, boot_id, read_host
-from wattlaw.measuring.sampler import Spec, environment_of_sampler
-from wattlaw.measuring.summary import summarise
+from wattlaw.measuring.files.host import Host, boot_id, read_host
+from wattlaw.measuring.hosts.clock_offsets import SERVED, Served, clock_served, set_against
+from wattlaw.measuring.reduce.summary import summarise
+from wattlaw.measuring.sampling.sampler import Spec, environment_of_sampler
 
 SHIFT_S = 1000
 
 
-def sampled(attempt: Path, name: str, trace: Path, before: list[str], seconds: float) -> tuple[Host, float]:
+def sampled(
+    attempt: Path, name: str, trace: Path, before: list[str], seconds: float
+) -> tuple[Host, float]:
     """Run the sampler of a host of this name for a while; return what it wrote, and when it began to read."""
     spec = Spec(folder=str(attempt), root_pid=os.getpid(), parent=0, hz=50, replay=str(trace))
     path = attempt / f"spec-{name}.json"
     path.write_bytes(msgspec.json.encode(spec))
     process = subprocess.Popen(
-        [*before, sys.executable, "-m", "wattlaw.measuring.sampler", str(path)],
+        [*before, sys.executable, "-m", "wattlaw.measuring.sampling.sampler", str(path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**environment_of_sampler(), "SLURMD_NODENAME": name},
     )  # fmt: skip
@@ -42,7 +44,9 @@ def test_a_shifted_clock_is_measured_within_its_uncertainty(tmp_path: Path) -> N
     with clock_served(tmp_path, lambda: time.monotonic() + 7.25):
         assert set_against(tmp_path) is None  # a host is not set against itself
         served = msgspec.json.decode((tmp_path / SERVED).read_bytes(), type=Served)
-        (tmp_path / SERVED).write_bytes(msgspec.json.encode(msgspec.structs.replace(served, host="first")))
+        (tmp_path / SERVED).write_bytes(
+            msgspec.json.encode(msgspec.structs.replace(served, host="first"))
+        )
         found = set_against(tmp_path)
     assert found is not None
     assert found.host == "first"
@@ -59,7 +63,9 @@ def test_a_stranger_at_the_same_address_is_not_believed(tmp_path: Path) -> None:
         assert set_against(tmp_path) is None
 
 
-def test_two_samplers_with_clocks_far_apart_tell_the_energy_of_the_same_window(tmp_path: Path, trace) -> None:
+def test_two_samplers_with_clocks_far_apart_tell_the_energy_of_the_same_window(
+    tmp_path: Path, trace
+) -> None:
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs root and util-linux: a clock is shifted by a time namespace")
     shifted = ["unshare", "--time", "--monotonic", str(SHIFT_S), "--boottime", str(SHIFT_S)]
@@ -72,10 +78,14 @@ def test_two_samplers_with_clocks_far_apart_tell_the_energy_of_the_same_window(t
     assert found.quantities["gpu_energy_j"].value == pytest.approx(150, rel=0.02)
 
 
-def test_a_host_whose_utc_is_an_hour_off_is_joined_by_its_monotonic_clock(tmp_path: Path, trace) -> None:
+def test_a_host_whose_utc_is_an_hour_off_is_joined_by_its_monotonic_clock(
+    tmp_path: Path, trace
+) -> None:
     with clock_served(tmp_path):
         served = msgspec.json.decode((tmp_path / SERVED).read_bytes(), type=Served)
-        (tmp_path / SERVED).write_bytes(msgspec.json.encode(msgspec.structs.replace(served, host="first")))
+        (tmp_path / SERVED).write_bytes(
+            msgspec.json.encode(msgspec.structs.replace(served, host="first"))
+        )
         host, start = sampled(tmp_path, "late", trace(100, 60), [], 2)
     monotonic, utc = host.clock_start
     wrong = msgspec.structs.replace(host, clock_start=(monotonic, utc + 3600))
@@ -88,5 +98,11 @@ def test_hosts_whose_clocks_were_not_compared_are_named(tmp_path: Path) -> None:
     for name, boot in (("a", boot_id()), ("b", "another boot")):
         host = Host(host=name, boot_id=boot, clock_start=(0.0, 1e9), clock_end=(10.0, 1e9 + 10))
         (tmp_path / f"host-{name}.json").write_bytes(msgspec.json.encode(host))
-    notes = [n.message for n in summarise(tmp_path, between=(1, 2)).warnings if n.name == "clocks_not_compared"]
-    assert notes == ["b: its clock was not set against the first host's; both are taken to show the same UTC"]
+    notes = [
+        n.message
+        for n in summarise(tmp_path, between=(1, 2)).warnings
+        if n.name == "clocks_not_compared"
+    ]
+    assert notes == [
+        "b: its clock was not set against the first host's; both are taken to show the same UTC"
+    ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import wattlaw
-from wattlaw.measuring.witness import witnessed
+from wattlaw.measuring.command.signal_witness import witnessed
 
 MEASURE = [sys.executable, "-m", "wattlaw", "measure"]
 
@@ -39,7 +39,9 @@ def test_a_command_that_a_signal_ends_ends_the_measurement_alike() -> None:
 
 def test_a_signal_reaches_the_command_which_alone_decides() -> None:
     script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-    job = subprocess.Popen([*MEASURE, "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [*MEASURE, "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+    )
     assert job.stdout
     assert job.stdout.readline() == "ready\n"
     job.terminate()
@@ -93,9 +95,7 @@ def test_what_a_group_was_sent_once_hides_nothing_that_comes_later() -> None:
 
 
 def test_ctrl_c_on_the_terminal_is_for_the_command() -> None:
-    script = (
-        "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    exit(9)"
-    )
+    script = "import time\ntry:\n    print('ready', flush=True)\n    time.sleep(30)\nexcept KeyboardInterrupt:\n    exit(9)"
     main, other = os.openpty()
     job = subprocess.Popen(
         ["setsid", "--ctty", "--wait", *MEASURE, "--", sys.executable, "-c", script],
@@ -184,10 +184,14 @@ def test_a_process_that_nobody_waits_for_counts_as_far_as_it_was_seen() -> None:
         f"subprocess.Popen([sys.executable, '-c', {burn!r}], stdout=subprocess.PIPE).stdout.read()\n"
         "time.sleep(1)"
     )
-    quantities = json.loads(run("-q", "--json", "--", sys.executable, "-c", script).stdout)["overall"]["quantities"]
+    quantities = json.loads(run("-q", "--json", "--", sys.executable, "-c", script).stdout)[
+        "overall"
+    ]["quantities"]
     assert quantities["cpu_time_s"]["value"] > 0.1
     assert quantities["cpu_time_s"]["how"].startswith("at least: ")
-    assert quantities["cpu_energy_j"]["value"] == pytest.approx(7.5 * quantities["cpu_time_s"]["value"])
+    assert quantities["cpu_energy_j"]["value"] == pytest.approx(
+        7.5 * quantities["cpu_time_s"]["value"]
+    )
 
 
 def test_processes_that_outlive_the_command_are_named() -> None:
@@ -195,7 +199,9 @@ def test_processes_that_outlive_the_command_are_named() -> None:
     done = run("--", "sh", "-c", script)
     pid = int(done.stdout)
     os.kill(pid, signal.SIGKILL)
-    assert f"processes_left: the command has ended, a process of it still runs ({pid})" in done.stderr
+    assert (
+        f"processes_left: the command has ended, a process of it still runs ({pid})" in done.stderr
+    )
 
 
 def test_the_machines_cores_stand_on_a_line_of_their_own() -> None:
@@ -207,7 +213,16 @@ def test_the_machines_cores_stand_on_a_line_of_their_own() -> None:
 
 
 def test_a_kept_record_is_a_run_like_any_other(tmp_path: Path) -> None:
-    done = run("-o", str(tmp_path / "mine"), "--name", "busy", "--", sys.executable, "-c", "sum(range(10**7))")
+    done = run(
+        "-o",
+        str(tmp_path / "mine"),
+        "--name",
+        "busy",
+        "--",
+        sys.executable,
+        "-c",
+        "sum(range(10**7))",
+    )
     assert done.returncode == 0
     (measured,) = wattlaw.load_runs(tmp_path / "mine")
     assert measured.setting.workload == "busy"
@@ -232,7 +247,9 @@ def test_a_missing_command_is_named_and_wrong_usage() -> None:
     assert (done.returncode, done.stderr) == (2, "wattlaw: there is no command 'no-such-command'\n")
 
 
-def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell(tmp_path: Path) -> None:
+def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell(
+    tmp_path: Path,
+) -> None:
     script = tmp_path / "job"
     script.write_text("echo $1; exit 3\n")
     script.chmod(0o755)
@@ -251,7 +268,9 @@ def test_a_first_line_that_names_no_program_is_told_as_that(tmp_path: Path) -> N
 
 def test_words_that_are_no_text_reach_the_command_and_leave_a_record(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*MEASURE, "-q", "-o", str(tmp_path), "--", "printf", "%s", b"\xff"], capture_output=True, timeout=60
+        [*MEASURE, "-q", "-o", str(tmp_path), "--", "printf", "%s", b"\xff"],
+        capture_output=True,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, b"\xff")
     (kept,) = wattlaw.load_runs(tmp_path)
@@ -301,7 +320,10 @@ def test_nohup_stays_nohup() -> None:
 
 def test_doctor_says_what_is_measured_and_what_to_do_about_the_rest() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "wattlaw", "doctor", "--json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "wattlaw", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     told = json.loads(done.stdout)
     assert told["kind"] == "doctor"
@@ -318,7 +340,17 @@ def test_measuring_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> Non
 
 
 def test_where_no_file_can_be_written_the_command_still_runs() -> None:
-    words = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *MEASURE, "--", "sh", "-c", "echo ran; exit 3"]
+    words = [
+        "sh",
+        "-c",
+        'ulimit -f 0; exec "$@"',
+        "sh",
+        *MEASURE,
+        "--",
+        "sh",
+        "-c",
+        "echo ran; exit 3",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (3, "ran\n"), done.stderr
     assert "elapsed" in done.stderr

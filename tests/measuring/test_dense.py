@@ -13,19 +13,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wattlaw.devices.meter import DeviceInfo, Sample, Scope, lag_of
-from wattlaw.measuring.dense import SHARE, Dense
-from wattlaw.measuring.engine import Engine
-from wattlaw.measuring.host import host_name
-from wattlaw.measuring.series import counter_total
-from wattlaw.measuring.telemetry import Column, read_telemetry
-from wattlaw.measuring.updates import changes, update_clock
+from wattlaw.measuring.files.host import host_name
+from wattlaw.measuring.files.telemetry import Column, read_telemetry
+from wattlaw.measuring.reduce.series import counter_total
+from wattlaw.measuring.reduce.updates import changes, update_clock
+from wattlaw.measuring.sampling.dense_windows import SHARE, Dense
+from wattlaw.measuring.sampling.engine import Engine
 
 COUNTER = DeviceInfo(id="gpu:0", boundary="gpu", energy="counter", update_s=0.1)
 POWER = DeviceInfo(id="gpu:0", boundary="gpu", energy="power", update_s=0.1, lag_s=lag_of(0.1))
 LOOK_COST_S = 5e-5
 
 
-def play(rule: Dense, show: Callable[[float], Sample], until_s: float, cost_s: float = LOOK_COST_S) -> list[Sample]:
+def play(
+    rule: Dense, show: Callable[[float], Sample], until_s: float, cost_s: float = LOOK_COST_S
+) -> list[Sample]:
     """Look whenever the rule says so, from 0 s on, and return what it keeps."""
     now, kept = 0.0, []
     while now < until_s:
@@ -60,9 +62,15 @@ def test_each_kept_pair_encloses_one_update_of_the_counter(update_s: float, phas
 
 
 def test_a_steady_power_keeps_no_look_and_a_jump_keeps_the_two_around_it() -> None:
-    kept = play(Dense([POWER], 0.0), lambda t: Sample(time_s=t, device="gpu:0", power_w=100.0 + t / 100), 5)
+    kept = play(
+        Dense([POWER], 0.0), lambda t: Sample(time_s=t, device="gpu:0", power_w=100.0 + t / 100), 5
+    )
     assert kept == []
-    kept = play(Dense([POWER], 0.0), lambda t: Sample(time_s=t, device="gpu:0", power_w=60.0 if t < 3 else 400.0), 5)
+    kept = play(
+        Dense([POWER], 0.0),
+        lambda t: Sample(time_s=t, device="gpu:0", power_w=60.0 if t < 3 else 400.0),
+        5,
+    )
     assert [s.power_w for s in kept] == [60, 400]
     assert kept[0].time_s < 3 <= kept[1].time_s < kept[0].time_s + 0.05
 
@@ -103,7 +111,9 @@ def test_the_update_period_is_learned_from_what_was_seen() -> None:
     learned = rule.learned(POWER)
     assert learned.update_s == pytest.approx(0.025, abs=0.002)
     assert learned.lag_s == pytest.approx(lag_of(0.025), abs=0.002)
-    assert rule.learned(DeviceInfo(id="gpu:1", boundary="gpu")) == DeviceInfo(id="gpu:1", boundary="gpu")
+    assert rule.learned(DeviceInfo(id="gpu:1", boundary="gpu")) == DeviceInfo(
+        id="gpu:1", boundary="gpu"
+    )
 
 
 @example(0.05, 0.06228455612916416, 3.5, 1.0)
@@ -124,7 +134,9 @@ def test_the_beat_tells_when_an_unpinned_reading_was_true(
     # a reading in the moment of a renewal may show the old value or the new one
     near = [s.time_s for s in regular if min(abs(s.time_s - start_s), abs(s.time_s - end_s)) < 0.5]
     is_in_doubt = any((t - phase_s + 0.002) % update_s < 0.004 for t in near)
-    assert found.value == pytest.approx(300 * (end_s - start_s), abs=300 * (0.006 + update_s * is_in_doubt))
+    assert found.value == pytest.approx(
+        300 * (end_s - start_s), abs=300 * (0.006 + update_s * is_in_doubt)
+    )
 
 
 def test_a_counter_without_an_even_beat_has_no_clock() -> None:
@@ -148,5 +160,7 @@ def test_the_sampler_itself_pins_the_counter_at_its_edges(tmp_path: Path) -> Non
     engine.stop()
     energies = read_telemetry(tmp_path / f"telemetry-{host_name()}.csv")["gpu:0"].column("energy_j")
     assert any(c.by_s - c.after_s < 0.03 for c in changes(energies.times, energies.values))
-    assert counter_total(energies, start, end).value == pytest.approx(300 * (end - start), abs=300 * 0.1)
+    assert counter_total(energies, start, end).value == pytest.approx(
+        300 * (end - start), abs=300 * 0.1
+    )
     assert energies.times[-1] > end

@@ -16,13 +16,13 @@ import pytest
 from tests.conftest import FULL
 
 from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope
-from wattlaw.measuring.engine import Engine
-from wattlaw.measuring.host import Host, Jump, boot_id, clock_pair
-from wattlaw.measuring.lanes import Lane
-from wattlaw.measuring.sampler import start_sampler
-from wattlaw.measuring.steps import StepLog
-from wattlaw.measuring.summary import Summary, summarise
-from wattlaw.measuring.telemetry import TelemetryFile
+from wattlaw.measuring.files.host import Host, Jump, boot_id, clock_pair
+from wattlaw.measuring.files.steps import StepLog
+from wattlaw.measuring.files.telemetry import TelemetryFile
+from wattlaw.measuring.reduce.summary import Summary, summarise
+from wattlaw.measuring.sampling.engine import Engine
+from wattlaw.measuring.sampling.rates import Lane
+from wattlaw.measuring.sampling.sampler import start_sampler
 
 
 def fabricated(folder: Path, *, rows_until_s: float = 100, jumps: tuple[Jump, ...] = ()) -> None:
@@ -33,7 +33,8 @@ def fabricated(folder: Path, *, rows_until_s: float = 100, jumps: tuple[Jump, ..
     (folder / "host-h.json").write_bytes(msgspec.json.encode(host))
     file = TelemetryFile(folder / "telemetry-h.csv")
     file.append(
-        Sample(time_s=i / 10, device="gpu:0", power_w=200.0, energy_j=20.0 * i) for i in range(int(rows_until_s * 10))
+        Sample(time_s=i / 10, device="gpu:0", power_w=200.0, energy_j=20.0 * i)
+        for i in range(int(rows_until_s * 10))
     )
     file.append([Sample(time_s=i / 10, device="job", cpu_time_s=i / 20) for i in range(1001)])
     file.close()
@@ -80,17 +81,27 @@ def test_fewer_cores_than_processes_is_a_warning(tmp_path: Path) -> None:
     assert found.quantities["samples"].value == 5 * 160
 
 
-def test_a_hundred_thousand_steps_and_a_million_rows_are_summarised_in_seconds(tmp_path: Path) -> None:
+def test_a_hundred_thousand_steps_and_a_million_rows_are_summarised_in_seconds(
+    tmp_path: Path,
+) -> None:
     fabricated(tmp_path)
     rows, steps = (1_000_000, 100_000) if FULL else (50_000, 5_000)
     file = TelemetryFile(tmp_path / "telemetry-h.csv")
     (tmp_path / "telemetry-h.csv").unlink()
-    file.append(Sample(time_s=i / 100, device="gpu:0", power_w=200.0, energy_j=2.0 * i) for i in range(rows))
+    file.append(
+        Sample(time_s=i / 100, device="gpu:0", power_w=200.0, energy_j=2.0 * i) for i in range(rows)
+    )
     file.close()
     (tmp_path / "steps-0.csv").unlink()
     with StepLog(tmp_path) as log:
         for i in range(steps):
-            log.append(i, False, 10 + i * rows / 100 / steps / 2, 10 + (i + 1) * rows / 100 / steps / 2, samples=1)
+            log.append(
+                i,
+                False,
+                10 + i * rows / 100 / steps / 2,
+                10 + (i + 1) * rows / 100 / steps / 2,
+                samples=1,
+            )
     (tmp_path / "rank-0.json").unlink()
     found = summarise(tmp_path)
     assert found.quantities["gpu_energy_j"].value == pytest.approx(200 * rows / 200, rel=1e-6)
@@ -183,14 +194,16 @@ def test_the_clock_pair_is_one_moment() -> None:
     assert abs((utc - monotonic) - (time.time() - time.monotonic())) < 0.01
 
 
-def test_the_sampler_notices_that_the_hosts_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sampler_notices_that_the_hosts_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shift = [0.0]
 
     def pair() -> tuple[float, float]:
         monotonic, utc = clock_pair()
         return monotonic, utc + shift[0]
 
-    monkeypatch.setattr("wattlaw.measuring.engine.clock_pair", pair)
+    monkeypatch.setattr("wattlaw.measuring.sampling.engine.clock_pair", pair)
     engine = Engine(tmp_path, Scope(root_pid=os.getpid()), meters=("procfs",))
     engine.start()
     shift[0] = -7200.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wattlaw.core.folder import TELEMETRY_COLUMNS
-from wattlaw.measuring.telemetry import read_telemetry
+from wattlaw.measuring.files.telemetry import read_telemetry
 
 FILLS = """
 import os, sys, time
@@ -55,7 +55,10 @@ print("saved", [n.name for n in m.result.warnings])
 
 def on_small_disk(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command in a name space of its own where ``folder`` is a disk of 160 KiB, and copy what is left on it."""
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
+    ):
         pytest.skip("needs a name space of its own for mounts")
     script = 'mount -t tmpfs -o size=160k tmpfs "$1" && shift && "$@"; code=$?; cp -r "$0"/run "$0"/../kept; exit $code'
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script, str(folder), str(folder), *words],
@@ -74,11 +77,24 @@ def disk(tmp_path: Path) -> Path:
 
 def measured(disk: Path, what: str, trace: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", FILLS, str(disk), what]
-    measure = [sys.executable, "-m", "wattlaw", "measure", "--hz", "50", "-o", str(disk / "run"), "--", *command]
+    measure = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "measure",
+        "--hz",
+        "50",
+        "-o",
+        str(disk / "run"),
+        "--",
+        *command,
+    ]
     return on_small_disk(disk, ["env", f"WATTLAW_REPLAY={trace}", *measure])
 
 
-def test_a_disk_that_fills_for_a_while_loses_no_row_and_the_summary_names_it(disk: Path, trace) -> None:
+def test_a_disk_that_fills_for_a_while_loses_no_row_and_the_summary_names_it(
+    disk: Path, trace
+) -> None:
     done = measured(disk, "frees", trace(200, 60))
     assert (done.returncode, done.stdout) == (3, "trained\n")
     (path,) = disk.parent.glob("kept/*/summary.json")
@@ -90,8 +106,20 @@ def test_a_disk_that_fills_for_a_while_loses_no_row_and_the_summary_names_it(dis
     assert max(b - a for a, b in itertools.pairwise(times)) < 1
 
 
-def test_rows_that_were_never_written_are_counted_and_their_time_is_told(tmp_path: Path, trace) -> None:
-    words = [sys.executable, "-m", "wattlaw", "measure", "--hz", "100", "-o", str(tmp_path / "run"), "--"]
+def test_rows_that_were_never_written_are_counted_and_their_time_is_told(
+    tmp_path: Path, trace
+) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "measure",
+        "--hz",
+        "100",
+        "-o",
+        str(tmp_path / "run"),
+        "--",
+    ]
     command = ["sh", "-c", "sleep 2.5; echo trained; exit 3"]
     # no file may grow beyond 8 KiB, which a second of telemetry does not keep to
     done = subprocess.run(
@@ -100,22 +128,33 @@ def test_rows_that_were_never_written_are_counted_and_their_time_is_told(tmp_pat
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "trained\n")
     (path,) = tmp_path.glob("run/*/summary.json")
-    told = [w["message"] for w in json.loads(path.read_text())["warnings"] if w["name"] == "sampling_trouble"]
+    told = [
+        w["message"]
+        for w in json.loads(path.read_text())["warnings"]
+        if w["name"] == "sampling_trouble"
+    ]
     assert any("larger than files may be here" in text for text in told)
-    (lost,) = [re.search(r"(\d+) rows, read (\S+) s to (\S+) s after the start, were never written", t) for t in told]
+    (lost,) = [
+        re.search(r"(\d+) rows, read (\S+) s to (\S+) s after the start, were never written", t)
+        for t in told
+    ]
     assert lost
     count, first, last = int(lost[1]), float(lost[2]), float(lost[3])
     assert count > 50
     assert 0 <= first < 2.4 < last
     (telemetry,) = tmp_path.glob("run/*/attempt-1/telemetry-*.csv")
-    begin = json.loads(next(tmp_path.glob("run/*/attempt-1/host-*.json")).read_text())["clock_start"][0]
+    begin = json.loads(next(tmp_path.glob("run/*/attempt-1/host-*.json")).read_text())[
+        "clock_start"
+    ][0]
     rows = read_telemetry(telemetry)["gpu:0"].column("power_w").times
     assert rows[-1] - begin <= first + 0.11
     summary = json.loads(path.read_text())
     assert summary["quantities"]["gpu_energy_j"]["value"] is None
 
 
-def test_a_disk_that_stays_full_costs_neither_the_command_nor_what_was_written(disk: Path, trace) -> None:
+def test_a_disk_that_stays_full_costs_neither_the_command_nor_what_was_written(
+    disk: Path, trace
+) -> None:
     done = measured(disk, "stays", trace(200, 60))
     assert (done.returncode, done.stdout) == (3, "trained\n")
     assert "warning: record_lost" in done.stderr

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from wattlaw.cluster.job import page, text
 from wattlaw.core.errors import DataError, UsageError
 from wattlaw.core.reading import measured
-from wattlaw.measuring.device_use import DeviceUse
-from wattlaw.measuring.job_page import page, text
-from wattlaw.measuring.sacct import FIELDS, ask_sacct, read_sacct
-from wattlaw.measuring.summary import Summary
+from wattlaw.measuring.reduce.device_use import DeviceUse
+from wattlaw.measuring.reduce.summary import Summary
+from wattlaw.slurm.accounting import FIELDS, ask_sacct, read_sacct
 
 GIB = 2**30
 
@@ -28,11 +28,19 @@ def table(**job: str) -> str:
         "JobID": "123.0", "JobIDRaw": "123.0", "State": "COMPLETED", "MaxRSS": "20G", "ConsumedEnergyRaw": "0",
         "AllocNodes": "1", "TRESUsageInAve": "cpu=04:00:00,gres/gpuutil=31", "AllocCPUS": "40", "ElapsedRaw": "3600",
     }  # fmt: skip
-    return "\n".join("|".join(row.get(f, "") for f in FIELDS) for row in ({f: f for f in FIELDS}, values, step)) + "\n"
+    return (
+        "\n".join(
+            "|".join(row.get(f, "") for f in FIELDS)
+            for row in ({f: f for f in FIELDS}, values, step)
+        )
+        + "\n"
+    )
 
 
 def gpu(device: str, utilisation: float) -> DeviceUse:
-    return DeviceUse(host="n7", device=device, boundary="gpu", energy=measured(1e6), utilisation=utilisation)
+    return DeviceUse(
+        host="n7", device=device, boundary="gpu", energy=measured(1e6), utilisation=utilisation
+    )
 
 
 def test_a_page_sets_asked_against_used() -> None:
@@ -50,20 +58,30 @@ def test_a_saved_table_of_many_jobs_gives_the_page_of_the_one_that_is_named() ->
     assert read_sacct(both, "124").name == "vgg"
     with pytest.raises(UsageError, match=r"unknown job '122'; did you mean '12[34]'"):
         read_sacct(both, "122")
-    array = table(JobID="123_1") + table(JobID="123_2", JobIDRaw="125", JobName="vgg").splitlines()[1] + "\n"
+    array = (
+        table(JobID="123_1")
+        + table(JobID="123_2", JobIDRaw="125", JobName="vgg").splitlines()[1]
+        + "\n"
+    )
     assert [read_sacct(array, name).name for name in ("123_2", "125")] == ["vgg", "vgg"]
-    with pytest.raises(UsageError, match="2 jobs of one array or group; name one of them, such as 123_1"):
+    with pytest.raises(
+        UsageError, match="2 jobs of one array or group; name one of them, such as 123_1"
+    ):
         read_sacct(array, "123")
 
 
 def test_an_energy_of_nothing_is_missing_and_slurms_own_is_measured() -> None:
-    assert page(read_sacct(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
+    assert (
+        page(read_sacct(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
+    )
     assert page(read_sacct(table(ConsumedEnergyRaw="7200000"))).energy.value == 7.2e6
 
 
 def test_idle_devices_come_first_among_at_most_three_pieces_of_advice() -> None:
     used = (gpu("gpu:0", 0.9), gpu("gpu:1", 0.01))
-    found = page(read_sacct(table()), [Summary(quantities={"gpu_energy_j": measured(2e6)}, devices=used)])
+    found = page(
+        read_sacct(table()), [Summary(quantities={"gpu_energy_j": measured(2e6)}, devices=used)]
+    )
     assert found.idle == ("gpu:1 on n7",)
     assert found.energy.value == 2e6
     assert len(found.advice) == 3
@@ -85,7 +103,9 @@ def test_the_memory_of_all_tasks_counts() -> None:
     step = dict(zip(FIELDS, lines[2].split("|"), strict=True))
 
     def used(**more: str) -> float | None:
-        return read_sacct("\n".join([*lines[:2], "|".join({**step, **more}[f] for f in FIELDS)])).memory_used_bytes
+        return read_sacct(
+            "\n".join([*lines[:2], "|".join({**step, **more}[f] for f in FIELDS)])
+        ).memory_used_bytes
 
     assert used(NTasks="4") == 4 * 20 * GIB
     assert used(NTasks="4", TRESUsageInTot="cpu=1,mem=30G") == 30 * GIB
@@ -101,7 +121,9 @@ def test_a_job_that_slurm_does_not_know_is_said_plainly() -> None:
 def test_tasks_of_an_array_are_not_mixed() -> None:
     head, job, _ = table().splitlines()
     other = job.replace("123|123|", "122_2|122|").replace("20G", "21G")
-    with pytest.raises(UsageError, match="2 jobs of one array or group; name one of them, such as 123"):
+    with pytest.raises(
+        UsageError, match="2 jobs of one array or group; name one of them, such as 123"
+    ):
         read_sacct("\n".join([head, job, other]))
 
 
@@ -118,14 +140,18 @@ def test_a_job_that_waits_has_used_nothing() -> None:
 
 def test_outside_slurm_the_next_step_is_said(tmp_path) -> None:
     program = tmp_path / "sacct"
-    program.write_text("#!/bin/sh\necho 'sacct: fatal: Could not establish a configuration source' >&2; exit 1\n")
+    program.write_text(
+        "#!/bin/sh\necho 'sacct: fatal: Could not establish a configuration source' >&2; exit 1\n"
+    )
     program.chmod(0o755)
     for path, said in (
         (str(tmp_path), "run this on a machine of the Slurm cluster, or give"),
         ("/nowhere", "is not here"),
     ):
         words = [sys.executable, "-m", "wattlaw", "job", "5"]
-        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        done = subprocess.run(
+            words, capture_output=True, text=True, env={**os.environ, "PATH": path}
+        )
         assert done.returncode == 1
         assert said in done.stderr
 

@@ -32,13 +32,18 @@ while time.process_time() < 3: pass'
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("accounted")
     source = os.environ.get("PYTHONPATH", "")
-    with accounted(folder, EPILOG.format(source=source, folder=folder, python=sys.executable)) as cluster:
+    with accounted(
+        folder, EPILOG.format(source=source, folder=folder, python=sys.executable)
+    ) as cluster:
         yield cluster
 
 
 def job(cluster: Cluster, *words: str) -> tuple[str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "wattlaw", "job", *words], env=cluster.environment, capture_output=True, text=True
+        [sys.executable, "-m", "wattlaw", "job", *words],
+        env=cluster.environment,
+        capture_output=True,
+        text=True,
     )
     return done.stdout, done.stderr
 
@@ -56,13 +61,21 @@ def ended(cluster: Cluster, number: str) -> None:
     wait_until(holds, "the job was not accounted")
 
 
-def test_a_real_job_is_set_against_its_request_also_in_its_epilog(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_real_job_is_set_against_its_request_also_in_its_epilog(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.run(BURN, tmp_path, ask="-N2 -n2 --gres=gpu:1 -t 10")
     number = newest(cluster)
     ended(cluster, number)
     (item,) = json.loads(job(cluster, number, "--json")[0])["items"]
     use = item["job"]
-    assert (use["nodes"], use["cpus"], use["gpus"], use["limit_s"], use["state"]) == (2, 2, 2, 600, "COMPLETED")
+    assert (use["nodes"], use["cpus"], use["gpus"], use["limit_s"], use["state"]) == (
+        2,
+        2,
+        2,
+        600,
+        "COMPLETED",
+    )
     assert use["cpu_time_s"] == pytest.approx(6, rel=0.5)
     assert 2 * 60e6 < use["memory_used_bytes"] < 400e6
     assert item["energy"]["status"] == "missing"
@@ -74,10 +87,15 @@ def test_a_real_job_is_set_against_its_request_also_in_its_epilog(cluster: Clust
 
 def test_a_job_that_runs_and_one_that_waits_say_so(cluster: Cluster, tmp_path: Path) -> None:
     running = cluster.start("srun sleep 60", tmp_path, ask="-N1 -n1 -t 10")
-    wait_until(lambda: "RUNNING" in job(cluster, running)[0], "the job was not accounted as running")
+    wait_until(
+        lambda: "RUNNING" in job(cluster, running)[0], "the job was not accounted as running"
+    )
     assert "not known before it ends of 1 core" in job(cluster, running)[0]
     held = cluster.start("srun true", tmp_path, ask="-N1 -n1 -t 10 -H")
-    wait_until(lambda: "is PENDING: it has not run" in job(cluster, held)[1], "the job was not accounted as waiting")
+    wait_until(
+        lambda: "is PENDING: it has not run" in job(cluster, held)[1],
+        "the job was not accounted as waiting",
+    )
     cluster.ask("scancel", running, held)
     assert "sacct knows no such job" in job(cluster, "99999")[1]
 
@@ -90,7 +108,9 @@ def test_an_arrays_tasks_are_jobs_of_their_own(cluster: Cluster, tmp_path: Path)
     assert job(cluster, f"{array}_1")[0].startswith(f"job {array}_1 (job.sh) of root: COMPLETED")
 
 
-def test_a_record_made_in_the_job_tells_its_gpus_and_their_energy(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_record_made_in_the_job_tells_its_gpus_and_their_energy(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     library = build(tmp_path / "nvml")
     gpus = {name: FakeNvml(library, tmp_path / f"state-{name}") for name in ("a", "b")}
     for fake in gpus.values():
@@ -100,7 +120,9 @@ def test_a_record_made_in_the_job_tells_its_gpus_and_their_energy(cluster: Clust
     cluster.run(script, tmp_path, variables, "-N2 -n2 --gres=gpu:2 -t 10")
     number = newest(cluster)
     ended(cluster, number)
-    (item,) = json.loads(job(cluster, number, "--runs", str(tmp_path / "runs"), "--json")[0])["items"]
+    (item,) = json.loads(job(cluster, number, "--runs", str(tmp_path / "runs"), "--json")[0])[
+        "items"
+    ]
     assert item["energy"]["status"] == "measured" or "status" not in item["energy"]
     assert sorted(item["idle"]) == ["gpu:1 on a", "gpu:1 on b"]
     assert item["advice"][0] == "2 of 4 GPUs were idle: ask for 2 GPUs"

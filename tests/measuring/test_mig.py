@@ -19,7 +19,9 @@ def load(fake: FakeNvml) -> None:
 
 def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [*WATTLAW, "measure", "-q", "--json", *words, "--", "sleep", "0.3"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**fake.environment, **more})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**fake.environment, **more}
+    )
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict:
@@ -35,7 +37,9 @@ def gpu_energy(found: dict) -> dict:
     return found["overall"]["quantities"]["gpu_energy_j"]
 
 
-@pytest.mark.parametrize(("is_old_driver", "is_old_name"), [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("is_old_driver", "is_old_name"), [(False, False), (False, True), (True, True)]
+)
 def test_an_instance_is_chosen_by_each_name_that_its_driver_takes(
     fake: FakeNvml, is_old_driver: bool, is_old_name: bool
 ) -> None:
@@ -100,7 +104,9 @@ def test_a_name_that_no_instance_has_ends_the_list_as_in_cuda(fake: FakeNvml) ->
 
 def test_strangers_are_told_from_the_jobs_processes_on_an_instance(fake: FakeNvml) -> None:
     (uuid, *_) = fake.cut(0, 3, 3, pid=1)
-    assert "other_process_on_device" in {w["name"] for w in told(measure(fake, CUDA_VISIBLE_DEVICES=uuid))["warnings"]}
+    assert "other_process_on_device" in {
+        w["name"] for w in told(measure(fake, CUDA_VISIBLE_DEVICES=uuid))["warnings"]
+    }
 
 
 @pytest.mark.parametrize("how", ["instance", "number", "all that there is"])
@@ -111,7 +117,9 @@ def test_no_limit_is_set_on_a_gpu_whose_instances_others_may_use(fake: FakeNvml,
     done = measure(fake, "--power-cap-w", "200", *words, **more)
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"wattlaw: gpu:0 ({fake.uuid(0)}) is in MIG mode and others may use its other instances")
+    assert line.startswith(
+        f"wattlaw: gpu:0 ({fake.uuid(0)}) is in MIG mode and others may use its other instances"
+    )
     assert (fake.get(0, "sets"), fake.get(1, "sets")) == (0, 0)
 
 
@@ -125,7 +133,12 @@ def test_a_job_that_holds_every_slice_may_limit_the_gpu(fake: FakeNvml) -> None:
 def test_doctor_says_why_an_instance_has_no_energy(fake: FakeNvml) -> None:
     (uuid, *_) = fake.cut(0, 3, 3)
     environment = {**fake.environment, "CUDA_VISIBLE_DEVICES": uuid}
-    done = subprocess.run([*WATTLAW, "doctor", "--json"], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [*WATTLAW, "doctor", "--json"], capture_output=True, text=True, env=environment
+    )
     (item,) = [i for i in json.loads(done.stdout)["items"] if i["what"] == "GPU energy"]
-    assert (item["status"], item["device"]) == ("missing", "gpu:0/mig:0 Fake GPU (no hardware) MIG 3g.30gb")
+    assert (item["status"], item["device"]) == (
+        "missing",
+        "gpu:0/mig:0 Fake GPU (no hardware) MIG 3g.30gb",
+    )
     assert "a MIG instance of gpu:0" in item["how"]

@@ -10,13 +10,24 @@ from pathlib import Path
 
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.host import host_name, read_host
-from wattlaw.measuring.telemetry import Column, read_telemetry
+from wattlaw.measuring.files.host import host_name, read_host
+from wattlaw.measuring.files.telemetry import Column, read_telemetry
 
 
 def measured(fake: FakeNvml, folder: Path) -> tuple[Column, Column, Path]:
     """Measure 3 s in which the load of GPU 0 jumps every 0.4 s; return its power, its counter, and the host file."""
-    words = [sys.executable, "-m", "wattlaw", "measure", "-q", "-o", str(folder), "--", "sleep", "3"]
+    words = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "measure",
+        "-q",
+        "-o",
+        str(folder),
+        "--",
+        "sleep",
+        "3",
+    ]
     running = subprocess.Popen(words, env=fake.environment)
     load = 0
     while running.poll() is None:

@@ -18,7 +18,9 @@ WATTLAW = [sys.executable, "-m", "wattlaw"]
 
 def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [*WATTLAW, "measure", "-q", "--json", *words, "--", "sleep", "0.5"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**fake.environment, **more})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**fake.environment, **more}
+    )
 
 
 def gpus(done: subprocess.CompletedProcess[str]) -> dict[str, dict]:
@@ -37,13 +39,17 @@ def test_a_limit_holds_on_a_driver_that_forgets_it_when_nobody_uses_it(fake: Fak
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2])
-def test_a_driver_that_fails_every_third_call_still_gets_its_limits_put_back(fake: FakeNvml, calls: int) -> None:
+def test_a_driver_that_fails_every_third_call_still_gets_its_limits_put_back(
+    fake: FakeNvml, calls: int
+) -> None:
     script = (
-        "import sys\nfrom wattlaw.measuring.limits import limited\n"
+        "import sys\nfrom wattlaw.measuring.limits.limits import limited\n"
         "with limited({'power_cap_w': 200}, [0]):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     words = [sys.executable, "-c", script]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=fake.environment) as held:
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=fake.environment
+    ) as held:
         assert held.stdout
         assert held.stdout.readline() == b"held\n"
         fake.set(0, fail_every=3, calls=calls)
@@ -84,5 +90,8 @@ def test_an_older_pynvml_in_front_is_one_refused_call_and_no_crash() -> None:
     older.nvmlDeviceGetMemoryInfo = lambda handle: "read"  # type: ignore[attr-defined]
     handle = Handle(older, object())
     assert handle.ask("GetMemoryInfo", 2) is None
-    assert handle.failed == "the module pynvml (/somewhere/pynvml/__init__.py) is older than nvidia-ml-py 12"
+    assert (
+        handle.failed
+        == "the module pynvml (/somewhere/pynvml/__init__.py) is older than nvidia-ml-py 12"
+    )
     assert handle.ask("GetMemoryInfo") == "read"

@@ -16,11 +16,11 @@ import pytest
 from tests.fake_nvml import FakeNvml, build
 
 import wattlaw
-from wattlaw.measuring.limit_state import state_folder
+from wattlaw.measuring.limits.limit_state import state_folder
 
 CAPPED = """
 import signal, sys, time
-from wattlaw.measuring.limits import limited
+from wattlaw.measuring.limits.limits import limited
 # a shell that started the tests in the background left SIGINT ignored
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with limited({"power_cap_w": float(sys.argv[1])}, [0]) as limits:
@@ -76,8 +76,12 @@ def guards(fake: FakeNvml) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            is_guard = b"wattlaw.measuring.guard" in path.read_bytes()
-            if is_guard and fake.environment["FAKE_NVML_STATE"].encode() in path.with_name("environ").read_bytes():
+            is_guard = b"wattlaw.measuring.limits.guard" in path.read_bytes()
+            if (
+                is_guard
+                and fake.environment["FAKE_NVML_STATE"].encode()
+                in path.with_name("environ").read_bytes()
+            ):
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -172,7 +176,9 @@ def test_a_cap_is_read_back_and_the_value_found_before_comes_back(fake: FakeNvml
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_process_leaves_no_cap_behind(fake: FakeNvml, capped, number: signal.Signals) -> None:
+def test_a_killed_process_leaves_no_cap_behind(
+    fake: FakeNvml, capped, number: signal.Signals
+) -> None:
     process = capped(150)
     first_line(process)
     process.send_signal(number)
@@ -202,11 +208,13 @@ def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -
     assert fake.get(0, "limit_w") == 380
 
 
-def test_what_a_killed_one_left_in_force_gives_way_to_the_one_that_still_runs(fake: FakeNvml, tmp_path: Path) -> None:
+def test_what_a_killed_one_left_in_force_gives_way_to_the_one_that_still_runs(
+    fake: FakeNvml, tmp_path: Path
+) -> None:
     script = """
 import os, subprocess, sys
-from wattlaw.measuring.guard import opened
-from wattlaw.measuring.limit_state import give_back, take
+from wattlaw.measuring.limits.guard import opened
+from wattlaw.measuring.limits.limit_state import give_back, take
 killed = subprocess.Popen(["true"])
 killed.wait()
 with opened("power_cap_w") as control:
@@ -223,7 +231,9 @@ with opened("power_cap_w") as control:
     assert done.stdout.split() == ["200.0", "380.0"]
 
 
-def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("WATTLAW_STATE", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(tempfile, "tempdir", "/scratch/job-7")
@@ -253,7 +263,9 @@ def test_what_a_killed_guard_left_behind_is_put_back_by_the_next(fake: FakeNvml,
     assert fake.get(0, "limit_w") == 380
 
 
-def test_a_value_out_of_range_is_refused_with_the_range_and_nothing_is_set(fake: FakeNvml, capped) -> None:
+def test_a_value_out_of_range_is_refused_with_the_range_and_nothing_is_set(
+    fake: FakeNvml, capped
+) -> None:
     process = capped(900)
     _, errors = process.communicate(timeout=30)
     assert f"power_cap_w is 900 W; {fake.uuid(0)} takes 100 to 400 W" in errors
@@ -277,10 +289,12 @@ def test_a_device_that_ignores_a_cap_is_found_out(fake: FakeNvml, capped) -> Non
 
 def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
     script = (
-        "from wattlaw.measuring.limits import limited\n"
+        "from wattlaw.measuring.limits.limits import limited\n"
         "with limited({'sm_clock_mhz': 900, 'memory_clock_mhz': 800}) as limits:\n    input()\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=fake.environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, env=fake.environment
+    )
     until = time.monotonic() + 20
     while fake.get(1, "memory_lock") != 800:
         assert time.monotonic() < until
@@ -290,9 +304,22 @@ def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
     assert [fake.get(i, n) for i in (0, 1) for n in ("sm_lock", "memory_lock")] == [0, 0, 0, 0]
 
 
-def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: FakeNvml, tmp_path: Path) -> None:
+def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(
+    fake: FakeNvml, tmp_path: Path
+) -> None:
     fake.set(0, load=1)
-    told = measure(fake, "-o", str(tmp_path / "runs"), "--gpus", "0", "--power-cap-w", "200", "--", "sleep", "1")
+    told = measure(
+        fake,
+        "-o",
+        str(tmp_path / "runs"),
+        "--gpus",
+        "0",
+        "--power-cap-w",
+        "200",
+        "--",
+        "sleep",
+        "1",
+    )
     assert gpu(told)["mean_power_w"] == pytest.approx(200, rel=0.03)
     assert fake.get(0, "limit_w") == 380
     (run,) = wattlaw.load_runs(tmp_path / "runs")
@@ -301,7 +328,9 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(fake: Fake
     assert (limit["asked"], limit["now"], limit["previous"]) == (200, 200, 380)
 
 
-def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(fake: FakeNvml) -> None:
+def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(
+    fake: FakeNvml,
+) -> None:
     # where Slurm tracks processes by control group it sends signals to the task alone, which is the guard
     step = {"SLURM_JOB_ID": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
     script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
@@ -318,7 +347,9 @@ def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(f
     assert fake.get(0, "limit_w") == 380
 
 
-def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(fake: FakeNvml, capped) -> None:
+def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(
+    fake: FakeNvml, capped
+) -> None:
     process = capped(200)
     first_line(process)
     for pid in guards(fake):
@@ -330,12 +361,14 @@ def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(fake: FakeN
     items = {i["what"]: i for i in json.loads(done.stdout)["items"]}
     assert items["control power_cap_w"]["how"].startswith("100 to 400 W")
     assert "before it was 380" in items["limit left behind: power_cap_w"]["how"]
-    done = subprocess.run([*words, "--put-back"], capture_output=True, text=True, check=True, env=fake.environment)
+    done = subprocess.run(
+        [*words, "--put-back"], capture_output=True, text=True, check=True, env=fake.environment
+    )
     assert "left behind" not in done.stdout
     assert fake.get(0, "limit_w") == 380
 
 
 def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:
-    script = "from wattlaw.measuring.limits import limited\nwith limited({'power_cap_w': None}) as l: assert l == []"
+    script = "from wattlaw.measuring.limits.limits import limited\nwith limited({'power_cap_w': None}) as l: assert l == []"
     subprocess.run([sys.executable, "-c", script], check=True, env=fake.environment)
     assert fake.get(0, "calls") == 0

@@ -16,20 +16,30 @@ import pytest
 from wattlaw.core.errors import DamagedRunError, UsageError
 from wattlaw.core.folder import TELEMETRY_COLUMNS
 from wattlaw.devices.meter import Sample
-from wattlaw.measuring.borrowed import VARIABLE, running_sampler, telling
-from wattlaw.measuring.host import Host, boot_id, host_name, read_host
-from wattlaw.measuring.sampler import start_sampler
-from wattlaw.measuring.steps import StepLog, read_steps
-from wattlaw.measuring.summary import Summary, summarise
-from wattlaw.measuring.telemetry import TelemetryFile, read_telemetry
+from wattlaw.measuring.files.host import Host, boot_id, host_name, read_host
+from wattlaw.measuring.files.steps import StepLog, read_steps
+from wattlaw.measuring.files.telemetry import TelemetryFile, read_telemetry
+from wattlaw.measuring.reduce.summary import Summary, summarise
+from wattlaw.measuring.sampling.sampler import start_sampler
+from wattlaw.measuring.sampling.shared_sampler import VARIABLE, running_sampler, telling
 
 
-def record(folder: Path, replay: Path | None, steps: int = 12, step_s: float = 0.1, hz: float = 20) -> Summary:
+def record(
+    folder: Path, replay: Path | None, steps: int = 12, step_s: float = 0.1, hz: float = 20
+) -> Summary:
     with start_sampler(folder, hz=hz, replay=str(replay or "")), StepLog(folder) as log:
         for i in range(steps):
             start = time.monotonic()
             time.sleep(step_s)
-            log.append(i, i < 2, start, time.monotonic(), samples=32, loss=1 / (i + 1), forward_s=step_s / 2)
+            log.append(
+                i,
+                i < 2,
+                start,
+                time.monotonic(),
+                samples=32,
+                loss=1 / (i + 1),
+                forward_s=step_s / 2,
+            )
     return summarise(folder, devices=1)
 
 
@@ -43,7 +53,9 @@ def wait_until(holds, seconds: float = 20) -> None:
 def test_a_job_that_used_less_than_a_tick_has_no_cpu_time_of_0(tmp_path: Path) -> None:
     (tmp_path / "host-a.json").write_bytes(msgspec.json.encode(Host(host="a", boot_id=boot_id())))
     file = TelemetryFile(tmp_path / "telemetry-a.csv")
-    file.append(Sample(time_s=float(t), device="job", cpu_time_s=0.0, memory_used_bytes=0) for t in range(5))
+    file.append(
+        Sample(time_s=float(t), device="job", cpu_time_s=0.0, memory_used_bytes=0) for t in range(5)
+    )
     file.close()
     found = summarise(tmp_path, between=(0.0, 4.0)).quantities
     for name in ("cpu_time_s", "memory_peak_bytes", "cpu_energy_j"):
@@ -52,7 +64,9 @@ def test_a_job_that_used_less_than_a_tick_has_no_cpu_time_of_0(tmp_path: Path) -
     assert "alive" in found["memory_peak_bytes"].how
 
 
-def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(tmp_path: Path, trace) -> None:
+def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(
+    tmp_path: Path, trace
+) -> None:
     found = record(tmp_path, trace(200, 30))
     elapsed = found.quantities["elapsed_s"].value
     energy = found.quantities["gpu_energy_j"]
@@ -114,7 +128,7 @@ def test_children_are_told_that_a_sampler_runs_and_no_longer_after_it_ended(tmp_
 
 def test_a_sampler_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom wattlaw.measuring.sampler import start_sampler\n"
+        "import sys, time\nfrom wattlaw.measuring.sampling.sampler import start_sampler\n"
         "s = start_sampler(sys.argv[1], meters=['procfs'])\nprint(s.process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.measuring.series import counter_total, growth, highest_sum, mean, peak, trapezoid
-from wattlaw.measuring.telemetry import Column
+from wattlaw.measuring.files.telemetry import Column
+from wattlaw.measuring.reduce.series import (
+    counter_total,
+    growth,
+    highest_sum,
+    mean,
+    peak,
+    trapezoid,
+)
 
 
 def column(times: list[float], values: list[float]) -> Column:
@@ -26,14 +33,18 @@ def sampled(energy, hz: float, update_s: float, until_s: float) -> Column:
 
 
 @given(st.floats(0.02, 1.0), st.floats(2, 50), st.floats(1.0, 5.0), st.floats(12, 25))
-def test_a_steady_load_is_exact_whatever_the_update_period(update: float, hz: float, start: float, end: float) -> None:
+def test_a_steady_load_is_exact_whatever_the_update_period(
+    update: float, hz: float, start: float, end: float
+) -> None:
     found = counter_total(sampled(lambda t: 250 * t, hz, update, 30), start, end)
     # the update that a reading shows is at most one update or one reading old at either edge
     assert found.value == pytest.approx(250 * (end - start), abs=250 * 1.01 * max(update, 1 / hz))
 
 
 def test_a_counter_that_rests_between_bursts_is_not_smeared_over_the_rest() -> None:
-    burst = column([i / 10 for i in range(201)], [100.0 * max(0.0, min(i / 10 - 10, 2)) for i in range(201)])
+    burst = column(
+        [i / 10 for i in range(201)], [100.0 * max(0.0, min(i / 10 - 10, 2)) for i in range(201)]
+    )
     assert counter_total(burst, 2, 9).value == pytest.approx(0, abs=1e-9)
     assert counter_total(burst, 2, 18).value == pytest.approx(200)
 

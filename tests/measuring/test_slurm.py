@@ -12,8 +12,8 @@ import pytest
 from tests.slurm import running
 
 import wattlaw
-from wattlaw.devices.slurm_job import gpus_of_job, why_shared
-from wattlaw.measuring.host import read_host
+from wattlaw.measuring.files.host import read_host
+from wattlaw.slurm.node import gpus_of_job, why_shared
 
 TRAIN = """
 import time, wattlaw
@@ -96,12 +96,16 @@ def test_a_failing_srun_passes_its_exit_code_on(slurm, tmp_path: Path) -> None:
 def test_nodes_that_nobody_measures_are_named(slurm, tmp_path: Path) -> None:
     slurm(f"{MEASURE} -q --to cost.json -- sh -c 'srun true'\n", tmp_path)
     (note,) = [
-        w for w in json.loads((tmp_path / "cost.json").read_text())["warnings"] if w["name"] == "nodes_unmeasured"
+        w
+        for w in json.loads((tmp_path / "cost.json").read_text())["warnings"]
+        if w["name"] == "nodes_unmeasured"
     ]
     assert note["message"].startswith("measured on only 1 of the job's 2 nodes")
 
 
-def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
@@ -117,12 +121,22 @@ def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(monkeypatch: pyte
         ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "64"}, [0, 1, 2, 3]),
         ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "8"}, []),
         ({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "8", "SLURM_JOB_GPUS": "2,3"}, [2, 3]),
-        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_GPUS": "0", "SLURM_STEP_GPUS": "1"}, [1]),
+        (
+            {
+                "SLURM_JOB_ID": "7",
+                "SLURM_STEP_NUM_TASKS": "2",
+                "SLURM_JOB_GPUS": "0",
+                "SLURM_STEP_GPUS": "1",
+            },
+            [1],
+        ),
         # a control group hides the others, and numbers what is left anew
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "4,5,6,7"}, [0, 1, 2, 3]),
     ],
 )
-def test_only_the_jobs_own_gpus_are_its_own(monkeypatch: pytest.MonkeyPatch, variables, gpus) -> None:
+def test_only_the_jobs_own_gpus_are_its_own(
+    monkeypatch: pytest.MonkeyPatch, variables, gpus
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     for name in [n for n in os.environ if n.startswith("SLURM_")]:
         monkeypatch.delenv(name)

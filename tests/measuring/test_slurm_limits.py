@@ -67,7 +67,9 @@ class Nodes:
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
                 words = (path / "cmdline").read_bytes().split(b"\0")
-                if self.state.encode() in (path / "environ").read_bytes() and any(b"wattlaw" in w for w in words):
+                if self.state.encode() in (path / "environ").read_bytes() and any(
+                    b"wattlaw" in w for w in words
+                ):
                     found[int(path.name)] = words
         return found
 
@@ -75,7 +77,9 @@ class Nodes:
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (path / "cmdline").read_bytes()
-                if self.state.encode() in (path / "environ").read_bytes() and words.startswith(b"srun\0--overlap"):
+                if self.state.encode() in (path / "environ").read_bytes() and words.startswith(
+                    b"srun\0--overlap"
+                ):
                     os.kill(int(path.name), signal.SIGKILL)
                     return
 
@@ -102,7 +106,8 @@ def nodes(library: Path, tmp_path: Path) -> Nodes:
 
 def limits(folder: Path) -> dict[str, list[dict]]:
     return {
-        path.stem.removeprefix("limits-"): json.loads(path.read_text()) for path in folder.glob("*/attempt-1/limits-*")
+        path.stem.removeprefix("limits-"): json.loads(path.read_text())
+        for path in folder.glob("*/attempt-1/limits-*")
     }
 
 
@@ -117,12 +122,16 @@ def test_each_node_sets_records_and_puts_back_its_own(cluster, nodes, tmp_path, 
     assert sorted(found) == ["a", "b"]
     for name, held in found.items():
         uuids = [nodes.gpus[name].uuid(i, name) for i in (0, 1)]
-        assert [(h["device"], h["now"], h["previous"]) for h in held] == [(u, 200, 380) for u in uuids]
+        assert [(h["device"], h["now"], h["previous"]) for h in held] == [
+            (u, 200, 380) for u in uuids
+        ]
     (run,) = wattlaw.load_runs(tmp_path / "runs")
     assert (run.setting.power_cap_w, run.machine.hosts) == (200, 2)
 
 
-def test_where_slurm_kills_the_guards_too_the_caps_are_put_back_by_a_step_of_its_own(cluster, nodes, tmp_path) -> None:
+def test_where_slurm_kills_the_guards_too_the_caps_are_put_back_by_a_step_of_its_own(
+    cluster, nodes, tmp_path
+) -> None:
     script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sh -c 'touch runs; sleep 4'\necho code $?\n"
     cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until((tmp_path / "runs").exists, "the command was never run")
@@ -151,7 +160,10 @@ def test_a_limit_that_one_node_refuses_is_held_on_none(cluster, nodes, tmp_path)
     for i in (0, 1):
         nodes.gpus["b"].set(i, may_set=0)
     said = cluster.run(
-        f"{WATTLAW} measure -q --power-cap-w 150 -- srun sleep 1\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS
+        f"{WATTLAW} measure -q --power-cap-w 150 -- srun sleep 1\necho code $?\n",
+        tmp_path,
+        nodes.variables,
+        TWO_GPUS,
     )
     assert "code 1" in said
     assert "is not permitted to this user; root may" in said
@@ -167,7 +179,9 @@ def notes(folder: Path) -> dict[str, str]:
     return {w["name"]: w["message"] for w in told["warnings"]}
 
 
-def test_clocks_that_nvml_refuses_are_asked_of_slurm_and_read_back(cluster, nodes, tmp_path) -> None:
+def test_clocks_that_nvml_refuses_are_asked_of_slurm_and_read_back(
+    cluster, nodes, tmp_path
+) -> None:
     nodes.set(may_set=0, sm_application=900, memory_application=800, load=1)
     said = cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     assert "GpuFreq=" in said  # Slurm itself says that it was asked
@@ -190,7 +204,8 @@ def test_a_clock_that_nothing_tells_is_asked_and_not_read_back(cluster, nodes, t
     nodes.set(may_set=0)
     cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     assert (
-        "was asked of Slurm, not read back; it was never seen above 300 MHz" in notes(tmp_path)["clock_not_read_back"]
+        "was asked of Slurm, not read back; it was never seen above 300 MHz"
+        in notes(tmp_path)["clock_not_read_back"]
     )
 
 
@@ -204,7 +219,9 @@ def test_clocks_that_nvml_may_set_are_not_asked_of_slurm(cluster, nodes, tmp_pat
 
 
 def test_two_askers_for_clocks_are_refused(cluster, nodes, tmp_path) -> None:
-    script = f"{WATTLAW} measure -q --sm-clock-mhz 900 -- srun --gpu-freq=low sleep 1\necho code $?\n"
+    script = (
+        f"{WATTLAW} measure -q --sm-clock-mhz 900 -- srun --gpu-freq=low sleep 1\necho code $?\n"
+    )
     said = cluster.run(script, tmp_path, nodes.variables, TWO_GPUS)
     assert "--gpu-freq=low asks Slurm for GPU clocks already" in said
     assert "code 2" in said
@@ -222,7 +239,9 @@ command = "srun sleep 1"
 
 def test_a_sweep_of_sruns_limits_and_measures_every_node(cluster, nodes, tmp_path) -> None:
     (tmp_path / "caps.toml").write_text(SWEEP.format(over="power_cap_w = [150, 250]"))
-    said = cluster.run(f"{WATTLAW} sweep start caps.toml -o .\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS)
+    said = cluster.run(
+        f"{WATTLAW} sweep start caps.toml -o .\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS
+    )
     assert "code 0" in said
     for run in wattlaw.load_runs(tmp_path / "caps"):
         held = limits(tmp_path / "caps")
@@ -233,11 +252,19 @@ def test_a_sweep_of_sruns_limits_and_measures_every_node(cluster, nodes, tmp_pat
 
 def test_a_sweep_of_sruns_asks_slurm_for_clocks(cluster, nodes, tmp_path) -> None:
     nodes.set(may_set=0, sm_application=900)
-    (tmp_path / "clocks.toml").write_text(SWEEP.format(over="sm_clock_mhz = [900, 1200]").replace("caps", "clocks"))
-    said = cluster.run(f"{WATTLAW} sweep start clocks.toml -o .\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS)
+    (tmp_path / "clocks.toml").write_text(
+        SWEEP.format(over="sm_clock_mhz = [900, 1200]").replace("caps", "clocks")
+    )
+    said = cluster.run(
+        f"{WATTLAW} sweep start clocks.toml -o .\necho code $?\n",
+        tmp_path,
+        nodes.variables,
+        TWO_GPUS,
+    )
     assert "code 0" in said, said
     warned = {
-        run.setting.sm_clock_mhz: {n.name for n in run.warnings} for run in wattlaw.load_runs(tmp_path / "clocks")
+        run.setting.sm_clock_mhz: {n.name for n in run.warnings}
+        for run in wattlaw.load_runs(tmp_path / "clocks")
     }
     assert "clock_not_as_asked" not in warned[900]
     assert "clock_not_as_asked" in warned[1200]
@@ -245,7 +272,11 @@ def test_a_sweep_of_sruns_asks_slurm_for_clocks(cluster, nodes, tmp_path) -> Non
 
 def energies(folder: Path) -> tuple[set[str], dict]:
     told = json.loads((folder / "cost.json").read_text())
-    gpus = {f"{i['device']} on {i['host']}" for i in told["items"] if i["boundary"] == "gpu" and i["device"]}
+    gpus = {
+        f"{i['device']} on {i['host']}"
+        for i in told["items"]
+        if i["boundary"] == "gpu" and i["device"]
+    }
     return gpus, told
 
 
@@ -273,7 +304,9 @@ def test_a_sampler_that_sees_one_tasks_gpu_gives_no_energy_of_all(cluster, nodes
 
 # last: Slurm holds a node for a minute after its sruns are killed
 @pytest.mark.parametrize("form", ["{measure} -- srun sleep 9", "srun {measure} -- sleep 9"])
-def test_the_guards_of_all_nodes_outlive_everything_else(cluster, nodes, tmp_path, form: str) -> None:
+def test_the_guards_of_all_nodes_outlive_everything_else(
+    cluster, nodes, tmp_path, form: str
+) -> None:
     script = form.format(measure=f"{WATTLAW} measure -q -o runs --power-cap-w 200")
     cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")

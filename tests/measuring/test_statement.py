@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from wattlaw.analysis.statement import statement
 from wattlaw.core.errors import UsageError
 from wattlaw.core.reading import Reading, estimated, measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import Setting
-from wattlaw.measuring.statement import statement
 
 KWH = 3.6e6
 
@@ -42,9 +42,13 @@ def test_measured_and_estimated_energies_are_told_apart() -> None:
 def test_records_of_others_are_not_called_our_measurement() -> None:
     ours = run(measured(KWH), missing("shared"))
     theirs = [msgspec.structs.replace(ours, source="mlperf", wattlaw="")] * 2
-    assert statement([ours]).text.startswith("We measured 1 training run with wattlaw 0.1.0 on H100: ")
+    assert statement([ours]).text.startswith(
+        "We measured 1 training run with wattlaw 0.1.0 on H100: "
+    )
     only = statement(theirs).text
-    assert only.startswith("We took 2 training runs from records of others (mlperf), made on H100: ")
+    assert only.startswith(
+        "We took 2 training runs from records of others (mlperf), made on H100: "
+    )
     assert "measured windows" not in only
     both = statement([ours, *theirs]).text
     assert both.startswith(
@@ -53,14 +57,18 @@ def test_records_of_others_are_not_called_our_measurement() -> None:
 
 
 def test_emissions_and_money_follow_from_what_is_given() -> None:
-    said = statement([run(measured(10 * KWH), missing("shared"))], grid_g_per_kwh=400, pue=1.5, price_per_kwh=0.2)
+    said = statement(
+        [run(measured(10 * KWH), missing("shared"))], grid_g_per_kwh=400, pue=1.5, price_per_kwh=0.2
+    )
     assert said.co2e_kg == pytest.approx(10 * 1.5 * 400 / 1000)
     assert said.money == pytest.approx(10 * 1.5 * 0.2)
     assert "The energy of the GPUs means 6 kg CO2e at a PUE of 1.5 and 400 g CO2e/kWh." in said.text
 
 
 def test_a_run_without_energy_is_counted_as_missing_not_as_nothing() -> None:
-    said = statement([run(measured(KWH, "nvml counter"), missing("x")), run(missing("GPU lost"), missing("x"))])
+    said = statement(
+        [run(measured(KWH, "nvml counter"), missing("x")), run(missing("GPU lost"), missing("x"))]
+    )
     assert "1 kWh (measured in 1 of 2 runs) [nvml counter; missing in 1 run: GPU lost]" in said.text
 
 
@@ -70,7 +78,9 @@ def test_without_any_energy_no_emission_is_stated() -> None:
     assert "No energy is known" in said.text
 
 
-@pytest.mark.parametrize("wrong", [{"pue": 0.9}, {"grid_g_per_kwh": -1}, {"price_per_kwh": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"pue": 0.9}, {"grid_g_per_kwh": -1}, {"price_per_kwh": float("nan")}]
+)
 def test_impossible_factors_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="must be at least"):
         statement([run(measured(1), measured(1))], **wrong)

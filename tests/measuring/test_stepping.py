@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from wattlaw.measuring.stepping import split, step_quantities
-from wattlaw.measuring.steps import Step
+from wattlaw.measuring.files.steps import Step
+from wattlaw.measuring.reduce.stepping import split, step_quantities
 
 
 def step(number: int, seconds: float, **phases: float) -> Step:
-    return Step(step=number, warmup=False, start_s=float(number), end_s=number + seconds, samples=1.0, **phases)
+    return Step(
+        step=number,
+        warmup=False,
+        start_s=float(number),
+        end_s=number + seconds,
+        samples=1.0,
+        **phases,
+    )
 
 
 def test_what_no_phase_holds_is_recorded_step_by_step():
@@ -17,7 +24,9 @@ def test_what_no_phase_holds_is_recorded_step_by_step():
     whole = [(0.4, 0.3, 0.1), (0.6, 0.2, 0.4), (0.3, 0.2, 0.1)]
     steps = [step(i, t, forward_s=a, backward_s=b) for i, (t, a, b) in enumerate(whole)]
     found = step_quantities(split({0: steps}, {}), 3.0)
-    assert [found[n].value for n in ("step_time_s", "forward_s", "backward_s")] == pytest.approx([0.4, 0.2, 0.1])
+    assert [found[n].value for n in ("step_time_s", "forward_s", "backward_s")] == pytest.approx(
+        [0.4, 0.2, 0.1]
+    )
     assert found["rest_s"].value == pytest.approx(0.0, abs=1e-9)
 
 

@@ -17,13 +17,15 @@ from wattlaw.accelerators.measured import recorded_precision
 from wattlaw.core.errors import SettingError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.folder import scan
-from wattlaw.measuring.sampler import start_sampler
-from wattlaw.measuring.steps import read_steps
+from wattlaw.measuring.files.steps import read_steps
+from wattlaw.measuring.sampling.sampler import start_sampler
 from wattlaw.records.columns import row
 
 
 def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
-    with wattlaw.measure(tmp_path / "mine", name="loop", warmup=1, setting={"batch_per_device": 8}) as m:
+    with wattlaw.measure(
+        tmp_path / "mine", name="loop", warmup=1, setting={"batch_per_device": 8}
+    ) as m:
         for i in range(4):
             time.sleep(0.02)
             m.step(samples=8, loss=1 / (i + 1))
@@ -35,7 +37,9 @@ def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
     assert run.reading("loss_first").value == 1
 
 
-def test_each_use_of_a_folder_adds_a_repeat_and_a_decorated_function_is_measured_each_time(tmp_path: Path) -> None:
+def test_each_use_of_a_folder_adds_a_repeat_and_a_decorated_function_is_measured_each_time(
+    tmp_path: Path,
+) -> None:
     @wattlaw.measure(tmp_path / "mine", name="f")
     def double(x: int) -> int:
         return 2 * x
@@ -59,7 +63,9 @@ def test_the_energy_of_an_inner_window_is_its_own(monkeypatch: pytest.MonkeyPatc
         assert elapsed >= seconds
         assert part["gpu_energy_j"].value == pytest.approx(500 * elapsed, abs=500 * 0.03)
     whole = m.result.reading("elapsed_s").value
-    assert m.result.reading("gpu_energy_j").value == pytest.approx(500 * (whole or 0), abs=500 * 0.03)
+    assert m.result.reading("gpu_energy_j").value == pytest.approx(
+        500 * (whole or 0), abs=500 * 0.03
+    )
 
 
 def test_a_nested_window_borrows_the_telemetry_that_is_taken_already(tmp_path: Path, trace) -> None:
@@ -70,13 +76,17 @@ def test_a_nested_window_borrows_the_telemetry_that_is_taken_already(tmp_path: P
             "with wattlaw.measure('inner', name='x') as m: time.sleep(1.2)\n"
             "e = m.result.reading('gpu_energy_j')\nprint(e.value / m.result.reading('elapsed_s').value, m._sampler)"
         )
-        done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
     power, sampler = done.stdout.split()
     assert float(power) == pytest.approx(100, rel=0.05)
     assert sampler == "None"
 
 
-def test_inside_a_sweep_only_steps_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inside_a_sweep_only_steps_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WATTLAW_ATTEMPT", str(tmp_path))
     monkeypatch.setenv("WATTLAW_WARMUP_STEPS", "2")
     for _ in range(2):
@@ -110,7 +120,8 @@ def test_two_ranks_make_one_record_with_one_sampler(tmp_path: Path) -> None:
     )
     both = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "1234"}
     ranks = [
-        subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, env=environment(both, rank)) for rank in "01"
+        subprocess.Popen([sys.executable, str(script)], cwd=tmp_path, env=environment(both, rank))
+        for rank in "01"
     ]
     assert [r.wait(60) for r in ranks] == [0, 0]
     (run,) = wattlaw.load_runs(tmp_path / "mine")
@@ -150,9 +161,15 @@ def test_a_step_outside_its_block_is_refused_not_lost() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [({"hz": 1000}, UsageError), ({"warmup": -1}, UsageError), ({"setting": {"batch_per_device": 0}}, SettingError)],
+    [
+        ({"hz": 1000}, UsageError),
+        ({"warmup": -1}, UsageError),
+        ({"setting": {"batch_per_device": 0}}, SettingError),
+    ],
 )
-def test_an_impossible_request_is_refused_at_once(arguments: dict[str, object], error: type[Exception]) -> None:
+def test_an_impossible_request_is_refused_at_once(
+    arguments: dict[str, object], error: type[Exception]
+) -> None:
     with pytest.raises(error):
         wattlaw.measure("nowhere", **arguments)
     assert not Path("nowhere").exists()
@@ -206,7 +223,12 @@ with wattlaw.measure("mine", name="f") as m:
     m.step()
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
     assert done.stdout.splitlines() == [
         "this block was opened by another process, which forked this one; open one here",

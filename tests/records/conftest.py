@@ -24,7 +24,9 @@ def make_run(devices: int = 1, repeat: int = 0, step_s: float = 0.1, **changes: 
         "started": "2026-11-23T05:06:41.123Z",
         "machine": Machine("cpu", "Xeon", 1, 2, "Xeon"),
         "quantities": {
-            "step_time_s": spread([step_s * f for f in (0.97, 0.99, 1.0, 1.01, 1.04)], "steps of all ranks"),
+            "step_time_s": spread(
+                [step_s * f for f in (0.97, 0.99, 1.0, 1.01, 1.04)], "steps of all ranks"
+            ),
             "samples_per_s": Reading(32 * devices / step_s, "measured", "", 300.0, 330.0, 5),
             "samples": Reading(960.0),
             "elapsed_s": Reading(30 * step_s),

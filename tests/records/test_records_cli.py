@@ -68,14 +68,25 @@ def test_shown_json_says_the_status_of_every_reading(sweep: Path, call):
 def test_one_trial_is_shown_in_full(sweep: Path, call):
     trial = sorted(sweep.iterdir())[0]
     _, out, _ = call("runs", "show", trial)
-    for word in (trial.name, "cpu_energy_j", "estimated", "missing", "no GPU on this machine", "derived"):
+    for word in (
+        trial.name,
+        "cpu_energy_j",
+        "estimated",
+        "missing",
+        "no GPU on this machine",
+        "derived",
+    ):
         assert word in out
     _, out, _ = call("runs", "show", trial, "--json")
     assert json.loads(out)["items"][0]["trial"] == trial.name
 
 
 def test_failed_runs_are_shown_with_the_end_of_their_errors(sweep: Path, call):
-    error = "Traceback (most recent call last):\n" + "  frame\n" * 40 + "RuntimeError: CUDA out of memory"
+    error = (
+        "Traceback (most recent call last):\n"
+        + "  frame\n" * 40
+        + "RuntimeError: CUDA out of memory"
+    )
     failed = make_run(4, state="failed", error=error, quantities={})
     write_run(sweep / failed.trial, failed)
     _, out, err = call("runs", "show", sweep, "--failed")
@@ -137,7 +148,9 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
         (["compare", "{sweep}", "{none}"], 1, "there is no folder {none}"),
     ],
 )
-def test_a_wrong_call_is_one_clear_line(sweep: Path, tmp_path: Path, call, words: list[str], code: int, says: str):
+def test_a_wrong_call_is_one_clear_line(
+    sweep: Path, tmp_path: Path, call, words: list[str], code: int, says: str
+):
     new_attempt(tmp_path / "empty" / "demo" / "schnet-0-r0")
     places = {"none": tmp_path / "none", "empty": tmp_path / "empty", "sweep": sweep}
     ended, out, err = call("runs", *(word.format(**places) for word in words))
@@ -147,7 +160,9 @@ def test_a_wrong_call_is_one_clear_line(sweep: Path, tmp_path: Path, call, words
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("words", [["runs", "export"], ["runs", "show"], ["runs", "show", "--json"]])
+@pytest.mark.parametrize(
+    "words", [["runs", "export"], ["runs", "show"], ["runs", "show", "--json"]]
+)
 def test_a_full_disk_behind_stdout_is_one_clear_line(sweep: Path, words: list[str]):
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "wattlaw", *words, str(sweep)]

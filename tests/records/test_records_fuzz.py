@@ -10,15 +10,42 @@ from tests.conftest import FULL
 from tests.records.conftest import make_run
 
 import wattlaw
+from wattlaw.analysis.compare import compare
 from wattlaw.core.folder import SUMMARY
 from wattlaw.core.run import encode_run
 from wattlaw.core.units import QUANTITIES
-from wattlaw.laws.compare import compare
 from wattlaw.records import compact, exported
 from wattlaw.records.table import tabulate, value
 
-ODD = [None, 0, -1, 0.0, -0.0, 1e308, -1e308, 5e-324, 2**63, 2**70, -(2**70), "", "\x00", "∞", "x" * 5000, [], {}, True]
-ODD += [[[]], {"value": 0}, {"value": -1, "low": 0, "high": 0}, {"a": {"b": []}}, "measured", "failed", 1.5]
+ODD = [
+    None,
+    0,
+    -1,
+    0.0,
+    -0.0,
+    1e308,
+    -1e308,
+    5e-324,
+    2**63,
+    2**70,
+    -(2**70),
+    "",
+    "\x00",
+    "∞",
+    "x" * 5000,
+    [],
+    {},
+    True,
+]
+ODD += [
+    [[]],
+    {"value": 0},
+    {"value": -1, "low": 0, "high": 0},
+    {"a": {"b": []}},
+    "measured",
+    "failed",
+    1.5,
+]
 
 
 def spoil(rng: random.Random, whole: object) -> object:

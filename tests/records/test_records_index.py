@@ -49,7 +49,9 @@ def test_an_index_is_really_what_is_read(sweep: Path):
 def test_a_trial_that_is_newer_than_the_index_or_not_in_it_is_read_from_its_folder(sweep: Path):
     compact(sweep)
     first, second, *_ = sorted(sweep.glob(f"*/{SUMMARY}"))
-    changed = msgspec.structs.replace(read_run(first), state="failed", error="ZeroDivisionError: division by zero")
+    changed = msgspec.structs.replace(
+        read_run(first), state="failed", error="ZeroDivisionError: division by zero"
+    )
     write_run(first.parent, changed)
     added = make_run(4)
     write_run(sweep / added.trial, added)
@@ -121,7 +123,9 @@ def test_a_damaged_index_is_named_and_the_folders_are_read(sweep: Path, spoil: s
         case "other":
             parquet.write_table(table.replace_schema_metadata({}), index)
         case "newer":
-            parquet.write_table(table.replace_schema_metadata({"wattlaw_index": '{"format": 9}'}), index)
+            parquet.write_table(
+                table.replace_schema_metadata({"wattlaw_index": '{"format": 9}'}), index
+            )
         case "empty":
             index.write_bytes(b"")
     runs = wattlaw.load_runs(sweep, on_damaged="ignore")
@@ -143,13 +147,17 @@ def test_an_index_stays_whole_when_it_cannot_be_replaced(sweep: Path):
         "import resource, sys\nfrom wattlaw.records import compact\nimport pyarrow.parquet\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\ncompact(sys.argv[1])"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(sweep)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(sweep)], capture_output=True, text=True, check=False
+    )
     assert "would be larger than files may be here" in done.stderr.splitlines()[-1]
     assert (sweep / INDEX).read_bytes() == before
     assert not list(sweep.glob(".*"))
 
 
-def test_an_index_that_cannot_be_written_is_a_warning_to_the_sweep_that_wants_one(sweep: Path, caplog):
+def test_an_index_that_cannot_be_written_is_a_warning_to_the_sweep_that_wants_one(
+    sweep: Path, caplog
+):
     (sweep / INDEX).mkdir()
     keep_index(sweep)
     assert "no index was written" in caplog.text
@@ -177,7 +185,11 @@ def test_duckdb_asks_all_indexes_in_place(sweep: Path):
         " any_value(warnings) "
         f"FROM read_parquet('{sweep.parent}/*/{INDEX}', union_by_name=true) GROUP BY ALL ORDER BY workload, devices"
     ).fetchall()
-    assert [(r[0], r[1], r[2]) for r in rows] == [("resnet", 1, 1), ("schnet", 1, 3), ("schnet", 2, 3)]
+    assert [(r[0], r[1], r[2]) for r in rows] == [
+        ("resnet", 1, 1),
+        ("schnet", 1, 3),
+        ("schnet", 2, 3),
+    ]
     assert rows[1][3] == pytest.approx(0.101)
     assert rows[1][4:7] == (None, "missing", "estimated")
     assert rows[0][7:9] == ("0.1", "resnet")
@@ -192,7 +204,9 @@ def test_every_field_of_a_setting_has_its_column():
     assert {f"stop_{name}" for name in ("steps", "epochs", "seconds")} <= columns
 
 
-def test_without_pyarrow_the_folders_are_read_and_an_index_alone_is_named(sweep: Path, tmp_path: Path):
+def test_without_pyarrow_the_folders_are_read_and_an_index_alone_is_named(
+    sweep: Path, tmp_path: Path
+):
     compact(sweep)
     write_index(tmp_path / "imported", [make_run(8)])
     script = (

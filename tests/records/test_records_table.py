@@ -27,7 +27,9 @@ def run_with(value: float | None, devices: int = 1, repeat: int = 0, **changes: 
 def test_a_row_is_a_setting_with_the_median_of_its_repeats():
     runs = [run_with(v, d, r) for d in (2, 1) for r, v in enumerate((0.3, 0.1, 0.2))]
     table = tabulate(runs, columns=["step_time_s"])
-    assert [row.group for row in table.rows] == [{"workload": "schnet", "devices": n} for n in (1, 2)]
+    assert [row.group for row in table.rows] == [
+        {"workload": "schnet", "devices": n} for n in (1, 2)
+    ]
     assert [row.quantities["step_time_s"].value for row in table.rows] == [0.2, 0.2]
     assert table.rows[0].quantities["step_time_s"].n == 3
     assert table.shared["batch_per_device"] == 32
@@ -53,7 +55,9 @@ def test_a_failed_run_is_counted_and_enters_no_median():
 
 
 def test_a_group_says_what_is_missing_and_what_is_an_estimate():
-    (row,) = tabulate([make_run(1, 0), make_run(1, 1)], columns=["energy_per_sample_j", "gpu_energy_j"]).rows
+    (row,) = tabulate(
+        [make_run(1, 0), make_run(1, 1)], columns=["energy_per_sample_j", "gpu_energy_j"]
+    ).rows
     assert row.quantities["energy_per_sample_j"].status == "estimated"
     assert row.quantities["gpu_energy_j"] == missing("no GPU on this machine")
     (row,) = tabulate([run_with(0.1), run_with(None, repeat=1)], columns=["step_time_s"]).rows
@@ -76,7 +80,10 @@ def test_a_quantity_of_some_runs_is_missing_in_the_others_and_a_misspelt_one_is_
 
 
 def test_csv_has_a_row_a_run_with_recorded_and_derived_quantities():
-    runs = [make_run(1), make_run(2, state="failed", quantities={}, error='Traceback:\n  x\nValueError: bad, "x"\n')]
+    runs = [
+        make_run(1),
+        make_run(2, state="failed", quantities={}, error='Traceback:\n  x\nValueError: bad, "x"\n'),
+    ]
     first, second = csv.DictReader(io.StringIO(exported(runs, "csv").decode()))
     assert float(first["step_time_s"]) == 0.1
     assert float(first["cpu_energy_per_sample_j"]) == 65 / 960

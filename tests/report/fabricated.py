@@ -61,7 +61,9 @@ def run(
         wattlaw="0.1.0",
         repeat=repeat,
         started=f"2026-11-23T{5 + order // 3600:02d}:{order // 60 % 60:02d}:{order % 60:02d}.000Z",
-        machine=Machine(device_type=device_type, device_name="Test CPU", cores=2, cpu_name="Test CPU"),
+        machine=Machine(
+            device_type=device_type, device_name="Test CPU", cores=2, cpu_name="Test CPU"
+        ),
         quantities=quantities,
         labels=labels_of or {},
         warnings=tuple(warnings),
@@ -76,10 +78,16 @@ def energy_of(status: str, joules: float) -> Reading:
     return missing("RAPL is not readable here")
 
 
-def failed(workload: str = "schnet", error: str = "Traceback …\nRuntimeError: out of memory", **fields: object) -> Run:
+def failed(
+    workload: str = "schnet",
+    error: str = "Traceback …\nRuntimeError: out of memory",
+    **fields: object,
+) -> Run:
     """Return a run that failed before it had any quantity."""
     setting = Setting(workload=workload, preset="tiny", batch_per_device=1024, **fields)
-    return Run(setting=setting, trial=f"{workload}-failed", sweep="made-up", state="failed", error=error)
+    return Run(
+        setting=setting, trial=f"{workload}-failed", sweep="made-up", state="failed", error=error
+    )
 
 
 def sweep(
@@ -91,7 +99,13 @@ def sweep(
 ) -> list[Run]:
     """Return the runs of a grid, in a random order as a sweep has it."""
     noise = random.Random(1)
-    points = [(w, s, d, b, r) for r in range(repeats) for w, s in workloads for d in devices for b in batches]
+    points = [
+        (w, s, d, b, r)
+        for r in range(repeats)
+        for w, s in workloads
+        for d in devices
+        for b in batches
+    ]
     noise.shuffle(points)
     found = []
     for order, (name, step, count, batch, repeat) in enumerate(points):

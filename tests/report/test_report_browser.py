@@ -11,8 +11,15 @@ from tests.report.test_report_page import CASES
 from wattlaw.core.reading import Note
 from wattlaw.report.page import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
@@ -31,7 +38,11 @@ def browser():
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    runs = [*sweep(), *sweep([("bert-base", 0.3)], devices=(1, 2, 4, 8), energy="measured"), failed("gpt2")]
+    runs = [
+        *sweep(),
+        *sweep([("bert-base", 0.3)], devices=(1, 2, 4, 8), energy="measured"),
+        failed("gpt2"),
+    ]
     runs += sweep([(HOSTILE, 0.1)], warnings=(Note(HOSTILE, HOSTILE),), repeats=1)
     write_report(runs, path, title=HOSTILE)
     return path
@@ -41,7 +52,9 @@ def page_file(tmp_path_factory):
 def opened(browser, page_file, request):
     faults: list[str] = []
     asked: list[str] = []
-    page = browser.new_page(viewport={"width": request.param[1], "height": 900}, color_scheme=request.param[0])
+    page = browser.new_page(
+        viewport={"width": request.param[1], "height": 900}, color_scheme=request.param[0]
+    )
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("dialog", lambda d: faults.append(f"dialog {d.message}"))
@@ -104,7 +117,9 @@ def test_the_theme_is_switched_by_keyboard_and_figures_follow(opened):
         return opened.evaluate("getComputedStyle(document.documentElement).backgroundColor")
 
     def ink() -> str:
-        return opened.evaluate("getComputedStyle(document.querySelector('[data-chart] svg .mark-text text')).fill")
+        return opened.evaluate(
+            "getComputedStyle(document.querySelector('[data-chart] svg .mark-text text')).fill"
+        )
 
     light = ground(), ink()
     opened.locator("#theme").focus()
@@ -120,7 +135,8 @@ def test_a_table_is_sorted_by_its_values(opened):
     head.focus()
     opened.keyboard.press("Enter")
     keys = opened.evaluate(
-        "c => [...document.querySelectorAll('#settings tbody tr')].map(r => Number(r.cells[c].dataset.key))", column
+        "c => [...document.querySelectorAll('#settings tbody tr')].map(r => Number(r.cells[c].dataset.key))",
+        column,
     )
     assert keys == sorted(keys)
     assert len(keys) > 10

@@ -12,7 +12,7 @@ from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
 from wattlaw.core.reading import Reading
 from wattlaw.devices.meter import DeviceInfo, Probe
-from wattlaw.measuring.host import Host
+from wattlaw.measuring.files.host import Host
 from wattlaw.report.export import paper_spec
 from wattlaw.report.figure import shown, with_ends
 from wattlaw.report.page import make_page
@@ -26,7 +26,9 @@ def sections(runs, **more):
 
 
 def test_three_sizes_give_an_exponent_with_its_held_out_error():
-    (table,) = sections(sweep([("bert", 0.3)], devices=(1, 2, 4, 8), batches=(8, 16)))["laws"].tables
+    (table,) = sections(sweep([("bert", 0.3)], devices=(1, 2, 4, 8), batches=(8, 16)))[
+        "laws"
+    ].tables
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert row["setting"] == "batch 8"
     assert row["law"] == "time per sample = α·N^(−β), N processes"
@@ -36,7 +38,11 @@ def test_three_sizes_give_an_exponent_with_its_held_out_error():
 
 def test_a_speedup_above_the_ideal_is_doubted():
     noise = random.Random(2)
-    runs = [run(devices=d, repeat=r, step_s=s, noise=noise) for d, s in ((1, 0.1), (2, 0.06)) for r in range(3)]
+    runs = [
+        run(devices=d, repeat=r, step_s=s, noise=noise)
+        for d, s in ((1, 0.1), (2, 0.06))
+        for r in range(3)
+    ]
     made = make_page(runs)
     assert "3." in made.lines[0]
     (table,) = next(s for s in made.sections if s.name == "warnings").tables
@@ -45,7 +51,11 @@ def test_a_speedup_above_the_ideal_is_doubted():
 
 def test_a_gain_that_the_scatter_hides_is_no_clear_gain():
     steps = {1: (0.10, 0.16, 0.12), 2: (0.17, 0.30, 0.22)}
-    runs = [run(devices=d, repeat=r, step_s=s) for d, all_steps in steps.items() for r, s in enumerate(all_steps)]
+    runs = [
+        run(devices=d, repeat=r, step_s=s)
+        for d, all_steps in steps.items()
+        for r, s in enumerate(all_steps)
+    ]
     (line,) = make_page(runs).lines
     assert "2 processes are no clear gain over 1 process" in line
     assert "though not clearly" in line
@@ -56,9 +66,18 @@ def test_measured_energy_can_make_a_slower_setting_the_advice():
     runs = []
     for cap, step_s, energy in ((250.0, 0.1, "measured"), (150.0, 0.103, "measured")):
         for repeat in range(4):
-            one = run(repeat=repeat, step_s=step_s, energy=energy, noise=noise, device_type="cuda", power_cap_w=cap)
+            one = run(
+                repeat=repeat,
+                step_s=step_s,
+                energy=energy,
+                noise=noise,
+                device_type="cuda",
+                power_cap_w=cap,
+            )
             joules = one.quantities["elapsed_s"].value * cap
-            one.quantities["cpu_energy_j"] = type(one.quantities["cpu_energy_j"])(joules, "measured", "counter")
+            one.quantities["cpu_energy_j"] = type(one.quantities["cpu_energy_j"])(
+                joules, "measured", "counter"
+            )
             runs.append(one)
     made = make_page(runs, max_slowdown=0.1)
     assert "take 1 GPU, batch 32, 150 W cap: 3" in made.lines[0].replace("\u00a0", " ")
@@ -68,7 +87,11 @@ def test_measured_energy_can_make_a_slower_setting_the_advice():
 
 
 def test_settings_are_listed_as_people_count():
-    rows = sections(sweep([("a", 0.1)], devices=(1, 2, 16), batches=(8, 16, 128)))["settings"].tables[0].rows
+    rows = (
+        sections(sweep([("a", 0.1)], devices=(1, 2, 16), batches=(8, 16, 128)))["settings"]
+        .tables[0]
+        .rows
+    )
     assert [r[1] for r in rows][:4] == [
         "1 process, batch 8",
         "1 process, batch 16",
@@ -86,7 +109,11 @@ def test_a_file_of_a_figure_carries_its_legend():
 def of_phases(**seconds):
     """The section on phases of one run whose median step is 100 ms."""
     one = run(step_s=0.1)
-    kept = {n: r for n, r in one.quantities.items() if not n.endswith("_s") or n in ("step_time_s", "elapsed_s")}
+    kept = {
+        n: r
+        for n, r in one.quantities.items()
+        if not n.endswith("_s") or n in ("step_time_s", "elapsed_s")
+    }
     step = Reading(0.1, n=40)
     found = {**kept, "step_time_s": step, **{n: Reading(v) for n, v in seconds.items()}}
     return sections([msgspec.structs.replace(one, quantities=found)])["phases"].figures[0]
@@ -103,12 +130,18 @@ def test_phases_that_add_up_to_their_step_leave_no_rest(rest):
     assert "Rest" not in figure.caption
     (bars,) = figure.panels[0].spec["datasets"].values()
     assert sum(b["value"] for b in bars) == pytest.approx(100)
-    assert next(b for b in bars if b["phase"] == "backward")["text"] == "56 % of the step; median 50 ms"
+    assert (
+        next(b for b in bars if b["phase"] == "backward")["text"]
+        == "56 % of the step; median 50 ms"
+    )
 
 
 @pytest.mark.parametrize(
     ("marked", "rest"),
-    [({**PARTS, "rest_s": 0.01}, "10 ms, 10 %"), ({"data_s": 0.01, "forward_s": 0.02}, "70 ms, 70 %")],
+    [
+        ({**PARTS, "rest_s": 0.01}, "10 ms, 10 %"),
+        ({"data_s": 0.01, "forward_s": 0.02}, "70 ms, 70 %"),
+    ],
 )
 def test_time_outside_of_the_marked_phases_is_the_rest(marked, rest):
     figure = of_phases(**marked)
@@ -151,7 +184,9 @@ def attempt(folder, one, telemetry):
 
 def telemetry(device, column):
     at = TELEMETRY_COLUMNS.index(column)
-    cells = [[f"{8 + i * 0.1:.6f}", device, *[""] * (len(TELEMETRY_COLUMNS) - 2)] for i in range(90)]
+    cells = [
+        [f"{8 + i * 0.1:.6f}", device, *[""] * (len(TELEMETRY_COLUMNS) - 2)] for i in range(90)
+    ]
     for i, row in enumerate(cells):
         row[at] = f"{200 + i}" if column == "power_w" else f"{i * 0.2:.2f}"
     return "".join(",".join(row) + "\n" for row in cells)
@@ -176,15 +211,24 @@ def test_a_trial_with_damaged_steps_is_not_drawn(tmp_path):
 
 
 def test_a_counter_gives_a_rate_and_long_series_few_points():
-    assert rate([0.0, 0.5, 1.0, 1.5], [0.0, 1.0, 2.0, 3.0], 0.4) == [(0.5, 2.0), (1.0, 2.0), (1.5, 2.0)]
+    assert rate([0.0, 0.5, 1.0, 1.5], [0.0, 1.0, 2.0, 3.0], 0.4) == [
+        (0.5, 2.0),
+        (1.0, 2.0),
+        (1.5, 2.0),
+    ]
     assert len(thinned([(float(i), 1.0) for i in range(10_000)], 240)) <= 240
 
 
 def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
     path = attempt(tmp_path, run(), "")
     probes = (
-        Probe(meter="rapl", reason="counters are readable by root only", grant="sudo chmod o+r /sys/x"),
-        Probe(meter="nvml", devices=(DeviceInfo(id="gpu:0", boundary="gpu", limits={"power_limit_w": 250.0}),)),
+        Probe(
+            meter="rapl", reason="counters are readable by root only", grant="sudo chmod o+r /sys/x"
+        ),
+        Probe(
+            meter="nvml",
+            devices=(DeviceInfo(id="gpu:0", boundary="gpu", limits={"power_limit_w": 250.0}),),
+        ),
     )
     (path / "host-h.json").write_bytes(msgspec.json.encode(Host(host="h", probes=probes)))
     (table,) = sections(tmp_path)["meters"].tables

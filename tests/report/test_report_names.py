@@ -29,7 +29,15 @@ def sections(runs, **more):
 def test_a_page_of_limits_on_several_devices_names_each_speed_up_by_its_limit(field, values, words):
     noise = random.Random(4)
     runs = [
-        run(devices=n, repeat=r, step_s=0.04 * n**0.1, noise=noise, device_type="cuda", energy="measured", **{field: v})
+        run(
+            devices=n,
+            repeat=r,
+            step_s=0.04 * n**0.1,
+            noise=noise,
+            device_type="cuda",
+            energy="measured",
+            **{field: v},
+        )
         for n in (1, 2)
         for v in values
         for r in range(3)
@@ -41,7 +49,14 @@ def test_a_page_of_limits_on_several_devices_names_each_speed_up_by_its_limit(fi
 def test_a_setting_without_a_cap_says_so_beside_those_with_one():
     noise = random.Random(4)
     runs = [
-        run(devices=n, repeat=r, step_s=0.04 * n**0.1, noise=noise, device_type="cuda", power_cap_w=cap)
+        run(
+            devices=n,
+            repeat=r,
+            step_s=0.04 * n**0.1,
+            noise=noise,
+            device_type="cuda",
+            power_cap_w=cap,
+        )
         for n in (1, 2)
         for cap in (150.0, None)
         for r in range(3)

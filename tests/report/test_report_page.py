@@ -32,11 +32,13 @@ CASES = {
     "many devices": sweep([("bert-base", 0.3)], devices=(1, 2, 4, 8, 16), device_type="cuda"),
     "no quantity": [msgspec.structs.replace(run(), quantities={})],
     "not finite": [
-        msgspec.structs.replace(r, quantities=dict.fromkeys(r.quantities, Reading(math.nan))) for r in sweep()
+        msgspec.structs.replace(r, quantities=dict.fromkeys(r.quantities, Reading(math.nan)))
+        for r in sweep()
     ],
     "infinite": [
         msgspec.structs.replace(
-            r, quantities=dict.fromkeys(r.quantities, Reading(math.inf, low=-math.inf, high=math.nan))
+            r,
+            quantities=dict.fromkeys(r.quantities, Reading(math.inf, low=-math.inf, high=math.nan)),
         )
         for r in sweep()
     ],
@@ -128,7 +130,8 @@ def test_the_answer_comes_first_and_says_what_it_rests_on():
     page = text_of(html(make_page(sweep(warnings=(Note("unstable_steps", "they vary"),)))))
     answer = page[: page.index('id="speedup"')]
     assert re.search(
-        r"schnet</strong>: 2 processes are 1\.\d\d× \[1\.\d\d, 1\.\d\d\] as fast as 1 process at batch", answer
+        r"schnet</strong>: 2 processes are 1\.\d\d× \[1\.\d\d, 1\.\d\d\] as fast as 1 process at batch",
+        answer,
     )
     assert "energy estimated, not measured" in answer
     assert "unstable steps" in answer
@@ -155,7 +158,9 @@ def test_a_failed_run_is_listed_with_its_reason():
 
 
 def test_ten_thousand_runs_make_a_page_of_a_few_megabytes():
-    runs = sweep([(f"w{i}", 0.05) for i in range(25)], devices=range(1, 11), batches=range(1, 11), repeats=4)
+    runs = sweep(
+        [(f"w{i}", 0.05) for i in range(25)], devices=range(1, 11), batches=range(1, 11), repeats=4
+    )
     page = html(make_page(runs))
     assert len(runs) == 10_000
     assert len(page) < 4e6
@@ -191,7 +196,10 @@ def test_a_folder_that_is_not_there_is_said_so(tmp_path):
 
 
 def test_measured_and_estimated_repeats_are_not_mixed():
-    runs = [run(repeat=0), msgspec.structs.replace(run(repeat=1), quantities={"samples": run().quantities["samples"]})]
+    runs = [
+        run(repeat=0),
+        msgspec.structs.replace(run(repeat=1), quantities={"samples": run().quantities["samples"]}),
+    ]
     measured = msgspec.structs.replace(
         run(repeat=2), quantities={**run().quantities, "cpu_energy_j": energy_of("measured", 50.0)}
     )

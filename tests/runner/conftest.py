@@ -19,5 +19,9 @@ def _own_workloads_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def wattlaw(*words: str, **options) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", "wattlaw", *words], capture_output=True, text=True, timeout=120, **options
+        [sys.executable, "-m", "wattlaw", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
     )

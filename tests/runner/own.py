@@ -100,7 +100,9 @@ class Noisy(Line):
     batch = {"base": 8}  # noqa: RUF012
 
     def model(self):
-        return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+        return torch.nn.Sequential(
+            torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1)
+        )
 
     def data(self, split):
         whole = super().data(split)
@@ -135,7 +137,9 @@ class Parts(Line):
     """A loss that calls parts of the model, not the model as a whole."""
 
     def model(self):
-        return torch.nn.ModuleDict({"encoder": torch.nn.Linear(4, 8), "head": torch.nn.Linear(8, 1)})
+        return torch.nn.ModuleDict(
+            {"encoder": torch.nn.Linear(4, 8), "head": torch.nn.Linear(8, 1)}
+        )
 
     def loss(self, model, batch):
         x, y = batch
@@ -156,7 +160,10 @@ class Experts(Line):
     def loss(self, model, batch):
         x, y = batch
         kinds = (x[:, 0] > 0.5).long()
-        errors = [(model[kind](x[kinds == kind]) - y[kinds == kind]).square().sum() for kind in kinds.unique()]
+        errors = [
+            (model[kind](x[kinds == kind]) - y[kinds == kind]).square().sum()
+            for kind in kinds.unique()
+        ]
         return sum(errors) / len(x)
 
     def optimiser(self, parameters):

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import load
-from wattlaw.runner.options import TRAINING
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_state import (
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.state import (
     full_optimiser_state,
     full_state,
     load_full_optimiser_state,
     load_full_state,
 )
-from wattlaw.runner.worker_strategy import strategy_for
+from wattlaw.runner.worker.strategy import strategy_for
 
 
 class Trained:
@@ -56,7 +56,11 @@ def main(rank: int, meeting: str, precision: str) -> None:
     report("first losses", sharded.steps(0, 3), whole.steps(0, 3))
     saved, optimiser = full_state(sharded.bare), full_optimiser_state(sharded.optimiser)
     print("names", int(saved.keys() != whole.bare.state_dict().keys()))
-    print("held", sum(p.to_local().numel() for p in sharded.bare.parameters()) / sum(p.numel() for p in saved.values()))
+    print(
+        "held",
+        sum(p.to_local().numel() for p in sharded.bare.parameters())
+        / sum(p.numel() for p in saved.values()),
+    )
     went_on = sharded.steps(3, 2)
     again, alone = Trained("fsdp", precision, seed=1), Trained("ddp", precision, seed=1)
     for trained in (again, alone):

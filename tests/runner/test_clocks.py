@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from wattlaw.runner.worker_clock import CudaClock
+from wattlaw.runner.worker.device_timer import CudaClock
 
 
 class Event:

@@ -11,23 +11,32 @@ import wattlaw
 from wattlaw.core.errors import SettingError, TrialError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.setting import Setting, identity
-from wattlaw.measuring.steps import StepLog
+from wattlaw.measuring.files.steps import StepLog
 from wattlaw.records.table import tabulate
-from wattlaw.runner import output_steps
-from wattlaw.runner.output_steps import OutputSteps
+from wattlaw.runner.command import output_steps
+from wattlaw.runner.command.output_steps import OutputSteps
 
 PATTERN = r"it (?P<step>\S+)(?: loss (?P<loss>\S+))?(?: samples (?P<samples>\S+))?"
 
 
 def sweep(tmp_path, over=None, **setting):
-    values = {"name": "c", "repeats": 1, "setting": {"warmup_steps": 0, **setting}, "over": over or {}}
+    values = {
+        "name": "c",
+        "repeats": 1,
+        "setting": {"warmup_steps": 0, **setting},
+        "over": over or {},
+    }
     return wattlaw.sweep(values, out=tmp_path)
 
 
 def printing(tmp_path, code, **setting):
     """Run a script as a command whose steps are found by PATTERN."""
     (tmp_path / "train.py").write_text(code)
-    values = {"command": f"{sys.executable} {tmp_path / 'train.py'}", "step_pattern": PATTERN, **setting}
+    values = {
+        "command": f"{sys.executable} {tmp_path / 'train.py'}",
+        "step_pattern": PATTERN,
+        **setting,
+    }
     return sweep(tmp_path / "runs", **values)[0]
 
 
@@ -40,7 +49,10 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
     """Follow an output that holds the first piece already; the others are written as the thread looks."""
     output = tmp_path / "output-0.log"
     output.write_bytes(b"")
-    with StepLog(tmp_path) as log, OutputSteps(output, pattern, setting or Setting("c", warmup_steps=0), log) as steps:
+    with (
+        StepLog(tmp_path) as log,
+        OutputSteps(output, pattern, setting or Setting("c", warmup_steps=0), log) as steps,
+    ):
         for piece in pieces:
             before = steps.position
             with open(output, "ab") as file:
@@ -53,7 +65,10 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"command": "sleep 1", "pwer_cap_w": 100}, "pwer_cap_w changes nothing.*did you mean 'power_cap_w'"),
+        (
+            {"command": "sleep 1", "pwer_cap_w": 100},
+            "pwer_cap_w changes nothing.*did you mean 'power_cap_w'",
+        ),
         ({"command": "sleep 1", "batch_per_devise": 16}, "did you mean 'batch_per_device'"),
         ({"command": "sleep 1", "accumulation": 2}, "accumulation changes nothing"),
         ({"command": "echo {}"}, "plain name"),
@@ -108,7 +123,9 @@ def test_nothing_is_claimed_of_a_command_but_what_was_given():
     assert tabulate([named]).shared["precision"] == "bf16"
     ours = wattlaw.Run(setting=Setting("schnet"), trial="t")
     assert tabulate([ours]).shared["precision"] == "fp32"
-    assert identity(run.setting) == identity(Setting("command", command="sleep 1", preset="base", precision="fp32"))
+    assert identity(run.setting) == identity(
+        Setting("command", command="sleep 1", preset="base", precision="fp32")
+    )
 
 
 def test_odd_numbers_in_the_output_end_no_trial_and_each_step_has_a_number_of_its_own(tmp_path):
@@ -139,7 +156,9 @@ def test_samples_are_missing_unless_the_batch_or_the_output_tells_them(tmp_path)
 def test_a_line_every_few_steps_stands_for_all_of_them_also_where_the_count_begins_anew(tmp_path):
     setting = Setting("c", batch_per_device=4, warmup_steps=5)
     steps, found = follow(
-        tmp_path, [b"it 10 loss 3\n", b"it 20 loss 2\n", b"it 10 loss 1\n", b"it 9000 loss 1\n"], setting
+        tmp_path,
+        [b"it 10 loss 3\n", b"it 20 loss 2\n", b"it 10 loss 1\n", b"it 9000 loss 1\n"],
+        setting,
     )
     assert [int(r["step"]) for r in found] == [*range(11, 32)]
     assert [r["warmup"] for r in found] == ["1"] * 5 + ["0"] * 16
@@ -180,9 +199,15 @@ def test_lines_that_arrive_together_give_no_spread_and_a_warning(tmp_path):
     assert "steps_smoothed" in {n.name for n in run.warnings}
 
 
-def test_without_word_from_the_kernel_the_output_is_looked_at_and_fast_steps_have_no_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(output_steps, "_IN_CLOEXEC", -1)  # the kernel refuses this, as it does a used-up quota
-    code = "import time\nfor i in range(20):\n    time.sleep(0.01)\n    print('it', i, flush=True)\n"
+def test_without_word_from_the_kernel_the_output_is_looked_at_and_fast_steps_have_no_spread(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        output_steps, "_IN_CLOEXEC", -1
+    )  # the kernel refuses this, as it does a used-up quota
+    code = (
+        "import time\nfor i in range(20):\n    time.sleep(0.01)\n    print('it', i, flush=True)\n"
+    )
     run = printing(tmp_path, code)
     assert run.quantities["steps"].value == 19
     assert run.quantities["step_time_s"].low is None

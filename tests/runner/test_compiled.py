@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from wattlaw.core.setting import setting_from
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_compiled import gradient_notes
-from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_strategy import Replicated
+from wattlaw.runner.worker.compile_check import gradient_notes
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.loop import Loop
+from wattlaw.runner.worker.strategy import Replicated
 from wattlaw.workloads.base import Workload
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -42,7 +42,9 @@ def looked_at(between, precision="fp32"):
     before = {name: value.clone() for name, value in bare.state_dict().items()}
     state = torch.get_rng_state()
     batch = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))
-    found = gradient_notes(strategy, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean(), batch)
+    found = gradient_notes(
+        strategy, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean(), batch
+    )
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in bare.state_dict().items())
     assert all(p.grad is None for p in bare.parameters())
@@ -54,9 +56,16 @@ def test_gradients_that_a_compiler_keeps_give_no_warning_and_leave_the_model_as_
 
 
 def test_gradients_that_a_compiler_loses_are_named_with_dropout_and_in_half_precision_too():
-    for kind, precision in (("lost", "fp32"), ("dropout", "fp32"), ("lost", "bf16"), ("lost", "fp16")):
+    for kind, precision in (
+        ("lost", "fp32"),
+        ("dropout", "fp32"),
+        ("lost", "bf16"),
+        ("lost", "fp16"),
+    ):
         (message,) = looked_at(kind, precision)
-        assert "of 6 parameters get no gradient that they get plain, such as first.weight" in message
+        assert (
+            "of 6 parameters get no gradient that they get plain, such as first.weight" in message
+        )
 
 
 def test_gradients_that_a_compiler_changes_are_told_in_full_precision():
@@ -70,7 +79,9 @@ class Loses(Workload):
         return Net("lost")
 
     def data(self, split):
-        return torch.utils.data.TensorDataset(torch.randn(64, 4, generator=torch.Generator().manual_seed(1)))
+        return torch.utils.data.TensorDataset(
+            torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+        )
 
     def loss(self, model, batch):
         return (model(batch[0]) - 1).square().mean()

@@ -10,8 +10,8 @@ import torch
 from tests.runner.own import Noisy
 from wattlaw.core.plugins import load
 from wattlaw.core.setting import setting_from
-from wattlaw.runner.worker_data import Batches, Position
-from wattlaw.runner.worker_packing import ALIGN, pack, unpack
+from wattlaw.runner.worker.batch_transfer import ALIGN, pack, unpack
+from wattlaw.runner.worker.data import Batches, Position
 from wattlaw.workloads.molecules.slots import changed
 
 
@@ -43,12 +43,16 @@ def test_the_number_of_loading_processes_changes_no_batch():
 
 def test_two_ranks_share_the_samples_of_one():
     alone = {float(v) for _, y in first(batches(0), 12) for v in y.flatten()}
-    halves = [{float(v) for _, y in first(batches(0, rank, 2), 6) for v in y.flatten()} for rank in (0, 1)]
+    halves = [
+        {float(v) for _, y in first(batches(0, rank, 2), 6) for v in y.flatten()} for rank in (0, 1)
+    ]
     assert not halves[0] & halves[1]
     assert halves[0] | halves[1] == alone
 
 
-@pytest.mark.parametrize("name", ["schnet", "dimenet++", "painn-forces", "bert-base", "gpt2", "resnet50"])
+@pytest.mark.parametrize(
+    "name", ["schnet", "dimenet++", "painn-forces", "bert-base", "gpt2", "resnet50"]
+)
 def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
     workload = load("wattlaw.workloads", "workload", name)("tiny")
     data = workload.data("train")
@@ -62,7 +66,13 @@ def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
 
 
 def test_what_is_no_plain_tensor_is_left_as_it_is():
-    odd = {"n": 3, "word": "x", "sparse": torch.eye(2).to_sparse(), "empty": torch.empty(0, 4), "one": torch.tensor(7)}
+    odd = {
+        "n": 3,
+        "word": "x",
+        "sparse": torch.eye(2).to_sparse(),
+        "empty": torch.empty(0, 4),
+        "one": torch.tensor(7),
+    }
     again = unpack(pack(odd))
     assert again["n"] == 3
     assert again["word"] == "x"
@@ -80,7 +90,9 @@ def test_a_batch_taken_at_once_is_the_batch_of_its_samples(name):
     changed(workload.collate(data.__getitems__(indices)), lambda t: at_once.append(t) or t)
     changed(workload.collate([data[k] for k in indices]), lambda t: one_by_one.append(t) or t)
     assert len(at_once) > 10
-    assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(at_once, one_by_one, strict=True))
+    assert all(
+        a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(at_once, one_by_one, strict=True)
+    )
     assert [m.numbers.tolist() for m in molecules_of(data.__getitems__(indices)[1:3])] == [
         m.numbers.tolist() for m in molecules_of([data[0], data[17]])
     ]

@@ -11,8 +11,8 @@ import pytest
 import wattlaw
 from tests.runner.conftest import HERE, SRC
 from tests.runner.test_trials import steps
-from wattlaw.measuring.between_steps import read_metrics, read_pauses
-from wattlaw.runner.worker_evaluation import shares
+from wattlaw.measuring.files.pauses import read_metrics, read_pauses
+from wattlaw.runner.worker.evaluation import shares
 
 pytest.importorskip("safetensors")
 
@@ -65,7 +65,9 @@ def test_pauses_lie_in_no_step_and_in_no_rate(evaluated):
     assert [p.kind for p in pauses] == ["evaluation"] * 3 + ["saving"]
     rows = [(float(r["start_s"]), float(r["end_s"])) for r in steps(out, run)]
     for pause in pauses:
-        assert all(end <= pause.start_s + 2e-6 or start >= pause.end_s - 2e-6 for start, end in rows)
+        assert all(
+            end <= pause.start_s + 2e-6 or start >= pause.end_s - 2e-6 for start, end in rows
+        )
     counted = rows[2:]
     inside = sum(p.end_s - p.start_s for p in pauses if p.end_s < counted[-1][1])
     elapsed = run.reading("elapsed_s").value
@@ -83,7 +85,9 @@ def test_a_perplexity_of_several_ranks_is_that_of_their_joined_loss(evaluated):
         assert perplexity == pytest.approx(2.718281828459045**loss, rel=1e-5)
 
 
-@pytest.mark.parametrize(("samples", "batch", "ranks"), [(53, 8, 1), (53, 8, 2), (7, 3, 4), (2, 8, 3), (64, 8, 4)])
+@pytest.mark.parametrize(
+    ("samples", "batch", "ranks"), [(53, 8, 1), (53, 8, 2), (7, 3, 4), (2, 8, 3), (64, 8, 4)]
+)
 def test_ranks_have_equally_many_batches_and_every_sample_once(samples, batch, ranks):
     parts = shares(samples, batch, ranks)
     assert len(parts) % ranks == 0
@@ -138,7 +142,9 @@ def test_a_target_that_is_not_met_is_said_plainly(tmp_path):
     assert raw["setting"]["stop"]["target"] == {"metric": "loss", "below": 1e-9}
 
 
-def test_a_target_in_a_metric_that_the_workload_has_not_ends_the_trial_before_its_first_step(tmp_path):
+def test_a_target_in_a_metric_that_the_workload_has_not_ends_the_trial_before_its_first_step(
+    tmp_path,
+):
     stop = {"steps": 4, "target": {"metric": "mae", "below": 1}}
     run = wattlaw.run("own:Line", out=tmp_path, **{**SMALL, "stop": stop, "evaluate_every": 2})[0]
     assert run.state == "failed"

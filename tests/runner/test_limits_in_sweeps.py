@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake_nvml import FakeNvml, build
 from tests.runner.conftest import SRC, wattlaw
-from wattlaw.measuring.host import host_name
+from wattlaw.measuring.files.host import host_name
 
 SWEEP = """
 name = "caps"
@@ -44,7 +44,7 @@ def sweep_file(tmp_path, seconds, caps):
 
 
 def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
-    script = "from wattlaw.runner.place import here; print(here().gpus)"
+    script = "from wattlaw.runner.machine import here; print(here().gpus)"
     first, second = "Fake GPU (no hardware)", "Fake GPU 1 (no hardware)"
     gpus.set(1, kind=1)
     for visible, names in (
@@ -61,20 +61,39 @@ def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
 
 def test_a_sweep_over_caps_sets_each_reads_it_back_and_leaves_what_it_found(gpus, tmp_path):
     done = wattlaw(
-        "sweep", "start", sweep_file(tmp_path, 0.3, "150, 250"), "-o", str(tmp_path), "--json", env=gpus.environment
+        "sweep",
+        "start",
+        sweep_file(tmp_path, 0.3, "150, 250"),
+        "-o",
+        str(tmp_path),
+        "--json",
+        env=gpus.environment,
     )
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["items"]
     assert len(runs) == 4
     for run in runs:
-        limits = json.loads((tmp_path / "caps" / run["trial"] / "attempt-1" / f"limits-{host_name()}.json").read_text())
+        limits = json.loads(
+            (
+                tmp_path / "caps" / run["trial"] / "attempt-1" / f"limits-{host_name()}.json"
+            ).read_text()
+        )
         assert len(limits) == run["setting"].get("devices_per_node", 1)
-        assert {(limit["now"], limit["previous"]) for limit in limits} == {(run["setting"]["power_cap_w"], 380.0)}
+        assert {(limit["now"], limit["previous"]) for limit in limits} == {
+            (run["setting"]["power_cap_w"], 380.0)
+        }
     assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]
 
 
 def test_a_cap_out_of_range_fails_its_trials_only(gpus, tmp_path):
-    done = wattlaw("sweep", "start", sweep_file(tmp_path, 0.1, "20, 250"), "-o", str(tmp_path), env=gpus.environment)
+    done = wattlaw(
+        "sweep",
+        "start",
+        sweep_file(tmp_path, 0.1, "20, 250"),
+        "-o",
+        str(tmp_path),
+        env=gpus.environment,
+    )
     assert done.returncode == 1
     assert "2 of 4 trials failed" in done.stderr
     assert "takes 100 to 400 W" in done.stderr
@@ -83,15 +102,33 @@ def test_a_cap_out_of_range_fails_its_trials_only(gpus, tmp_path):
 def test_a_refused_permission_is_recorded_with_the_ways_to_get_it(gpus, tmp_path):
     gpus.set(0, may_set=0)
     gpus.set(1, may_set=0)
-    done = wattlaw("sweep", "start", sweep_file(tmp_path, 0.1, "250"), "-o", str(tmp_path), env=gpus.environment)
+    done = wattlaw(
+        "sweep",
+        "start",
+        sweep_file(tmp_path, 0.1, "250"),
+        "-o",
+        str(tmp_path),
+        env=gpus.environment,
+    )
     assert done.returncode == 1
     assert "sudo" in done.stderr
     assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]
 
 
 def test_a_killed_sweep_puts_every_cap_back(gpus, tmp_path):
-    words = [sys.executable, "-m", "wattlaw", "sweep", "start", sweep_file(tmp_path, 40, "150"), "-o", str(tmp_path)]
-    runner = subprocess.Popen(words, env=gpus.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    words = [
+        sys.executable,
+        "-m",
+        "wattlaw",
+        "sweep",
+        "start",
+        sweep_file(tmp_path, 40, "150"),
+        "-o",
+        str(tmp_path),
+    ]
+    runner = subprocess.Popen(
+        words, env=gpus.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     until = time.monotonic() + 30
     while gpus.get(0, "limit_w") != 150:
         assert time.monotonic() < until, "the cap was never set"

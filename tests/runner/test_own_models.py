@@ -12,19 +12,24 @@ import wattlaw
 from tests.runner.own import Line
 from wattlaw.core.errors import TrialError, UsageError
 from wattlaw.core.setting import setting_from
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_own import workload_of
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.loop import Loop
+from wattlaw.runner.worker.user_class import workload_of
 
 SMALL = {"stop": {"steps": 4}, "warmup_steps": 1, "threads": 1, "device_type": "cpu"}
 
 
 def losses(out, name, devices, **options):
     """Return the mean loss of the devices at each step."""
-    run = wattlaw.run(f"own:{name}", out=out, devices=devices, batch_per_device=4 // devices, **SMALL, **options)[-1]
+    run = wattlaw.run(
+        f"own:{name}", out=out, devices=devices, batch_per_device=4 // devices, **SMALL, **options
+    )[-1]
     assert run.state == "done", run.error
     attempt = out / "run" / run.trial / f"attempt-{run.attempt}"
-    rows = [list(csv.DictReader((attempt / f"steps-{r}.csv").read_text().splitlines())) for r in range(devices)]
+    rows = [
+        list(csv.DictReader((attempt / f"steps-{r}.csv").read_text().splitlines()))
+        for r in range(devices)
+    ]
     return [sum(float(row["loss"]) for row in step) / devices for step in zip(*rows, strict=True)]
 
 
@@ -33,8 +38,12 @@ def losses(out, name, devices, **options):
     [("Parts", {}), ("Parts", {"strategy": "fsdp", "evaluate_every": 2}), ("Experts", {})],
     ids=["parts of a model", "parts of a sharded model", "parameters left out"],
 )
-def test_a_loss_may_call_parts_of_a_model_or_leave_some_out_on_two_devices_too(tmp_path, name, options):
-    assert losses(tmp_path, name, 2, **options) == pytest.approx(losses(tmp_path, name, 1), rel=1e-5)
+def test_a_loss_may_call_parts_of_a_model_or_leave_some_out_on_two_devices_too(
+    tmp_path, name, options
+):
+    assert losses(tmp_path, name, 2, **options) == pytest.approx(
+        losses(tmp_path, name, 1), rel=1e-5
+    )
 
 
 def test_parameters_left_out_unannounced_end_a_trial_on_two_devices_with_their_names(tmp_path):
@@ -46,7 +55,9 @@ def test_parameters_left_out_unannounced_end_a_trial_on_two_devices_with_their_n
 
 
 def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
-    run = wattlaw.run("own:Experts", out=tmp_path, devices=2, batch_per_device=2, strategy="fsdp", **SMALL)[-1]
+    run = wattlaw.run(
+        "own:Experts", out=tmp_path, devices=2, batch_per_device=2, strategy="fsdp", **SMALL
+    )[-1]
     assert run.state == "failed"
     assert run.error.count("\n") == 1
     assert "take strategy ddp" in run.error
@@ -57,7 +68,10 @@ def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
     [
         ("Lonely", "is no workload; let it inherit from wattlaw.workloads.base.Workload"),
         ("Unfinished", "lacks the methods data, loss"),
-        ("Forgets", r"its __init__\(self, preset, options\) must call super\(\).__init__\(preset, options\)"),
+        (
+            "Forgets",
+            r"its __init__\(self, preset, options\) must call super\(\).__init__\(preset, options\)",
+        ),
         ("Sized", 'its batch is 8; a size by preset is asked for, as {"base": 32}'),
     ],
 )
@@ -85,20 +99,54 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
 @pytest.mark.parametrize(
     ("method", "gives", "says"),
     [
-        ("model", lambda *_: None, r"Odd\.model\(\) gave nothing; it must return a torch\.nn\.Module"),
+        (
+            "model",
+            lambda *_: None,
+            r"Odd\.model\(\) gave nothing; it must return a torch\.nn\.Module",
+        ),
         ("model", lambda *_: torch.nn.Identity(), "the model of Odd has no parameter to train"),
-        ("data", lambda *_: Iterates(), r"Odd\.data\('train'\) gave a Iterates; .* __len__ and __getitem__"),
-        ("data", lambda *_: DataLoader(LINES), "gave a DataLoader; .* the runner makes the batches"),
+        (
+            "data",
+            lambda *_: Iterates(),
+            r"Odd\.data\('train'\) gave a Iterates; .* __len__ and __getitem__",
+        ),
+        (
+            "data",
+            lambda *_: DataLoader(LINES),
+            "gave a DataLoader; .* the runner makes the batches",
+        ),
         ("data", lambda *_: None, "gave nothing; it must return single samples by number"),
-        ("optimiser", lambda _, p: ([torch.optim.SGD(p, 0.1)], []), "gave a tuple; it must return one torch Optimizer"),
-        ("optimiser", lambda _, p: torch.optim.LBFGS(p), "LBFGS calculates the loss several times a step"),
-        ("loss", lambda _, m, b: {"loss": m(b[0]).sum()}, "gave a dict; it must return one number as a tensor"),
-        ("loss", lambda _, m, b: m(b[0]), r"gave a tensor of shape \(32, 1\); it must return one number"),
-        ("loss", lambda _, m, b: m(b[0]).sum().detach(), "depends on no parameter that is trained; is it detached"),
+        (
+            "optimiser",
+            lambda _, p: ([torch.optim.SGD(p, 0.1)], []),
+            "gave a tuple; it must return one torch Optimizer",
+        ),
+        (
+            "optimiser",
+            lambda _, p: torch.optim.LBFGS(p),
+            "LBFGS calculates the loss several times a step",
+        ),
+        (
+            "loss",
+            lambda _, m, b: {"loss": m(b[0]).sum()},
+            "gave a dict; it must return one number as a tensor",
+        ),
+        (
+            "loss",
+            lambda _, m, b: m(b[0]),
+            r"gave a tensor of shape \(32, 1\); it must return one number",
+        ),
+        (
+            "loss",
+            lambda _, m, b: m(b[0]).sum().detach(),
+            "depends on no parameter that is trained; is it detached",
+        ),
         ("loss", lambda *_: None, "gave nothing; it must return one number as a tensor"),
     ],
 )
-def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one_line(method, gives, says):
+def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one_line(
+    method, gives, says
+):
     odd = type("Odd", (Line,), {method: gives})()
     setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}})
     with pytest.raises(TrialError, match=says):
@@ -108,8 +156,12 @@ def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one
 @pytest.mark.parametrize("gives", [None, 0.5, {"loss": [1, 2]}, {"loss": torch.zeros(3)}, {}])
 def test_metrics_that_are_no_numbers_by_name_are_told_in_one_line(tmp_path, gives):
     odd = type("Odd", (Line,), {"evaluate": lambda *_: gives})()
-    setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True})
-    with pytest.raises(TrialError, match=r"Odd\.evaluate\(model, batches\) gave .*; it must return numbers by name"):
+    setting = setting_from(
+        {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True}
+    )
+    with pytest.raises(
+        TrialError, match=r"Odd\.evaluate\(model, batches\) gave .*; it must return numbers by name"
+    ):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path).train()
 
 
@@ -126,18 +178,25 @@ class Odd(torch.nn.Linear):
 
 @pytest.mark.parametrize(
     ("model", "says"),
-    [(lambda _: Stateful(4, 1), "_extra_state .* is a dict and no tensor"), (lambda _: Odd(), "phase .*complex128")],
+    [
+        (lambda _: Stateful(4, 1), "_extra_state .* is a dict and no tensor"),
+        (lambda _: Odd(), "phase .*complex128"),
+    ],
 )
 @pytest.mark.parametrize("options", [{"save_model": True}, {"checkpoint_every": 2}])
 def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path, model, says, options):
     odd = type("Odd", (Line,), {"model": model})()
-    setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, **options})
+    setting = setting_from(
+        {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, **options}
+    )
     with pytest.raises(UsageError, match=says):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path)
 
 
 def test_layout_of_small_convolutions_gives_no_warning_on_two_devices(tmp_path):
-    run = wattlaw.run("resnet50", preset="tiny", out=tmp_path, devices=2, batch_per_device=4, **SMALL)[-1]
+    run = wattlaw.run(
+        "resnet50", preset="tiny", out=tmp_path, devices=2, batch_per_device=4, **SMALL
+    )[-1]
     assert run.state == "done", run.error
     attempt = tmp_path / "run" / run.trial / f"attempt-{run.attempt}"
     assert [p.read_text() for p in sorted(attempt.glob("output-*.log"))] == ["", ""]

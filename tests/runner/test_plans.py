@@ -11,10 +11,10 @@ from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.core.sweepfile import sweep_from
-from wattlaw.runner import own
 from wattlaw.runner.estimate import START_UP_S, scaled
-from wattlaw.runner.place import Place
+from wattlaw.runner.machine import Place
 from wattlaw.runner.plan import check, plan
+from wattlaw.workloads import inspect_class
 
 HERE = Place((), 4)
 
@@ -51,7 +51,9 @@ def guessed(plan):
         ("broken:Line", "broken.py:2 is no Python"),
     ],
 )
-def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(tmp_path, monkeypatch, name, says):
+def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, name, says
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("x = 1\nclass Line(:\n")
     with pytest.raises(SettingError, match=says):
@@ -59,7 +61,9 @@ def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(tmp_path, 
     assert "own" not in sys.modules
 
 
-def test_the_options_and_presets_of_ones_own_class_are_checked_where_they_are_plain(tmp_path, monkeypatch):
+def test_the_options_and_presets_of_ones_own_class_are_checked_where_they_are_plain(
+    tmp_path, monkeypatch
+):
     check(Setting("own:Line", options={"noise": 0.2, "threads": 1}), HERE)
     check(Setting("own:Raises"), HERE)
     with pytest.raises(UnknownNameError, match="did you mean 'noise'"):
@@ -83,22 +87,29 @@ def test_what_only_running_a_file_would_tell_is_left_to_the_rank(tmp_path, monke
     package = tmp_path / "deep"
     package.mkdir()
     (package / "models.py").write_text("class Mine: ...\n")
-    assert own.look("deep.models:Mine") == own.Own()
+    assert inspect_class.look("deep.models:Mine") == inspect_class.Own()
     with pytest.raises(SettingError, match=r"no module deep\.model; did you mean 'models'"):
-        own.look("deep.model:Mine")
+        inspect_class.look("deep.model:Mine")
 
 
 def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path):
     (tmp_path / "mine.xyz").touch()
-    with pytest.raises(SettingError, match=r"there is no such file or folder; name another, or generated"):
-        planned({"workload": "schnet"}, over={"data": [str(tmp_path / "mine.xyz"), str(tmp_path / "mien.xyz")]})
+    with pytest.raises(
+        SettingError, match=r"there is no such file or folder; name another, or generated"
+    ):
+        planned(
+            {"workload": "schnet"},
+            over={"data": [str(tmp_path / "mine.xyz"), str(tmp_path / "mien.xyz")]},
+        )
     assert planned({"workload": "schnet", "data": str(tmp_path / "mine.xyz")}).trials
     assert planned({"workload": "schnet", "data": "generated"}).trials
 
 
 def test_without_torch_a_workload_says_how_to_get_it_before_anything_is_recorded(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingPartError, match=r"schnet needs torch: pip install 'wattlaw\[train\]'"):
+    with pytest.raises(
+        MissingPartError, match=r"schnet needs torch: pip install 'wattlaw\[train\]'"
+    ):
         planned({"workload": "schnet"})
     planned({"command": "sleep 1"})
 
@@ -130,7 +141,10 @@ def test_one_command_says_nothing_of_how_long_another_takes():
     assert (seconds(other), guessed(other)) == ([10 * START_UP_S], True)
     same = planned({"command": "sleep 900"}, [long])
     assert (seconds(same), guessed(same)) == ([900.0], False)
-    naps = [ran(Setting("command", command="sleep {nap}", options={"nap": n}), n, n) for n in (1.0, 30.0)]
+    naps = [
+        ran(Setting("command", command="sleep {nap}", options={"nap": n}), n, n)
+        for n in (1.0, 30.0)
+    ]
     made = planned({"command": "sleep {nap}"}, naps, {"nap": [1.0, 30.0]})
     assert (sorted(seconds(made)), guessed(made)) == ([1.0, 30.0], False)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 import wattlaw
 from wattlaw.core.errors import SettingError
+from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import load, plugins
-from wattlaw.runner.options import TRAINING
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_strategy import Strategy, strategy_for
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.strategy import Strategy, strategy_for
 
 NAMES = sorted(plugins("wattlaw.workloads"))
 FAMILIES = ["bert-base", "chemgpt", "dimenet", "dimenet++", "gpt2", "inception3", "nnconv", "pna", "resnet50",
@@ -32,7 +32,9 @@ class Step:
         self.model: nn.Module = self.workload.model()
         options = {**TRAINING, "compile": is_compiled}
         cpu = torch.device("cpu")
-        self.strategy: Strategy = strategy_for(self.workload, self.model, precision, options, cpu, HostClock())
+        self.strategy: Strategy = strategy_for(
+            self.workload, self.model, precision, options, cpu, HostClock()
+        )
         self.data = self.workload.data("train")
 
     def loss(self, batch: int = 0, size: int = 8) -> Tensor:
@@ -84,7 +86,9 @@ def test_fp16_learns_once_its_scale_has_settled(name):
 
 
 def test_tf32_on_a_cpu_is_refused_in_one_line(tmp_path):
-    with pytest.raises(SettingError, match="tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16"):
+    with pytest.raises(
+        SettingError, match="tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16"
+    ):
         wattlaw.run("gpt2", preset="tiny", out=tmp_path, precision="tf32", device_type="cpu")
 
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wattlaw.advice.early_stopping import rank
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError, UsageError, WattlawError
 from wattlaw.core.folder import write_run
 from wattlaw.core.reading import estimated, measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import setting_from
+from wattlaw.laws.early_ranking import PARTS, SCORES, Curve, ranked, scores
 from wattlaw.laws.learning import lcga
-from wattlaw.laws.ranking import PARTS, SCORES, Curve, ranked, scores
-from wattlaw.runner.ranking import rank
 
 RATES = (0.003, 0.01, 0.03, 0.1)
 
@@ -31,16 +31,24 @@ def curve(rate, steps=100, step_s=0.5):
 def trial(folder, rate, repeat=0, losses=None, ranks=1, joules=None, **options):
     """A trial that is done, with a loss a step and steps of half a second."""
     values = losses if losses is not None else (np.exp(-rate * np.arange(100)) + 0.1).tolist()
-    setting = setting_from({"workload": "schnet", "preset": "tiny", "learning_rate": rate, **options})
+    setting = setting_from(
+        {"workload": "schnet", "preset": "tiny", "learning_rate": rate, **options}
+    )
     attempt = folder / f"t-{rate}-{repeat}" / "attempt-1"
     attempt.mkdir(parents=True)
     for number in range(ranks):
-        rows = [f"{i},{int(i < 5)},{0.5 * i},{0.5 * i + 0.5},8,{value!r}" for i, value in enumerate(values)]
+        rows = [
+            f"{i},{int(i < 5)},{0.5 * i},{0.5 * i + 0.5},8,{value!r}"
+            for i, value in enumerate(values)
+        ]
         (attempt / f"steps-{number}.csv").write_text(
             "step,warmup,start_s,end_s,samples,loss\n" + "\n".join(rows) + "\n"
         )
     quantities = {"gpu_energy_j": joules} if joules else {}
-    write_run(attempt.parent, Run(setting=setting, trial=attempt.parent.name, repeat=repeat, quantities=quantities))
+    write_run(
+        attempt.parent,
+        Run(setting=setting, trial=attempt.parent.name, repeat=repeat, quantities=quantities),
+    )
 
 
 def call(capsysbinary, *words):
@@ -51,7 +59,9 @@ def call(capsysbinary, *words):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
-def test_curves_that_never_cross_are_ranked_at_once_and_stopping_half_saves_half_of_what_is_left(share):
+def test_curves_that_never_cross_are_ranked_at_once_and_stopping_half_saves_half_of_what_is_left(
+    share,
+):
     curves = [curve(r) for r in RATES]
     told = [scores(c.losses, share) for c in curves]
     for name in ("TSE", "TSE-E", "TSE-EMA"):
@@ -78,7 +88,9 @@ def test_only_what_was_seen_enters_a_score():
 
 
 @given(
-    st.lists(st.lists(st.floats(-1e6, 1e6), min_size=2 * PARTS, max_size=45), min_size=3, max_size=3),
+    st.lists(
+        st.lists(st.floats(-1e6, 1e6), min_size=2 * PARTS, max_size=45), min_size=3, max_size=3
+    ),
     st.sampled_from([0.05, 0.1, 0.3]),
 )
 def test_any_curves_give_a_permutation_and_shares_between_none_and_all(losses, share):
@@ -123,7 +135,15 @@ def test_an_estimated_energy_is_said_to_be_one_and_a_missing_one_missing(tmp_pat
     items = json.loads(out)["items"]
     assert items[0]["energy_saved_j"]["status"] == "missing"
     assert items[0]["energy_saved_j"]["value"] is None
-    assert {"search", "score", "after", "ranking", "spearman", "time_saved_s", "time_saved_share"} <= set(items[0])
+    assert {
+        "search",
+        "score",
+        "after",
+        "ranking",
+        "spearman",
+        "time_saved_s",
+        "time_saved_share",
+    } <= set(items[0])
 
 
 def test_a_metric_that_should_be_high_ranks_the_other_way(tmp_path):
@@ -131,7 +151,10 @@ def test_a_metric_that_should_be_high_ranks_the_other_way(tmp_path):
         trial(tmp_path / "runs" / "s", rate)
         place = tmp_path / "runs" / "s" / f"t-{rate}-0"
         run = msgspec.json.decode((place / "summary.json").read_bytes(), type=Run)
-        write_run(place, msgspec.structs.replace(run, quantities={"valid_top1": measured(0.5 + 0.1 * index)}))
+        write_run(
+            place,
+            msgspec.structs.replace(run, quantities={"valid_top1": measured(0.5 + 0.1 * index)}),
+        )
     found = rank(tmp_path / "runs", by="valid_top1")
     assert [c.value for c in found.configurations] == pytest.approx([0.8, 0.7, 0.6, 0.5])
     assert found.rankings[0].spearman == pytest.approx(1)

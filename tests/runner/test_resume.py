@@ -19,9 +19,9 @@ from tests.runner.test_trials import steps
 from wattlaw.core.errors import TrialError
 from wattlaw.core.plugins import load
 from wattlaw.core.setting import setting_from
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_state import full_optimiser_state, load_full_optimiser_state
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.loop import Loop
+from wattlaw.runner.worker.state import full_optimiser_state, load_full_optimiser_state
 
 pytest.importorskip("safetensors")
 
@@ -40,7 +40,10 @@ def words(workload, out, *more):
 def killed_at(command, out, step):
     """Start a run and kill its runner once a checkpoint of ``step`` steps or more is there."""
     process = subprocess.Popen(
-        command, env={**os.environ, "TEST_STEP_S": str(STEP_S)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env={**os.environ, "TEST_STEP_S": str(STEP_S)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     until = time.monotonic() + 60
     while not any(int(p.name[11:]) >= step for p in out.rglob("checkpoint-*")):
@@ -57,26 +60,40 @@ def losses(out, run, ranks=1):
     for attempt in sorted(Path(out, "run", run.trial).glob("attempt-*")):
         for rank in range(ranks):
             rows = (attempt / f"steps-{rank}.csv").read_text().splitlines()[1:]
-            found |= {(rank, int(r.split(",")[0])): r.split(",")[5] for r in rows if r.count(",") == 10}
+            found |= {
+                (rank, int(r.split(",")[0])): r.split(",")[5] for r in rows if r.count(",") == 10
+            }
     return found
 
 
 @pytest.mark.parametrize(
     ("workload", "more", "devices"),
     [
-        ("own:SlowBert", ("clip_norm=1", "evaluate_every=5", "evaluate_samples=16", "schedule=cosine"), 1),
-        pytest.param("own:SlowSchNet", ("schedule=step", "schedule_every=4"), 1, marks=pytest.mark.full),
-        pytest.param("own:Noisy", ("loader_workers=2", "accumulation=2"), 1, marks=pytest.mark.full),
+        (
+            "own:SlowBert",
+            ("clip_norm=1", "evaluate_every=5", "evaluate_samples=16", "schedule=cosine"),
+            1,
+        ),
+        pytest.param(
+            "own:SlowSchNet", ("schedule=step", "schedule_every=4"), 1, marks=pytest.mark.full
+        ),
+        pytest.param(
+            "own:Noisy", ("loader_workers=2", "accumulation=2"), 1, marks=pytest.mark.full
+        ),
         pytest.param("own:Noisy", (), 2, marks=pytest.mark.full),
         pytest.param("own:SlowBert", ("strategy=fsdp",), 2, marks=pytest.mark.full),
     ],
 )
-def test_a_killed_trial_goes_on_to_the_same_losses_to_the_last_bit(tmp_path, workload, more, devices):
+def test_a_killed_trial_goes_on_to_the_same_losses_to_the_last_bit(
+    tmp_path, workload, more, devices
+):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [*words(workload, killed, *more), "--devices", str(devices)]
     killed_at(command, killed, 7)
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    subprocess.run([*words(workload, whole, *more), "--devices", str(devices)], check=True, capture_output=True)
+    subprocess.run(
+        [*words(workload, whole, *more), "--devices", str(devices)], check=True, capture_output=True
+    )
     (again,), (straight,) = wattlaw.load_runs(killed), wattlaw.load_runs(whole)
     assert (again.attempt, straight.attempt) == (2, 1)
     first = int(steps(killed, again)[0]["step"])
@@ -92,11 +109,17 @@ def check_costs(out, run, first):
     """The record names the resumed attempt, and sums what both took."""
     assert [n.name for n in run.warnings].count("resumed") == 1
     taken = [
-        list(csv.DictReader((out / "run" / run.trial / f"attempt-{k}" / "steps-0.csv").read_text().splitlines()))
+        list(
+            csv.DictReader(
+                (out / "run" / run.trial / f"attempt-{k}" / "steps-0.csv").read_text().splitlines()
+            )
+        )
         for k in (1, 2)
     ]
     assert int(taken[1][0]["step"]) == first
-    assert int(taken[0][-1]["step"]) >= first - 1, "no row of a step that is not taken again was lost"
+    assert int(taken[0][-1]["step"]) >= first - 1, (
+        "no row of a step that is not taken again was lost"
+    )
     assert run.reading("all_attempts_steps").value == sum(map(len, taken))
     assert run.reading("steps").value < len(taken[1]), "its warm-up steps enter no rate"
     whole = run.reading("all_attempts_time_s").value
@@ -142,26 +165,50 @@ def test_a_checkpoint_brings_back_every_number_of_a_training(tmp_path, name):
     assert {step: whole[step] for step in again} == dict(again)
 
 
-PLATEAU = {"schedule": "plateau", "schedule_patience": 0, "evaluate_every": 1, "evaluate_samples": 8}
+PLATEAU = {
+    "schedule": "plateau",
+    "schedule_patience": 0,
+    "evaluate_every": 1,
+    "evaluate_samples": 8,
+}
 
 
 @pytest.mark.parametrize(
     ("name", "precision", "options"),
     [
-        ("Noisy", "fp32", {**PLATEAU, "schedule_warmup": 2, "schedule_metric": "-loss", "accumulation": 2}),
+        (
+            "Noisy",
+            "fp32",
+            {**PLATEAU, "schedule_warmup": 2, "schedule_metric": "-loss", "accumulation": 2},
+        ),
         ("SlowBert", "fp16", {**PLATEAU, "clip_norm": 0.1}),
-        ("SlowBert", "bf16", {"activation_checkpointing": True, "accumulation": 2, "schedule": "cosine"}),
-        pytest.param("SlowBert", "fp32", {"compile": True, "schedule": "cosine"}, marks=pytest.mark.full),
-        pytest.param("Noisy", "bf16", {"compile": True, "loader_workers": 2, **PLATEAU}, marks=pytest.mark.full),
+        (
+            "SlowBert",
+            "bf16",
+            {"activation_checkpointing": True, "accumulation": 2, "schedule": "cosine"},
+        ),
+        pytest.param(
+            "SlowBert", "fp32", {"compile": True, "schedule": "cosine"}, marks=pytest.mark.full
+        ),
+        pytest.param(
+            "Noisy",
+            "bf16",
+            {"compile": True, "loader_workers": 2, **PLATEAU},
+            marks=pytest.mark.full,
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(tmp_path, name, precision, options):
+def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(
+    tmp_path, name, precision, options
+):
     torch.set_num_threads(1)
     name = f"tests.runner.own:{name}"
     whole = trained(name, tmp_path / "whole", 8, None, precision, **options)
     torch.rand(17)
-    again = trained(name, tmp_path / "again", 8, tmp_path / "whole" / "checkpoint-6", precision, **options)
+    again = trained(
+        name, tmp_path / "again", 8, tmp_path / "whole" / "checkpoint-6", precision, **options
+    )
     assert list(again) == [6, 7]
     assert {step: whole[step] for step in again} == dict(again)
     weights = [(tmp_path / k / "metrics.csv") for k in ("whole", "again")]

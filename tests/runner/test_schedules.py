@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from wattlaw.core.errors import SettingError, TrialError, UnknownNameError
+from wattlaw.core.options import TRAINING, training_options
 from wattlaw.core.setting import setting_from
-from wattlaw.runner.options import TRAINING, training_options
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_schedule import Plateau, factor_of, scaling, scheduler
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.loop import Loop
+from wattlaw.runner.worker.schedule import Plateau, factor_of, scaling, scheduler
 from wattlaw.workloads.base import Workload
 
 
@@ -42,16 +42,32 @@ def test_the_cosine_is_that_of_torch():
 
 
 def test_step_multiplies_the_rate_every_so_many_steps():
-    assert shares(6, schedule="step", schedule_every=2, schedule_factor=0.5) == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125]
+    assert shares(6, schedule="step", schedule_every=2, schedule_factor=0.5) == [
+        1,
+        1,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+        0.125,
+    ]
 
 
 def test_a_plateau_lowers_the_rate_as_torch_does():
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     ours, theirs = (torch.optim.SGD([w], lr=0.3) for w in weights)
-    options = {**TRAINING, "schedule": "plateau", "schedule_factor": 0.5, "schedule_patience": 2, "schedule_end": 0.1}
+    options = {
+        **TRAINING,
+        "schedule": "plateau",
+        "schedule_factor": 0.5,
+        "schedule_patience": 2,
+        "schedule_end": 0.1,
+    }
     mine = scheduler(ours, options, None)
     plateau = Plateau(ours, mine, options)
-    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.5, patience=2, min_lr=0.03)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        theirs, factor=0.5, patience=2, min_lr=0.03
+    )
     draw = torch.Generator().manual_seed(3)
     for value in (torch.rand(60, generator=draw) + torch.linspace(1, 0, 60)).tolist():
         plateau.look({"loss": value, "other": 0.0})
@@ -66,7 +82,12 @@ def test_a_plateau_takes_metrics_that_rise_and_names_one_that_there_is_not():
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
 
     def share(metric, name):
-        options = {**TRAINING, "schedule": "plateau", "schedule_patience": 0, "schedule_metric": metric}
+        options = {
+            **TRAINING,
+            "schedule": "plateau",
+            "schedule_patience": 0,
+            "schedule_metric": metric,
+        }
         plateau = Plateau(optimiser, scheduler(optimiser, options, None), options)
         for value in (0.1, 0.2, 0.3):
             plateau.look({name: value})
@@ -123,8 +144,12 @@ def moved(workload=None, **options):
 def test_the_loop_steps_with_the_rate_that_was_asked_for():
     assert moved() == pytest.approx(2 * 0.1 * 3, rel=1e-4)
     assert moved(learning_rate=0.2) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
-    assert moved(learning_rate_scaling="linear", batch_per_device=8) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
-    assert moved(learning_rate_scaling="linear", accumulation=4) == pytest.approx(2 * 0.4 * 3, rel=1e-4)
+    assert moved(learning_rate_scaling="linear", batch_per_device=8) == pytest.approx(
+        2 * 0.2 * 3, rel=1e-4
+    )
+    assert moved(learning_rate_scaling="linear", accumulation=4) == pytest.approx(
+        2 * 0.4 * 3, rel=1e-4
+    )
     assert moved(schedule="linear") == pytest.approx((1 + 0.5) * 0.1 * 3, rel=1e-4)
 
 
@@ -146,9 +171,17 @@ def test_gradients_are_clipped_as_asked_for_or_else_as_published():
         ({"schedule": "step"}, SettingError, "schedule_every"),
         ({"schedule": "cosine", "stop": {"seconds": 5}}, SettingError, "schedule_steps"),
         ({"schedule": "plateau"}, SettingError, "evaluate_every"),
-        ({"schedule": "plateau", "evaluate_every": 1, "schedule_factor": 1.0}, SettingError, "between 0 and 1"),
+        (
+            {"schedule": "plateau", "evaluate_every": 1, "schedule_factor": 1.0},
+            SettingError,
+            "between 0 and 1",
+        ),
         ({"clip_norm": -1}, SettingError, "negative"),
-        ({"stop": {"steps": 5, "target": {"metric": "loss", "below": 1}}}, SettingError, "evaluate_every"),
+        (
+            {"stop": {"steps": 5, "target": {"metric": "loss", "below": 1}}},
+            SettingError,
+            "evaluate_every",
+        ),
     ],
 )
 def test_a_schedule_that_cannot_be_followed_is_refused(options, error, says):

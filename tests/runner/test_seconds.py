@@ -9,9 +9,9 @@ import wattlaw
 from tests.runner.test_trials import steps
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import Setting, Stop, setting_from
-from wattlaw.runner.worker_clock import Clock
-from wattlaw.runner.worker_loop import Loop
-from wattlaw.runner.worker_pace import steps_to_take
+from wattlaw.runner.worker.device_timer import Clock
+from wattlaw.runner.worker.loop import Loop
+from wattlaw.runner.worker.pace import steps_to_take
 from wattlaw.workloads.base import Workload
 
 
@@ -97,7 +97,13 @@ def test_the_clock_is_asked_at_growing_intervals_but_once_a_second():
 
 
 def test_ranks_agree_on_the_last_step_of_a_trial_that_ends_by_the_clock(tmp_path):
-    options = {"stop": {"seconds": 0.3}, "batch_per_device": 8, "threads": 1, "loader_workers": 1, "warmup_steps": 2}
+    options = {
+        "stop": {"seconds": 0.3},
+        "batch_per_device": 8,
+        "threads": 1,
+        "loader_workers": 1,
+        "warmup_steps": 2,
+    }
     run = wattlaw.run("own:Line", out=tmp_path, devices=2, **options)[0]
     assert run.state == "done", run.error
     numbers = [[int(r["step"]) for r in steps(tmp_path, run, rank)] for rank in (0, 1)]
@@ -105,7 +111,9 @@ def test_ranks_agree_on_the_last_step_of_a_trial_that_ends_by_the_clock(tmp_path
     assert run.quantities["elapsed_s"].value >= 0.25
 
 
-@pytest.mark.parametrize("stop", [{"seconds": float("inf")}, {"epochs": float("inf")}, {"seconds": float("nan")}])
+@pytest.mark.parametrize(
+    "stop", [{"seconds": float("inf")}, {"epochs": float("inf")}, {"seconds": float("nan")}]
+)
 def test_a_stop_that_never_comes_is_refused(stop):
     with pytest.raises(SettingError, match="finite"):
         setting_from({"workload": "schnet", "stop": stop})

@@ -13,19 +13,27 @@ from torch import Tensor, nn
 
 import wattlaw
 from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import load, plugins
-from wattlaw.runner.options import TRAINING
-from wattlaw.runner.worker_checkpointing import checkpoint_blocks
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_strategy import strategy_for
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.recompute import checkpoint_blocks
+from wattlaw.runner.worker.strategy import strategy_for
 from wattlaw.workloads.base import repeated
 from wattlaw.workloads.count import Kept
 
-SMALL = {"stop": {"steps": 4}, "warmup_steps": 1, "batch_per_device": 8, "threads": 1, "device_type": "cpu"}
+SMALL = {
+    "stop": {"steps": 4},
+    "warmup_steps": 1,
+    "batch_per_device": 8,
+    "threads": 1,
+    "device_type": "cpu",
+}
 
 
 @pytest.mark.parametrize(("precision", "rounding"), [("fp32", 1e-5), ("bf16", 2e-3)])
-def test_shards_learn_as_whole_models_do_and_are_saved_and_loaded_whole(tmp_path, precision, rounding):
+def test_shards_learn_as_whole_models_do_and_are_saved_and_loaded_whole(
+    tmp_path, precision, rounding
+):
     script = str(Path(__file__).with_name("sharded_ranks.py"))
     ranks = [
         subprocess.Popen(
@@ -37,7 +45,9 @@ def test_shards_learn_as_whole_models_do_and_are_saved_and_loaded_whole(tmp_path
     for rank in ranks:
         out, _ = rank.communicate(timeout=120)
         assert rank.returncode == 0
-        found = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in out.splitlines())}
+        found = {
+            name: float(value) for name, value in (line.rsplit(" ", 1) for line in out.splitlines())
+        }
         assert found["first losses"] < rounding
         assert found["names"] == 0
         assert 0.45 < found["held"] < 0.55, "a rank holds its half"
@@ -97,7 +107,12 @@ def test_blocks_are_the_layered_elements_of_lists():
             self.layers = nn.ModuleList([nn.Linear(2, 2)])
 
     model = Model()
-    assert repeated(model) == [model.stages[0][0], model.stages[0][1], model.stages[1][0], *model.plain]
+    assert repeated(model) == [
+        model.stages[0][0],
+        model.stages[0][1],
+        model.stages[1][0],
+        *model.plain,
+    ]
     assert repeated(nn.Linear(2, 2)) == []
 
 

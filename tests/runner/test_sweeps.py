@@ -42,7 +42,9 @@ def sweep(tmp_path):
 
 def start(path, out, **options):
     words = [sys.executable, "-m", "wattlaw", "sweep", "start", str(path), "-o", str(out)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options)
+    return subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, **options
+    )
 
 
 def wait_for(condition, seconds=30.0):
@@ -80,14 +82,22 @@ def test_a_stopped_sweep_goes_on_without_repeating_or_losing_a_trial(sweep, tmp_
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_runner_leaves_no_process_behind_not_even_a_grandchild(tmp_path, number):
     path = tmp_path / "naps.toml"
-    path.write_text("name = 'naps'\nrepeats = 1\n[setting]\ncommand = \"bash -c 'sleep 300; echo'\"\n")
+    path.write_text(
+        "name = 'naps'\nrepeats = 1\n[setting]\ncommand = \"bash -c 'sleep 300; echo'\"\n"
+    )
     runner = start(path, tmp_path / "runs")
-    wait_for(lambda: any("sleep" in p.name() for p in psutil.Process(runner.pid).children(recursive=True)))
+    wait_for(
+        lambda: any(
+            "sleep" in p.name() for p in psutil.Process(runner.pid).children(recursive=True)
+        )
+    )
     family = psutil.Process(runner.pid).children(recursive=True)
     assert len(family) >= 4  # bash, sleep, the sampler, the keeper
     runner.send_signal(number)
     runner.communicate(timeout=20)
-    wait_for(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 15)
+    wait_for(
+        lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family), 15
+    )
 
 
 def test_a_second_runner_of_one_sweep_is_refused_and_cancel_stops_the_first(sweep, tmp_path):
@@ -126,9 +136,7 @@ def test_cancel_stops_a_sweep_that_a_shell_put_in_the_background(sweep, tmp_path
     path, log = sweep
     path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[30.5]"))
     out = tmp_path / "runs"
-    ignored = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from wattlaw.cli.main import main; main()"
-    )
+    ignored = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from wattlaw.cli.main import main; main()"
     words = [sys.executable, "-c", ignored, "sweep", "start", str(path), "-o", str(out)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as runner:
         wait_for(lambda: log.exists())
@@ -142,7 +150,12 @@ def test_a_damaged_summary_is_no_result_its_trial_runs_again(sweep, tmp_path):
     assert wattlaw("sweep", "start", str(path), "-o", str(out)).returncode == 0
     damaged = sorted(out.glob("naps/*/summary.json"))[0]
     damaged.write_text('{"format": 1, "tri')
-    assert json.loads(wattlaw("sweep", "status", str(path), "-o", str(out), "--json").stdout)["overall"]["left"] == 1
+    assert (
+        json.loads(wattlaw("sweep", "status", str(path), "-o", str(out), "--json").stdout)[
+            "overall"
+        ]["left"]
+        == 1
+    )
     assert wattlaw("sweep", "resume", str(path), "-o", str(out)).returncode == 0
     assert log.read_text().count("end") == 7
     assert json.loads(damaged.read_text())["attempt"] == 2
@@ -162,7 +175,9 @@ def test_failed_trials_run_again_only_on_retry(tmp_path):
     flag = tmp_path / "mended"
     path = tmp_path / "flaky.toml"
     code = f"import os,sys; sys.exit(0 if os.path.exists('{flag}') else 5)"
-    path.write_text(f'name = "flaky"\nrepeats = 2\n[setting]\ncommand = """python -c "{code}" """\n')
+    path.write_text(
+        f'name = "flaky"\nrepeats = 2\n[setting]\ncommand = """python -c "{code}" """\n'
+    )
     out = tmp_path / "runs"
     first = wattlaw("sweep", "start", str(path), "-o", str(out))
     assert first.returncode == 1
@@ -206,7 +221,9 @@ def test_a_full_disk_stops_a_sweep_with_one_line_and_leaves_nothing_half_written
     path, _ = sweep
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(small)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(small)], capture_output=True
+    ).returncode:
         pytest.skip("needs leave to mount a file system")
     try:
         done = wattlaw("sweep", "start", str(path), "-o", str(small / "runs"))

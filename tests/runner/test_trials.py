@@ -53,7 +53,10 @@ def test_every_step_has_its_phases_and_warm_up_is_marked(on_one_and_two):
     rows = steps(out, both)
     assert [r["warmup"] for r in rows] == ["1"] * 2 + ["0"] * 6
     for row in rows:
-        phases = sum(float(row[p]) for p in ("data_s", "forward_s", "backward_s", "communication_s", "optimiser_s"))
+        phases = sum(
+            float(row[p])
+            for p in ("data_s", "forward_s", "backward_s", "communication_s", "optimiser_s")
+        )
         assert phases == pytest.approx(float(row["end_s"]) - float(row["start_s"]), abs=5e-6)
         assert float(row["communication_s"]) > 0
 
@@ -87,7 +90,12 @@ def test_a_failed_trial_is_recorded_with_the_first_failing_rank(tmp_path, worklo
 
 
 def test_a_hang_ends_at_its_time_limit(tmp_path):
-    values = {"name": "h", "repeats": 1, "time_limit_s": 12, "setting": {"workload": "own:Hangs", **SMALL}}
+    values = {
+        "name": "h",
+        "repeats": 1,
+        "time_limit_s": 12,
+        "setting": {"workload": "own:Hangs", **SMALL},
+    }
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "failed"
     assert "time limit of 12 s" in run.error
@@ -126,7 +134,11 @@ def test_a_command_that_uses_measure_records_its_own_steps(tmp_path):
         "        time.sleep(0.02)\n"
         "        m.step(samples=3)\n"
     )
-    values = {"name": "m", "repeats": 1, "setting": {"command": f"{sys.executable} {script}", "warmup_steps": 2}}
+    values = {
+        "name": "m",
+        "repeats": 1,
+        "setting": {"command": f"{sys.executable} {script}", "warmup_steps": 2},
+    }
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "done", run.error
     assert run.quantities["samples"].value == pytest.approx(3 * run.quantities["steps"].value)
@@ -134,7 +146,11 @@ def test_a_command_that_uses_measure_records_its_own_steps(tmp_path):
 
 
 def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
-    values = {"name": "f", "repeats": 1, "setting": {"command": "python -c 'print(41); raise SystemExit(3)'"}}
+    values = {
+        "name": "f",
+        "repeats": 1,
+        "setting": {"command": "python -c 'print(41); raise SystemExit(3)'"},
+    }
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "failed"
     assert "exit code 3" in run.error
@@ -150,7 +166,11 @@ def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
         ({"workload": "schnet", "batch_per_device": 0}, SettingError, "at least 1"),
         ({"workload": "schnet", "devices": 4000}, SettingError, "this machine has"),
         ({"workload": "schnet", "nodes": 2, "devices": 2}, SettingError, "Slurm"),
-        ({"workload": "schnet", "power_cap_w": 150, "device_type": "cpu"}, SettingError, "set on GPUs"),
+        (
+            {"workload": "schnet", "power_cap_w": 150, "device_type": "cpu"},
+            SettingError,
+            "set on GPUs",
+        ),
         ({"workload": "schnet", "accumulation": 0}, SettingError, "at least 1"),
         ({"command": "python t.py {bach}"}, UnknownNameError, "placeholder"),
         ({"command": "python t.py", "step_pattern": "("}, SettingError, "no regular expression"),
@@ -164,7 +184,9 @@ def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting
 
 def test_a_command_gets_no_rank_of_wattlaws_making(tmp_path):
     code = "import os; raise SystemExit(any(n in os.environ for n in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')))"
-    run = wattlaw.sweep({"name": "e", "repeats": 1, "setting": {"command": f'python -c "{code}"'}}, out=tmp_path)[0]
+    run = wattlaw.sweep(
+        {"name": "e", "repeats": 1, "setting": {"command": f'python -c "{code}"'}}, out=tmp_path
+    )[0]
     assert run.state == "done", run.error
 
 
@@ -187,13 +209,19 @@ def test_a_failed_run_runs_again_when_it_is_asked_for_again(tmp_path, monkeypatc
 
 def test_a_sweep_given_in_python_is_kept_as_a_file_that_says_the_same(tmp_path):
     stop = wattlaw.Stop(steps=3)
-    run = wattlaw.run("own:Line", out=tmp_path, stop=stop, batch_per_device=None, threads=1, warmup_steps=0)[0]
+    run = wattlaw.run(
+        "own:Line", out=tmp_path, stop=stop, batch_per_device=None, threads=1, warmup_steps=0
+    )[0]
     assert run.state == "done", run.error
     kept = settings(read_sweep(tmp_path / "run" / "sweep.toml"))
     assert kept == [run.setting]
 
 
 def test_a_swept_name_that_the_command_does_not_use_is_refused(tmp_path):
-    values = {"name": "x", "setting": {"command": "python t.py"}, "over": {"batch_per_device": [1, 2]}}
+    values = {
+        "name": "x",
+        "setting": {"command": "python t.py"},
+        "over": {"batch_per_device": [1, 2]},
+    }
     with pytest.raises(SettingError, match="changes nothing"):
         wattlaw.sweep(values, out=tmp_path)

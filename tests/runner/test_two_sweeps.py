@@ -25,13 +25,26 @@ def test_two_sweeps_on_one_machine_each_count_their_own_processes_only(tmp_path)
     for name in ("one", "other"):
         path = tmp_path / f"{name}.toml"
         path.write_text(SWEEP.format(name=name, python=sys.executable, script=script))
-        words = [sys.executable, "-m", "wattlaw", "sweep", "start", str(path), "-o", str(tmp_path / "runs")]
-        running.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+        words = [
+            sys.executable,
+            "-m",
+            "wattlaw",
+            "sweep",
+            "start",
+            str(path),
+            "-o",
+            str(tmp_path / "runs"),
+        ]
+        running.append(
+            subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        )
     for runner in running:
         _, said = runner.communicate(timeout=120)
         assert runner.returncode == 0, said
     for name in ("one", "other"):
-        runs = [json.loads(p.read_text()) for p in (tmp_path / "runs" / name).glob("*/summary.json")]
+        runs = [
+            json.loads(p.read_text()) for p in (tmp_path / "runs" / name).glob("*/summary.json")
+        ]
         assert [r.get("state", "done") for r in runs] == ["done", "done"]
         idle, busy = sorted((r["quantities"]["cpu_time_s"].get("value") or 0.0) for r in runs)
         # an empty Python starts in some hundredths; the other sweep's 1 s must not be among them

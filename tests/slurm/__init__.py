@@ -61,28 +61,52 @@ class Cluster:
         self.folder = folder
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
 
-    def run(self, script: str, where: Path, variables: Mapping[str, str] | None = None, ask: str = "-N2 -n4") -> str:
+    def run(
+        self,
+        script: str,
+        where: Path,
+        variables: Mapping[str, str] | None = None,
+        ask: str = "-N2 -n4",
+    ) -> str:
         """Run a batch script to its end and return its output."""
         self._sbatch(script, where, variables, ask, "--wait")
         return (where / "out.txt").read_text()
 
-    def start(self, script: str, where: Path, variables: Mapping[str, str] | None = None, ask: str = "-N2 -n4") -> str:
+    def start(
+        self,
+        script: str,
+        where: Path,
+        variables: Mapping[str, str] | None = None,
+        ask: str = "-N2 -n4",
+    ) -> str:
         """Submit a batch script and return its job's number."""
         return self._sbatch(script, where, variables, ask, "--parsable").strip()
 
     def ask(self, *words: str) -> str:
         """Run one of Slurm's commands and return what it prints."""
-        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
         return done.stdout
 
-    def _sbatch(self, script: str, where: Path, variables: Mapping[str, str] | None, ask: str, how: str) -> str:
+    def _sbatch(
+        self, script: str, where: Path, variables: Mapping[str, str] | None, ask: str, how: str
+    ) -> str:
         path = where / "job.sh"
         source = os.environ.get("PYTHONPATH", "")
-        path.write_text(f"#!/bin/bash\n#SBATCH {ask} -o out.txt\nexport PYTHONPATH={source}\n{script}")
+        path.write_text(
+            f"#!/bin/bash\n#SBATCH {ask} -o out.txt\nexport PYTHONPATH={source}\n{script}"
+        )
         environment = {**self.environment, **(variables or {})}
         words = ["sbatch", how, str(path)]
         return subprocess.run(
-            words, env=environment, cwd=where, check=False, timeout=180, capture_output=True, text=True
+            words,
+            env=environment,
+            cwd=where,
+            check=False,
+            timeout=180,
+            capture_output=True,
+            text=True,
         ).stdout
 
 
@@ -101,11 +125,19 @@ def running(folder: Path, more: str = NO_ACCOUNTING) -> Iterator[Cluster]:
     cluster = Cluster(folder)
     start_munge()
     daemons = [
-        subprocess.Popen(words, env=cluster.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for words in (["slurmctld", "-i", "-D"], ["slurmd", "-D", "-N", "a"], ["slurmd", "-D", "-N", "b"])
+        subprocess.Popen(
+            words, env=cluster.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for words in (
+            ["slurmctld", "-i", "-D"],
+            ["slurmd", "-D", "-N", "a"],
+            ["slurmd", "-D", "-N", "b"],
+        )
     ]
     try:
-        wait_until(lambda: cluster.ask("sinfo", "-ho", "%D%t") == "2idle\n", "Slurm did not come up")
+        wait_until(
+            lambda: cluster.ask("sinfo", "-ho", "%D%t") == "2idle\n", "Slurm did not come up"
+        )
         yield cluster
     finally:
         # a step that still runs would outlive the daemons

@@ -48,13 +48,20 @@ USERS = "; ".join(
 @contextlib.contextmanager
 def accounted(folder: Path, epilog: str) -> Iterator[Cluster]:
     """Run a Slurm that accounts its jobs and runs an epilog after each."""
-    if not all(map(shutil.which, ("mariadbd", "mariadb-install-db", "slurmdbd"))) or os.geteuid() != 0:
+    if (
+        not all(map(shutil.which, ("mariadbd", "mariadb-install-db", "slurmdbd")))
+        or os.geteuid() != 0
+    ):
         pytest.skip("needs root, slurmdbd and MariaDB: apt install slurmdbd mariadb-server")
     ports = dict(zip(("database", "daemon"), free_ports(2), strict=True))
     (folder / "epilog.sh").write_text(f"#!/bin/bash\n{epilog}")
     (folder / "epilog.sh").chmod(0o755)
     more = ACCOUNTING.format(folder=folder, **ports)
-    with database(folder, ports["database"]), database_daemon(folder, ports), running(folder, more) as cluster:
+    with (
+        database(folder, ports["database"]),
+        database_daemon(folder, ports),
+        running(folder, more) as cluster,
+    ):
         yield cluster
 
 
@@ -81,13 +88,19 @@ def _database(data: Path, log_path: Path, port: int) -> Iterator[None]:
         ["mariadb-install-db", *words, "--auth-root-authentication-method=normal", "--skip-test-db"],
         check=True, capture_output=True,
     )  # fmt: skip
-    more = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={socket}", "--innodb-buffer-pool-size=64M"]
+    more = [
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        f"--socket={socket}",
+        "--innodb-buffer-pool-size=64M",
+    ]
     with log_path.open("w") as log:
         process = subprocess.Popen(["mariadbd", *words, *more], stdout=log, stderr=log)
     try:
         ask = ["mariadb", "--no-defaults", "-S", str(socket), "-uroot", "-e"]
         wait_until(
-            lambda: subprocess.run([*ask, USERS], capture_output=True).returncode == 0, "MariaDB did not come up"
+            lambda: subprocess.run([*ask, USERS], capture_output=True).returncode == 0,
+            "MariaDB did not come up",
         )
         yield
     finally:
@@ -108,7 +121,9 @@ def database_daemon(folder: Path, ports: dict[str, int]) -> Iterator[None]:
     )
     try:
         log = folder / "dbd.log"
-        wait_until(lambda: log.exists() and "started" in log.read_text(), "slurmdbd did not come up")
+        wait_until(
+            lambda: log.exists() and "started" in log.read_text(), "slurmdbd did not come up"
+        )
         yield
     finally:
         process.terminate()

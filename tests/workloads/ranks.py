@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import load
-from wattlaw.runner.options import TRAINING
-from wattlaw.runner.worker_clock import HostClock
-from wattlaw.runner.worker_strategy import Strategy, strategy_for
+from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.strategy import Strategy, strategy_for
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.slots import changed
 
@@ -69,12 +69,16 @@ def one_device(workload: Any, samples: list[Any]) -> tuple[float, dict[str, Tens
     return float(loss.detach()), gradients
 
 
-def shared(workload: Any, way: str, samples: list[Any], rank: int) -> tuple[float, dict[str, Tensor]]:
+def shared(
+    workload: Any, way: str, samples: list[Any], rank: int
+) -> tuple[float, dict[str, Tensor]]:
     """Return the ranks' mean loss and the whole gradients, as the runner's loop would make them."""
     kind, _, parts = way.partition("+")
     options = {**TRAINING, "strategy": kind}
     model = new_model(workload, samples)
-    strategy: Strategy = strategy_for(workload, model, "fp32", options, torch.device("cpu"), HostClock())
+    strategy: Strategy = strategy_for(
+        workload, model, "fp32", options, torch.device("cpu"), HostClock()
+    )
     mine = samples[rank * SHARE : (rank + 1) * SHARE]
     halves = [mine[: SHARE // 2], mine[SHARE // 2 :]] if parts else [mine]
     total = torch.zeros(())

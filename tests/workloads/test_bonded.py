@@ -21,7 +21,9 @@ from wattlaw.workloads.molecules.smiles import read_smiles
 
 
 def bonded(table: Table) -> BondedMolecules:
-    return BondedMolecules(Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0))
+    return BondedMolecules(
+        Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0)
+    )
 
 
 def graph_of(count: int) -> Graph:
@@ -46,7 +48,9 @@ class Reference(nn.Module):
         self.head = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
 
     def forward(self, graph: Graph) -> torch.Tensor:
-        edges = torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+        edges = torch.stack(
+            [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+        )
         out = torch.relu(self.start(graph.atoms))
         hidden = out[None]
         for _ in range(3):
@@ -70,7 +74,9 @@ def test_nnconv_equals_torch_geometric_with_the_same_weights():
     for result in (out, expected):
         (result - graph.target).square().mean().backward()
     for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            mine.grad, other.grad, rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_bonds_read_off_the_geometry_give_atoms_their_usual_valence():
@@ -80,7 +86,9 @@ def test_bonds_read_off_the_geometry_give_atoms_their_usual_valence():
     for molecule, features, bonds in (data[k] for k in range(len(data))):
         order = torch.tensor([0.0, 1.0, 2.0, 3.0, 1.5])[bonds.long()]
         found = torch.zeros(len(features))
-        found.index_add_(0, molecule.first.long(), order).index_add_(0, molecule.second.long(), order)
+        found.index_add_(0, molecule.first.long(), order).index_add_(
+            0, molecule.second.long(), order
+        )
         for z, bound in zip(molecule.numbers.tolist(), found.tolist(), strict=True):
             total += 1
             right += abs(bound - valence[z]) <= 0.5
@@ -120,7 +128,9 @@ def test_a_broken_smiles_is_answered_with_its_fault(text, fault):
 
 def test_a_table_like_zincs_is_read_and_its_bad_rows_named_or_counted(tmp_path):
     path = tmp_path / "zinc.csv"
-    path.write_text("smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n")
+    path.write_text(
+        "smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n"
+    )
     with pytest.raises(DataError, match=r"zinc.csv:3: logP is 'nan'"):
         read_table(path, "logP")
     formulas, values, skipped, _ = read_table(path, "logP", "skip")
@@ -149,14 +159,18 @@ def test_pna_equals_torch_geometric_with_the_same_weights():
             mine.copy_(other)
     atoms = torch.randn(len(graph.numbers), 20, dtype=torch.float64)
     kinds = torch.randn(4, 10, dtype=torch.float64)
-    edges = torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    edges = torch.stack(
+        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+    )
     out = ours(atoms, kinds, graph)
     expected = theirs(atoms, edges, kinds[torch.cat([graph.bonds, graph.bonds])])
     torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-10)
     for result in (out, expected):
         result.square().sum().backward()
     for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            mine.grad, other.grad, rtol=1e-7, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_the_average_of_degrees_is_that_of_qm9():
@@ -169,7 +183,11 @@ def test_nnconv_learns_a_column_of_a_table_like_zincs_with_its_own_bonds(tmp_pat
     path = tmp_path / "zinc.csv"
     path.write_text("smiles,logP\nC=O,1.0\nCC#N,2.0\nc1ccccc1,3.0\nCCS,0.5\nCCBr,0.1\n")
     workload = NNConvQM9("tiny", {"data": str(path), "target": "logP"})
-    data = [workload.data(split)[k] for split in ("train", "valid", "test") for k in range(len(workload.data(split)))]
+    data = [
+        workload.data(split)[k]
+        for split in ("train", "valid", "test")
+        for k in range(len(workload.data(split)))
+    ]
     by_size = {tuple(sample.molecule.numbers.tolist()): sample for sample in data}
     assert by_size[(6, 8)].bonds.tolist() == [2]
     assert by_size[(6, 6, 7)].bonds.tolist() == [1, 3]

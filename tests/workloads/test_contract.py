@@ -79,7 +79,9 @@ def test_a_step_gives_every_parameter_a_finite_gradient(name):
 
 def promised() -> dict[str, float]:
     """Return the bound on the loss after STEPS steps that the documentation states, by workload."""
-    rows = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \| ≤ ([0-9.]+) \|$", DOCS.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ((?:`[^`]+`(?:, )?)+) \| ≤ ([0-9.]+) \|$", DOCS.read_text(), re.MULTILINE
+    )
     return {name: float(bound) for names, bound in rows for name in re.findall("`([^`]+)`", names)}
 
 
@@ -95,7 +97,9 @@ def test_the_loss_falls_within_forty_steps_as_the_docs_promise(name):
     size = workload.batch["tiny"]
     data = workload.data("train")
     # four batches again and again, so that the fall is the model's and not the draw's
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()[: 4 * size]
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()[
+        : 4 * size
+    ]
     losses = []
     for step in range(STEPS):
         picked = [order[(step * size + k) % len(order)] for k in range(size)]
@@ -124,7 +128,9 @@ def test_no_sample_is_all_zero_and_every_part_has_some(name):
         assert len(data) > 0
         for index in {0, len(data) // 2, len(data) - 1}:
             assert any(t.count_nonzero() > 0 for t in tensors(data[index]))
-            assert all(torch.isfinite(t).all() for t in tensors(data[index]) if t.is_floating_point())
+            assert all(
+                torch.isfinite(t).all() for t in tensors(data[index]) if t.is_floating_point()
+            )
 
 
 @every_workload
@@ -209,7 +215,9 @@ def test_the_counts_table_holds_for_every_other_preset(name):
 def holds(workload: Workload, saved: table.Counts) -> None:
     counted = count(workload)
     # autograd may keep a little more or less in another version of torch; nothing else may move
-    assert msgspec.structs.replace(counted, activation_bytes=0) == msgspec.structs.replace(saved, activation_bytes=0)
+    assert msgspec.structs.replace(counted, activation_bytes=0) == msgspec.structs.replace(
+        saved, activation_bytes=0
+    )
     assert counted.activation_bytes == pytest.approx(saved.activation_bytes, rel=0.25)
 
 
@@ -223,7 +231,11 @@ def test_every_base_preset_is_counted_and_costs_more_than_tiny():
 
 def test_a_misspelt_request_is_answered_from_the_table():
     table.check_request("schnet", "tiny", {"target": "gap"})
-    for name, preset, options in [("shnet", "tiny", {}), ("schnet", "tinny", {}), ("schnet", "tiny", {"targt": "gap"})]:
+    for name, preset, options in [
+        ("shnet", "tiny", {}),
+        ("schnet", "tinny", {}),
+        ("schnet", "tiny", {"targt": "gap"}),
+    ]:
         with pytest.raises(UnknownNameError, match="did you mean"):
             table.check_request(name, preset, options)
     with pytest.raises(SettingError, match="must be a str"):

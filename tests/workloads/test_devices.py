@@ -82,7 +82,9 @@ def test_devices_whose_molecules_or_texts_differ_in_size_count_each_sample_once(
         "nnconv": {"data": table, "target": "logP"}, "pna": {"data": table}, "bert-base": {"task": "classify"},
         "distilbert": {"task": "classify"}, "chemgpt": {"notation": "smiles"},
     }  # fmt: skip
-    names = [f"{name}={json.dumps(options, separators=(',', ':'))}" for name, options in asked.items()]
+    names = [
+        f"{name}={json.dumps(options, separators=(',', ':'))}" for name, options in asked.items()
+    ]
     assert far(distances(tmp_path, 2, ["ddp", "ddp+parts"], names)) == {}
 
 
@@ -94,10 +96,14 @@ def mixed_frames(path: Path) -> str:
     lines = []
     for part in [slice(0, 1), *parts]:
         numbers, places = table.numbers[part], table.positions[part]
-        lines += [str(len(numbers)), f"Properties=species:S:1:pos:R:3:forces:R:3 energy={draw.normal():.6f}"]
+        lines += [
+            str(len(numbers)),
+            f"Properties=species:S:1:pos:R:3:forces:R:3 energy={draw.normal():.6f}",
+        ]
         rows = np.concatenate([places, draw.normal(size=places.shape)], 1)
         lines += [
-            " ".join([SYMBOLS[z], *(f"{x:.6f}" for x in row)]) for z, row in zip(numbers.tolist(), rows, strict=True)
+            " ".join([SYMBOLS[z], *(f"{x:.6f}" for x in row)])
+            for z, row in zip(numbers.tolist(), rows, strict=True)
         ]
     path.write_text("\n".join(lines) + "\n")
     return str(path)
@@ -106,7 +112,9 @@ def mixed_frames(path: Path) -> str:
 def mixed_formulas(path: Path) -> str:
     """Write a table of 30 formulas: chains of one atom and more, some of them rings."""
     chains = ["C" * k for k in range(1, 16)] + [f"c1ccccc1{'CO' * k}" for k in range(15)]
-    path.write_text("\n".join(["smiles,logP", *(f"{text},{k / 7:.3f}" for k, text in enumerate(chains))]) + "\n")
+    path.write_text(
+        "\n".join(["smiles,logP", *(f"{text},{k / 7:.3f}" for k, text in enumerate(chains))]) + "\n"
+    )
     return str(path)
 
 

@@ -29,7 +29,9 @@ def graph_of(count: int, double: bool = True) -> Graph:
         return graph
     places = graph.positions.double()
     distance = (places[graph.first] - places[graph.second]).norm(dim=1)
-    return dataclasses.replace(graph, positions=places, distance=distance, target=graph.target.double())
+    return dataclasses.replace(
+        graph, positions=places, distance=distance, target=graph.target.double()
+    )
 
 
 def plain_triplets(graph: Graph) -> tuple[Tensor, Tensor]:
@@ -48,7 +50,9 @@ def plain_triplets(graph: Graph) -> tuple[Tensor, Tensor]:
     return torch.tensor([a for a, _ in found]), torch.tensor([b for _, b in found])
 
 
-def reference(monkeypatch: pytest.MonkeyPatch, graph: Graph, plus: bool, own_basis: bool) -> nn.Module:
+def reference(
+    monkeypatch: pytest.MonkeyPatch, graph: Graph, plus: bool, own_basis: bool
+) -> nn.Module:
     """Return torch-geometric's model with the graph's edges and triplets.
 
     Its own basis takes many seconds to derive and holds constants in single precision; without ``own_basis``
@@ -65,17 +69,23 @@ def reference(monkeypatch: pytest.MonkeyPatch, graph: Graph, plus: bool, own_bas
 
         monkeypatch.setattr(formulas, "bessel_basis", lambda n, k: [[1.0] * k] * n)
     if plus:
-        model = module.DimeNetPlusPlus(24, 1, 2, 16, 4, 32, 7, 6, output_initializer="glorot_orthogonal")
+        model = module.DimeNetPlusPlus(
+            24, 1, 2, 16, 4, 32, 7, 6, output_initializer="glorot_orthogonal"
+        )
     else:
         model = module.DimeNet(24, 1, 2, 4, 7, 6, output_initializer="glorot_orthogonal")
     if not own_basis:
-        model.sbf.bessel_funcs = [scipy_bessel(order, z) for order, row in enumerate(bessel_zeros(7, 6)) for z in row]
+        model.sbf.bessel_funcs = [
+            scipy_bessel(order, z) for order, row in enumerate(bessel_zeros(7, 6)) for z in row
+        ]
     return model
 
 
 def scipy_bessel(order: int, zero: float) -> Callable[[Tensor], Tensor]:
     norm = np.sqrt(2) / abs(spherical_jn(order + 1, zero))
-    return lambda x: torch.from_numpy(norm * spherical_jn(order, zero * x.double().numpy())).to(x.dtype)
+    return lambda x: torch.from_numpy(norm * spherical_jn(order, zero * x.double().numpy())).to(
+        x.dtype
+    )
 
 
 def compare(theirs: nn.Module, graph: Graph, plus: bool, tolerance: float) -> None:
@@ -99,8 +109,12 @@ def relative(mine: Tensor, other: Tensor) -> float:
 
 
 @pytest.mark.parametrize("plus", [False, True], ids=["dimenet", "dimenet++"])
-@pytest.mark.parametrize(("precision", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
-def test_outputs_and_gradients_equal_torch_geometric(monkeypatch, request, plus, precision, tolerance):
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)]
+)
+def test_outputs_and_gradients_equal_torch_geometric(
+    monkeypatch, request, plus, precision, tolerance
+):
     default = torch.get_default_dtype()
     request.addfinalizer(lambda: torch.set_default_dtype(default))
     torch.set_default_dtype(precision)
@@ -110,7 +124,9 @@ def test_outputs_and_gradients_equal_torch_geometric(monkeypatch, request, plus,
 
 
 @pytest.mark.parametrize("plus", [False, True], ids=["dimenet", "dimenet++"])
-def test_single_precision_loses_less_than_a_hundred_thousandth_of_outputs_and_gradients(monkeypatch, request, plus):
+def test_single_precision_loses_less_than_a_hundred_thousandth_of_outputs_and_gradients(
+    monkeypatch, request, plus
+):
     default = torch.get_default_dtype()
     request.addfinalizer(lambda: torch.set_default_dtype(default))
     single, double = graph_of(4, double=False), graph_of(4)
@@ -123,10 +139,15 @@ def test_single_precision_loses_less_than_a_hundred_thousandth_of_outputs_and_gr
     with torch.no_grad():
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             other.copy_(mine)
-    out, expected = ours(single), theirs(double.numbers, double.positions, double.molecule).squeeze(1)
+    out, expected = (
+        ours(single),
+        theirs(double.numbers, double.positions, double.molecule).squeeze(1),
+    )
     for result, graph in ((out, single), (expected, double)):
         (result - graph.target).square().mean().backward()
-    pairs = [(out, expected)] + [(p.grad, q.grad) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)]
+    pairs = [(out, expected)] + [
+        (p.grad, q.grad) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True)
+    ]
     for mine, other in pairs:
         assert relative(mine, other) < 1e-5
 

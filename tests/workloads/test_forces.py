@@ -24,7 +24,9 @@ from wattlaw.workloads.molecules.units import KCAL_EV
 def graph_of(workload, count: int = 2) -> Graph:
     data = workload.data("train")
     graph = workload.collate([data[k] for k in range(count)])
-    return dataclasses.replace(graph, positions=graph.positions.double(), atoms=graph.atoms.double())
+    return dataclasses.replace(
+        graph, positions=graph.positions.double(), atoms=graph.atoms.double()
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +50,9 @@ def test_forces_are_minus_the_energys_finite_differences(kind):
             moved = graph.positions.clone()
             moved[atom, axis] += sign * step
             ends.append(float(model(dataclasses.replace(graph, positions=moved))[0].sum().detach()))
-        assert float(forces[atom, axis]) == pytest.approx((ends[1] - ends[0]) / (2 * step), rel=1e-5, abs=1e-9)
+        assert float(forces[atom, axis]) == pytest.approx(
+            (ends[1] - ends[0]) / (2 * step), rel=1e-5, abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("kind", [SchNetForces, PaiNNForces])
@@ -59,7 +63,9 @@ def test_energy_stays_and_forces_turn_with_the_molecule(kind):
     graph = graph_of(workload)
     turn = torch.linalg.qr(torch.randn(3, 3))[0]
     energy, forces = model(graph)
-    energy_after, forces_after = model(dataclasses.replace(graph, positions=graph.positions @ turn + 3.0))
+    energy_after, forces_after = model(
+        dataclasses.replace(graph, positions=graph.positions @ turn + 3.0)
+    )
     torch.testing.assert_close(energy_after, energy, rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(forces_after, forces @ turn, rtol=1e-7, atol=1e-9)
 
@@ -84,9 +90,9 @@ def plain_painn(model: PaiNN, numbers: Tensor, places: Tensor, cutoff: float) ->
             v + (x[1][:, :, None] * v[None]).sum(1) + (x[2][:, :, None] * direction).sum(1),
         )
         left, right = (v @ update.mix.weight.T).chunk(2, -1)
-        a, b, c = update.second(F.silu(update.first(torch.cat([s, (right.square().sum(1) + 1e-8).sqrt()], 1)))).chunk(
-            3, 1
-        )
+        a, b, c = update.second(
+            F.silu(update.first(torch.cat([s, (right.square().sum(1) + 1e-8).sqrt()], 1)))
+        ).chunk(3, 1)
         s, v = s + c + b * (left * right).sum(1), v + a[:, None] * left
     return model.head_out(F.silu(model.head_in(s))).sum()
 
@@ -126,7 +132,9 @@ def test_training_on_forces_has_the_gradients_of_plain_autograd():
             ends.append(float(workload.loss(model, graph).detach()))
             with torch.no_grad():
                 parameter[index] -= sign * 1e-5
-        assert float(gradients[name][index]) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-8)
+        assert float(gradients[name][index]) == pytest.approx(
+            (ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-8
+        )
 
 
 def test_schnet_forces_equal_torch_geometric_with_autograd():
@@ -156,9 +164,16 @@ def test_files_of_md17_and_extended_xyz_give_the_same_frames(tmp_path):
     lines = []
     names = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
     for f in frames:
-        lines += [str(len(f.numbers)), f"Properties=species:S:1:pos:R:3:forces:R:3 energy={f.energy!r}"]
+        lines += [
+            str(len(f.numbers)),
+            f"Properties=species:S:1:pos:R:3:forces:R:3 energy={f.energy!r}",
+        ]
         for z, place, force in zip(f.numbers, f.positions, f.forces, strict=True):
-            lines.append(" ".join([names[int(z)], *map(repr, map(float, place)), *map(repr, map(float, force))]))
+            lines.append(
+                " ".join(
+                    [names[int(z)], *map(repr, map(float, place)), *map(repr, map(float, force))]
+                )
+            )
     (tmp_path / "frames.xyz").write_text("\n".join(lines))
     for name in ("md17.npz", "frames.xyz"):
         read, given = read_frames(tmp_path / name)
@@ -189,7 +204,9 @@ def test_a_bad_frame_is_named_or_left_out_with_a_count(tmp_path, fault):
     assert fault in given.first_fault
 
 
-@pytest.mark.parametrize(("name", "content"), [("cut.xyz", XYZ[:-20]), ("cut.npz", "not a zip"), ("text.xyz", "hello")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("cut.xyz", XYZ[:-20]), ("cut.npz", "not a zip"), ("text.xyz", "hello")]
+)
 def test_a_truncated_file_is_named(tmp_path, name, content):
     path = tmp_path / name
     path.write_text(content)

@@ -71,7 +71,9 @@ def test_generated_text_stays_within_the_vocabulary_and_has_rare_and_common_toke
     assert tokens.min() >= 0
     assert tokens.max() < 50257
     # Zipf's law: the hundred commonest of 50,257 tokens are about 40 % of a text
-    assert float((tokens < 100).float().mean()) == pytest.approx(np.log(101) / np.log(50258), abs=0.02)
+    assert float((tokens < 100).float().mean()) == pytest.approx(
+        np.log(101) / np.log(50258), abs=0.02
+    )
     assert len(tokens.unique()) > 5000
 
 

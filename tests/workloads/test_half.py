@@ -16,7 +16,9 @@ KINDS = ["dimenet", "dimenet++", "nnconv", "pna", "schnet"]
 
 def test_an_atom_without_neighbours_has_finite_gradients_in_half_precision():
     workload = PaiNNForces("tiny")
-    lone = Frame(np.array([6], np.uint8), np.zeros((1, 3), np.float32), 0.5, np.zeros((1, 3), np.float32))
+    lone = Frame(
+        np.array([6], np.uint8), np.zeros((1, 3), np.float32), 0.5, np.zeros((1, 3), np.float32)
+    )
     batch = workload.collate([Frames([lone], 0.0, workload.cutoff)[0]])
     torch.manual_seed(0)
     model = workload.model()

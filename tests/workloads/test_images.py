@@ -64,7 +64,9 @@ def test_an_image_that_is_cut_off_while_training_goes_on_is_named(folder):
 def test_grey_levels_of_sixteen_bits_are_not_cut_off_at_eight(folder):
     levels = np.linspace(0, 1, 64)[None].repeat(64, 0)
     for name, kind in (("8", np.uint8), ("16", np.uint16)):
-        pillow.fromarray((levels * np.iinfo(kind).max).astype(kind)).save(folder / "val" / "cat" / f"grey{name}.png")
+        pillow.fromarray((levels * np.iinfo(kind).max).astype(kind)).save(
+            folder / "val" / "cat" / f"grey{name}.png"
+        )
     data = ResNet50("base", {"data": str(folder)}).data("valid")
     deep, shallow = (data[k]["pixels"] for k in range(len(data)) if "grey" in data.files[k][0].name)
     assert float((deep - shallow).abs().max()) < 0.03
@@ -134,7 +136,9 @@ def test_channels_lie_last_and_change_no_gradient(made):
     laid_out = workload.model().double()
     torch.manual_seed(0)
     plain = workload.network().double()
-    wide = [m for m in laid_out.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)]
+    wide = [
+        m for m in laid_out.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)
+    ]
     assert wide
     assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in wide)
     data = workload.data("train")

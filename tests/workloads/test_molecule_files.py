@@ -98,7 +98,10 @@ def test_a_data_set_of_schnetpack_is_read_with_its_own_units(tmp_path, atoms):
     with pytest.importorskip("ase.db").connect(path) as base:
         for one in atoms:
             bare = one.copy()
-            data = {"energy": np.array([one.get_potential_energy() / KCAL_EV]), "forces": one.get_forces() / KCAL_EV}
+            data = {
+                "energy": np.array([one.get_potential_energy() / KCAL_EV]),
+                "forces": one.get_forces() / KCAL_EV,
+            }
             base.write(bare, data=data)
         base.metadata = {"_property_unit_dict": {"energy": "kcal/mol"}, "_distance_unit": "Ang"}
     read, told = read_frames(path)
@@ -112,7 +115,9 @@ def test_a_periodic_cell_is_no_molecule(tmp_path, atoms):
     one.set_cell([9, 9, 9])
     one.pbc = True
     for name in ("cell.xyz", "cell.db", "cell.json"):
-        pytest.importorskip("ase.io").write(tmp_path / name, one, **({"format": "extxyz"} if "xyz" in name else {}))
+        pytest.importorskip("ase.io").write(
+            tmp_path / name, one, **({"format": "extxyz"} if "xyz" in name else {})
+        )
         with pytest.raises(DataError, match="periodic"):
             read_molecules(tmp_path / name)
 
@@ -257,10 +262,13 @@ def test_records_left_out_are_counted_in_a_warning(tmp_path):
     path = tmp_path / "some.sdf"
     path.write_text(SDF * 4 + SDF.replace(" C ", " Qq"))
     workload = SchNetQM9("tiny", {"data": str(path), "target": "energy", "on_bad": "skip"})
-    assert len(workload.data("train")) + len(workload.data("valid")) + len(workload.data("test")) == 4
+    assert (
+        len(workload.data("train")) + len(workload.data("valid")) + len(workload.data("test")) == 4
+    )
     assert [n.name for n in workload.notes] == ["bad_records"]
     assert (
-        "1 of 5 records were left out; the first: line 81 (molecule 4): unknown element Qq" in workload.notes[0].message
+        "1 of 5 records were left out; the first: line 81 (molecule 4): unknown element Qq"
+        in workload.notes[0].message
     )
 
 
@@ -298,9 +306,15 @@ def read_or_refused(path, on_bad: str) -> list[Record]:
 WHOLE = {"sdf": SDF.encode(), "gdb": GDB.encode(), "npz": as_npz()}
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.sampled_from(sorted(WHOLE)), st.data())
-def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_its_name(tmp_path, kind, data):
+def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_its_name(
+    tmp_path, kind, data
+):
     whole = bytearray(WHOLE[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(whole) - 1))
@@ -314,7 +328,11 @@ def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_
             assert np.isfinite(record.positions).all()
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @example(b"\x1f0")
 @example(b"9" * 5000)
 @given(st.binary(max_size=300))
@@ -327,7 +345,9 @@ def test_bytes_of_any_kind_are_refused_with_the_files_name(tmp_path, content):
 @pytest.mark.parametrize("name", ["schnet", "dimenet++", "nnconv", "painn-forces"])
 def test_every_model_of_geometries_trains_on_a_file(tmp_path, name, atoms):
     pytest.importorskip("ase.io").write(tmp_path / "frames.xyz", atoms, format="extxyz")
-    options = {"data": str(tmp_path / "frames.xyz")} | ({} if "forces" in name else {"target": "energy"})
+    options = {"data": str(tmp_path / "frames.xyz")} | (
+        {} if "forces" in name else {"target": "energy"}
+    )
     workload = load("wattlaw.workloads", "workload", name)("tiny", options)
     data = workload.data("train")
     loss = workload.loss(workload.model(), workload.collate([data[0], data[1]]))
@@ -340,7 +360,11 @@ def test_pna_takes_the_bonds_of_a_file_with_geometries(tmp_path):
     workload = PNAMolecules("tiny", {"data": str(tmp_path / "ethene.sdf"), "target": "energy"})
     batch = workload.collate([workload.data("train")[k] for k in range(2)])
     assert batch.numbers.tolist() == [0, 0, 0, 0]
-    assert (batch.first.tolist(), batch.second.tolist(), batch.bonds.tolist()) == ([0, 2], [1, 3], [1, 1])
+    assert (batch.first.tolist(), batch.second.tolist(), batch.bonds.tolist()) == (
+        [0, 2],
+        [1, 3],
+        [1, 1],
+    )
     assert workload.notes == []
     (tmp_path / "methane.xyz").write_text(GDB)
     for name in "abc":
@@ -365,5 +389,8 @@ def test_heavy_atoms_and_bonds_of_a_geometry_are_those_of_its_smiles():
 
 
 def told(formula):
-    ends = ((*sorted((formula.atoms[a].symbol, formula.atoms[b].symbol)), order) for a, b, order in formula.bonds)
+    ends = (
+        (*sorted((formula.atoms[a].symbol, formula.atoms[b].symbol)), order)
+        for a, b, order in formula.bonds
+    )
     return sorted(a.symbol for a in formula.atoms), sorted(ends)

@@ -60,12 +60,16 @@ def test_a_row_with_values_of_another_kind_is_named_or_left_out(tmp_path, waters
     one_is_left_out(path)
 
 
-@pytest.mark.parametrize("told", ["x", "5", "[]", "null", NESTED, b"\xff" * 8, '{"_property_unit_dict": [1]}'])
+@pytest.mark.parametrize(
+    "told", ["x", "5", "[]", "null", NESTED, b"\xff" * 8, '{"_property_unit_dict": [1]}']
+)
 def test_a_description_of_another_kind_is_named(tmp_path, waters, told):
     path = written(tmp_path / "some.db", waters)
     with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("UPDATE information SET value = ? WHERE name = 'metadata'", (told,))
-    with pytest.raises(DataError, match=r"some\.db: its description, metadata in the table information, is damaged"):
+    with pytest.raises(
+        DataError, match=r"some\.db: its description, metadata in the table information, is damaged"
+    ):
         read_molecules(path)
 
 

@@ -42,7 +42,9 @@ BOND = "  1  3  1  0\n"
         (SDF.replace("    0.9600", "      1e99"), "of 1e.09 or more"),
     ],
 )
-def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_lost(tmp_path, odd, says):
+def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_lost(
+    tmp_path, odd, says
+):
     path = tmp_path / "some.sdf"
     path.write_text(SDF + odd + SDF * 2)
     with pytest.raises(DataError, match=rf"some\.sdf, line 15 .molecule 1.: .*{says}"):
@@ -50,14 +52,22 @@ def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_l
     assert read_molecules(path, "skip").skipped == 1
 
 
-@pytest.mark.parametrize("columns", ["pos:R:2", "species:S:2", "forces:R:-3", "forces:R:6", "charge:R:0"])
+@pytest.mark.parametrize(
+    "columns", ["pos:R:2", "species:S:2", "forces:R:-3", "forces:R:6", "charge:R:0"]
+)
 def test_a_column_of_another_width_in_extended_xyz_is_named(tmp_path, columns):
     name = columns.split(":")[0]
     whole = "species:S:1:pos:R:3:forces:R:3:charge:R:1"
     odd = re.sub(rf"{name}:.:\d", columns, whole)
     path = tmp_path / "some.xyz"
-    path.write_text("".join(f"1\nProperties={kind} energy=-1\nO 0 0 0 1 2 3 4 5 6 7 8 9\n" for kind in (whole, odd)))
-    with pytest.raises(DataError, match=rf"some\.xyz, line 4 .frame 1.: .*property {name} of -?\d columns"):
+    path.write_text(
+        "".join(
+            f"1\nProperties={kind} energy=-1\nO 0 0 0 1 2 3 4 5 6 7 8 9\n" for kind in (whole, odd)
+        )
+    )
+    with pytest.raises(
+        DataError, match=rf"some\.xyz, line 4 .frame 1.: .*property {name} of -?\d columns"
+    ):
         read_molecules(path)
     assert read_molecules(path, "skip").skipped == 1
 
@@ -69,7 +79,12 @@ def test_a_table_beside_an_sdf_that_cannot_be_read_is_named(tmp_path):
         read_molecules(tmp_path / "some.sdf")
 
 
-FRAMES = {"R": np.zeros((4, 3, 3)), "z": np.array([8, 1, 1]), "E": np.zeros(4), "F": np.zeros((4, 3, 3))}
+FRAMES = {
+    "R": np.zeros((4, 3, 3)),
+    "z": np.array([8, 1, 1]),
+    "E": np.zeros(4),
+    "F": np.zeros((4, 3, 3)),
+}
 MOLECULES = {"R": np.zeros((6, 3)), "Z": np.array([8, 1, 1] * 2), "N": np.array([3, 3])}
 
 

@@ -40,7 +40,9 @@ def test_a_product_and_its_first_and_second_derivatives_are_those_of_double_prec
 def test_parts_of_matrices_and_rows_in_more_dimensions_are_multiplied_alike():
     wide, many = drawn(64, 300), drawn(8, 64, 200)
     part, rows = wide[:, 100:200], many[..., 50:150]
-    torch.testing.assert_close(linear(rows.flatten(0, 1), part), rows.flatten(0, 1) @ part.T, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        linear(rows.flatten(0, 1), part), rows.flatten(0, 1) @ part.T, rtol=1e-4, atol=1e-4
+    )
     layer = Linear(100, 64)
     expected = F.linear(rows, layer.weight, layer.bias)
     torch.testing.assert_close(layer(rows), expected, rtol=1e-4, atol=1e-4)
@@ -58,4 +60,6 @@ def test_autocast_and_other_precisions_are_left_to_pytorch(monkeypatch):
         patch.setattr(torch.backends.mkldnn, "enabled", False)
         assert torch.equal(layer(rows), plain(rows))
     assert torch.equal(layer.double()(rows.double()), plain.double()(rows.double()))
-    assert products.product(torch.empty(512, 96, device="meta"), torch.empty(64, 96, device="meta")).shape == (512, 64)
+    assert products.product(
+        torch.empty(512, 96, device="meta"), torch.empty(64, 96, device="meta")
+    ).shape == (512, 64)

@@ -128,7 +128,10 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
             vocab_size=size.vocabulary, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
             intermediate_size=256, max_position_embeddings=128, num_labels=2,
         )  # fmt: skip
-        kinds = {"masked-lm": transformers.BertForMaskedLM, "classify": transformers.BertForSequenceClassification}
+        kinds = {
+            "masked-lm": transformers.BertForMaskedLM,
+            "classify": transformers.BertForSequenceClassification,
+        }
     else:
         config = transformers.DistilBertConfig(
             vocab_size=size.vocabulary, dim=64, n_layers=1, n_heads=4, hidden_dim=256, max_position_embeddings=128,
@@ -147,7 +150,9 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
     if task == "masked-lm":
         expected = torch.take_along_dim(expected, batch["places"][..., None], 1)
     nn.functional.cross_entropy(expected.flatten(0, -2), batch["target"].flatten()).backward()
-    embedding = next(p for n, p in theirs.named_parameters() if n.endswith("word_embeddings.weight"))
+    embedding = next(
+        p for n, p in theirs.named_parameters() if n.endswith("word_embeddings.weight")
+    )
     torch.testing.assert_close(ours.tokens.weight.grad, embedding.grad, rtol=1e-9, atol=1e-12)
 
 
@@ -161,18 +166,37 @@ def copy_encoder(theirs: dict[str, torch.Tensor], ours: nn.Module) -> None:
             elif name.startswith("kinds"):
                 mine.copy_(next(p for n, p in theirs.items() if "token_type" in n))
             elif name == "head_bias":
-                mine.copy_(left.pop(next(n for n in left if n.endswith(("predictions.bias", "projector.bias")))))
+                mine.copy_(
+                    left.pop(
+                        next(n for n in left if n.endswith(("predictions.bias", "projector.bias")))
+                    )
+                )
             elif ".qkv." in name:
-                three = [n for n in left if any(w in n for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin"))]
+                three = [
+                    n
+                    for n in left
+                    if any(w in n for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin"))
+                ]
                 three = [n for n in three if n.endswith(name.rpartition(".")[2])][:3]
                 mine.copy_(torch.cat([left.pop(n) for n in three]))
             else:
-                mine.copy_(left.pop(next(n for n, p in left.items() if p.shape == mine.shape and same_kind(n, name))))
+                mine.copy_(
+                    left.pop(
+                        next(
+                            n
+                            for n, p in left.items()
+                            if p.shape == mine.shape and same_kind(n, name)
+                        )
+                    )
+                )
 
 
 def same_kind(theirs: str, ours: str) -> bool:
     """Tell whether two names end alike (weight or bias) and neither belongs to attention's three layers."""
-    inside = any(w in theirs for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin", "predictions.bias"))
+    inside = any(
+        w in theirs
+        for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin", "predictions.bias")
+    )
     return not inside and theirs.rpartition(".")[2] == ours.rpartition(".")[2]
 
 

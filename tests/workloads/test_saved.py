@@ -78,7 +78,9 @@ def test_ase_gets_the_models_energy_and_forces(tmp_path):
     workload, model = trained(2)
     save(tmp_path / "field.safetensors", "schnet-forces", workload, model)
     sample = workload.data("train")[0]
-    atoms = ase.Atoms(numbers=sample.molecule.numbers.numpy(), positions=sample.molecule.positions.numpy())
+    atoms = ase.Atoms(
+        numbers=sample.molecule.numbers.numpy(), positions=sample.molecule.positions.numpy()
+    )
     atoms.calc = ForceFieldCalculator.load(tmp_path / "field.safetensors")
     _, forces = model(workload.collate([sample]))
     assert np.allclose(atoms.get_forces(), forces.detach().numpy(), atol=1e-4)
@@ -125,7 +127,11 @@ def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
 @pytest.mark.parametrize(
     ("symbols", "places", "says"),
     [
-        ("CH", [[0, 0, 0], [0, 0, float("nan")]], "a position is not finite: the molecule has flown apart"),
+        (
+            "CH",
+            [[0, 0, 0], [0, 0, float("nan")]],
+            "a position is not finite: the molecule has flown apart",
+        ),
         ("CH", [[0, 0, 0], [0, 0, float("inf")]], "a position is not finite"),
         ("", np.zeros((0, 3)), "of no atoms"),
     ],

@@ -29,12 +29,16 @@ def graph_of(count: int = 6, cutoff: float = CUTOFF, points: int = 0, double: bo
 def in_double(graph: Graph) -> Graph:
     places = graph.positions.double()
     distance = (places[graph.first] - places[graph.second]).norm(dim=1)
-    return dataclasses.replace(graph, positions=places, distance=distance, target=graph.target.double())
+    return dataclasses.replace(
+        graph, positions=places, distance=distance, target=graph.target.double()
+    )
 
 
 def edges(graph: Graph) -> Tensor:
     """Return torch-geometric's edges (2, 2P): from the sender to the receiver, both ways."""
-    return torch.stack([torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])])
+    return torch.stack(
+        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
+    )
 
 
 def with_weights_of(theirs: torch.nn.Module, ours: SchNet) -> SchNet:
@@ -55,7 +59,8 @@ def with_weights_of(theirs: torch.nn.Module, ours: SchNet) -> SchNet:
 
 
 @pytest.mark.parametrize(
-    ("precision", "points", "tolerance"), [(torch.float64, 0, 1e-10), (torch.float32, FILTER_POINTS, 1e-5)]
+    ("precision", "points", "tolerance"),
+    [(torch.float64, 0, 1e-10), (torch.float32, FILTER_POINTS, 1e-5)],
 )
 def test_schnet_equals_torch_geometric_with_the_same_weights(request, precision, points, tolerance):
     geometric = pytest.importorskip("torch_geometric.nn")
@@ -73,7 +78,9 @@ def test_schnet_equals_torch_geometric_with_the_same_weights(request, precision,
     ours = with_weights_of(theirs, SchNet(SIZE))
     out = ours(graph)
     expected = theirs(graph.numbers, graph.positions, graph.molecule).squeeze(1)
-    torch.testing.assert_close(out, expected, rtol=tolerance, atol=tolerance * float(expected.detach().abs().max()))
+    torch.testing.assert_close(
+        out, expected, rtol=tolerance, atol=tolerance * float(expected.detach().abs().max())
+    )
     for result in (out, expected):
         (result - graph.target).square().mean().backward()
     mirrored = with_weights_of(theirs, SchNet(SIZE))
@@ -82,7 +89,9 @@ def test_schnet_equals_torch_geometric_with_the_same_weights(request, precision,
     expected_gradients = with_weights_of(theirs, mirrored).parameters()
     for mine, other in zip(ours.parameters(), expected_gradients, strict=True):
         scale = float(other.detach().abs().max())
-        torch.testing.assert_close(mine.grad, other.detach(), rtol=10 * tolerance, atol=tolerance * scale)
+        torch.testing.assert_close(
+            mine.grad, other.detach(), rtol=10 * tolerance, atol=tolerance * scale
+        )
 
 
 def test_moving_turning_and_renumbering_a_molecule_changes_nothing():
@@ -95,7 +104,9 @@ def test_moving_turning_and_renumbering_a_molecule_changes_nothing():
         (table.numbers, table.positions),
         (table.numbers[order], (table.positions @ turn + 5.0)[order]),
     ]:
-        data = Molecules(numbers, places.astype(np.float32), table.atoms, table.properties[:, 0], CUTOFF)
+        data = Molecules(
+            numbers, places.astype(np.float32), table.atoms, table.properties[:, 0], CUTOFF
+        )
         outputs.append(model(in_double(batch_molecules([data[0]], CUTOFF))))
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
 
@@ -103,8 +114,12 @@ def test_moving_turning_and_renumbering_a_molecule_changes_nothing():
 def test_the_message_sum_has_the_right_first_and_second_derivatives():
     graph = graph_of(1)
     generator = torch.Generator().manual_seed(0)
-    filters = torch.randn(len(graph.first), 2, dtype=torch.float64, generator=generator, requires_grad=True)
-    atoms = torch.randn(len(graph.numbers), 2, dtype=torch.float64, generator=generator, requires_grad=True)
+    filters = torch.randn(
+        len(graph.first), 2, dtype=torch.float64, generator=generator, requires_grad=True
+    )
+    atoms = torch.randn(
+        len(graph.numbers), 2, dtype=torch.float64, generator=generator, requires_grad=True
+    )
     assert torch.autograd.gradcheck(lambda w, x: convolve(w, x, graph), (filters, atoms))
     assert torch.autograd.gradgradcheck(lambda w, x: convolve(w, x, graph), (filters, atoms))
 
@@ -114,8 +129,12 @@ def test_the_grid_gives_a_gaussian_to_a_millionth_and_its_gradient():
     at = torch.tensor(grid_points(10.0, FILTER_POINTS), dtype=torch.float32)
     width = 10 / 49
     grid = place_on_grid(distance, 10.0, FILTER_POINTS)
-    table = torch.exp(-0.5 * ((at[:, None] - torch.linspace(0, 10, 50)) / width) ** 2).requires_grad_()
-    exact = torch.exp(-0.5 * ((torch.from_numpy(distance)[:, None] - torch.linspace(0, 10, 50)) / width) ** 2)
+    table = torch.exp(
+        -0.5 * ((at[:, None] - torch.linspace(0, 10, 50)) / width) ** 2
+    ).requires_grad_()
+    exact = torch.exp(
+        -0.5 * ((torch.from_numpy(distance)[:, None] - torch.linspace(0, 10, 50)) / width) ** 2
+    )
     values = interpolate(table, grid)
     assert float((values - exact).detach().abs().max()) < 2e-6
     values.sum().backward()
@@ -129,9 +148,16 @@ def test_pairs_are_those_of_a_plain_double_loop():
     begin = 0
     for molecule, size in enumerate(table.atoms):
         places = table.positions[begin : begin + size]
-        plain = {(i, j) for i in range(size) for j in range(i + 1, size) if np.linalg.norm(places[i] - places[j]) < 3.0}
+        plain = {
+            (i, j)
+            for i in range(size)
+            for j in range(i + 1, size)
+            if np.linalg.norm(places[i] - places[j]) < 3.0
+        }
         part = slice(pairs.starts[molecule], pairs.starts[molecule + 1])
-        assert set(zip(pairs.first[part].tolist(), pairs.second[part].tolist(), strict=True)) == plain
+        assert (
+            set(zip(pairs.first[part].tolist(), pairs.second[part].tolist(), strict=True)) == plain
+        )
         begin += size
 
 

@@ -41,13 +41,23 @@ def test_text_becomes_the_published_word_pieces_of_bert():
     assert (found.size, found.marks) == (30522, (103, 101, 102))
     # as the documentation of transformers has them
     assert found.encode("Hello, world!").tolist() == [7592, 1010, 2088, 999]
-    assert found.encode("Using a Transformer network is simple").tolist() == [2478, 1037, 10938, 2121, 2897, 2003, 3722]
+    assert found.encode("Using a Transformer network is simple").tolist() == [
+        2478,
+        1037,
+        10938,
+        2121,
+        2897,
+        2003,
+        3722,
+    ]
 
 
 def test_a_users_own_vocabulary_sets_the_models_size(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     made = tokenizers.ByteLevelBPETokenizer()
-    made.train_from_iterator(["the cat sat on the mat, the dog on the log"] * 20, vocab_size=300, min_frequency=1)
+    made.train_from_iterator(
+        ["the cat sat on the mat, the dog on the log"] * 20, vocab_size=300, min_frequency=1
+    )
     made.save_model(str(tmp_path))
     made.save(str(tmp_path / "tokenizer.json"))
     text = tmp_path / "text.txt"
@@ -92,7 +102,9 @@ def test_without_the_published_vocabulary_words_are_learnt_and_it_is_said(monkey
     assert found.vocabulary.tokens == 1000
     assert found.tokens("train", 8).max() < 1000
     with pytest.raises(MissingPartError):
-        corpus.Corpus({**chosen, "vocabulary": "published"}, is_tiny=False, published=absent, words=1000)
+        corpus.Corpus(
+            {**chosen, "vocabulary": "published"}, is_tiny=False, published=absent, words=1000
+        )
 
 
 def test_kinds_of_text_are_told_apart_from_a_folder(tmp_path):
@@ -112,11 +124,15 @@ def test_smiles_are_learnt_as_selfies_and_the_other_way_round(tmp_path):
     written = [selfies.encoder(s.split()[0]) for s in smiles]
     (tmp_path / "a.smi").write_text("\n".join(smiles))
     (tmp_path / "b.selfies").write_text("\n".join(written))
-    (tmp_path / "c.csv").write_text("name,smiles\n" + "\n".join(f"x,{s.split()[0]}" for s in smiles))
+    (tmp_path / "c.csv").write_text(
+        "name,smiles\n" + "\n".join(f"x,{s.split()[0]}" for s in smiles)
+    )
     for name in ("a.smi", "b.selfies", "c.csv"):
         assert read_lines(tmp_path / name, "selfies").lines == written
     assert read_lines(tmp_path / "a.smi", "smiles").lines == ["CCO", "c1ccccc1", "C#N", "[NH4+]"]
-    assert [selfies.encoder(s) for s in read_lines(tmp_path / "b.selfies", "smiles").lines] == written
+    assert [
+        selfies.encoder(s) for s in read_lines(tmp_path / "b.selfies", "smiles").lines
+    ] == written
 
 
 def test_a_nitro_group_with_five_bonds_is_written_as_qm9_has_it(tmp_path):
@@ -168,7 +184,10 @@ def test_lines_that_are_no_text_are_left_out_with_a_count(tmp_path):
     whole.data("train")
     (note,) = whole.notes
     assert note.name == "bad_records"
-    assert re.search(r"2 of 803 records were left out; the first: .*a\.txt, line 401: not text in UTF-8", note.message)
+    assert re.search(
+        r"2 of 803 records were left out; the first: .*a\.txt, line 401: not text in UTF-8",
+        note.message,
+    )
     kinds = BertBase("tiny", {"data": str(tmp_path), "on_bad": "skip", "task": "classify"})
     kinds.data("train")
     assert "2 of 803 records" in kinds.notes[0].message
@@ -189,12 +208,21 @@ def test_a_text_shorter_than_a_sample_is_named(tmp_path):
             workload.data("train")
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @example(b"B00")
 @given(
-    st.one_of(st.binary(max_size=200), st.text(alphabet="CNO=#()[]1%@+-.:HFcn \n,\"'0", max_size=80).map(str.encode))
+    st.one_of(
+        st.binary(max_size=200),
+        st.text(alphabet="CNO=#()[]1%@+-.:HFcn \n,\"'0", max_size=80).map(str.encode),
+    )
 )
-def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_files_name(tmp_path, content):
+def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_files_name(
+    tmp_path, content
+):
     pytest.importorskip("selfies")
     path = tmp_path / "any"
     for before in (b"smiles,logP\n", b""):

@@ -9,7 +9,9 @@ from wattlaw.core.errors import SettingError, UsageError
 from wattlaw.workloads.molecules import xtb
 from wattlaw.workloads.molecules.trajectories import ETHANOL, ethanol, read_frames
 
-needs_tblite = pytest.mark.skipif(__import__("importlib.util").util.find_spec("tblite") is None, reason="needs tblite")
+needs_tblite = pytest.mark.skipif(
+    __import__("importlib.util").util.find_spec("tblite") is None, reason="needs tblite"
+)
 SHORT = xtb.Plan(frames=5, every=4, settle=8, seed=3)
 
 
@@ -24,7 +26,9 @@ def test_it_moves_as_ethanol_at_500_kelvin_does():
     frames = ethanol()
     energies = np.array([f.energy for f in frames])
     # 21 vibrations share the potential energy: ½·k·T each, so this much on average above the bottom of the well
-    assert energies.mean() - energies.min() == pytest.approx(21 / 2 * xtb.BOLTZMANN_EV * 500, rel=0.5)
+    assert energies.mean() - energies.min() == pytest.approx(
+        21 / 2 * xtb.BOLTZMANN_EV * 500, rel=0.5
+    )
     assert np.abs(np.mean([f.forces.sum(0) for f in frames])) < 1e-3
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.accelerators.read import read_table
-from wattlaw.accelerators.words import FORM_FACTORS, PRECISIONS, SEGMENTS, TECHNOLOGIES, USES, Entry, Table, segment
+from wattlaw.accelerators.words import (
+    FORM_FACTORS,
+    PRECISIONS,
+    SEGMENTS,
+    TECHNOLOGIES,
+    USES,
+    Entry,
+    Table,
+    segment,
+)
 from wattlaw.core.errors import UnknownNameError, UsageError
 
 HERE = Path(__file__).parent
@@ -53,7 +62,11 @@ def load(own: Path | None = None) -> Table:
         return built_in()
     mine = read_table(own)
     taken = {(e.accelerator, e.precision) for e in mine.entries}
-    rest = [(e, n) for e, n in zip(*built_in()[1:3], strict=True) if (e.accelerator, e.precision) not in taken]
+    rest = [
+        (e, n)
+        for e, n in zip(*built_in()[1:3], strict=True)
+        if (e.accelerator, e.precision) not in taken
+    ]
     entries = [*mine.entries, *(e for e, _ in rest)]
     return Table(mine.file, entries, [*mine.lines, *(n for _, n in rest)], mine.faults)
 
@@ -77,7 +90,9 @@ def select(entries: Iterable[Entry], chosen: Filter) -> list[Entry]:
         raise UnknownNameError("accelerator", chosen.name, {e.accelerator for e in entries})
     surveys = {y for e in entries for y in e.surveys}
     if chosen.survey is not None and chosen.survey not in surveys:
-        raise UsageError(f"there was no survey in {chosen.survey}; valid: {', '.join(map(str, sorted(surveys)))}")
+        raise UsageError(
+            f"there was no survey in {chosen.survey}; valid: {', '.join(map(str, sorted(surveys)))}"
+        )
     return [e for e in entries if _kept(e, chosen)]
 
 
@@ -100,13 +115,17 @@ def named(entries: Sequence[Entry], name: str) -> list[Entry]:
         if found:
             return [e for e in entries if e.accelerator == found[0].accelerator]
     wanted = _words(name)
-    holding = {e.accelerator for e in entries if wanted and wanted <= _words(f"{e.company} {_names(e)}")}
+    holding = {
+        e.accelerator for e in entries if wanted and wanted <= _words(f"{e.company} {_names(e)}")
+    }
     if len(holding) > 1:
         raise UsageError(f"{name!r} may be {_listed(sorted(holding))}; name one of them")
     if not holding:
         # a B20 is no B200, so a part of a word is a suggestion only
         near = {e.accelerator for e in entries if folded(name) in _names(e)}
-        raise UnknownNameError("accelerator", name, near or {n for e in entries for n in (e.accelerator, e.label)})
+        raise UnknownNameError(
+            "accelerator", name, near or {n for e in entries for n in (e.accelerator, e.label)}
+        )
     return [e for e in entries if e.accelerator in holding]
 
 
@@ -128,7 +147,10 @@ def representative(entries: Iterable[Entry]) -> list[Entry]:
     For training that is fp16 before bf16 and tf32; for inference int8 before the floating-point ones. A format that
     is slower than fp32 on the same accelerator is passed over.
     """
-    order = {"inference": ("int8", "fp8", "fp16", "bf16"), "training": ("fp16", "bf16", "fp8", "tf32", "fp32")}
+    order = {
+        "inference": ("int8", "fp8", "fp16", "bf16"),
+        "training": ("fp16", "bf16", "fp8", "tf32", "fp32"),
+    }
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.accelerator, []).append(entry)
@@ -167,7 +189,10 @@ def _listed(names: Sequence[str], most: int = 12) -> str:
 def _kept(entry: Entry, chosen: Filter) -> bool:
     power = entry.power_w
     return (
-        (chosen.years is None or (entry.year is not None and chosen.years[0] <= entry.year <= chosen.years[1]))
+        (
+            chosen.years is None
+            or (entry.year is not None and chosen.years[0] <= entry.year <= chosen.years[1])
+        )
         and (chosen.survey is None or chosen.survey in entry.surveys)
         and (not chosen.precision or entry.precision in chosen.precision)
         and (not chosen.form_factor or entry.form_factor in chosen.form_factor)

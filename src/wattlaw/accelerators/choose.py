@@ -115,7 +115,11 @@ def choose(
     least = least_memory_bytes(workload, preset)
     roomy = [e for e in _devices(entries) if e.memory_bytes and e.memory_bytes >= least]
     batch = _batch_per_device(workload, preset)
-    found = [c for e in roomy if (c := _candidate(e, line, budget_kw, samples, batch, known.get(e.accelerator)))]
+    found = [
+        c
+        for e in roomy
+        if (c := _candidate(e, line, budget_kw, samples, batch, known.get(e.accelerator)))
+    ]
     if not found:
         raise UsageError(
             "no candidate has a dense 16-bit peak (not below its fp32), bandwidth, power and "
@@ -187,7 +191,12 @@ def _devices(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _candidate(
-    entry: Entry, line: Roofline, budget_kw: float, samples: float, batch: float, measured: Interval | None
+    entry: Entry,
+    line: Roofline,
+    budget_kw: float,
+    samples: float,
+    batch: float,
+    measured: Interval | None,
 ) -> Candidate | None:
     promise = promise_of(entry)
     devices = int(budget_kw * 1000 / promise.power_w) if promise else 0
@@ -212,7 +221,9 @@ def _candidate(
     )
 
 
-def _corrected(line: Roofline, workload: str, preset: str, runs: Sequence[Run]) -> tuple[Roofline, str]:
+def _corrected(
+    line: Roofline, workload: str, preset: str, runs: Sequence[Run]
+) -> tuple[Roofline, str]:
     """Scale a roofline by what own runs of the workload achieved over what it predicts for their devices."""
     ratios = []
     for run in runs:
@@ -222,7 +233,9 @@ def _corrected(line: Roofline, workload: str, preset: str, runs: Sequence[Run]) 
         promise = _promise(row.accelerator, row.precision)
         if promise and row.samples_per_s.value:
             batch = run.setting.batch_per_device or _batch_per_device(workload, preset)
-            ratios.append(1 / row.samples_per_s.value / line.time_s(promise, batch, run.setting.devices))
+            ratios.append(
+                1 / row.samples_per_s.value / line.time_s(promise, batch, run.setting.devices)
+            )
     if not ratios:
         return line, ""
     factor = median(ratios)
@@ -260,7 +273,10 @@ def _warnings(workload: str, corrected: bool, found: Sequence[Candidate]) -> tup
             "device_power_only",
             "budget and energy are the devices' at promised peak power; hosts and cooling add to it",
         ),
-        Note("one_node_scaling", "devices are taken to scale as within one node; a network slows many small ones down"),
+        Note(
+            "one_node_scaling",
+            "devices are taken to scale as within one node; a network slows many small ones down",
+        ),
     ]
     if workload not in MLPERF and not corrected:
         text = (

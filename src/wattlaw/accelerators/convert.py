@@ -72,7 +72,9 @@ def convert(folder: Path) -> tuple[list[Entry], list[dict[str, str]]]:
     for path in sorted(folder.glob("peak_accelerators_*.csv")):
         _add_survey(path, names, found, listings)
     if not found:
-        raise DataError(f"{folder}: no table named peak_accelerators_*.csv; give the folder that holds them")
+        raise DataError(
+            f"{folder}: no table named peak_accelerators_*.csv; give the folder that holds them"
+        )
     _settle_unknown(found)
     for entry in epoch.read_epoch(folder / "epoch_ml_hardware.csv", names.identity, company_of):
         _join(found, entry)
@@ -80,14 +82,21 @@ def convert(folder: Path) -> tuple[list[Entry], list[dict[str, str]]]:
     _share(found)
     _mend(found, HERE / "mends.csv")
     _tell_apart(found)
-    return sorted(found.values(), key=lambda e: (e.company.lower(), e.accelerator, e.precision)), listings
+    return sorted(
+        found.values(), key=lambda e: (e.company.lower(), e.accelerator, e.precision)
+    ), listings
 
 
 def read_names(path: Path) -> Names:
     """Read names.csv."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
-        return Names({(r["from"], company_of(r["company"]), r["product"], r["label"]): r["accelerator"] for r in rows})
+        return Names(
+            {
+                (r["from"], company_of(r["company"]), r["product"], r["label"]): r["accelerator"]
+                for r in rows
+            }
+        )
 
 
 def catalogue_text(entries: list[Entry]) -> str:
@@ -125,14 +134,18 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def _add_survey(path: Path, names: Names, found: dict[tuple[str, str], Entry], listings: list[dict[str, str]]) -> None:
+def _add_survey(
+    path: Path, names: Names, found: dict[tuple[str, str], Entry], listings: list[dict[str, str]]
+) -> None:
     for entry in read_table(path).entries:
         company, product = (
             company_of(entry.company),
             re.sub(r"^(Intel|Xilinx) (?=Arria|XC|ZCU|Zynq)", "", entry.product),
         )
         key = names.identity("survey", company, entry.product, entry.label)
-        if (key, entry.precision) in found and entry.surveys[0] in found[key, entry.precision].surveys:
+        if (key, entry.precision) in found and entry.surveys[0] in found[
+            key, entry.precision
+        ].surveys:
             # a second design on the same part, from another paper
             key = names.known.get(("survey", company, entry.product, "second"), f"{key}-b")
         entry = msgspec.structs.replace(entry, accelerator=key, company=company, product=product)
@@ -153,9 +166,14 @@ def _settle_unknown(found: dict[tuple[str, str], Entry]) -> None:
         named = [e for k, e in found.items() if k[0] == key[0] and k != key and e.peak_op_per_s]
         if named:
             vague = found.pop(key)
-            near = min(named, key=lambda e: abs(math.log((e.peak_op_per_s or 1) / (vague.peak_op_per_s or 1))))
+            near = min(
+                named,
+                key=lambda e: abs(math.log((e.peak_op_per_s or 1) / (vague.peak_op_per_s or 1))),
+            )
             years = tuple(sorted({*vague.surveys, *near.surveys}))
-            found[key[0], near.precision] = msgspec.structs.replace(near, surveys=years, year=years[0])
+            found[key[0], near.precision] = msgspec.structs.replace(
+                near, surveys=years, year=years[0]
+            )
 
 
 def _join(found: dict[tuple[str, str], Entry], entry: Entry) -> None:
@@ -191,12 +209,18 @@ def _share(found: dict[tuple[str, str], Entry]) -> None:
         released = next((e for e in entries if e.year_from == "release"), entries[0])
         listed = next((e for e in entries if e.surveys), entries[0])
         for entry in entries:
-            values = {n: getattr(released, n) or getattr(entry, n) for n in shared if n != "power_w"}
+            values = {
+                n: getattr(released, n) or getattr(entry, n) for n in shared if n != "power_w"
+            }
             values["power_w"] = entry.power_w or released.power_w
             for name in ("label", "form_factor", "technology"):
                 if getattr(listed, name) != "unknown":
                     values[name] = getattr(listed, name)
-            values |= {"year": released.year, "year_from": released.year_from, "product": released.product}
+            values |= {
+                "year": released.year,
+                "year_from": released.year_from,
+                "product": released.product,
+            }
             if entry.use == "unknown" and released.use != "unknown":
                 values["use"] = released.use
             found[entry.accelerator, entry.precision] = msgspec.structs.replace(entry, **values)
@@ -208,12 +232,19 @@ def _mend(found: dict[tuple[str, str], Entry], path: Path) -> None:
             if mend["column"] == "like":
                 _copy(found, mend)
                 continue
-            keys = [k for k in found if k[0] == mend["accelerator"] and mend["precision"] in (k[1], "*")]
+            keys = [
+                k for k in found if k[0] == mend["accelerator"] and mend["precision"] in (k[1], "*")
+            ]
             if not keys:
                 model = next(e for k, e in found.items() if k[0] == mend["accelerator"])
                 keys = [(mend["accelerator"], mend["precision"])]
                 found[keys[0]] = msgspec.structs.replace(
-                    model, precision=mend["precision"], surveys=(), note="", peak_op_per_s=None, source=""
+                    model,
+                    precision=mend["precision"],
+                    surveys=(),
+                    note="",
+                    peak_op_per_s=None,
+                    source="",
                 )
             for key in keys:
                 _mend_one(found, key, mend)
@@ -228,8 +259,14 @@ def _tell_apart(found: dict[tuple[str, str], Entry]) -> None:
         sharing = users[entry.label].values()
         if len(sharing) > 1:
             apart = len({e.company for e in sharing}) == len(sharing)
-            label = f"{entry.label} ({entry.company})" if apart else f"{entry.product} ({entry.company})"
-            if len({(e.product, e.company) for e in sharing}) < len(sharing) and key[0].endswith("-b"):
+            label = (
+                f"{entry.label} ({entry.company})"
+                if apart
+                else f"{entry.product} ({entry.company})"
+            )
+            if len({(e.product, e.company) for e in sharing}) < len(sharing) and key[0].endswith(
+                "-b"
+            ):
                 label += " b"
             found[key] = msgspec.structs.replace(entry, label=label)
 
@@ -237,10 +274,14 @@ def _tell_apart(found: dict[tuple[str, str], Entry]) -> None:
 def _copy(found: dict[tuple[str, str], Entry], mend: dict[str, str]) -> None:
     new = mend["accelerator"]
     for key in [k for k in found if k[0] == mend["value"]]:
-        found[new, key[1]] = msgspec.structs.replace(found[key], accelerator=new, source=mend["source"], surveys=())
+        found[new, key[1]] = msgspec.structs.replace(
+            found[key], accelerator=new, source=mend["source"], surveys=()
+        )
 
 
-def _mend_one(found: dict[tuple[str, str], Entry], key: tuple[str, str], mend: dict[str, str]) -> None:
+def _mend_one(
+    found: dict[tuple[str, str], Entry], key: tuple[str, str], mend: dict[str, str]
+) -> None:
     entry = found[key]
     value: object = mend["value"]
     if mend["column"].endswith(("_s", "_w", "_bytes", "_usd")):
@@ -257,7 +298,9 @@ def _mend_one(found: dict[tuple[str, str], Entry], key: tuple[str, str], mend: d
         moved, there = found.pop(key), found.get((key[0], mend["value"]))
         if there is not None:
             notes = "; ".join(n for n in (there.note, moved.note) if n)
-            moved = msgspec.structs.replace(there, surveys=tuple(sorted({*there.surveys, *moved.surveys})), note=notes)
+            moved = msgspec.structs.replace(
+                there, surveys=tuple(sorted({*there.surveys, *moved.surveys})), note=notes
+            )
         found[key[0], mend["value"]] = moved
 
 

@@ -58,23 +58,35 @@ def read_epoch(
             yield _entry(accelerator, company, name, precision, peak, cells)
 
 
-def _entry(accelerator: str, company: str, name: str, precision: str, peak: float, cells: dict[str, str]) -> Entry:
+def _entry(
+    accelerator: str, company: str, name: str, precision: str, peak: float, cells: dict[str, str]
+) -> Entry:
     product = re.sub(rf"^({re.escape(company)}|Intel Habana|AWS|T-Head|Baidu) ", "", name)
-    training = "training" if _TRAINING.search(name) else "inference" if _INFERENCE.search(name) else "unknown"
+    training = (
+        "training"
+        if _TRAINING.search(name)
+        else "inference"
+        if _INFERENCE.search(name)
+        else "unknown"
+    )
     year = cells["Release date"][:4]
     return Entry(
         accelerator=accelerator,
         company=company,
         product=product,
         label=re.sub(
-            r"^(Tesla|Instinct|Radeon Instinct|GeForce|Data Center GPU|TPU) |\(.*\)|PCle", "", product
+            r"^(Tesla|Instinct|Radeon Instinct|GeForce|Data Center GPU|TPU) |\(.*\)|PCle",
+            "",
+            product,
         ).strip(),
         year=int(year) if year else None,
         year_from="release" if year else "unknown",
         form_factor="chip"
         if re.search("TPU|Ascend|Trainium|Inferentia|MTIA|Maia|Dojo|PEZY|Sunway|MT-|GroqChip", name)
         else "card",
-        technology=next((word for pattern, word in _TECHNOLOGIES if pattern.search(name)), "unknown"),
+        technology=next(
+            (word for pattern, word in _TECHNOLOGIES if pattern.search(name)), "unknown"
+        ),
         use="inference" if precision.startswith("int") and training != "unknown" else training,
         precision=precision,
         peak_op_per_s=peak,
@@ -100,7 +112,9 @@ def _peaks(name: str, year: int | None, cells: dict[str, str]) -> dict[str, floa
 def _half(name: str, year: int | None, cells: dict[str, str]) -> float | None:
     """Return the FP16 column where it means the matrix units, not the vector units beside them."""
     half, single = _number(cells[_HALF]), _number(cells[_SINGLE])
-    has_matrix_units = bool(cells["Tensor cores"]) or (name.startswith("NVIDIA") and (year or 9999) > 2017)
+    has_matrix_units = bool(cells["Tensor cores"]) or (
+        name.startswith("NVIDIA") and (year or 9999) > 2017
+    )
     if half and single and has_matrix_units and half < 3 * single:
         return None
     return half

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wattlaw.accelerators.backdrop import FAINT, INK, SOFT, backdrop, chart, frontier_boxes, x_of, y_of
+from wattlaw.accelerators.backdrop import (
+    FAINT,
+    INK,
+    SOFT,
+    backdrop,
+    chart,
+    frontier_boxes,
+    x_of,
+    y_of,
+)
 from wattlaw.accelerators.frame import Frame, frame_of, iso_boxes, iso_lines
 from wattlaw.accelerators.labels import Box, place, text_width
 from wattlaw.accelerators.survey import frontier
@@ -45,9 +54,13 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
     alt = need("altair", "the figure of accelerators")
     if zoom not in ("", *(s.name for s in SEGMENTS)):
         raise UnknownNameError("segment", zoom, {s.name for s in SEGMENTS})
-    shown = [e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))]
+    shown = [
+        e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))
+    ]
     if not shown:
-        raise UsageError("no accelerator that has both a peak and a power is left to plot; loosen the filters")
+        raise UsageError(
+            "no accelerator that has both a peak and a power is left to plot; loosen the filters"
+        )
     frame = frame_of(shown, zoom)
     taken = [*_marks(shown, frame), *frontier_boxes(shown, frame)]
     lines, told = iso_lines(frame, taken)
@@ -60,7 +73,9 @@ def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool
         below += f"; {len(placed)} of {len(shown)} labelled" if len(placed) < len(shown) else ""
     layers.append(_points(alt, shown, frame, keep).add_params(*choices))
     whole = alt.layer(*layers).properties(width=frame.width, height=frame.height)
-    return styled(whole.properties(title=headed(alt, title or "Promised peak against peak power", below)))
+    return styled(
+        whole.properties(title=headed(alt, title or "Promised peak against peak power", below))
+    )
 
 
 def write(chart: Any, path: Path) -> None:
@@ -78,7 +93,9 @@ def write(chart: Any, path: Path) -> None:
     spec = chart.to_dict(validate=False)
     match name:
         case "html":
-            page = vl_convert.vegalite_to_html(spec, bundle=True).replace("<head>", f"<head>{_STYLE}", 1)
+            page = vl_convert.vegalite_to_html(spec, bundle=True).replace(
+                "<head>", f"<head>{_STYLE}", 1
+            )
             write_whole(path, page.encode())
         case "svg":
             write_whole(path, vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode())
@@ -90,8 +107,16 @@ def write(chart: Any, path: Path) -> None:
 
 def _labels(alt: Any, rows: list[dict[str, Any]], frame: Frame, keep: Any) -> list[Any]:
     seen = alt.condition(keep, alt.value(1), alt.value(0.06))
-    base = chart(alt, rows).encode(x=x_of(alt, frame, "power"), y=y_of(alt, frame, "peak"), text="label:N")
-    kind = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None, "strokeJoin": "round"}
+    base = chart(alt, rows).encode(
+        x=x_of(alt, frame, "power"), y=y_of(alt, frame, "peak"), text="label:N"
+    )
+    kind = {
+        "align": "left",
+        "baseline": "middle",
+        "fontSize": LABEL_SIZE,
+        "tooltip": None,
+        "strokeJoin": "round",
+    }
     halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4).encode(
         opacity=alt.condition(keep, alt.value(0.75), alt.value(0))
     )
@@ -99,7 +124,13 @@ def _labels(alt: Any, rows: list[dict[str, Any]], frame: Frame, keep: Any) -> li
     leaders = (
         chart(alt, [r for r in rows if r["led"]])
         .mark_rule(color=SOFT, strokeWidth=0.5, tooltip=None)
-        .encode(x=x_of(alt, frame, "from"), x2="to:Q", y=y_of(alt, frame, "height"), y2="peak:Q", opacity=seen)
+        .encode(
+            x=x_of(alt, frame, "from"),
+            x2="to:Q",
+            y=y_of(alt, frame, "height"),
+            y2="peak:Q",
+            opacity=seen,
+        )
     )
     return [leaders, halo, words]
 
@@ -112,7 +143,10 @@ def _marks(entries: Sequence[Entry], frame: Frame) -> list[Box]:
 def _placed(entries: Sequence[Entry], frame: Frame, blocked: Sequence[Box]) -> list[dict[str, Any]]:
     """Return the labels that find a place: the frontier's first, then those of the newest surveys and years."""
     front = {id(e) for e in frontier(entries)}
-    order = sorted(entries, key=lambda e: (id(e) not in front, -(max(e.surveys, default=0) or e.year or 0), e.label))
+    order = sorted(
+        entries,
+        key=lambda e: (id(e) not in front, -(max(e.surveys, default=0) or e.year or 0), e.label),
+    )
     first = list({(e.label, e.power_w, e.peak_op_per_s): e for e in reversed(order)}.values())[::-1]
     points = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in first]
     inside = Box(2, 34, frame.width - 2, frame.height - 2)
@@ -143,7 +177,10 @@ def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
     """Return the filters a reader can set on the page, and the condition that an entry passes them all."""
     by_precision = alt.selection_point(name="precision_shown", fields=["precision"], bind="legend")
     choices, keep = [by_precision], by_precision
-    menus = (("use", "sold for", ("training", "inference")), ("form_factor", "form factor", ("chip", "card", "system")))
+    menus = (
+        ("use", "sold for", ("training", "inference")),
+        ("form_factor", "form factor", ("chip", "card", "system")),
+    )
     for field, title, words in menus:
         options = [None, *(w for w in words if any(getattr(e, field) == w for e in entries))]
         menu = alt.binding_select(options=options, labels=["all", *options[1:]], name=f"{title} ")
@@ -218,7 +255,9 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def headed(alt: Any, title: str, below: str) -> Any:
     """Return a title with a line below it, as every figure of accelerators has."""
-    return alt.Title(title, subtitle=below, anchor="start", fontSize=14, color=INK, subtitleColor=SOFT, offset=10)
+    return alt.Title(
+        title, subtitle=below, anchor="start", fontSize=14, color=INK, subtitleColor=SOFT, offset=10
+    )
 
 
 def styled(chart: Any) -> Any:

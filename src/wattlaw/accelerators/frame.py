@@ -46,7 +46,9 @@ def frame_of(entries: Sequence[Entry], zoom: str) -> Frame:
     return Frame((low / room, high * room), (min(peaks) / tall, max(peaks) * tall))
 
 
-def iso_lines(frame: Frame, taken: Sequence[Box] = ()) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def iso_lines(
+    frame: Frame, taken: Sequence[Box] = ()
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the ends of the lines of equal efficiency within the frame, and their names.
 
     A name stands at the first place along its line where it covers none of ``taken`` (px).

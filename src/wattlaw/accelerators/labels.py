@@ -22,7 +22,10 @@ class Box(NamedTuple):
     def meets(self, other: Box) -> bool:
         """Return whether the two share any area."""
         return (
-            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+            self.left < other.right
+            and other.left < self.right
+            and self.top < other.bottom
+            and other.top < self.bottom
         )
 
 
@@ -37,7 +40,9 @@ class Placed(NamedTuple):
 
 def text_width(text: str, size: float) -> float:
     """Return about how wide a text is in a sans-serif type of ``size`` px; a little more than most are."""
-    return size * sum(0.34 if c in _NARROW else 0.9 if c in _WIDE else 0.7 if c.isupper() else 0.58 for c in text)
+    return size * sum(
+        0.34 if c in _NARROW else 0.9 if c in _WIDE else 0.7 if c.isupper() else 0.58 for c in text
+    )
 
 
 def place(
@@ -65,7 +70,14 @@ def place(
     for index, ((x, y), text) in enumerate(zip(points, texts, strict=True)):
         wide, high = text_width(text, size), size * 1.15
         for distance in reach:
-            spot = next((b for b in _around(x, y, wide, high, distance) if _inside(b, frame) and taken.free(b)), None)
+            spot = next(
+                (
+                    b
+                    for b in _around(x, y, wide, high, distance)
+                    if _inside(b, frame) and taken.free(b)
+                ),
+                None,
+            )
             if spot is not None:
                 taken.add(spot)
                 found.append(Placed(index, spot.left, (spot.top + spot.bottom) / 2, distance > 12))
@@ -78,14 +90,25 @@ def _around(x: float, y: float, wide: float, high: float, distance: float) -> li
     boxes = []
     for angle in (0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 67, 113, 247, 293):
         cos, sin = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
-        middle_x = x + cos * distance + (wide / 2) * (0 if abs(cos) < 0.3 else math.copysign(1, cos))
-        middle_y = y + sin * distance + (high / 2) * (0 if abs(sin) < 0.3 else math.copysign(0.8, sin))
-        boxes.append(Box(middle_x - wide / 2, middle_y - high / 2, middle_x + wide / 2, middle_y + high / 2))
+        middle_x = (
+            x + cos * distance + (wide / 2) * (0 if abs(cos) < 0.3 else math.copysign(1, cos))
+        )
+        middle_y = (
+            y + sin * distance + (high / 2) * (0 if abs(sin) < 0.3 else math.copysign(0.8, sin))
+        )
+        boxes.append(
+            Box(middle_x - wide / 2, middle_y - high / 2, middle_x + wide / 2, middle_y + high / 2)
+        )
     return boxes
 
 
 def _inside(box: Box, frame: Box) -> bool:
-    return box.left >= frame.left and box.right <= frame.right and box.top >= frame.top and box.bottom <= frame.bottom
+    return (
+        box.left >= frame.left
+        and box.right <= frame.right
+        and box.top >= frame.top
+        and box.bottom <= frame.bottom
+    )
 
 
 class _Grid:
@@ -99,7 +122,9 @@ class _Grid:
             self.cells[cell].append(box)
 
     def free(self, box: Box) -> bool:
-        return not any(box.meets(other) for cell in self._touched(box) for other in self.cells.get(cell, ()))
+        return not any(
+            box.meets(other) for cell in self._touched(box) for other in self.cells.get(cell, ())
+        )
 
     @staticmethod
     def _touched(box: Box) -> list[tuple[int, int]]:

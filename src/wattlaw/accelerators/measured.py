@@ -74,7 +74,9 @@ def achieved(run: Run, own: Path | None = None, precision: str = "") -> Achieved
     )
 
 
-def achieved_all(runs: Iterable[Run], own: Path | None = None, precision: str = "") -> list[Achieved]:
+def achieved_all(
+    runs: Iterable[Run], own: Path | None = None, precision: str = ""
+) -> list[Achieved]:
     """Return every run that was done beside its devices' promise."""
     return [achieved(r, own, precision) for r in runs if r.state == "done"]
 
@@ -84,7 +86,9 @@ def recorded_precision(run: Run) -> str:
 
     Their setting has a default precision, which is no record: what the importer or the user told counts.
     """
-    return told(run, "precision") or "" if run.source == "wattlaw" else run.labels.get("precision", "")
+    return (
+        told(run, "precision") or "" if run.source == "wattlaw" else run.labels.get("precision", "")
+    )
 
 
 def flop_per_sample(run: Run) -> Reading:
@@ -94,12 +98,20 @@ def flop_per_sample(run: Run) -> Reading:
         return _benchmark_flop(setting.workload)
     counts = workloads.counts(setting.workload, setting.preset)
     if counts is None:
-        return missing(f"the operations of {setting.workload} ({setting.preset}) have not been counted")
+        return missing(
+            f"the operations of {setting.workload} ({setting.preset}) have not been counted"
+        )
     defaults = workloads.table()[setting.workload].options
     changed = [n for n, v in setting.options.items() if n in defaults and v != defaults[n]]
     if changed:
-        return missing(f"counted with the default {changed[0]}, the run has {setting.options[changed[0]]!r}")
-    return Reading(float(counts.flop_per_sample), "estimated", "operations counted, not those that the device issued")
+        return missing(
+            f"counted with the default {changed[0]}, the run has {setting.options[changed[0]]!r}"
+        )
+    return Reading(
+        float(counts.flop_per_sample),
+        "estimated",
+        "operations counted, not those that the device issued",
+    )
 
 
 def mlperf_achieved() -> list[Achieved]:
@@ -108,7 +120,14 @@ def mlperf_achieved() -> list[Achieved]:
 
 
 def _from_result(result: Result) -> Achieved:
-    rate = Reading(result.samples_per_s, "measured", f"MLPerf {result.round}", result.low, result.high, result.runs)
+    rate = Reading(
+        result.samples_per_s,
+        "measured",
+        f"MLPerf {result.round}",
+        result.low,
+        result.high,
+        result.runs,
+    )
     work = _product(rate, _benchmark_flop(result.benchmark))
     entry = sixteen_bit(result.accelerator)
     peak = estimated(entry.peak_op_per_s, f"promised peak, {entry.precision}") if entry and entry.peak_op_per_s else (
@@ -133,7 +152,11 @@ def _from_result(result: Result) -> Achieved:
 
 
 def _benchmark_flop(benchmark: str) -> Reading:
-    how = "counted" if benchmark == "resnet" else "counted within 2 % at a mean of 256 tokens a sequence"
+    how = (
+        "counted"
+        if benchmark == "resnet"
+        else "counted within 2 % at a mean of 256 tokens a sequence"
+    )
     return Reading(BENCHMARKS[benchmark], "estimated", f"operations of MLPerf {benchmark}, {how}")
 
 
@@ -145,7 +168,9 @@ def _per_joule(run: Run, flop: Reading) -> Reading:
         each = per_sample(run, whole)
     if each.value is not None and each.status != "measured":
         return missing("no energy was measured")
-    return _ratio(flop, Reading(each.value, each.status, f"{boundary} energy" if each.value else each.how))
+    return _ratio(
+        flop, Reading(each.value, each.status, f"{boundary} energy" if each.value else each.how)
+    )
 
 
 def _product(rate: Reading, per_sample: Reading) -> Reading:
@@ -160,7 +185,14 @@ def _ratio(above: Reading, below: Reading) -> Reading:
     if above.value is None or not below.value:
         return missing(above.how if above.value is None else below.how or "not known")
     low, high = (None if end is None else end / below.value for end in (above.low, above.high))
-    return Reading(above.value / below.value, "estimated", f"{above.how}; {below.how}".strip("; "), low, high, above.n)
+    return Reading(
+        above.value / below.value,
+        "estimated",
+        f"{above.how}; {below.how}".strip("; "),
+        low,
+        high,
+        above.n,
+    )
 
 
 def _scaled(reading: Reading, factor: float) -> Reading:

@@ -53,15 +53,25 @@ def results() -> tuple[Result, ...]:
         return tuple(msgspec.convert(row, Result, strict=False) for row in rows)
 
 
-def summarise(runs: Iterable[Run], benchmarks: tuple[str, ...] = ("resnet", "bert")) -> list[Result]:
+def summarise(
+    runs: Iterable[Run], benchmarks: tuple[str, ...] = ("resnet", "bert")
+) -> list[Result]:
     """Return the results of imported runs. Failed ones, and those on devices of unknown name, are left out."""
     groups: dict[tuple[str, str, str, int, float], list[float]] = {}
     for run in runs:
         accelerator, rate = identity(run.machine.device_name), run.reading("samples_per_s").value
         batch, devices = run.reading("global_batch").value, run.setting.devices
-        single = run.setting.nodes == 1 and run.state == "done" and run.setting.workload in benchmarks
+        single = (
+            run.setting.nodes == 1 and run.state == "done" and run.setting.workload in benchmarks
+        )
         if single and accelerator and rate and batch:
-            key = (run.setting.workload, accelerator, run.labels.get("round", ""), devices, batch / devices)
+            key = (
+                run.setting.workload,
+                accelerator,
+                run.labels.get("round", ""),
+                devices,
+                batch / devices,
+            )
             groups.setdefault(key, []).append(rate / devices)
     found = []
     for key, rates in sorted(groups.items()):

@@ -24,7 +24,10 @@ def peak_op_per_s(device_name: str, precision: str, own: Path | None = None) -> 
     if found.counting == "sparse":
         return missing(f"the {precision} peak known of {found.product} counts structured sparsity")
     word = "dense" if found.counting == "dense" else "as its maker states it"
-    return estimated(found.peak_op_per_s, f"promised peak of {found.company} {found.product}, {precision}, {word}")
+    return estimated(
+        found.peak_op_per_s,
+        f"promised peak of {found.company} {found.product}, {precision}, {word}",
+    )
 
 
 def entry(device_name: str, precision: str, own: Path | None = None) -> Entry | str:

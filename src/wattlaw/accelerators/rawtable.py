@@ -53,11 +53,15 @@ def read_raw(path: Path) -> RawTable:
         elif row := _row(header, cells[1], str(path), cells[0], faults):
             rows.append(row)
     if not header:
-        raise DataError(f"{path}: line 1: no header; a table of accelerators begins with the names of its columns")
+        raise DataError(
+            f"{path}: line 1: no header; a table of accelerators begins with the names of its columns"
+        )
     return RawTable(str(path), preface, header, header_line, rows, faults)
 
 
-def fault(faults: list[Fault], where: tuple[str, int, str], text: str, handling: Handling, name: str) -> None:
+def fault(
+    faults: list[Fault], where: tuple[str, int, str], text: str, handling: Handling, name: str
+) -> None:
     """Note a fault at (file, line, column)."""
     faults.append(Fault(*where, text, handling, name))
 
@@ -80,14 +84,26 @@ def _decoded(data: bytes, file: str, faults: list[Fault]) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        fault(faults, (file, line, ""), "a byte that is not UTF-8; read as Latin-1", "mended", "encoding")
+        fault(
+            faults,
+            (file, line, ""),
+            "a byte that is not UTF-8; read as Latin-1",
+            "mended",
+            "encoding",
+        )
         text = data.decode("latin-1")
     if text.startswith(BOM):
         fault(faults, (file, 1, ""), "a byte-order mark at the start", "mended", "byte-order-mark")
         text = text.removeprefix(BOM)
     returns, plain = text.count("\r\n"), len(re.findall(r"(?<!\r)\n", text))
     if returns and plain:
-        fault(faults, (file, 1, ""), f"mixed line ends: {returns} CRLF, {plain} LF", "mended", "line-ends")
+        fault(
+            faults,
+            (file, 1, ""),
+            f"mixed line ends: {returns} CRLF, {plain} LF",
+            "mended",
+            "line-ends",
+        )
     elif returns:
         fault(faults, (file, 1, ""), "CRLF line ends", "mended", "line-ends")
     return re.sub(r"\r\n?", "\n", text)
@@ -100,7 +116,9 @@ def _preface(lines: list[str]) -> Iterator[str]:
         yield line
 
 
-def _records(lines: list[str], begin: int, file: str, faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
+def _records(
+    lines: list[str], begin: int, file: str, faults: list[Fault]
+) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each record begins and its cells, from ``lines[begin:]``.
 
     A quote that is not closed swallows rows until the next one: only its own line is dropped.
@@ -129,22 +147,38 @@ def _records(lines: list[str], begin: int, file: str, faults: list[Fault]) -> It
 def _header(cells: list[str], file: str, line: int, faults: list[Fault]) -> list[str]:
     header = [_clean(c) for c in cells]
     for name in {n for n in header if n and header.count(n) > 1}:
-        fault(faults, (file, line, name), "the column stands twice; the first is read", "doubted", "repeated-column")
+        fault(
+            faults,
+            (file, line, name),
+            "the column stands twice; the first is read",
+            "doubted",
+            "repeated-column",
+        )
     return header
 
 
-def _row(header: list[str], cells: list[str], file: str, line: int, faults: list[Fault]) -> Row | None:
+def _row(
+    header: list[str], cells: list[str], file: str, line: int, faults: list[Fault]
+) -> Row | None:
     if not any(_clean(c) for c in cells):
         fault(faults, (file, line, ""), "a blank row", "dropped", "blank-row")
         return None
     if any(_clean(c) for c in cells[len(header) :]):
-        text = f"{len(cells)} cells under {len(header)} columns; is a comma in a cell without quotes?"
+        text = (
+            f"{len(cells)} cells under {len(header)} columns; is a comma in a cell without quotes?"
+        )
         fault(faults, (file, line, ""), text, "dropped", "too-many-cells")
         return None
     found: dict[str, str] = {}
     for name, cell in zip(header, cells, strict=False):
         if BOM in cell:
-            fault(faults, (file, line, name), "a byte-order mark in the cell", "mended", "byte-order-mark")
+            fault(
+                faults,
+                (file, line, name),
+                "a byte-order mark in the cell",
+                "mended",
+                "byte-order-mark",
+            )
         if "\t" in cell:
             fault(faults, (file, line, name), "a tab in the cell", "mended", "tab")
         found.setdefault(name, _clean(cell))

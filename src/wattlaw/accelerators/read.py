@@ -66,12 +66,19 @@ def read_table(path: Path, year: int | None = None) -> Table:
     table = Table(raw.file, entries, lines, raw.faults)
     if columns is not _SURVEY:
         table = rules.one_row_each(table)
-    doubts = [msgspec.structs.replace(f, column=columns.get(f.column, f.column)) for f in rules.doubts(table)]
+    doubts = [
+        msgspec.structs.replace(f, column=columns.get(f.column, f.column))
+        for f in rules.doubts(table)
+    ]
     return table._replace(faults=gathered([*table.faults, *doubts]))
 
 
 def _layout(raw: RawTable) -> dict[str, str]:
-    columns = _SURVEY if "PeakPerformance" in raw.header and "Product" in raw.header else {c: c for c in COLUMNS}
+    columns = (
+        _SURVEY
+        if "PeakPerformance" in raw.header and "Product" in raw.header
+        else {c: c for c in COLUMNS}
+    )
     if not {columns["company"], columns["product"]} & set(raw.header):
         raise DataError(
             f"{raw.file}: line {raw.header_line}: no table of accelerators; "
@@ -80,7 +87,13 @@ def _layout(raw: RawTable) -> dict[str, str]:
     for name in _NEEDED:
         if columns[name] not in raw.header:
             text = "the column is missing; its values are read as not known"
-            fault(raw.faults, (raw.file, raw.header_line, columns[name]), text, "doubted", "missing-column")
+            fault(
+                raw.faults,
+                (raw.file, raw.header_line, columns[name]),
+                text,
+                "doubted",
+                "missing-column",
+            )
     version = _version(raw)
     known = {*columns.values(), *_WIDELY_KNOWN} if columns is _SURVEY else set(columns)
     for name in raw.header:
@@ -103,7 +116,9 @@ def _version(raw: RawTable) -> int:
 
 def _entry(raw: RawTable, row: Row, columns: dict[str, str], year: int | None) -> Entry:
     cell = {name: row.cells.get(column, "") for name, column in columns.items()}
-    values: dict[str, object] = {name: cell.get(name, "") for name in ("company", "product", "label", "source", "note")}
+    values: dict[str, object] = {
+        name: cell.get(name, "") for name in ("company", "product", "label", "source", "note")
+    }
     for name in ("company", "product"):
         if not cell[name]:
             _drop(raw, row, columns[name], "no value; the row can't be told from others", "no-name")
@@ -136,13 +151,23 @@ def _word(raw: RawTable, row: Row, name: str, column: str) -> str:
     if word is None:
         valid = ", ".join(VOCABULARIES[name][0])
         fault(
-            raw.faults, where, f"{text!r} is not known, read as unknown; valid: {valid}", "doubted", f"unknown-{name}"
+            raw.faults,
+            where,
+            f"{text!r} is not known, read as unknown; valid: {valid}",
+            "doubted",
+            f"unknown-{name}",
         )
         return "unknown"
-    if not text and column in row.cells and name in ("precision", "use", "form_factor", "technology"):
+    if (
+        not text
+        and column in row.cells
+        and name in ("precision", "use", "form_factor", "technology")
+    ):
         fault(raw.faults, where, "no value, read as unknown", "doubted", "no-value")
     elif text and word == "unknown" != text:
-        fault(raw.faults, where, f"{text!r} says too little, read as unknown", "doubted", "vague-word")
+        fault(
+            raw.faults, where, f"{text!r} says too little, read as unknown", "doubted", "vague-word"
+        )
     elif text and word != text:
         fault(raw.faults, where, f"{text!r} read as {word!r}", "mended", "vocabulary")
     return word
@@ -151,7 +176,12 @@ def _word(raw: RawTable, row: Row, name: str, column: str) -> str:
 def _number(raw: RawTable, row: Row, column: str) -> float | None:
     text = row.cells.get(column, "")
     if not text:
-        if column in row.cells and column in ("PeakPerformance", "Power", "peak_op_per_s", "power_w"):
+        if column in row.cells and column in (
+            "PeakPerformance",
+            "Power",
+            "peak_op_per_s",
+            "power_w",
+        ):
             fault(raw.faults, (raw.file, row.line, column), "no value", "doubted", "no-value")
         return None
     try:
@@ -168,7 +198,13 @@ def _whole(raw: RawTable, row: Row, column: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(r"(19|20)\d\d", text):
-        fault(raw.faults, (raw.file, row.line, column), f"{text!r} is no year such as 2024", "doubted", "not-a-year")
+        fault(
+            raw.faults,
+            (raw.file, row.line, column),
+            f"{text!r} is no year such as 2024",
+            "doubted",
+            "not-a-year",
+        )
         return None
     return int(text)
 
@@ -185,7 +221,13 @@ def _date(raw: RawTable, row: Row, column: str) -> None:
     text = row.cells.get(column, "")
     match = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d\d)", text)
     if text and not (match and 1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31):
-        fault(raw.faults, (raw.file, row.line, column), f"{text!r} is no date M/D/YY", "doubted", "not-a-date")
+        fault(
+            raw.faults,
+            (raw.file, row.line, column),
+            f"{text!r} is no date M/D/YY",
+            "doubted",
+            "not-a-date",
+        )
     elif match and int(match[3]) < 15:
         text = f"{text!r} is before 2015, the surveys began in 2018"
         fault(raw.faults, (raw.file, row.line, column), text, "doubted", "strange-date")

@@ -81,12 +81,16 @@ class Roofline(NamedTuple):
 
     def time_s(self, promise: Promise, batch: float = math.inf, devices: int = 1) -> float:
         """Return the predicted seconds per sample of one of ``devices`` of a node, each at ``batch`` a step."""
-        return sum(c * u for c, u in zip(self.costs, _unit_times(promise, batch, devices), strict=True))
+        return sum(
+            c * u for c, u in zip(self.costs, _unit_times(promise, batch, devices), strict=True)
+        )
 
     def scaled(self, factor: float) -> Roofline:
         """Return the roofline with all costs times ``factor``, its errors centred on 1."""
         middle = median(self.ratios) if self.ratios else 1.0
-        return Roofline(Costs(*(c * factor for c in self.costs)), tuple(r / middle for r in self.ratios))
+        return Roofline(
+            Costs(*(c * factor for c in self.costs)), tuple(r / middle for r in self.ratios)
+        )
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -95,7 +99,7 @@ class Roofline(NamedTuple):
         It is Student's prediction interval for one more device, of the logarithm of measured over predicted. The
         5th and 95th percentile of so few errors would hold too little: 77 % of devices left out.
         """
-        laws: Any = need("wattlaw.laws.ratios", "the interval of a prediction")
+        laws: Any = need("wattlaw.laws.statistics.ratios", "the interval of a prediction")
         logs = [math.log(r) for r in self.ratios]
         n = len(logs)
         reach = laws.t_quantile(n - 1) * stdev(logs) * math.sqrt(1 + 1 / n)
@@ -136,7 +140,15 @@ def measured_points(benchmark: str) -> list[Point]:
         promise = promise_of(entry) if entry and entry.link_bandwidth_bytes_per_s else None
         if promise:
             time_s = 1 / result.samples_per_s
-            found.append(Point(result.accelerator, time_s, promise, result.batch_per_device, result.accelerators))
+            found.append(
+                Point(
+                    result.accelerator,
+                    time_s,
+                    promise,
+                    result.batch_per_device,
+                    result.accelerators,
+                )
+            )
     return found
 
 
@@ -184,7 +196,9 @@ def fit(points: Sequence[Point], least_op: float) -> Roofline:
     """
     devices = Counter(p.accelerator for p in points)
     if len(devices) < 3:
-        raise FitError(f"a roofline needs measurements of at least three known devices; there are {len(devices)}")
+        raise FitError(
+            f"a roofline needs measurements of at least three known devices; there are {len(devices)}"
+        )
     optimize: Any = need("scipy.optimize", "the roofline")
     shares = [[u / p.time_s for u in _unit_times(p.promise, p.batch, p.devices)] for p in points]
     scale = [fmean(column) or 1.0 for column in zip(*shares, strict=True)]

@@ -49,7 +49,9 @@ def one_row_each(table: Table) -> Table:
         text = f"{entry.accelerator} at {entry.precision} stands in line {first[key]} already"
         text += "" if same else f" with other figures ({figures(kept)}, here {figures(entry)})"
         name = "repeated-row" if same else "disagreement"
-        faults.append(Fault(table.file, line, "accelerator", f"{text}; the first is kept", "dropped", name))
+        faults.append(
+            Fault(table.file, line, "accelerator", f"{text}; the first is kept", "dropped", name)
+        )
     return table._replace(entries=entries, lines=lines, faults=faults)
 
 
@@ -63,7 +65,9 @@ def changes(tables: Sequence[Table]) -> Iterator[Fault]:
                 continue
             key = (entry.accelerator, entry.precision, entry.form_factor)
             before, file = last.get(key, ([], ""))
-            if before and not any(1 / POWER_CHANGE <= was / entry.power_w <= POWER_CHANGE for was in before):
+            if before and not any(
+                1 / POWER_CHANGE <= was / entry.power_w <= POWER_CHANGE for was in before
+            ):
                 text = f"{entry.product}: {show(before[-1], 'W')} in {Path(file).name}, {show(entry.power_w, 'W')} here"
                 yield Fault(table.file, line, "power_w", text, "doubted", "power-changed")
             here.setdefault(key, ([], table.file))[0].append(entry.power_w)
@@ -95,7 +99,9 @@ def _bandwidth(entry: Entry, file: str, line: int) -> Iterator[Fault]:
     memory, bandwidth = entry.memory_bytes, entry.memory_bandwidth_bytes_per_s
     slips = [("memory_bytes", memory, LEAST_MEMORY, "B")]
     slips += [("memory_bandwidth_bytes_per_s", bandwidth, LEAST_BANDWIDTH, "B/s")]
-    slips += [("link_bandwidth_bytes_per_s", entry.link_bandwidth_bytes_per_s, LEAST_BANDWIDTH, "B/s")]
+    slips += [
+        ("link_bandwidth_bytes_per_s", entry.link_bandwidth_bytes_per_s, LEAST_BANDWIDTH, "B/s")
+    ]
     for column, value, least, unit in slips:
         if value and value < least:
             text = f"{value:g} {unit} is under {least:.0e}; the unit has slipped"
@@ -103,7 +109,9 @@ def _bandwidth(entry: Entry, file: str, line: int) -> Iterator[Fault]:
             yield Fault(file, line, column, text, "doubted", "unit-slip")
     if memory and bandwidth and memory >= 1e9 and bandwidth / memory > MOST_TURNS_PER_S:
         text = f"{show(bandwidth, 'bytes/s')} can't belong to {show(memory, 'bytes')} of memory"
-        yield Fault(file, line, "memory_bandwidth_bytes_per_s", text, "doubted", "strange-bandwidth")
+        yield Fault(
+            file, line, "memory_bandwidth_bytes_per_s", text, "doubted", "strange-bandwidth"
+        )
 
 
 def _disagreeing(table: Table) -> Iterator[Fault]:
@@ -117,7 +125,9 @@ def _disagreeing(table: Table) -> Iterator[Fault]:
         same = (before.peak_op_per_s, before.power_w) == (entry.peak_op_per_s, entry.power_w)
         text = f"{entry.product} at {entry.precision} stands in line {its_line} already"
         text += "" if same else f" with other figures ({figures(before)}, here {figures(entry)})"
-        yield Fault(table.file, line, "", text, "doubted", "repeated-row" if same else "disagreement")
+        yield Fault(
+            table.file, line, "", text, "doubted", "repeated-row" if same else "disagreement"
+        )
 
 
 def _labels(table: Table) -> Iterator[Fault]:

@@ -69,9 +69,14 @@ def counts(entries: Sequence[Entry]) -> Counts:
     return Counts(
         rows=len(entries),
         with_peak_and_power=len(ratios),
-        form_factor={w: sum(e.form_factor == w for e in entries) for w in ("chip", "card", "system")},
+        form_factor={
+            w: sum(e.form_factor == w for e in entries) for w in ("chip", "card", "system")
+        },
         use={w: sum(e.use == w for e in entries) for w in ("inference", "training")},
-        at_least={w: sum(x >= r for x in ratios) for w, r in (("1 T", 1e12), ("10 T", 1e13), ("100 T", 1e14))},
+        at_least={
+            w: sum(x >= r for x in ratios)
+            for w, r in (("1 T", 1e12), ("10 T", 1e13), ("100 T", 1e14))
+        },
         median_op_per_joule=median(ratios) if ratios else None,
         pareto_points=len(frontier(entries)),
     )
@@ -110,7 +115,11 @@ def listings(path: Path = LISTINGS) -> tuple[Listing, ...]:
     with open(path, encoding="utf-8", newline="") as file:
         return tuple(
             Listing(
-                r["accelerator"], r["precision"], int(r["survey"]), _number(r["peak_op_per_s"]), _number(r["power_w"])
+                r["accelerator"],
+                r["precision"],
+                int(r["survey"]),
+                _number(r["peak_op_per_s"]),
+                _number(r["power_w"]),
             )
             for r in csv.DictReader(file)
         )
@@ -133,7 +142,11 @@ def edition(year: int) -> list[Entry]:
     for said in (one for one in listings() if one.survey == year):
         entry = known.get((said.accelerator, said.precision)) or devices.get(said.accelerator)
         if entry is not None:
-            values = {"precision": said.precision, "peak_op_per_s": said.peak_op_per_s, "power_w": said.power_w}
+            values = {
+                "precision": said.precision,
+                "peak_op_per_s": said.peak_op_per_s,
+                "power_w": said.power_w,
+            }
             found.append(msgspec.structs.replace(entry, surveys=(year,), note="", **values))
     return found
 
@@ -142,7 +155,10 @@ def diff(before: int, after: int) -> list[Change]:
     """Return what changed from the survey of one year to that of another. Raises UsageError for other years."""
     _check_year(before)
     _check_year(after)
-    old, new = ({(s.accelerator, s.precision): s for s in listings() if s.survey == y} for y in (before, after))
+    old, new = (
+        {(s.accelerator, s.precision): s for s in listings() if s.survey == y}
+        for y in (before, after)
+    )
     found = []
     for key in sorted({*old, *new}):
         if key not in old:
@@ -156,7 +172,14 @@ def diff(before: int, after: int) -> list[Change]:
 
 def _changed(old: Listing, new: Listing) -> list[Change]:
     return [
-        Change(accelerator=old.accelerator, precision=old.precision, change="changed", column=c, before=was, after=now)
+        Change(
+            accelerator=old.accelerator,
+            precision=old.precision,
+            change="changed",
+            column=c,
+            before=was,
+            after=now,
+        )
         for c in ("peak_op_per_s", "power_w")
         if (was := getattr(old, c)) != (now := getattr(new, c)) and not _rounding(was, now)
     ]
@@ -170,9 +193,18 @@ def _renamed_precisions(found: list[Change]) -> list[Change]:
     told: list[Change] = []
     for device, changes in by_device.items():
         if sorted(c.change for c in changes) == ["gone", "new"]:
-            was, now = (next(c.precision for c in changes if c.change == w) for w in ("gone", "new"))
+            was, now = (
+                next(c.precision for c in changes if c.change == w) for w in ("gone", "new")
+            )
             told.append(
-                Change(accelerator=device, precision=now, change="changed", column="precision", before=was, after=now)
+                Change(
+                    accelerator=device,
+                    precision=now,
+                    change="changed",
+                    column="precision",
+                    before=was,
+                    after=now,
+                )
             )
         else:
             told += changes

@@ -21,7 +21,16 @@ _TECHNOLOGY_COLOURS = {
     "tensor": "#0072b2", "dataflow": "#b5528c", "cgra": "#8c6d3f", "pim": "#8a5aa8", "neuromorphic": "#3d9bd6",
     "analog": "#b3261e", "unknown": "#d5d9dd",
 }  # fmt: skip
-_WORKLOAD_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b5528c", "#c98a00", "#3d9bd6", "#8c6d3f", "#7d858e")
+_WORKLOAD_COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#b5528c",
+    "#c98a00",
+    "#3d9bd6",
+    "#8c6d3f",
+    "#7d858e",
+)
 FIRST_SURVEY = 2019
 _DECADES = [10.0**k for k in range(-3, 19)]
 LEAST_OF_A_YEAR = 3
@@ -45,7 +54,9 @@ def plot_trend(entries: Sequence[Entry], title: str = "", by: By = "segment") ->
     ]
     whole = alt.concat(*panels, columns=2, spacing=36).resolve_scale(color="independent")
     words = "year of release, or of the first survey that lists it; efficiency as promised"
-    return styled(whole.properties(title=headed(alt, title or "Accelerators over the years", words)))
+    return styled(
+        whole.properties(title=headed(alt, title or "Accelerators over the years", words))
+    )
 
 
 def plot_measured(rows: Sequence[Achieved], title: str = "") -> Any:
@@ -57,7 +68,11 @@ def plot_measured(rows: Sequence[Achieved], title: str = "") -> Any:
         raise UsageError(f"no run has a known share of peak: {why}")
     names = sorted({r.workload for r in known})
     base = alt.Chart(alt.InlineData(values=[_share_row(r) for r in known])).encode(
-        y=alt.Y("device:N", title=None, sort=alt.EncodingSortField("share", op="median", order="descending")),
+        y=alt.Y(
+            "device:N",
+            title=None,
+            sort=alt.EncodingSortField("share", op="median", order="descending"),
+        ),
         color=_workload(alt, names),
     )
     ends = base.mark_rule(strokeWidth=1.4).encode(x="low:Q", x2="high:Q")
@@ -67,7 +82,11 @@ def plot_measured(rows: Sequence[Achieved], title: str = "") -> Any:
         shape=alt.Shape("workload:N", title="workload", scale=alt.Scale(domain=names)),
         tooltip=["device:N", "workload:N", "source:N", "devices:Q", "rate:N", "told:N"],
     )
-    head = headed(alt, title or "Delivered of what was promised", "one mark a result, with the 5th to 95th percentile")
+    head = headed(
+        alt,
+        title or "Delivered of what was promised",
+        "one mark a result, with the 5th to 95th percentile",
+    )
     return styled((ends + dots).properties(width=560, title=head))
 
 
@@ -129,12 +148,16 @@ def _efficiency(alt: Any, entries: Sequence[Entry], by: By) -> Any:
         x=alt.X("year:O", title=None, axis=alt.Axis(labelAngle=0)),
         xOffset="group:N",
         y=alt.Y("ratio:Q", title="promised efficiency", scale=log, axis=ratios),
-        color=alt.Color("group:N", title="median of", scale=scale, legend=alt.Legend(symbolOpacity=1)),
+        color=alt.Color(
+            "group:N", title="median of", scale=scale, legend=alt.Legend(symbolOpacity=1)
+        ),
     )
     marks = base.mark_circle(size=26, opacity=0.35).encode(tooltip=["name:N", "year:O", "told:N"])
     lines = base.mark_line(strokeWidth=2, point={"size": 22})
     marks.data, lines.data = alt.InlineData(values=dots), alt.InlineData(values=medians)
-    return alt.layer(marks, lines).properties(width=430, height=270, title=f"efficiency by {by.replace('_', ' ')}")
+    return alt.layer(marks, lines).properties(
+        width=430, height=270, title=f"efficiency by {by.replace('_', ' ')}"
+    )
 
 
 def _frontiers(alt: Any, entries: Sequence[Entry]) -> Any:
@@ -143,9 +166,14 @@ def _frontiers(alt: Any, entries: Sequence[Entry]) -> Any:
     for year in sorted({e.year for e in entries if e.year is not None and e.year >= FIRST_SURVEY}):
         best = frontier([e for e in entries if e.year is not None and e.year <= year])
         if best != before:
-            rows += [{"year": year, "power": e.power_w, "peak": e.peak_op_per_s, "name": e.label} for e in best]
+            rows += [
+                {"year": year, "power": e.power_w, "peak": e.peak_op_per_s, "name": e.label}
+                for e in best
+            ]
         before = best
-    watts, ops = (alt.Axis(labelExpr=f"{PREFIXED}+'{unit}'", values=_DECADES) for unit in ("W", "op/s"))
+    watts, ops = (
+        alt.Axis(labelExpr=f"{PREFIXED}+'{unit}'", values=_DECADES) for unit in ("W", "op/s")
+    )
     log = alt.Scale(type="log", nice=False, padding=8)
     return (
         alt.Chart(alt.InlineData(values=rows))
@@ -153,14 +181,22 @@ def _frontiers(alt: Any, entries: Sequence[Entry]) -> Any:
         .encode(
             x=alt.X("power:Q", title="peak power", scale=log, axis=watts),
             y=alt.Y("peak:Q", title="promised peak", scale=log, axis=ops),
-            color=alt.Color("year:O", title="frontier until", scale=alt.Scale(scheme="viridis", reverse=True)),
+            color=alt.Color(
+                "year:O", title="frontier until", scale=alt.Scale(scheme="viridis", reverse=True)
+            ),
             tooltip=["year:O", "name:N"],
         )
-        .properties(width=430, height=270, title="the frontier: most peak for the power, of the years that moved it")
+        .properties(
+            width=430,
+            height=270,
+            title="the frontier: most peak for the power, of the years that moved it",
+        )
     )
 
 
-def _shares(alt: Any, entries: Sequence[Entry], field: str, title: str, colours: dict[str, str]) -> Any:
+def _shares(
+    alt: Any, entries: Sequence[Entry], field: str, title: str, colours: dict[str, str]
+) -> Any:
     here = [w for w in colours if any(getattr(e, field) == w for e in entries)]
     rows = [
         {"year": year, "word": word, "order": here.index(word), "entries": count}

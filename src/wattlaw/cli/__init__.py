@@ -1,1 +1,1 @@
-"""Floor 8: one file a command group; parses, calls once, prints."""
+"""One file a command group; parses, calls once, prints."""

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wattlaw.cli.accelerators_drawn import choose, frontier, measured, plot, trend
-from wattlaw.cli.accelerators_filters import CATALOGUE, PATH, entries, filters, peak_cells, place_of, print_entries
+from wattlaw.cli.accelerators_filters import (
+    CATALOGUE,
+    PATH,
+    entries,
+    filters,
+    peak_cells,
+    place_of,
+    print_entries,
+)
 from wattlaw.cli.output import emit_json, json_option, print_table, say
 from wattlaw.core.units import counted
 
@@ -58,8 +66,14 @@ def show(name: str, catalogue: Path | None, as_json: bool) -> None:
     say(f"{first.company} {first.product} ({first.accelerator})")
     rows = [(title, text) for title, text in _facts(found) if text]
     print_table(["fact", "value"], rows)
-    print_table(["precision", "peak", "counts", "efficiency", "surveys", "note"], [peak_cells(e) for e in found])
-    say("sources: " + (" ".join(dict.fromkeys(s for e in found for s in e.source.split())) or "none given"))
+    print_table(
+        ["precision", "peak", "counts", "efficiency", "surveys", "note"],
+        [peak_cells(e) for e in found],
+    )
+    say(
+        "sources: "
+        + (" ".join(dict.fromkeys(s for e in found for s in e.source.split())) or "none given")
+    )
 
 
 @accelerators.command()
@@ -79,7 +93,9 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
     titles = [title for title, _ in _facts(groups[0])]
     rows = [[t, *(c[i] or "?" for c in columns)] for i, t in enumerate(titles)]
     for precision in PRECISIONS:
-        peaks = [next((peak_cells(e)[1] for e in g if e.precision == precision), "?") for g in groups]
+        peaks = [
+            next((peak_cells(e)[1] for e in g if e.precision == precision), "?") for g in groups
+        ]
         if any(p != "?" for p in peaks):
             rows.append([f"peak, {precision}", *peaks])
     print_table(["", *(g[0].label for g in groups)], rows)
@@ -102,13 +118,24 @@ def diff(before: int, after: int, as_json: bool, **chosen: Any) -> None:
         precisions = chosen.pop("precision")
         check_words("precision", precisions, PRECISIONS)
         kept = {e.accelerator for e in entries({**chosen, "precision": ()})}
-        found = [c for c in found if c.accelerator in kept and (not precisions or c.precision in precisions)]
+        found = [
+            c
+            for c in found
+            if c.accelerator in kept and (not precisions or c.precision in precisions)
+        ]
     totals = {word: sum(c.change == word for c in found) for word in ("new", "gone", "changed")}
     if as_json:
         emit_json("accelerators diff", found, totals)
         return
     cells = [
-        [c.change, c.accelerator, c.precision, c.column, _cell(c.before, c.column), _cell(c.after, c.column)]
+        [
+            c.change,
+            c.accelerator,
+            c.precision,
+            c.column,
+            _cell(c.before, c.column),
+            _cell(c.after, c.column),
+        ]
         for c in found
     ]
     print_table(["change", "accelerator", "precision", "column", str(before), str(after)], cells)
@@ -135,7 +162,9 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
     else:
         for fault in faults:
             click.echo(f"{place_of(fault)}: {fault.fault} [{fault.handling}: {fault.name}]")
-        said = ", ".join(f"{sum(f.handling == h for f in faults)} {h}" for h in ("mended", "doubted", "dropped"))
+        said = ", ".join(
+            f"{sum(f.handling == h for f in faults)} {h}" for h in ("mended", "doubted", "dropped")
+        )
         say(f"{counted(rows, 'good row')}; {said}")
     if any(f.handling == "dropped" and f.name != "blank-row" for f in faults):
         raise click.exceptions.Exit(1)
@@ -158,7 +187,10 @@ def _facts(entries: Sequence[Entry]) -> list[tuple[str, str]]:
 
     def known(name: str) -> Any:
         # a site's own row of one precision need not repeat what the others say of the device
-        return next((v for e in entries if (v := getattr(e, name)) not in (None, "unknown")), getattr(entries[0], name))
+        return next(
+            (v for e in entries if (v := getattr(e, name)) not in (None, "unknown")),
+            getattr(entries[0], name),
+        )
 
     entry, memory, price = entries[0], known("memory_bytes"), known("price_usd")
     dated = next((e for e in entries if e.year), entry)
@@ -187,4 +219,6 @@ def _powers(entries: Sequence[Entry]) -> str:
             precisions.setdefault(entry.power_w, []).append(entry.precision)
     if len(precisions) == 1:
         return told(next(iter(precisions)), "W")
-    return ", ".join(f"{told(power, 'W')} ({' '.join(names)})" for power, names in precisions.items())
+    return ", ".join(
+        f"{told(power, 'W')} ({' '.join(names)})" for power, names in precisions.items()
+    )

@@ -7,8 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.accelerators_filters import CATALOGUE, OUT, PATH, entries, filters, pictured, print_entries
-from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, runs_in, say, say_warnings
+from wattlaw.cli.accelerators_filters import (
+    CATALOGUE,
+    OUT,
+    PATH,
+    entries,
+    filters,
+    pictured,
+    print_entries,
+)
+from wattlaw.cli.output import (
+    OneOf,
+    emit_json,
+    json_option,
+    print_table,
+    runs_in,
+    say,
+    say_warnings,
+)
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.choose import Candidate
@@ -24,7 +40,9 @@ if TYPE_CHECKING:
 @click.option("--labels/--no-labels", default=True, help="Write the names beside the points.")
 @click.option("--title", default="", help="Title of the figure.")
 @json_option
-def plot(out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, **chosen: Any) -> None:
+def plot(
+    out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, **chosen: Any
+) -> None:
     """Draw the figure of the surveys: promised peak against peak power.
 
     With --survey YEAR the figures are those that the survey of that year gave. --json prints what was drawn.
@@ -36,7 +54,9 @@ def plot(out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, *
     found = pictured(chosen)
     path = out or Path("accelerators.html")
     names = [s.name for s in SEGMENTS] if zoom == "each" else [zoom]
-    files = [path.with_name(f"{path.stem}-{n}{path.suffix}") if zoom == "each" else path for n in names]
+    files = [
+        path.with_name(f"{path.stem}-{n}{path.suffix}") if zoom == "each" else path for n in names
+    ]
     for name, to in zip(names, files, strict=True):
         write(draw(found, title, name, labels), to)
         say(f"wrote {to}")
@@ -47,7 +67,11 @@ def plot(out: Path | None, zoom: str, labels: bool, title: str, as_json: bool, *
 
 @click.command(short_help="Show promised efficiency over the years.")
 @filters
-@click.option("--by", type=OneOf(["segment", "precision", "technology", "form_factor", "use"]), default="segment")
+@click.option(
+    "--by",
+    type=OneOf(["segment", "precision", "technology", "form_factor", "use"]),
+    default="segment",
+)
 @OUT
 @json_option
 def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
@@ -96,11 +120,15 @@ def frontier(as_json: bool, **chosen: Any) -> None:
 
 @click.command(short_help="Show what runs achieved of what their devices promise.")
 @click.argument("folder", metavar="[DIR]", required=False, type=PATH)
-@click.option("--precision", default="", help="Taken where a run records none, as imported ones do not.")
+@click.option(
+    "--precision", default="", help="Taken where a run records none, as imported ones do not."
+)
 @CATALOGUE
 @OUT
 @json_option
-def measured(folder: Path | None, precision: str, catalogue: Path | None, out: Path | None, as_json: bool) -> None:
+def measured(
+    folder: Path | None, precision: str, catalogue: Path | None, out: Path | None, as_json: bool
+) -> None:
     """Show what the runs in DIR achieved of what their devices promise.
 
     Without DIR: the single-node results of MLPerf Training that come with wattlaw.
@@ -116,7 +144,16 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
     if as_json:
         emit_json("accelerators measured", found, {"rows": len(found)})
         return
-    columns = ["workload", "accelerator", "precision", "devices", "samples/s each", "share of peak", "flop/J", "source"]
+    columns = [
+        "workload",
+        "accelerator",
+        "precision",
+        "devices",
+        "samples/s each",
+        "share of peak",
+        "flop/J",
+        "source",
+    ]
     print_table(columns, [_achieved(r) for r in found])
     unknown = dict.fromkeys(r.share_of_peak.how for r in found if r.share_of_peak.value is None)
     for why in unknown:
@@ -124,13 +161,25 @@ def measured(folder: Path | None, precision: str, catalogue: Path | None, out: P
 
 
 @click.command(short_help="Rank accelerators for a workload within a power budget.")
-@click.option("--workload", required=True, help="A workload of `wattlaw list workloads`, mlperf-bert or mlperf-resnet.")
+@click.option(
+    "--workload",
+    required=True,
+    help="A workload of `wattlaw list workloads`, mlperf-bert or mlperf-resnet.",
+)
 @click.option("--preset", default="base", show_default=True, help="Preset of the workload.")
-@click.option("--budget-kw", type=float, default=100.0, show_default=True, help="Power for the devices, kW.")
+@click.option(
+    "--budget-kw", type=float, default=100.0, show_default=True, help="Power for the devices, kW."
+)
 @click.option("--samples", type=float, default=1e6, show_default=True, help="Samples to train on.")
-@click.option("--by", type=OneOf(["time", "energy"]), default="time", show_default=True, help="What ranks.")
-@click.option("--runs", type=PATH, default=None, help="Folder of own runs that correct the prediction.")
-@click.option("--most", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates to print.")
+@click.option(
+    "--by", type=OneOf(["time", "energy"]), default="time", show_default=True, help="What ranks."
+)
+@click.option(
+    "--runs", type=PATH, default=None, help="Folder of own runs that correct the prediction."
+)
+@click.option(
+    "--most", type=click.IntRange(min=1), default=20, show_default=True, help="Candidates to print."
+)
 @filters
 @json_option
 def choose(
@@ -146,7 +195,11 @@ def choose(
         workload, entries(chosen), budget_kw=budget_kw, samples=samples, preset=preset, by=by,
         runs=runs_in(runs) if runs else (),
     )  # fmt: skip
-    overall = {"basis": found.basis, "median_error": found.median_error, "devices_held_out": found.devices_held_out}
+    overall = {
+        "basis": found.basis,
+        "median_error": found.median_error,
+        "devices_held_out": found.devices_held_out,
+    }
     if as_json:
         emit_json("accelerators choose", found.candidates, overall, found.warnings)
         return
@@ -164,7 +217,11 @@ def choose(
     known = found.median_error is not None
     span = " [90 %]" if known else ""
     title = f"training on {samples:,.0f} samples within {budget_kw:g} kW".replace(",", " ")
-    print_table(["accelerator", "year", "devices", f"time{span}", f"energy at most{span}", "from"], rows, title)
+    print_table(
+        ["accelerator", "year", "devices", f"time{span}", f"energy at most{span}", "from"],
+        rows,
+        title,
+    )
     error = f"left-out devices are predicted to {found.median_error:.0%} (median)" if known else (
         f"how far this errs for {workload} is not known, so there is no interval"
     )  # fmt: skip

@@ -26,9 +26,15 @@ def _writable(context: click.Context, option: click.Parameter, path: Path | None
 
 
 OUT = click.option(
-    "-o", "--out", type=PATH, callback=_writable, help="File to write: .html, .svg, .png, .pdf or .json."
+    "-o",
+    "--out",
+    type=PATH,
+    callback=_writable,
+    help="File to write: .html, .svg, .png, .pdf or .json.",
 )
-CATALOGUE = click.option("--catalogue", type=PATH, default=None, help="Your own table; it wins over the built-in one.")
+CATALOGUE = click.option(
+    "--catalogue", type=PATH, default=None, help="Your own table; it wins over the built-in one."
+)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +68,9 @@ def entries(chosen: dict[str, Any]) -> list[Entry]:
     years, power = _span(chosen.pop("years"), "--years"), _span(chosen.pop("power"), "--power")
     low, high = power or (None, None)
     whole = (int(years[0]), int(min(years[1], 9999))) if years else None
-    return select(table.entries, Filter(years=whole, least_power_w=low, most_power_w=high, **chosen))
+    return select(
+        table.entries, Filter(years=whole, least_power_w=low, most_power_w=high, **chosen)
+    )
 
 
 def place_of(fault: Fault) -> str:
@@ -93,7 +101,9 @@ def _span(text: str | None, option: str) -> tuple[float, float] | None:
         ends = float(low or 0), float(high or (math.inf if dash else low))
     except ValueError:
         example = "2022, 2019-2023 or 2022-" if option == "--years" else "250, 70-400 or 70-"
-        raise click.UsageError(f"{option} is {text!r}; give a number or a span, such as {example}") from None
+        raise click.UsageError(
+            f"{option} is {text!r}; give a number or a span, such as {example}"
+        ) from None
     if ends[0] > ends[1]:
         raise click.UsageError(f"{option} {text} ends before it begins; write {high}-{low}")
     return ends
@@ -108,7 +118,17 @@ def print_entries(found: Sequence[Entry]) -> None:
          told(e.power_w, "W") if e.power_w else "?", peak_cells(e)[3]]
         for e in found
     ]  # fmt: skip
-    columns = ["company", "product", "year", "form", "use", "precision", "peak", "power", "efficiency"]
+    columns = [
+        "company",
+        "product",
+        "year",
+        "form",
+        "use",
+        "precision",
+        "peak",
+        "power",
+        "efficiency",
+    ]
     print_table(columns, rows)
     say(counted(len(found), "row"))
 
@@ -120,4 +140,11 @@ def peak_cells(entry: Entry) -> list[str]:
     peak = told(entry.peak_op_per_s, "op/s") if entry.peak_op_per_s else "?"
     sparse = " sparse" if entry.counting == "sparse" else ""
     ratio = told(entry.op_per_joule, "op/s/W") if entry.op_per_joule else "?"
-    return [entry.precision, peak + sparse, entry.counting, ratio, " ".join(map(str, entry.surveys)), entry.note]
+    return [
+        entry.precision,
+        peak + sparse,
+        entry.counting,
+        ratio,
+        " ".join(map(str, entry.surveys)),
+        entry.note,
+    ]

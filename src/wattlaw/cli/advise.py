@@ -12,7 +12,7 @@ from wattlaw.core.errors import UsageError
 from wattlaw.core.units import QUANTITIES, show
 
 if TYPE_CHECKING:
-    from wattlaw.laws.prices import Prices
+    from wattlaw.analysis.prices import Prices
 
 NAMES = {"advise": "advise"}
 
@@ -24,19 +24,50 @@ NAMES = {"advise": "advise"}
     default=None,
     help="time, energy, cost, device_hours or a quantity; by default measured energy, else device-hours.",
 )
-@click.option("--max-slowdown", type=float, default=None, help="Time allowed over the fastest setting; 0.05 is 5 %.")
 @click.option(
-    "--confidence", type=float, default=0.5, show_default=True, help="Least probability that the bound holds."
+    "--max-slowdown",
+    type=float,
+    default=None,
+    help="Time allowed over the fastest setting; 0.05 is 5 %.",
 )
 @click.option(
-    "--backtest", type=int, metavar="K", help="Advise from K power caps of each curve and judge it by the rest."
+    "--confidence",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Least probability that the bound holds.",
 )
-@click.option("--limit", "limits", multiple=True, help="QUANTITY=MOST that no setting may exceed; repeat it.")
-@click.option("--price-per-device-hour", type=float, default=0.0, help="In any currency, for a cost.")
+@click.option(
+    "--backtest",
+    type=int,
+    metavar="K",
+    help="Advise from K power caps of each curve and judge it by the rest.",
+)
+@click.option(
+    "--limit", "limits", multiple=True, help="QUANTITY=MOST that no setting may exceed; repeat it."
+)
+@click.option(
+    "--price-per-device-hour", type=float, default=0.0, help="In any currency, for a cost."
+)
 @click.option("--price-per-kwh", type=float, default=0.0, help="In the same currency.")
-@click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
-@click.option("--pareto", nargs=2, metavar="X Y", help="Show the settings that no other beats in both X and Y.")
-@click.option("--unmeasured", is_flag=True, help="Weigh numbers of devices and power caps that nobody ran, too.")
+@click.option(
+    "--pue",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Power of the building over its machines'.",
+)
+@click.option(
+    "--pareto",
+    nargs=2,
+    metavar="X Y",
+    help="Show the settings that no other beats in both X and Y.",
+)
+@click.option(
+    "--unmeasured",
+    is_flag=True,
+    help="Weigh numbers of devices and power caps that nobody ran, too.",
+)
 @json_option
 def advise(
     folder: Path,
@@ -53,8 +84,8 @@ def advise(
     as_json: bool,
 ) -> None:
     """Say which setting to run next, for each workload in DIR."""
-    from wattlaw.laws.advice import advise as advise_runs
-    from wattlaw.laws.prices import Prices
+    from wattlaw.advice.advise import advise as advise_runs
+    from wattlaw.analysis.prices import Prices
 
     if backtest is not None:
         _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
@@ -63,13 +94,17 @@ def advise(
     if pareto:
         _pareto(folder, pareto, prices, as_json)
         return
-    found = advise_runs(runs_in(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices)
+    found = advise_runs(
+        runs_in(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices
+    )
     if as_json:
         emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
         return
     for advice in found:
         click.echo(advice.words)
-    say("what was run: geometric means of the repeats with 90 % intervals; `wattlaw runs show` gives medians")
+    say(
+        "what was run: geometric means of the repeats with 90 % intervals; `wattlaw runs show` gives medians"
+    )
     say_warnings(n for a in found for n in a.warnings)
 
 
@@ -80,17 +115,21 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
         try:
             most = float(value)
         except ValueError:
-            raise UsageError(f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02") from None
+            raise UsageError(
+                f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02"
+            ) from None
         name = name.strip()
         if name in found:
-            raise UsageError(f"{name} is limited twice, to {found[name]:g} and {most:g}; give one --limit for it")
+            raise UsageError(
+                f"{name} is limited twice, to {found[name]:g} and {most:g}; give one --limit for it"
+            )
         found[name] = most
     return found
 
 
 def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
-    from wattlaw.laws.groups import title
-    from wattlaw.laws.pareto import pareto_points
+    from wattlaw.advice.pareto import pareto_points
+    from wattlaw.analysis.groups import title
 
     found = pareto_points(runs_in(folder), *names, prices)
     if as_json:
@@ -110,7 +149,7 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
-    from wattlaw.laws.backtest import backtest_advise, summary_of_advice
+    from wattlaw.advice.backtest import backtest_advise, summary_of_advice
 
     found = backtest_advise(runs_in(folder), probes, bound)
     overall = summary_of_advice(found)

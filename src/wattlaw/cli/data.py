@@ -31,11 +31,19 @@ def check(path: Path, as_json: bool) -> None:
 
     held = check_file(path)
     if as_json:
-        emit_json("data check", held.faults, {n: getattr(held, n) for n in held.__struct_fields__ if n != "faults"})
+        emit_json(
+            "data check",
+            held.faults,
+            {n: getattr(held, n) for n in held.__struct_fields__ if n != "faults"},
+        )
     else:
         least, most = held.least_atoms, held.most_atoms
-        atoms = "none" if not held.molecules else str(most) if least == most else f"{least} to {most}"
-        numbers = ", ".join(_told(name, count, held.molecules) for name, count in held.numbers.items())
+        atoms = (
+            "none" if not held.molecules else str(most) if least == most else f"{least} to {most}"
+        )
+        numbers = ", ".join(
+            _told(name, count, held.molecules) for name, count in held.numbers.items()
+        )
         rows = [
             ("kind", held.kind), ("molecules", str(held.molecules)), ("atoms of one", atoms),
             ("elements", ", ".join(f"{symbol} {n}" for symbol, n in held.elements.items()) or "none"),
@@ -57,13 +65,36 @@ def _told(name: str, count: int, of: int) -> str:
 
 @data.command(short_help="Make a trajectory by GFN2-xTB (needs tblite).")
 @click.argument("molecule")
-@click.option("--frames", type=click.IntRange(1), default=1200, show_default=True, help="Geometries to keep.")
-@click.option("--temperature-k", type=float, default=500.0, show_default=True, help="Of the bath, K.")
-@click.option("--step-fs", type=float, default=0.5, show_default=True, help="One step of the motion, fs.")
-@click.option("--every", type=click.IntRange(1), default=40, show_default=True, help="Steps from one to the next.")
-@click.option("--settle", type=click.IntRange(0), default=2000, show_default=True, help="Steps before the first.")
+@click.option(
+    "--frames", type=click.IntRange(1), default=1200, show_default=True, help="Geometries to keep."
+)
+@click.option(
+    "--temperature-k", type=float, default=500.0, show_default=True, help="Of the bath, K."
+)
+@click.option(
+    "--step-fs", type=float, default=0.5, show_default=True, help="One step of the motion, fs."
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="Steps from one to the next.",
+)
+@click.option(
+    "--settle",
+    type=click.IntRange(0),
+    default=2000,
+    show_default=True,
+    help="Steps before the first.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="An .npz file.  [default: kept in the cache]")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="An .npz file.  [default: kept in the cache]",
+)
 def trajectory(molecule: str, out: Path | None, **fields: float) -> None:
     """Make geometries of MOLECULE with energies and forces: a SMILES of QM9, such as CCO, or a file.
 

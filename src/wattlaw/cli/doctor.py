@@ -10,13 +10,17 @@ NAMES = {"doctor": "doctor"}
 
 
 @click.command(short_help="Say what can be measured and controlled here.")
-@click.option("--put-back", is_flag=True, help="First put back the limits whose guards were killed, as in an epilog.")
+@click.option(
+    "--put-back",
+    is_flag=True,
+    help="First put back the limits whose guards were killed, as in an epilog.",
+)
 @json_option
 def doctor(put_back: bool, as_json: bool) -> None:
     """Say what can be measured and controlled on this machine, and what to do about the rest."""
     from wattlaw.core.errors import DeviceError
-    from wattlaw.measuring.check import check_up, machine
-    from wattlaw.measuring.guard import put_back_left_behind
+    from wattlaw.measuring.doctor import check_up, machine
+    from wattlaw.measuring.limits.guard import put_back_left_behind
 
     if put_back and (troubles := put_back_left_behind()):
         raise DeviceError(f"limits could not be put back: {'; '.join(troubles)}")
@@ -28,7 +32,8 @@ def doctor(put_back: bool, as_json: bool) -> None:
     rows = []
     for f in findings:
         limits = ", ".join(
-            f"{name.removesuffix('_w').removesuffix('_mhz')} {value:g}" for name, value in f.limits.items()
+            f"{name.removesuffix('_w').removesuffix('_mhz')} {value:g}"
+            for name, value in f.limits.items()
         )
         rows.append((f.what, f.status, f.device, f"{f.how}; {limits}" if limits else f.how, f.do))
     print_table(("what", "status", "device", "how, or why not", "what to do"), rows)

@@ -18,19 +18,33 @@ NAMES = {"fit": "fit"}
 
 @click.command(short_help="Fit how a quantity scales, with intervals.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--target", default="time_per_sample_s", show_default=True, help="The quantity to explain.")
 @click.option(
-    "--over", default="devices", show_default=True, help="What explains it: devices, power_cap_w, an option …"
+    "--target", default="time_per_sample_s", show_default=True, help="The quantity to explain."
 )
-@click.option("--law", default="auto", show_default=True, help="speedup, power, amdahl, usl, alpha-beta, cap or auto.")
-@click.option("--backtest", type=OneOf(["largest", "next", "random"]), help="Hide sizes and predict them.")
+@click.option(
+    "--over",
+    default="devices",
+    show_default=True,
+    help="What explains it: devices, power_cap_w, an option …",
+)
+@click.option(
+    "--law",
+    default="auto",
+    show_default=True,
+    help="speedup, power, amdahl, usl, alpha-beta, cap or auto.",
+)
+@click.option(
+    "--backtest", type=OneOf(["largest", "next", "random"]), help="Hide sizes and predict them."
+)
 @json_option
-def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as_json: bool) -> None:
+def fit(
+    folder: Path, target: str, over: str, law: str, backtest: str | None, as_json: bool
+) -> None:
     """Fit how a quantity scales, for each group of runs in DIR.
 
     Two sizes give a speedup, three or more a power law t = alpha·N^(-beta); ends are 90 % intervals.
     """
-    from wattlaw.laws.fit import fit_groups
+    from wattlaw.analysis.fit import fit_groups
 
     if backtest:
         _backtest(folder, backtest, target, as_json)
@@ -49,10 +63,12 @@ def fit(folder: Path, target: str, over: str, law: str, backtest: str | None, as
 
 
 def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
-    from wattlaw.laws.backtest import backtest_fit, summary
+    from wattlaw.advice.backtest import backtest_fit, summary
 
     if target not in ("time_per_sample_s", "elapsed_s"):
-        raise UsageError(f"--backtest predicts time_per_sample_s or elapsed_s (the time to a target), not {target}")
+        raise UsageError(
+            f"--backtest predicts time_per_sample_s or elapsed_s (the time to a target), not {target}"
+        )
     found = backtest_fit(runs_in(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
     overall = summary(found)
     if as_json:
@@ -63,7 +79,9 @@ def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
          f"{100 * f.error:+.1f} %", f"{100 * f.baseline_error:+.1f} %"]
         for f in found
     ]  # fmt: skip
-    print_table(["group", "hidden", "predicted", "90 % interval", "measured", "error", "power law's"], rows)
+    print_table(
+        ["group", "hidden", "predicted", "90 % interval", "measured", "error", "power law's"], rows
+    )
     click.echo(
         f"{overall['n']} hidden: median error {100 * overall['median_error']:.1f} % (power law "
         f"{100 * overall['baseline_median_error']:.1f} %), {100 * overall['coverage_90']:.0f} % within 90 % intervals"
@@ -71,7 +89,7 @@ def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
 
 
 def _row(fit: Fit, name: str, value: Interval) -> list[str]:
-    from wattlaw.laws.groups import title
+    from wattlaw.analysis.groups import title
 
     error = "" if fit.held_out_error is None else f"{100 * fit.held_out_error:.1f} %"
     return [title(fit.group), fit.law, name, f"{value.value:.4g}", _ends(value), str(fit.n), error]

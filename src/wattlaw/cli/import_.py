@@ -16,12 +16,29 @@ NAMES = {"import": "import_"}
 @click.command("import", short_help="Read other people's records as runs.")
 @click.argument("source")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
-@click.option("--column", "columns", multiple=True, help="NAME=COLUMN of a csv, such as elapsed_s=seconds; repeat it.")
+@click.option(
+    "-o",
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the runs.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="NAME=COLUMN of a csv, such as elapsed_s=seconds; repeat it.",
+)
 @click.option("--workload", default=None, help="What was trained, where the file does not say.")
 @json_option
 def import_(
-    source: str, path: Path, folder: Path, columns: tuple[str, ...], workload: str | None, as_json: bool
+    source: str,
+    path: Path,
+    folder: Path,
+    columns: tuple[str, ...],
+    workload: str | None,
+    as_json: bool,
 ) -> None:
     """Read PATH, recorded by SOURCE, as runs.
 
@@ -49,13 +66,19 @@ def import_(
         raise UsageError(f"{given}: {source} says this itself; leave it out") from None
     written = write_index(folder, found.runs)
     if as_json:
-        counts = {"runs": len(found.runs), "skipped": len(found.skipped), "replaced": written.replaced}
+        counts = {
+            "runs": len(found.runs),
+            "skipped": len(found.skipped),
+            "replaced": written.replaced,
+        }
         emit_json("import", found.skipped, counts, found.notes)
         return
     left_out = f"; {counted(len(found.skipped), 'thing')} skipped" if found.skipped else ""
     say(f"{counted(len(found.runs), 'run')} in {written.path}{left_out}")
     if written.replaced:
-        say(f"{counted(written.replaced, 'run')} imported earlier bore the same names and were others; they are gone")
+        say(
+            f"{counted(written.replaced, 'run')} imported earlier bore the same names and were others; they are gone"
+        )
     say_warnings(found.notes)
 
 

@@ -15,10 +15,15 @@ NAMES = {"job": "job"}
 @click.command(short_help="Say what a Slurm job used of what it asked for.")
 @click.argument("jobid")
 @click.option(
-    "--runs", type=click.Path(path_type=Path), help="Folder of wattlaw's runs; those made within the job are used."
+    "--runs",
+    type=click.Path(path_type=Path),
+    help="Folder of wattlaw's runs; those made within the job are used.",
 )
 @click.option(
-    "--sacct", "table", type=click.File("r"), help="Read sacct's table from this file (- is stdin), ask nobody."
+    "--sacct",
+    "table",
+    type=click.File("r"),
+    help="Read sacct's table from this file (- is stdin), ask nobody.",
 )
 @json_option
 def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> None:
@@ -26,8 +31,8 @@ def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> N
 
     Fit for an epilog: `wattlaw job $SLURM_JOB_ID --runs runs`.
     """
-    from wattlaw.measuring.job_page import page, records_of, text
-    from wattlaw.measuring.sacct import ask_sacct, read_sacct
+    from wattlaw.cluster.job import page, records_of, text
+    from wattlaw.slurm.accounting import ask_sacct, read_sacct
 
     use = read_sacct(table.read() if table is not None else ask_sacct(jobid), jobid)
     found = page(use, records_of(use.raw_id, runs) if runs else ())

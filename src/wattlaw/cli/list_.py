@@ -56,7 +56,10 @@ def _workloads(as_json: bool) -> None:
     )  # fmt: skip
     for entry in table().values():
         if entry.options:
-            say(f"options of {entry.name}: " + ", ".join(f"{k}={v!r}" for k, v in entry.options.items()))
+            say(
+                f"options of {entry.name}: "
+                + ", ".join(f"{k}={v!r}" for k, v in entry.options.items())
+            )
 
 
 def _plain(kind: str, as_json: bool) -> None:
@@ -64,6 +67,9 @@ def _plain(kind: str, as_json: bool) -> None:
 
     found = sorted(plugins(ROOMS[kind]).values())
     if as_json:
-        emit_json(f"list {kind}", [{"name": p.name, "module": p.module, "version": p.version} for p in found])
+        emit_json(
+            f"list {kind}",
+            [{"name": p.name, "module": p.module, "version": p.version} for p in found],
+        )
         return
     print_table(("name", "in"), [(p.name, p.module) for p in found])

@@ -34,7 +34,9 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="wattlaw")
 def wattlaw() -> None:
     """Measure what training a neural network costs in time and energy, learn how it scales, and get told
@@ -54,7 +56,11 @@ def main(args: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "wattlaw"
+        where = (
+            error.ctx.command_path
+            if isinstance(error, click.UsageError) and error.ctx
+            else "wattlaw"
+        )
         print(f"{where}: {error.format_message()}", file=sys.stderr)
         status = 2
     except click.Abort:
@@ -68,7 +74,9 @@ def main(args: list[str] | None = None) -> None:
         status = 1
     except OSError as error:
         # files of a run are explained where they are written; this is a full disk behind stdout and the like
-        print(f"wattlaw: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"wattlaw: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr
+        )
         sys.stdout = None  # nothing more can be written there, also not at exit
         status = 1
     except ModuleNotFoundError as error:

@@ -18,15 +18,25 @@ NAMES = {"measure": "measure"}
     short_help="Run a command and say what it cost in time and energy.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Keep the whole record in this folder, as a run.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Keep the whole record in this folder, as a run.",
+)
 @click.option("--name", help="What the record calls the command; its program's name by default.")
 @click.option("--hz", default=10.0, show_default=True, help="Readings a second, 0.1 to 100.")
 @click.option(
-    "--gpus", help="Indices or UUIDs of the GPUs to read, such as 0,1; all that the command may use by default."
+    "--gpus",
+    help="Indices or UUIDs of the GPUs to read, such as 0,1; all that the command may use by default.",
 )
-@click.option("--power-cap-w", type=float, help="Hold the GPUs at this power limit while it runs, W.")
+@click.option(
+    "--power-cap-w", type=float, help="Hold the GPUs at this power limit while it runs, W."
+)
 @click.option("--sm-clock-mhz", type=float, help="Hold the GPUs' SM clock at or below this, MHz.")
-@click.option("--memory-clock-mhz", type=float, help="Hold the GPUs' memory clock at or below this, MHz.")
+@click.option(
+    "--memory-clock-mhz", type=float, help="Hold the GPUs' memory clock at or below this, MHz."
+)
 @click.option(
     "--prometheus",
     type=click.IntRange(0, 65535),
@@ -35,7 +45,11 @@ NAMES = {"measure": "measure"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the devices as CSV.")
-@click.option("--to", type=click.Path(path_type=Path), help="Write the JSON or CSV to this file, not to stdout.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="Write the JSON or CSV to this file, not to stdout.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print no table.")
 def measure(
     command: tuple[str, ...],
@@ -63,8 +77,8 @@ def measure(
     wattlaw measure --json --to cost.json -- srun python train.py
     """
     from wattlaw.core.files import check_file
-    from wattlaw.measuring.command import measure_command, pass_on_end
-    from wattlaw.measuring.outcome import items, lines, overall, to_csv
+    from wattlaw.measuring.command.command import measure_command, pass_on_end
+    from wattlaw.measuring.command.outcome import items, lines, overall, to_csv
 
     _check(command)
     if as_json and as_csv:
@@ -72,10 +86,18 @@ def measure(
     if to is not None:
         check_file(to)  # after hours of measuring would be too late
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]
-    limits = {"power_cap_w": power_cap_w, "sm_clock_mhz": sm_clock_mhz, "memory_clock_mhz": memory_clock_mhz}
+    limits = {
+        "power_cap_w": power_cap_w,
+        "sm_clock_mhz": sm_clock_mhz,
+        "memory_clock_mhz": memory_clock_mhz,
+    }
     watching = None if prometheus is None else _served(prometheus)
-    outcome = measure_command(command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits, watching=watching)
-    if outcome.run is None or outcome.summary is None:  # the first task of this step tells it for all nodes
+    outcome = measure_command(
+        command, folder=out, name=name, hz=hz, gpus=chosen, limits=limits, watching=watching
+    )
+    if (
+        outcome.run is None or outcome.summary is None
+    ):  # the first task of this step tells it for all nodes
         raise click.exceptions.Exit(pass_on_end(outcome.exit_code))
     refused = ""
     if as_csv:
@@ -94,9 +116,15 @@ def measure(
 def _check(command: tuple[str, ...]) -> None:
     """Raise UsageError where no command is given, or an option that is none stands where it would begin."""
     if not command:
-        raise click.UsageError("no command is given; write it after --, such as `wattlaw measure -- python train.py`")
+        raise click.UsageError(
+            "no command is given; write it after --, such as `wattlaw measure -- python train.py`"
+        )
     if command[0].startswith("-"):
-        known = [o for p in click.get_current_context().command.params for o in (*p.opts, *p.secondary_opts)]
+        known = [
+            o
+            for p in click.get_current_context().command.params
+            for o in (*p.opts, *p.secondary_opts)
+        ]
         options = [o for o in known if o.startswith("--")]
         raise click.UsageError(f"no such option {command[0]!r}; {nearest(command[0], options)}")
 
@@ -112,7 +140,13 @@ def _json(items: list[dict[str, Any]], overall: dict[str, Any], warnings: Any) -
 
     from wattlaw import __version__
 
-    whole = {"wattlaw": __version__, "kind": "measure", "items": items, "overall": overall, "warnings": warnings}
+    whole = {
+        "wattlaw": __version__,
+        "kind": "measure",
+        "items": items,
+        "overall": overall,
+        "warnings": warnings,
+    }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 

@@ -20,7 +20,9 @@ from wattlaw.core.units import counted
 if TYPE_CHECKING:
     from wattlaw.records import Runs
 
-json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object."
+)
 
 
 class OneOf(click.Choice[str]):
@@ -33,7 +35,9 @@ class OneOf(click.Choice[str]):
         return f"name one of {', '.join(self.choices)}"
 
 
-def emit_json(kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()) -> None:
+def emit_json(
+    kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()
+) -> None:
     """Print the one JSON object of a command; msgspec structs, dicts and plain values are understood.
 
     Every key of a record and of its readings is written, also where it is the default: a reader looks for it.
@@ -72,7 +76,9 @@ def runs_in(folder: Path) -> Runs:
 
     loaded = load_runs(folder)
     if not loaded:
-        raise RecordError(f"there are no runs in {folder}{f'; {begun(loaded)}' if loaded.unfinished else ''}; {_MAKE}")
+        raise RecordError(
+            f"there are no runs in {folder}{f'; {begun(loaded)}' if loaded.unfinished else ''}; {_MAKE}"
+        )
     return loaded
 
 
@@ -90,7 +96,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     Where a terminal is too narrow for the words of one row beside each other, each row is a block of lines.
     """
     cells = [[str(c) for c in row] for row in rows]
-    right = [bool(cells) and _numeric([row[index] for row in cells]) for index in range(len(columns))]
+    right = [
+        bool(cells) and _numeric([row[index] for row in cells]) for index in range(len(columns))
+    ]
     if len(cells) > MOST_DRAWN:
         _print_lines(columns, cells, right, title)
         return
@@ -107,7 +115,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     for row in cells:
         table.add_row(*row)
     # a terminal gets its own width, a pipe whole lines however long
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else _ANY_WIDTH)
+    console = Console(
+        markup=False, highlight=False, width=None if sys.stdout.isatty() else _ANY_WIDTH
+    )
     console.print(table)
 
 
@@ -118,22 +128,32 @@ def _numeric(column: Sequence[str]) -> bool:
 def _least_width(columns: Sequence[str], cells: list[list[str]]) -> int:
     """Return the width in which a table breaks no word."""
     whole = zip(columns, *cells, strict=True)
-    return sum(3 + max(len(word) for cell in column for word in cell.split() or [""]) for column in whole)
+    return sum(
+        3 + max(len(word) for cell in column for word in cell.split() or [""]) for column in whole
+    )
 
 
 def _print_blocks(columns: Sequence[str], cells: list[list[str]], title: str) -> None:
     width = max(map(len, columns))
     blocks = [
-        "".join(f"{name.ljust(width)}   {cell}\n" for name, cell in zip(columns, row, strict=True) if cell)
+        "".join(
+            f"{name.ljust(width)}   {cell}\n"
+            for name, cell in zip(columns, row, strict=True)
+            if cell
+        )
         for row in cells
     ]
     click.echo("\n".join([*([f"{title}\n"] if title else []), *blocks]))
 
 
-def _print_lines(columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str) -> None:
+def _print_lines(
+    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str
+) -> None:
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     aligned = [
-        "   ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        "   ".join(
+            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)
+        ).rstrip()
         for row in (list(columns), *cells)
     ]
     rule = "─" * (sum(widths) + 3 * (len(widths) - 1))

@@ -12,8 +12,8 @@ from wattlaw.core.errors import UsageError
 from wattlaw.core.units import QUANTITIES, show
 
 if TYPE_CHECKING:
+    from wattlaw.analysis.predict import Prediction
     from wattlaw.core.findings import Interval
-    from wattlaw.laws.predict import Prediction
 
 NAMES = {"predict": "predict"}
 
@@ -22,23 +22,48 @@ NAMES = {"predict": "predict"}
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--devices", type=int, required=True, help="Devices of all nodes, up to 100000.")
 @click.option("--nodes", type=int, help="Nodes; by default as many devices a node as were run.")
-@click.option("--batch", "batch_per_device", type=int, help="Samples a device and step; by default as on the most.")
+@click.option(
+    "--batch",
+    "batch_per_device",
+    type=int,
+    help="Samples a device and step; by default as on the most.",
+)
 @click.option("--power-cap-w", type=float, help="Power cap of each device, W.")
 @click.option(
-    "--samples", default="1", show_default=True, help='Work to be done; "target": what the runs\' target takes.'
+    "--samples",
+    default="1",
+    show_default=True,
+    help='Work to be done; "target": what the runs\' target takes.',
 )
 @click.option("--price-per-device-hour", type=float, help="In any currency.")
 @click.option("--price-per-kwh", type=float, help="In the same currency.")
-@click.option("--pue", type=float, default=1.0, show_default=True, help="Power of the building over its machines'.")
-@click.option("--step-spread", type=float, default=0.0, help="Relative spread of one device's step times, if known.")
+@click.option(
+    "--pue",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Power of the building over its machines'.",
+)
+@click.option(
+    "--step-spread",
+    type=float,
+    default=0.0,
+    help="Relative spread of one device's step times, if known.",
+)
 @click.option("--message-bytes", type=float, help="Gradient, bytes, where one device only was run.")
 @click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
-@click.option("--extrapolate", is_flag=True, help="Predict even where the interval is wider than a factor of two.")
+@click.option(
+    "--extrapolate",
+    is_flag=True,
+    help="Predict even where the interval is wider than a factor of two.",
+)
 @json_option
-def predict(folder: Path, samples: str, extrapolate: bool, as_json: bool, **wanted: float | None) -> None:
+def predict(
+    folder: Path, samples: str, extrapolate: bool, as_json: bool, **wanted: float | None
+) -> None:
     """Predict a setting from the runs in DIR, with 90 % intervals."""
-    from wattlaw.laws.predict import Wanted
-    from wattlaw.laws.predict import predict as predict_runs
+    from wattlaw.analysis.predict import Wanted
+    from wattlaw.analysis.predict import predict as predict_runs
 
     given = {k: v for k, v in wanted.items() if v is not None}
     asked = Wanted(samples=_samples(samples), **given)  # type: ignore[arg-type]
@@ -69,7 +94,7 @@ _UNITS = {"time_s": "s", "energy_j": "J", "cost": "", "device_hours": "h"}
 
 
 def _row(found: Prediction, name: str, value: Interval) -> list[str]:
-    from wattlaw.laws.groups import title
+    from wattlaw.analysis.groups import title
 
     unit = _UNITS[name] if name in _UNITS else QUANTITIES[name].unit
     ends = f"{show(value.low or 0.0, unit)} … {show(value.high or 0.0, unit)}"

@@ -11,18 +11,27 @@ from wattlaw.cli.output import emit_json, json_option, print_table, say, say_war
 from wattlaw.core.units import show
 
 if TYPE_CHECKING:
+    from wattlaw.advice.early_stopping import EarlyRanking, Rankings
     from wattlaw.core.reading import Reading
-    from wattlaw.runner.ranking import EarlyRanking, Rankings
 
 NAMES = {"rank": "rank"}
 
 
 @click.command(short_help="Rank configurations by the beginning of their training.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--after", "shares", type=float, multiple=True, help="Share of the training seen; 0.1, 0.2 and 0.5.")
+@click.option(
+    "--after",
+    "shares",
+    type=float,
+    multiple=True,
+    help="Share of the training seen; 0.1, 0.2 and 0.5.",
+)
 @click.option("--keep", type=int, help="Configurations that go on then; by default half.")
 @click.option(
-    "--by", default="loss", show_default=True, help="What ranks in the end: loss, or a quantity, as valid_top1."
+    "--by",
+    default="loss",
+    show_default=True,
+    help="What ranks in the end: loss, or a quantity, as valid_top1.",
 )
 @json_option
 def rank(folder: Path, shares: tuple[float, ...], keep: int | None, by: str, as_json: bool) -> None:
@@ -30,8 +39,8 @@ def rank(folder: Path, shares: tuple[float, ...], keep: int | None, by: str, as_
 
     Each score is set against the final ranking, with the time and energy that stopping the rest then would have saved.
     """
-    from wattlaw.runner.ranking import SHARES
-    from wattlaw.runner.ranking import rank as rank_runs
+    from wattlaw.advice.early_stopping import SHARES
+    from wattlaw.advice.early_stopping import rank as rank_runs
 
     found = rank_runs(folder, shares or SHARES, keep, by)
     if as_json:
@@ -49,24 +58,35 @@ def _print(found: Rankings, by: str) -> None:
         title = f"{', '.join(search.values())}: {len(last)} configurations, {rows[0].kept} go on"
         columns = ["after", "score", "Spearman", "best goes on", "time saved", "energy saved"]
         print_table(columns, [_row(r) for r in rows], title=title)
-        places = [[str(c.place), c.words, f"{c.value:.4g}", str(c.runs), _early(c.words, rows)] for c in last]
+        places = [
+            [str(c.place), c.words, f"{c.value:.4g}", str(c.runs), _early(c.words, rows)]
+            for c in last
+        ]
         then = ", ".join(f"{100 * r.after:g}" for r in rows if r.score == rows[0].score)
-        print_table(["place", "configuration", by, "runs", f"place by {rows[0].score} after {then} %"], places)
+        print_table(
+            ["place", "configuration", by, "runs", f"place by {rows[0].score} after {then} %"],
+            places,
+        )
 
 
 def _row(found: EarlyRanking) -> list[str]:
     spearman = "all alike" if found.spearman is None else f"{found.spearman:.2f}"
     time = f"{show(found.time_saved_s, 's')} ({100 * found.time_saved_share:.0f} %)"
     energy = _energy(found.energy_saved_j, found.energy_saved_share)
-    return [f"{100 * found.after:g} %", found.score, spearman, "yes" if found.best_kept else "no", time, energy]
+    return [
+        f"{100 * found.after:g} %",
+        found.score,
+        spearman,
+        "yes" if found.best_kept else "no",
+        time,
+        energy,
+    ]
 
 
 def _energy(saved: Reading, share: float | None) -> str:
     if saved.value is None:
         return f"missing: {saved.how}"
-    return (
-        f"{show(saved.value, 'J')} ({100 * (share or 0):.0f} %){', estimated' if saved.status == 'estimated' else ''}"
-    )
+    return f"{show(saved.value, 'J')} ({100 * (share or 0):.0f} %){', estimated' if saved.status == 'estimated' else ''}"
 
 
 def _early(words: str, rows: list[EarlyRanking]) -> str:

@@ -30,7 +30,9 @@ def parse_target(text: str) -> dict[str, Any]:
     """Return "mae_mev below 60" as a table of stop.target."""
     words = text.split()
     if len(words) != 3 or words[1] not in ("below", "above"):
-        raise SettingError(f'target {text!r} is not of the form "mae_mev below 60" or "top1 above 0.9"')
+        raise SettingError(
+            f'target {text!r} is not of the form "mae_mev below 60" or "top1 above 0.9"'
+        )
     try:
         return {"metric": words[0], words[1]: float(words[2])}
     except ValueError:
@@ -46,7 +48,9 @@ def parse_target(text: str) -> dict[str, Any]:
 @click.option("--device-type", type=OneOf(["auto", "cpu", "cuda"]))
 @click.option("--power-cap-w", type=float, help="Power limit to set on each device, W.")
 @click.option("--sm-clock-mhz", type=float, help="Clock limit to set on each device, MHz.")
-@click.option("--memory-clock-mhz", type=float, help="Memory clock limit to set on each device, MHz.")
+@click.option(
+    "--memory-clock-mhz", type=float, help="Memory clock limit to set on each device, MHz."
+)
 @click.option("--seed", type=int)
 @click.option("--steps", type=int, help="Steps to measure.  [default: 100]")
 @click.option("--epochs", type=float, help="Epochs to measure.")
@@ -54,12 +58,22 @@ def parse_target(text: str) -> dict[str, Any]:
 @click.option("--target", help='Stop at a metric of the valid part, such as "mae_mev below 60".')
 @click.option("--save-model", is_flag=True, help="Save the trained model in the attempt's folder.")
 @click.option("--warmup-steps", type=int, help="First steps that no figure uses.")
-@click.option("--data", help="What is learnt from: a file or folder, or generated; see docs/workloads.md.")
-@click.option("--on-bad", type=OneOf(["fail", "skip"]), help="Leave bad records of the data out, or not.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the workload.")
+@click.option(
+    "--data", help="What is learnt from: a file or folder, or generated; see docs/workloads.md."
+)
+@click.option(
+    "--on-bad", type=OneOf(["fail", "skip"]), help="Leave bad records of the data out, or not."
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of the workload."
+)
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--time-limit-s", type=float, help="A trial is stopped and recorded as failed after so long.")
-@click.option("--hz", type=float, default=10.0, show_default=True, help="Readings a second of every meter.")
+@click.option(
+    "--time-limit-s", type=float, help="A trial is stopped and recorded as failed after so long."
+)
+@click.option(
+    "--hz", type=float, default=10.0, show_default=True, help="Readings a second of every meter."
+)
 @click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
 @click.option("--name", default="run", show_default=True, help="Folder of these runs within it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -70,7 +84,9 @@ def run(
     """Run one setting of WORKLOAD: a name from `wattlaw list workloads` or file:Class of your own."""
     from wattlaw.cli.sweep import carry_out_shown, show_runs
 
-    stop: dict[str, Any] = {n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None}
+    stop: dict[str, Any] = {
+        n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None
+    }
     if target is not None:
         stop = {**(stop or {"steps": 100}), "target": parse_target(target)}
     setting = {n: v for n, v in fields.items() if v is not None}

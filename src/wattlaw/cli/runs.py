@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import OneOf, begun, emit_json, json_option, print_table, runs_in, say, say_warnings
+from wattlaw.cli.output import (
+    OneOf,
+    begun,
+    emit_json,
+    json_option,
+    print_table,
+    runs_in,
+    say,
+    say_warnings,
+)
 from wattlaw.core.errors import RecordError
 from wattlaw.core.units import QUANTITIES, counted, show, show_time
 
 if TYPE_CHECKING:
+    from wattlaw.analysis.compare import Difference
     from wattlaw.core.reading import Reading
     from wattlaw.core.run import Run
-    from wattlaw.laws.compare import Difference
     from wattlaw.records import Runs
     from wattlaw.records.table import Table
 
@@ -42,9 +51,13 @@ def runs() -> None:
 
 @runs.command("show", short_help="Show runs, a row for each setting.")
 @folder
-@click.option("--by", default="", help="Group by these instead of by setting: devices,batch_per_device …")
+@click.option(
+    "--by", default="", help="Group by these instead of by setting: devices,batch_per_device …"
+)
 @click.option("--columns", default="", help="Quantities to show, such as step_time_s,gpu_energy_j.")
-@click.option("--failed", is_flag=True, help="Show the runs that failed, with the end of their errors.")
+@click.option(
+    "--failed", is_flag=True, help="Show the runs that failed, with the end of their errors."
+)
 @json_option
 def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) -> None:
     """Show the runs in DIR, a row for each setting: medians over repeats, ± half their 5-95 % range.
@@ -66,11 +79,13 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
 @runs.command("compare", short_help="Compare two folders of runs, setting by setting.")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--columns", default="", help="Quantities to compare, such as step_time_s,gpu_energy_j.")
+@click.option(
+    "--columns", default="", help="Quantities to compare, such as step_time_s,gpu_energy_j."
+)
 @json_option
 def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
     """Compare the runs in B with those in A, setting by setting, and say which differences exceed the noise."""
-    from wattlaw.laws.compare import QUANTITIES_COMPARED, compare
+    from wattlaw.analysis.compare import QUANTITIES_COMPARED, compare
 
     found = compare(runs_in(a), runs_in(b), _names(columns) or QUANTITIES_COMPARED)
     overall = {"matched": found.matched, "only_a": found.only_a, "only_b": found.only_b}
@@ -78,11 +93,15 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
         emit_json("runs compare", found.differences, overall, found.warnings)
         return
     if not found.matched:
-        raise RecordError(f"no setting is in both {a} and {b}; `wattlaw runs show` says what is in each")
+        raise RecordError(
+            f"no setting is in both {a} and {b}; `wattlaw runs show` says what is in each"
+        )
     if found.differences:
         head = ["setting", "quantity", "A", "B", "B/A", "90 % interval", "runs", "B is"]
         print_table(head, _compared(found.differences), title=f"A: {a}\nB: {b}")
-    say(f"{counted(found.matched, 'setting')} in both, {found.only_a} only in A, {found.only_b} only in B.")
+    say(
+        f"{counted(found.matched, 'setting')} in both, {found.only_a} only in A, {found.only_b} only in B."
+    )
     tested = [d for d in found.differences if d.larger_than_noise is not None]
     if tested:
         larger = sum(d.larger_than_noise is True for d in tested)
@@ -105,7 +124,10 @@ def compact_runs(folder: Path, as_json: bool) -> None:
         raise RecordError(f"there are no runs in {folder}")
     left_out = [note for one in written for note in one.notes]
     if as_json:
-        items = [{"index": str(one.path), "runs": one.runs, "damaged": len(one.damaged)} for one in written]
+        items = [
+            {"index": str(one.path), "runs": one.runs, "damaged": len(one.damaged)}
+            for one in written
+        ]
         emit_json("runs compact", items, {"runs": sum(one.runs for one in written)}, left_out)
         return
     print_table(["index", "runs"], [[str(one.path), str(one.runs)] for one in written])
@@ -114,8 +136,18 @@ def compact_runs(folder: Path, as_json: bool) -> None:
 
 @runs.command("export", short_help="Write runs as CSV, Parquet or JSON.")
 @folder
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write; without it CSV or JSON on stdout.")
-@click.option("--format", "format_", type=OneOf(["csv", "parquet", "json"]), help="Else the file's ending says.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write; without it CSV or JSON on stdout.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=OneOf(["csv", "parquet", "json"]),
+    help="Else the file's ending says.",
+)
 def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
     """Write the runs in DIR as CSV, Parquet or JSON, recorded and derived quantities with their status."""
     from wattlaw.records import export, exported
@@ -134,7 +166,11 @@ def _names(text: str) -> list[str]:
 
 def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
     if as_json:
-        overall = {"shared": tabled.shared, "runs": len(loaded), "unfinished": len(loaded.unfinished)}
+        overall = {
+            "shared": tabled.shared,
+            "runs": len(loaded),
+            "unfinished": len(loaded.unfinished),
+        }
         emit_json("runs", tabled.rows, overall, loaded.notes)
         return
     print_rows(tabled)
@@ -144,7 +180,9 @@ def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
 
 def print_rows(tabled: Table) -> None:
     """Print a row for each setting, and where its estimates and gaps come from."""
-    columns = [n for n in (tabled.rows[0].quantities if tabled.rows else {}) if _is_known(tabled, n)]
+    columns = [
+        n for n in (tabled.rows[0].quantities if tabled.rows else {}) if _is_known(tabled, n)
+    ]
     factors = list(tabled.rows[0].group)
     head = [*factors, "runs", *(_short(n) for n in columns), "warnings"]
     rows = []
@@ -169,17 +207,27 @@ def _is_known(tabled: Table, name: str) -> bool:
 
 def _is_telling(name: str, value: Any) -> bool:
     # what all rows share is said where it is not simply the default
-    return name in ("preset", "precision", "device_name", "nodes", "batch_per_device", "devices") or (
-        value is True or value not in (None, "", "auto", 1)
-    )
+    return name in (
+        "preset",
+        "precision",
+        "device_name",
+        "nodes",
+        "batch_per_device",
+        "devices",
+    ) or (value is True or value not in (None, "", "auto", 1))
 
 
 def _say_status(tabled: Table) -> None:
     for name in tabled.rows[0].quantities if tabled.rows else ():
         # a row whose runs all failed says so itself
         readings = [row.quantities[name] for row in tabled.rows if row.runs]
-        for status, words in (("estimated", "est.: estimated by"), ("missing", "–: missing, because")):
-            reasons = dict.fromkeys(r.how or "no reason was recorded" for r in readings if r.status == status)
+        for status, words in (
+            ("estimated", "est.: estimated by"),
+            ("missing", "–: missing, because"),
+        ):
+            reasons = dict.fromkeys(
+                r.how or "no reason was recorded" for r in readings if r.status == status
+            )
             if reasons:
                 say(f"{name} {words} {'; '.join(reasons)}")
 
@@ -191,7 +239,10 @@ def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
     for run in failed:
         lines = run.error.rstrip().splitlines() or ["no error was recorded"]
         click.echo(f"{run.trial}  attempt {run.attempt}  {run.started}")
-        click.echo("\n".join(["    …"] * (len(lines) > _TAIL) + [f"    {line}" for line in lines[-_TAIL:]]) + "\n")
+        click.echo(
+            "\n".join(["    …"] * (len(lines) > _TAIL) + [f"    {line}" for line in lines[-_TAIL:]])
+            + "\n"
+        )
     say(f"{len(failed)} of {counted(len(loaded), 'run')} failed.")
 
 
@@ -203,7 +254,12 @@ def _show_trial(run: Run, as_json: bool) -> None:
     from wattlaw.records.table import value
 
     facts = {"state": run.state, "started": run.started, "setting": to_json(run.setting).decode()}
-    facts |= {"repeat": str(run.repeat), "attempt": str(run.attempt), "machine": _machine(run), "source": run.source}
+    facts |= {
+        "repeat": str(run.repeat),
+        "attempt": str(run.attempt),
+        "machine": _machine(run),
+        "source": run.source,
+    }
     facts |= run.labels
     print_table(["", run.trial], [[name, text] for name, text in facts.items() if text])
     derived = [n for n in QUANTITIES if n not in run.quantities and value(run, n).value is not None]
@@ -229,12 +285,18 @@ def _promised(run: Run) -> list[list[str]]:
     told = [show(rate.value, "flop/s") if rate.value is not None else "unknown"]
     told.append(f"{100 * share.value:.1f} %" if share.value is not None else "unknown")
     names = ("achieved_flop_per_s, each device", "share_of_peak")
-    return [[name, text, r.status, r.how] for name, text, r in zip(names, told, (rate, share), strict=True)]
+    return [
+        [name, text, r.status, r.how]
+        for name, text, r in zip(names, told, (rate, share), strict=True)
+    ]
 
 
 def _machine(run: Run) -> str:
     machine = run.machine
-    parts = [machine.device_name or machine.device_type, f"{machine.hosts} hosts" if machine.hosts > 1 else ""]
+    parts = [
+        machine.device_name or machine.device_type,
+        f"{machine.hosts} hosts" if machine.hosts > 1 else "",
+    ]
     return ", ".join(p for p in (*parts, f"{machine.cores} cores" if machine.cores else "") if p)
 
 
@@ -247,12 +309,26 @@ def _compared(differences: list[Difference]) -> list[list[str]]:
         unit = QUANTITIES[d.quantity].unit
         is_known = d.status == "measured" and d.ratio.low is not None and d.ratio.high is not None
         ends = f"{d.ratio.low:.3g} … {d.ratio.high:.3g}" if is_known else ""
-        values = [f"{show(v, unit)}{' est.' if d.status == 'estimated' else ''}" for v in (d.a, d.b)]
+        values = [
+            f"{show(v, unit)}{' est.' if d.status == 'estimated' else ''}" for v in (d.a, d.b)
+        ]
         setting = ", ".join(
-            _word(v) if n == "workload" else f"{n} {_word(v)}" for n in telling if (v := d.group.get(n))
+            _word(v) if n == "workload" else f"{n} {_word(v)}"
+            for n in telling
+            if (v := d.group.get(n))
         )
         name = _SHORT.get(d.quantity, d.quantity)
-        rows.append([setting, name, *values, f"{d.ratio.value:.3g}", ends, f"{d.runs_a}, {d.runs_b}", d.verdict])
+        rows.append(
+            [
+                setting,
+                name,
+                *values,
+                f"{d.ratio.value:.3g}",
+                ends,
+                f"{d.runs_a}, {d.runs_b}",
+                d.verdict,
+            ]
+        )
     return rows
 
 
@@ -261,9 +337,18 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
         return "–"
     known = QUANTITIES.get(name)
     unit = known.unit if known else ""
-    text = show_time(reading.value) if unit == "s" else show(reading.value, "" if unit == "1/s" else unit)
+    text = (
+        show_time(reading.value)
+        if unit == "s"
+        else show(reading.value, "" if unit == "1/s" else unit)
+    )
     # how far repeats of an estimate scatter says nothing of how far off it is
-    if reading.status == "measured" and reading.low is not None and reading.high is not None and reading.value:
+    if (
+        reading.status == "measured"
+        and reading.low is not None
+        and reading.high is not None
+        and reading.value
+    ):
         half = (reading.high - reading.low) / 2
         share = 100 * half / abs(reading.value)
         # a share of next to nothing tells nobody anything

@@ -19,13 +19,18 @@ NAMES = {"statement": "statement"}
 @click.option("--currency", default="EUR", show_default=True, help="Of the price.")
 @json_option
 def statement(
-    folder: Path, grid: float | None, pue: float | None, price: float | None, currency: str, as_json: bool
+    folder: Path,
+    grid: float | None,
+    pue: float | None,
+    price: float | None,
+    currency: str,
+    as_json: bool,
 ) -> None:
     """Say in one paragraph what the runs in DIR cost: each energy with its boundary and status.
 
     CO2e and money appear only where grid intensity, PUE and price are given: none is assumed.
     """
-    from wattlaw.measuring.statement import statement as make
+    from wattlaw.analysis.statement import statement as make
 
     runs = runs_in(folder)
     said = make(list(runs), grid_g_per_kwh=grid, pue=pue, price_per_kwh=price, currency=currency)

@@ -27,7 +27,13 @@ def list_(as_json: bool, out: str) -> None:
     last = {n: _last_run(Path(out), n) for n in found}
     if as_json:
         items = [
-            {"name": n, "paper": s.paper, "scales": s.scales, "question": s.question, "last_run": last[n]}
+            {
+                "name": n,
+                "paper": s.paper,
+                "scales": s.scales,
+                "question": s.question,
+                "last_run": last[n],
+            }
             for n, s in found.items()
         ]
         emit_json("study list", items)
@@ -40,10 +46,18 @@ def list_(as_json: bool, out: str) -> None:
 @click.argument("name")
 @click.option("--scale", help="Size at which the question is asked.")
 @click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
-@click.option("--report", type=click.Path(path_type=Path), help="Page to write.  [default: OUT/NAME/report.html]")
-@click.option("--max-slowdown", default=0.05, show_default=True, help="Slowdown that the advice may cost.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Page to write.  [default: OUT/NAME/report.html]",
+)
+@click.option(
+    "--max-slowdown", default=0.05, show_default=True, help="Slowdown that the advice may cost."
+)
 @click.option("--dry-run", is_flag=True, help="Print the study's sweep.toml; run nothing.")
-def run(name: str, scale: str | None, out: str, report: Path | None, max_slowdown: float, dry_run: bool) -> None:
+def run(
+    name: str, scale: str | None, out: str, report: Path | None, max_slowdown: float, dry_run: bool
+) -> None:
     """Run the study NAME, print what it found and write its page."""
     from wattlaw.cli.sweep import carry_out_shown
     from wattlaw.runner.api import as_sweep, to_toml
@@ -54,7 +68,9 @@ def run(name: str, scale: str | None, out: str, report: Path | None, max_slowdow
     if dry_run:
         click.echo(to_toml(as_sweep(values)[0]), nl=False)
         return
-    from wattlaw.report.page import write_report  # before hours of trials, not after: a missing part is named at once
+    from wattlaw.report.page import (
+        write_report,
+    )  # before hours of trials, not after: a missing part is named at once
 
     say(f"{chosen.title}: {chosen.question}")
     carry_out_shown(values, out)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 NAMES = {"sweep": "sweep"}
 
-out_option = click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
+out_option = click.option(
+    "-o", "--out", default="runs", show_default=True, help="Folder of all runs."
+)
 file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
 
 
@@ -34,7 +36,9 @@ def sweep() -> None:
 @sweep.command()
 @file_argument
 @out_option
-@click.option("--dry-run", is_flag=True, help="Print the trials and how long they should take; run nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the trials and how long they should take; run nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def start(file: Path, out: str, dry_run: bool, as_json: bool) -> None:
     """Run the trials that are not done yet."""
@@ -110,7 +114,9 @@ def cancel(file: Path, out: str) -> None:
     say(f"process {holder.pid} has stopped; `wattlaw sweep resume {file}` goes on from there")
 
 
-def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool = False) -> list[Run]:
+def carry_out_shown(
+    what: str | Path | dict[str, Any], out: str, is_retry: bool = False
+) -> list[Run]:
     """Carry out a sweep with a progress display; Ctrl-C and SIGTERM stop it and say how to go on."""
     from wattlaw.runner.api import prepare, results
     from wattlaw.runner.progress import Display
@@ -119,7 +125,9 @@ def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool 
     order = prepare(what, out)
     todo = undone(order.plan, order.folder, is_retry)
     if todo:
-        say(f"{len(todo)} of {counted(len(order.plan.trials), 'trial')} to run, {_about(order.plan, todo)}")
+        say(
+            f"{len(todo)} of {counted(len(order.plan.trials), 'trial')} to run, {_about(order.plan, todo)}"
+        )
     else:
         say(f"done already: {counted(len(order.plan.trials), 'trial')}")
     try:
@@ -135,7 +143,9 @@ def carry_out_shown(what: str | Path | dict[str, Any], out: str, is_retry: bool 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
     # a shell starts `command &` with SIGINT ignored, and schedulers send SIGTERM first: both mean stop
-    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -160,7 +170,12 @@ def show_plan(file: Path, out: str, as_json: bool) -> None:
             for t in plan.trials
         ]  # fmt: skip
         left_s, is_guess = plan.time_of(todo)
-        overall = {"trials": len(plan.trials), "left": len(todo), "left_s": left_s, "is_guess": is_guess}
+        overall = {
+            "trials": len(plan.trials),
+            "left": len(todo),
+            "left_s": left_s,
+            "is_guess": is_guess,
+        }
         emit_json("sweep plan", items, overall)
         return
     rows = [
@@ -206,5 +221,7 @@ def _failures(failed: Sequence[Run], count: int, out: str) -> str:
     told = f"{len(failed)} of {counted(count, 'trial')} failed; `wattlaw runs show {place} --failed` shows "
     told += "it with its error" if len(failed) == 1 else "each with its error"
     line = reason(text)
-    is_told = all(part.strip().partition("; the end of its")[0] in line for part in text.splitlines())
+    is_told = all(
+        part.strip().partition("; the end of its")[0] in line for part in text.splitlines()
+    )
     return told if is_told else f"{told}; the first, {failed[0].trial}:\n{text}"

@@ -1,1 +1,1 @@
-"""Floor 1: the words of wattlaw as types, with units, errors, the record of a run and plug-in lookup."""
+"""The words of wattlaw as types, with units, errors, the record of a run and plug-in lookup."""

@@ -44,4 +44,7 @@ def _quota_v2() -> list[str]:
 
 def _quota_v1() -> list[str]:
     folder = Path("/sys/fs/cgroup/cpu")
-    return [(folder / name).read_text(encoding="utf-8").strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    return [
+        (folder / name).read_text(encoding="utf-8").strip()
+        for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    ]

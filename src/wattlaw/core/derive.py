@@ -82,7 +82,9 @@ def _inverse_rate(run: Run) -> Reading:
         return missing(rate.how or "no rate was recorded")
     if not math.isfinite(rate.value):
         return missing("the recorded rate is not finite")
-    slowest, fastest = (1 / end if end and math.isfinite(end) else None for end in (rate.low, rate.high))
+    slowest, fastest = (
+        1 / end if end and math.isfinite(end) else None for end in (rate.low, rate.high)
+    )
     return Reading(1 / rate.value, rate.status, rate.how, fastest, slowest, rate.n)
 
 
@@ -91,7 +93,12 @@ def _scaled(reading: Reading, factor: float) -> Reading:
         return None if value is None else value * factor
 
     return Reading(
-        times(reading.value), reading.status, reading.how, times(reading.low), times(reading.high), reading.n
+        times(reading.value),
+        reading.status,
+        reading.how,
+        times(reading.low),
+        times(reading.high),
+        reading.n,
     )
 
 
@@ -112,7 +119,11 @@ _RULES: dict[str, Callable[[Run], Reading]] = {
     "cpu_energy_per_sample_j": lambda run: per_sample(run, run.reading("cpu_energy_j")),
     "node_energy_per_sample_j": lambda run: per_sample(run, run.reading("node_energy_j")),
     "energy_delay_product_js": _energy_delay,
-    "cost_per_sample": lambda run: missing("a cost needs prices; `wattlaw advise` and `predict` take them"),
+    "cost_per_sample": lambda run: missing(
+        "a cost needs prices; `wattlaw advise` and `predict` take them"
+    ),
     # needs the counts of the workload, which lie on a higher floor: wattlaw.accelerators.measured
-    "achieved_flop_per_s": lambda run: missing("not derived here; `wattlaw accelerators measured DIR` computes it"),
+    "achieved_flop_per_s": lambda run: missing(
+        "not derived here; `wattlaw accelerators measured DIR` computes it"
+    ),
 }

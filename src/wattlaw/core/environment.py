@@ -17,7 +17,16 @@ import psutil
 from wattlaw.core.cores import cpu_name as cpu_name
 from wattlaw.core.cores import usable_cores as usable_cores
 
-_LIBRARIES = ("wattlaw", "torch", "numpy", "transformers", "torch-geometric", "timm", "nvidia-ml-py", "psutil")
+_LIBRARIES = (
+    "wattlaw",
+    "torch",
+    "numpy",
+    "transformers",
+    "torch-geometric",
+    "timm",
+    "nvidia-ml-py",
+    "psutil",
+)
 _SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST", "SLURM_NNODES",
               "SLURM_JOB_PARTITION", "PBS_JOBID", "LSB_JOBID")  # fmt: skip
 _SWITCHES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NCCL_SOCKET_IFNAME",
@@ -78,7 +87,9 @@ def _version(name: str) -> str:
 def _git(folder: Path) -> tuple[str, bool]:
     def ask(*words: str) -> str:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5)
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=5
+            )
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""

@@ -49,7 +49,9 @@ def told(run: Run, name: str) -> str | None:
     if value != UNTOLD[name] or name in run.labels:
         return run.labels.get(name, value)
     # a trial of wattlaw's own says when to stop; a block of a user's code ends where it ends
-    is_own = setting.command is not None or (run.source == "wattlaw" and setting.stop == _ENDS_BY_ITSELF)
+    is_own = setting.command is not None or (
+        run.source == "wattlaw" and setting.stop == _ENDS_BY_ITSELF
+    )
     if not is_own and run.source in _TELL_ALL:
         return value
     # a command that names a field was given it; somebody else's record says only what is in it
@@ -63,7 +65,13 @@ def repeats(runs: Iterable[Run]) -> list[list[Run]]:
     for run in runs:
         setting, machine = run.setting, run.machine
         kind = machine.device_type or setting.device_type
-        key = (*_told(setting), kind, machine.device_name, *_items(setting.options), *_items(run.labels))
+        key = (
+            *_told(setting),
+            kind,
+            machine.device_name,
+            *_items(setting.options),
+            *_items(run.labels),
+        )
         groups.setdefault(key, []).append(run)
     return list(groups.values())
 

@@ -42,7 +42,9 @@ def plugins(room: str) -> dict[str, Plugin]:
         for path in sorted(base.rglob("*.py")):
             for plugin in _declared(room, base, path):
                 if plugin.name in found:
-                    raise UsageError(f"{plugin.name} is declared twice: {found[plugin.name].module}, {plugin.module}")
+                    raise UsageError(
+                        f"{plugin.name} is declared twice: {found[plugin.name].module}, {plugin.module}"
+                    )
                 found[plugin.name] = plugin
     return found
 
@@ -71,12 +73,16 @@ def _attribute(module: str, attribute: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package and package == module.split(".")[0]:
-            raise UsageError(f"{name}: there is no module {error.name}; is its folder on PYTHONPATH?") from None
+            raise UsageError(
+                f"{name}: there is no module {error.name}; is its folder on PYTHONPATH?"
+            ) from None
         raise MissingPartError(f"{name} needs {package}: {how_to_install(package)}") from error
     try:
         return getattr(imported, attribute)
     except AttributeError:
-        raise UsageError(f"{name}: module {module} has no {attribute or 'name after the colon'}") from None
+        raise UsageError(
+            f"{name}: module {module} has no {attribute or 'name after the colon'}"
+        ) from None
 
 
 _EXTRAS = {

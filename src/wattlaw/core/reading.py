@@ -56,7 +56,14 @@ def spread(values: list[float], how: str = "", status: Status = "measured") -> R
     finite = sorted(v for v in values if math.isfinite(v))
     if not finite:
         return missing("no finite value was recorded")
-    return Reading(quantile(finite, 0.5), status, how, quantile(finite, 0.05), quantile(finite, 0.95), len(finite))
+    return Reading(
+        quantile(finite, 0.5),
+        status,
+        how,
+        quantile(finite, 0.05),
+        quantile(finite, 0.95),
+        len(finite),
+    )
 
 
 def quantile(ordered: list[float], q: float) -> float:

@@ -31,7 +31,9 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     def __str__(self) -> str:
         return (
-            f"{self.metric} below {self.below:g}" if self.below is not None else f"{self.metric} above {self.above:g}"
+            f"{self.metric} below {self.below:g}"
+            if self.below is not None
+            else f"{self.metric} above {self.above:g}"
         )
 
 
@@ -44,7 +46,9 @@ class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     target: Target | None = None
 
 
-class Setting(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+class Setting(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """What is to be run. Frozen; ``identity`` gives it a name that survives new fields.
 
     workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
@@ -105,7 +109,9 @@ def setting_from(values: dict[str, Any]) -> Setting:
         options |= _options({name: values.pop(name)})
     if "workload" not in values:
         if "command" not in values:
-            raise SettingError("a setting needs a workload (see `wattlaw list workloads`) or a command")
+            raise SettingError(
+                "a setting needs a workload (see `wattlaw list workloads`) or a command"
+            )
         values["workload"] = "command"
     if options:
         values["options"] = options
@@ -140,8 +146,12 @@ def check_setting(setting: Setting) -> None:
     if setting.stop.target is not None:
         _check_target(setting.stop.target, setting.command)
     if not setting.command and all(s is None for s in stop):
-        lacks = "has a target alone; also give the most" if setting.stop.target else "is empty; give"
-        raise SettingError(f"stop {lacks} steps, epochs or seconds, such as stop = {{ steps = 100 }}")
+        lacks = (
+            "has a target alone; also give the most" if setting.stop.target else "is empty; give"
+        )
+        raise SettingError(
+            f"stop {lacks} steps, epochs or seconds, such as stop = {{ steps = 100 }}"
+        )
     if any(s is not None and not 0 < s < math.inf for s in stop):
         raise SettingError("stop must be positive and finite, such as stop = { steps = 100 }")
     if setting.backend == "nccl" and setting.device_type == "cpu":
@@ -155,8 +165,12 @@ def to_json(setting: Setting) -> bytes:
     values |= {n: float(values[n]) for n in _FLOATS if n in values}
     values["workload"] = setting.workload
     if "stop" in values:
-        values["stop"] = {n: v for n in Stop.__struct_fields__ if (v := getattr(setting.stop, n)) is not None}
-        values["stop"] |= {n: float(values["stop"][n]) for n in ("epochs", "seconds") if n in values["stop"]}
+        values["stop"] = {
+            n: v for n in Stop.__struct_fields__ if (v := getattr(setting.stop, n)) is not None
+        }
+        values["stop"] |= {
+            n: float(values["stop"][n]) for n in ("epochs", "seconds") if n in values["stop"]
+        }
         if setting.stop.target is not None:
             values["stop"]["target"] = _plain(setting.stop.target)
     return msgspec.json.encode(values, order="sorted")
@@ -185,12 +199,16 @@ def known_choice(field: str, name: str, choices: tuple[str, ...]) -> None:
 
 def _options(values: Any) -> dict[str, OptionValue]:
     if not isinstance(values, dict):
-        raise SettingError(f"options is {values!r}; it must be a table, such as options = {{ accumulation = 2 }}")
+        raise SettingError(
+            f"options is {values!r}; it must be a table, such as options = {{ accumulation = 2 }}"
+        )
     for name, value in values.items():
         finite = not isinstance(value, float) or math.isfinite(value)
         small = not isinstance(value, int) or abs(value) < 2**63
         if not isinstance(value, OptionValue) or not finite or not small:
-            raise SettingError(f"option {name!r} is {value!r}; it must be a text, a finite number, true or false")
+            raise SettingError(
+                f"option {name!r} is {value!r}; it must be a text, a finite number, true or false"
+            )
     return dict(values)
 
 
@@ -209,7 +227,9 @@ def _check_stop(stop: Any) -> None:
         raise SettingError(f"stop.target is {target!r}; {_TARGET}")
 
 
-_TARGET = 'give a metric and one of below and above, such as target = { metric = "mae_mev", below = 60 }'
+_TARGET = (
+    'give a metric and one of below and above, such as target = { metric = "mae_mev", below = 60 }'
+)
 
 
 def _check_target(target: Target, command: str | None) -> None:
@@ -217,7 +237,9 @@ def _check_target(target: Target, command: str | None) -> None:
     if not target.metric or len(ends) != 1 or not math.isfinite(ends[0]):
         raise SettingError(f"stop.target is incomplete: {_TARGET}")
     if command:
-        raise SettingError("stop.target needs a workload: wattlaw does not know the metrics of a command")
+        raise SettingError(
+            "stop.target needs a workload: wattlaw does not know the metrics of a command"
+        )
 
 
 def _plain(target: Target) -> dict[str, str | float]:
@@ -232,7 +254,9 @@ def _per_node(devices: Any, values: dict[str, Any]) -> int:
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise SettingError(f"devices is {devices!r}; it must be a whole number of at least 1")
     if isinstance(nodes, int) and nodes >= 1 and devices % nodes:
-        raise SettingError(f"{counted(devices, 'device does', 'devices do')} not divide over {counted(nodes, 'node')}")
+        raise SettingError(
+            f"{counted(devices, 'device does', 'devices do')} not divide over {counted(nodes, 'node')}"
+        )
     return devices // nodes if isinstance(nodes, int) and nodes >= 1 else devices
 
 

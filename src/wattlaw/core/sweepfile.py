@@ -17,7 +17,9 @@ from wattlaw.core.files import explained
 from wattlaw.core.setting import Setting, explain, identity, setting_from
 
 
-class Sweep(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+class Sweep(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
+):
     """A sweep as its file gives it.
 
     name          names the folder of its runs
@@ -50,7 +52,9 @@ class Trial(msgspec.Struct, frozen=True, gc=False):
     @property
     def id(self) -> str:
         """Name of the trial's folder, such as ``schnet-4f0c9a17be21-r0``."""
-        return f"{_word(self.setting.workload)}-{identity(self.setting, self.version)}-r{self.repeat}"
+        return (
+            f"{_word(self.setting.workload)}-{identity(self.setting, self.version)}-r{self.repeat}"
+        )
 
 
 def read_sweep(path: Path) -> Sweep:

@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 from wattlaw.core.errors import UnknownNameError
 
+TIME = "time_per_sample_s"
+DEVICE_TIME = "device_time_per_sample_s"
+ENERGY = "energy_per_sample_j"
+GPU_ENERGY = "gpu_energy_per_sample_j"
+"""The quantities by which settings are compared."""
+
 
 class Quantity(NamedTuple):
     """A named quantity: its title for people and its SI unit ("" for a pure number)."""
@@ -67,8 +73,12 @@ QUANTITIES: dict[str, Quantity] = {
     "valid_top5": Quantity("Top-5 on the valid part, a share of 1", "", 1),
     "valid_mae": Quantity("mean absolute error on the valid part, in the property's unit", "", -1),
     "valid_mae_mev": Quantity("mean absolute error on the valid part", "meV", -1),
-    "valid_energy_mae_mev": Quantity("mean absolute error of energies on the valid part", "meV", -1),
-    "valid_force_mae_mev_per_angstrom": Quantity("mean absolute error of forces on the valid part", "meV/Å", -1),
+    "valid_energy_mae_mev": Quantity(
+        "mean absolute error of energies on the valid part", "meV", -1
+    ),
+    "valid_force_mae_mev_per_angstrom": Quantity(
+        "mean absolute error of forces on the valid part", "meV/Å", -1
+    ),
     # pauses between steps, in no step's time
     "evaluation_s": Quantity("time of the evaluations", "s", -1),
     "checkpoint_s": Quantity("time of writing checkpoints", "s", -1),

@@ -1,1 +1,1 @@
-"""Floor 2: meters that read devices and controls that limit them, one file each."""
+"""Meters that read devices and controls that limit them, one file each."""

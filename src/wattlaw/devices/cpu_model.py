@@ -29,7 +29,9 @@ def watts_per_core() -> float:
     except ValueError:
         watts = math.nan
     if not (math.isfinite(watts) and watts > 0):
-        raise UsageError(f"{VARIABLE} is {text!r}; it must be watts of one busy core, such as {WATTS_PER_CORE}")
+        raise UsageError(
+            f"{VARIABLE} is {text!r}; it must be watts of one busy core, such as {WATTS_PER_CORE}"
+        )
     return watts
 
 
@@ -38,7 +40,13 @@ def cpu_energy(cpu_time_s: float | None) -> Reading:
     if cpu_time_s is None:
         return missing("no meter measures CPU energy here, and the job's CPU time is not known")
     if cpu_time_s <= 0:
-        return missing("no meter measures CPU energy here, and the job's CPU time is below the system's tick")
+        return missing(
+            "no meter measures CPU energy here, and the job's CPU time is below the system's tick"
+        )
     watts = watts_per_core()
-    origin = f"from {VARIABLE}" if VARIABLE in os.environ else f"assumed; set {VARIABLE} to change it"
-    return estimated(cpu_time_s * watts, f"model: CPU-seconds of the job × {watts:g} W a busy core ({origin})")
+    origin = (
+        f"from {VARIABLE}" if VARIABLE in os.environ else f"assumed; set {VARIABLE} to change it"
+    )
+    return estimated(
+        cpu_time_s * watts, f"model: CPU-seconds of the job × {watts:g} W a busy core ({origin})"
+    )

@@ -64,7 +64,9 @@ class Driver:
             yield
         except self.nvml.NVMLError as error:
             if error.value == _NO_PERMISSION:
-                raise PermissionDeniedError(f"{doing} is not permitted to this user; {grant}") from None
+                raise PermissionDeniedError(
+                    f"{doing} is not permitted to this user; {grant}"
+                ) from None
             if error.value == _NOT_SUPPORTED:
                 raise DeviceError(f"{doing} is not supported by this device") from None
             raise DeviceError(f"{doing} failed: {error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.slurm_job import gpus_of_job
+from wattlaw.slurm.node import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
 
@@ -112,7 +112,9 @@ def wanted_devices(
         found = [_match(name, uuids, instances) for name in gpus]
         for name, one in zip(gpus, found, strict=True):
             if one is None:
-                raise DeviceError(f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID")
+                raise DeviceError(
+                    f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID"
+                )
         return [one for one in found if one]
     listed = os.environ.get(variable)
     if listed is None:

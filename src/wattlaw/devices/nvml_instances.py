@@ -50,7 +50,10 @@ def chosen_gpus(handles: Sequence[Handle], gpus: tuple[str, ...] | None) -> list
         return of_job
     is_all = {c.gpu: c.is_all for c in of_job}
     asked = _chosen(handles, cut, gpus)
-    return [c._replace(is_all=is_all.get(c.gpu, False)) if c.is_mig and not c.instances else c for c in asked]
+    return [
+        c._replace(is_all=is_all.get(c.gpu, False)) if c.is_mig and not c.instances else c
+        for c in asked
+    ]
 
 
 def instances_of(handle: Handle) -> list[Instance] | None:
@@ -62,7 +65,9 @@ def instances_of(handle: Handle) -> list[Instance] | None:
     for number in range(handle.ask("GetMaxMigDeviceCount") or 0):
         instance = handle.ask("GetMigDeviceHandleByIndex", number)  # not found where fewer exist
         if instance is not None:
-            found.append(_instance(Handle(handle.nvml, instance), number, word(handle.ask("GetUUID"))))
+            found.append(
+                _instance(Handle(handle.nvml, instance), number, word(handle.ask("GetUUID")))
+            )
     return found
 
 
@@ -98,17 +103,28 @@ def _instance(handle: Handle, number: int, parent: str) -> Instance:
 def _chosen(
     handles: Sequence[Handle], cut: Sequence[list[Instance] | None], gpus: tuple[str, ...] | None
 ) -> list[Chosen]:
-    known = {name: Visible(i, one.uuid) for i, ones in enumerate(cut) for one in ones or () for name in one.names}
+    known = {
+        name: Visible(i, one.uuid)
+        for i, ones in enumerate(cut)
+        for one in ones or ()
+        for name in one.names
+    }
     uuids = [word(h.ask("GetUUID")) for h in handles]
     found: dict[int, list[Instance]] = {}
     numbered = [i for i, h in enumerate(handles) if not h.is_hidden]
     for one in wanted_devices(gpus, uuids, instances=known, numbered=numbered):
-        ours = [i for i in cut[one.gpu] or () if one.mig in ("", i.uuid)] if one.mig or gpus is None else []
+        ours = (
+            [i for i in cut[one.gpu] or () if one.mig in ("", i.uuid)]
+            if one.mig or gpus is None
+            else []
+        )
         if gpus is None and cut[one.gpu] is not None and not ours:
             continue
         mine = found.setdefault(one.gpu, [])
         mine += [i for i in ours if i not in mine]
-    return [_of_gpu(gpu, handles[gpu], tuple(mine), cut[gpu] is not None) for gpu, mine in found.items()]
+    return [
+        _of_gpu(gpu, handles[gpu], tuple(mine), cut[gpu] is not None) for gpu, mine in found.items()
+    ]
 
 
 def _of_gpu(gpu: int, handle: Handle, mine: tuple[Instance, ...], is_mig: bool) -> Chosen:

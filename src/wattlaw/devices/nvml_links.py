@@ -32,7 +32,12 @@ class Links:
         self.handle = handle
         self.lacks: dict[str, str] = {}
         self._active: list[int] | None = None
-        self._ways = [self._summed_by_driver, self._by_link, self._by_newer_fields, self._by_old_counters]
+        self._ways = [
+            self._summed_by_driver,
+            self._by_link,
+            self._by_newer_fields,
+            self._by_old_counters,
+        ]
         self._ways = [way for way in self._ways if None not in way()][:1]
         if None in self.pcie():
             self._lack("", "the driver has no byte counters of PCIe")
@@ -100,7 +105,11 @@ def _value(field: Any) -> int | None:
         return None
     value = field.value
     # nvml.h, nvmlValueType_t: 0 double, 1 unsigned int, 2 unsigned long, 3 unsigned long long
-    return int({0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}.get(field.valueType, value.ullVal))
+    return int(
+        {0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}.get(
+            field.valueType, value.ullVal
+        )
+    )
 
 
 def _sum(values: Sequence[int | None], unit: int) -> int | None:

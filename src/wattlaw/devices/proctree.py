@@ -48,7 +48,12 @@ class Tree:
     """
 
     def __init__(
-        self, root: int, apart: tuple[int, ...] = (), proc: str = "/proc", slurm_job: str = "", mark: str = ""
+        self,
+        root: int,
+        apart: tuple[int, ...] = (),
+        proc: str = "/proc",
+        slurm_job: str = "",
+        mark: str = "",
     ) -> None:
         self.root = root
         self.mark = mark.encode()
@@ -81,7 +86,9 @@ class Tree:
             self.first_look_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         else:
             oldest = self.first_look_s - _SURELY_OLDER_S
-            before = before | {n: p for n, p in after.items() if n not in before and p.start * _TICK_S < oldest}
+            before = before | {
+                n: p for n, p in after.items() if n not in before and p.start * _TICK_S < oldest
+            }
         self.alive = after
         self.cpu_s += spent(before, after)
 
@@ -150,7 +157,9 @@ class Tree:
         oldest = time.clock_gettime(time.CLOCK_BOOTTIME) - _YOUNG_S
         self.young = {p.pid for p in fresh.values() if p.start * _TICK_S > oldest}
         # a parent that started after the list was taken may yet turn out to be ours
-        self.foreign |= {p.pid for p in fresh.values() if p.parent in pids or p.parent == 0} - self.young
+        self.foreign |= {
+            p.pid for p in fresh.values() if p.parent in pids or p.parent == 0
+        } - self.young
 
     def _read(self, pid: int) -> Process | None:
         text = self._head(f"{pid}/stat")
@@ -161,7 +170,9 @@ class Tree:
         if pid == self.root and pid in self.apart:
             return Process(pid, int(f[1]), int(f[19]), 0.0, 0.0, 0)
         own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
-        return Process(pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES)
+        return Process(
+            pid, int(f[1]), int(f[19]), own * _TICK_S, children * _TICK_S, int(f[21]) * _PAGE_BYTES
+        )
 
     def _is_process(self, number: int) -> bool:
         """Say whether a number is that of a process; threads are found by theirs too."""

@@ -1,1 +1,1 @@
-"""Floor 3: other people's records read as runs, one file each."""
+"""Other people's records read as runs, one file each."""

@@ -43,13 +43,20 @@ def _run(row: Row, duration: float, line: int) -> Run:
     readings = {
         "elapsed_s": measured(duration, "CodeCarbon duration"),
         "gpu_energy_j": _energy(row, "gpu_energy", "NVML through CodeCarbon", is_measured=True),
-        "cpu_energy_j": _energy(row, "cpu_energy", "CodeCarbon, RAPL or a constant share of TDP", is_measured=False),
-        "dram_energy_j": _energy(row, "ram_energy", "CodeCarbon's model of W per GB", is_measured=False),
+        "cpu_energy_j": _energy(
+            row, "cpu_energy", "CodeCarbon, RAPL or a constant share of TDP", is_measured=False
+        ),
+        "dram_energy_j": _energy(
+            row, "ram_energy", "CodeCarbon's model of W per GB", is_measured=False
+        ),
     }
     setting = setting_from(
         {"workload": row.get("project_name") or "codecarbon", "devices_per_node": max(int(gpus), 1)}
     )  # fmt: skip
-    note = Note("tracker_scope", "CodeCarbon counts the whole machine by default; runs side by side count it each")
+    note = Note(
+        "tracker_scope",
+        "CodeCarbon counts the whole machine by default; runs side by side count it each",
+    )
     return Run(
         setting=setting, trial=row.get("run_id") or f"codecarbon-{line}", source="codecarbon", quantities=readings,
         started=row.get("timestamp", ""), warnings=(note,),
@@ -63,5 +70,7 @@ def _energy(row: Row, column: str, how: str, is_measured: bool) -> Reading:
     if value is None or value < 0:
         return missing(f"{column} is {row[column]!r}")
     if value == 0:
-        return missing(f"CodeCarbon wrote 0 kWh for {column}, which it also writes where nothing was read")
+        return missing(
+            f"CodeCarbon wrote 0 kWh for {column}, which it also writes where nothing was read"
+        )
     return (measured if is_measured else estimated)(value * _J_PER_KWH, how)

@@ -53,7 +53,10 @@ class Imported(msgspec.Struct):
         counts = Counter(s.reason for s in self.skipped)
         first = {s.reason: s for s in reversed(self.skipped)}
         return tuple(
-            Note("skipped", f"{first[reason]}" + (f" (and {count - 1} more alike)" if count > 1 else ""))
+            Note(
+                "skipped",
+                f"{first[reason]}" + (f" (and {count - 1} more alike)" if count > 1 else ""),
+            )
             for reason, count in counts.items()
         )
 
@@ -109,7 +112,9 @@ def _named_apart(runs: list[Run]) -> list[Run]:
 def text_of(path: Path) -> str:
     """Return a file's text: UTF-8 or UTF-16 by its mark, bytes that are no text replaced."""
     if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{path} has {path.stat().st_size / 1e9:.1f} GB; split it before it is imported")
+        raise DataError(
+            f"{path} has {path.stat().st_size / 1e9:.1f} GB; split it before it is imported"
+        )
     data = path.read_bytes()
     if data.startswith(_PACKED):
         raise DataError(f"{path} is compressed; unpack it first")

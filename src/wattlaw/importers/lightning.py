@@ -42,11 +42,15 @@ def losses(path: Path, found: Imported | None = None) -> Curve:
     for line, row in read_table(path, ("step",), report):
         name = next((n for n in _LOSSES if n in row), None)
         if name is None:
-            raise DataError(f"{path}:1: there is no training loss; one of {', '.join(_LOSSES[:4])} is needed")
+            raise DataError(
+                f"{path}:1: there is no training loss; one of {', '.join(_LOSSES[:4])} is needed"
+            )
         if not row[name]:
             continue
         step, epoch, loss = number(row["step"]), number(row.get("epoch") or 0), number(row[name])
-        bad = next((c for c, v in (("step", step), ("epoch", epoch), (name, loss)) if v is None), None)
+        bad = next(
+            (c for c, v in (("step", step), ("epoch", epoch), (name, loss)) if v is None), None
+        )
         if bad or step is None or epoch is None or loss is None:
             report.skip(str(path), f"{row.get(bad or '')!r} is no number", line, bad or "")
             continue

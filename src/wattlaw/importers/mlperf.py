@@ -104,7 +104,11 @@ def _systems(files: dict[str, bytes], found: Imported) -> dict[str, dict[str, An
 
 
 def _read_log(
-    name: str, files: dict[str, bytes], systems: dict[str, dict[str, Any]], edition: str, found: Imported
+    name: str,
+    files: dict[str, bytes],
+    systems: dict[str, dict[str, Any]],
+    edition: str,
+    found: Imported,
 ) -> None:
     log = parse(decoded(files[name]), name, found)
     parts = PurePosixPath(name).parts
@@ -135,11 +139,15 @@ def _fault(log: Log, system: dict[str, Any] | None, platform: str) -> str:
 def _run(name: str, log: Log, system: dict[str, Any], edition: str, files: dict[str, bytes]) -> Run:
     nodes, each = number(system.get("number_of_nodes")), number(system.get("accelerators_per_node"))
     if not nodes or not each or nodes < 1 or each < 1:
-        raise SettingError("number_of_nodes or accelerators_per_node is no count in the system file")
+        raise SettingError(
+            "number_of_nodes or accelerators_per_node is no count in the system file"
+        )
     window = ((log.start_ms or 0.0) / 1e3, (log.stop_ms or 0.0) / 1e3)
     benchmark = str(log.values.get("submission_benchmark") or PurePosixPath(name).parts[-2:][0])
     trained = samples_trained(benchmark, log.progress, log.values, edition)
-    readings, notes = quantities(window[1] - window[0], trained, number(log.values.get("global_batch_size")))
+    readings, notes = quantities(
+        window[1] - window[0], trained, number(log.values.get("global_batch_size"))
+    )
     energy, energy_notes = _energy(name, files, window)
     readings["node_energy_j"] = energy
     notes += energy_notes + throughput_note(readings, log.throughputs, int(nodes * each))
@@ -154,7 +162,9 @@ def _run(name: str, log: Log, system: dict[str, Any], edition: str, files: dict[
     )  # fmt: skip
 
 
-def _energy(name: str, files: dict[str, bytes], window: tuple[float, float]) -> tuple[Reading, list[Note]]:
+def _energy(
+    name: str, files: dict[str, bytes], window: tuple[float, float]
+) -> tuple[Reading, list[Note]]:
     folder = PurePosixPath(name).parent
     number_of_run = (_LOG.search(name) or ["", ""])[1]
     logs = {

@@ -45,13 +45,22 @@ def parse(text: str, name: str, found: Imported) -> Log:
             values.setdefault(key, value)
         if key in ("eval_stop", "eval_accuracy", "block_stop"):
             progress.update(_reached(extra))
-    if "epoch_num" in progress and progress.get("samples_count", -1) == number(values.get("eval_samples")):
+    if "epoch_num" in progress and progress.get("samples_count", -1) == number(
+        values.get("eval_samples")
+    ):
         del progress["samples_count"]  # those of the evaluation, beside what was trained until then
     steps, batch = at_stop.pop("step_num", None), number(values.get("global_batch_size"))
     if steps and batch and not at_stop:
         # checkpoints may be evaluated after the run was stopped, so the steps at the stop count
         at_stop["samples_count"] = steps * batch
-    return Log(values, at_stop or progress, throughputs, start, stop, status or str(values.get("status", "")))
+    return Log(
+        values,
+        at_stop or progress,
+        throughputs,
+        start,
+        stop,
+        status or str(values.get("status", "")),
+    )
 
 
 def _reached(extra: dict[str, Any]) -> dict[str, float]:

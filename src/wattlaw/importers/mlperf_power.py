@@ -41,12 +41,17 @@ def window_energy(logs: dict[str, str], window: tuple[float, float]) -> tuple[Re
     notes = []
     if switches:
         notes.append(
-            Note("switch_energy", f"the network switch drew {sum(switches):.4g} J more, not counted in the nodes")
+            Note(
+                "switch_energy",
+                f"the network switch drew {sum(switches):.4g} J more, not counted in the nodes",
+            )
         )
     return Reading(total, "measured", how), notes
 
 
-def covered(series: list[tuple[float, float]], window: tuple[float, float], name: str) -> list[float]:
+def covered(
+    series: list[tuple[float, float]], window: tuple[float, float], name: str
+) -> list[float]:
     """Return the integral in a list, or no value where the readings do not cover the window."""
     try:
         return [trapezoid(series, window, name)]
@@ -69,7 +74,10 @@ def trapezoid(series: list[tuple[float, float]], window: tuple[float, float], na
             slope = (p1 - p0) / (t1 - t0)
             total += (b - a) * (p0 + slope * ((a + b) / 2 - t0))
     # up to 2 s without a reading at an end: the nearest one stands for them
-    total += max(series[0][0] - start, 0.0) * series[0][1] + max(stop - series[-1][0], 0.0) * series[-1][1]
+    total += (
+        max(series[0][0] - start, 0.0) * series[0][1]
+        + max(stop - series[-1][0], 0.0) * series[-1][1]
+    )
     return total
 
 
@@ -78,9 +86,17 @@ def _series(text: str, name: str) -> tuple[list[tuple[float, float]], float | No
     efficiency, kind = None, ""
     for _, event in events(text, name, Imported()):
         time, value = number(event.get("time_ms")), number(event.get("value"))
-        if event.get("key") == "power_reading" and time is not None and value is not None and value >= 0:
+        if (
+            event.get("key") == "power_reading"
+            and time is not None
+            and value is not None
+            and value >= 0
+        ):
             series.append((time / 1e3, value))
         elif event.get("key") == "conversion_eff" and value and 0 < value <= 1:
             extra = event.get("metadata")
-            efficiency, kind = value, str(extra.get("measurement_type", "")) if isinstance(extra, dict) else ""
+            efficiency, kind = (
+                value,
+                str(extra.get("measurement_type", "")) if isinstance(extra, dict) else "",
+            )
     return sorted(series), efficiency, kind

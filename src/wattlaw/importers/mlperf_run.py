@@ -10,7 +10,9 @@ from wattlaw.core.setting import setting_from
 from wattlaw.importers.mlperf_samples import GPT3_TOKENS
 
 
-def quantities(seconds: float, trained: Reading, batch: float | None) -> tuple[dict[str, Reading], list[Note]]:
+def quantities(
+    seconds: float, trained: Reading, batch: float | None
+) -> tuple[dict[str, Reading], list[Note]]:
     """Return the quantities that follow from a run's time and samples."""
     found = {"elapsed_s": measured(seconds, "run_start to run_stop"), "samples": trained}
     if batch:
@@ -19,7 +21,9 @@ def quantities(seconds: float, trained: Reading, batch: float | None) -> tuple[d
         rate = trained.value / seconds
         found["samples_per_s"] = Reading(rate, "measured", "samples ÷ time, evaluation included")
         if batch:
-            found["step_time_s"] = Reading(batch / rate, "measured", "time ÷ steps, evaluation included")
+            found["step_time_s"] = Reading(
+                batch / rate, "measured", "time ÷ steps, evaluation included"
+            )
     return found, []
 
 
@@ -52,8 +56,16 @@ def throughput_note(readings: dict[str, Reading], logged: list[float], devices: 
         return []
     usual = sorted(logged)[len(logged) // 2]
     # evaluation and start-up are in the derived rate, so the logged one may be up to a third higher
-    for unit, share in (("", 1.0), ("samples per accelerator", 1.0 / devices), ("tokens", GPT3_TOKENS)):
+    for unit, share in (
+        ("", 1.0),
+        ("samples per accelerator", 1.0 / devices),
+        ("tokens", GPT3_TOKENS),
+    ):
         if 0.9 < usual / (rate * share) < 1.5:
-            return [Note("throughput_unit", f"the log counts {unit}; the rate is samples ÷ time")] if unit else []
+            return (
+                [Note("throughput_unit", f"the log counts {unit}; the rate is samples ÷ time")]
+                if unit
+                else []
+            )
     message = f"the log says {usual:.4g}, samples ÷ time is {rate:.4g} a second; the latter is used"
     return [Note("throughput_disagrees", message)]

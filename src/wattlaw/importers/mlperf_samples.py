@@ -25,7 +25,9 @@ GPT3_TOKENS = 2_048
 """GPT-3 logs count tokens; a sample is a sequence of so many."""
 
 
-def samples_trained(benchmark: str, progress: Mapping[str, float], values: Mapping[str, Any], edition: str) -> Reading:
+def samples_trained(
+    benchmark: str, progress: Mapping[str, float], values: Mapping[str, Any], edition: str
+) -> Reading:
     """Return the samples trained until the target; ``progress`` holds the last samples_count and epoch_num."""
     counted, epochs = progress.get("samples_count"), progress.get("epoch_num")
     if counted:

@@ -11,14 +11,26 @@ from wattlaw.importers.mlperf_run import made_run, quantities, throughput_note
 from wattlaw.importers.mlperf_samples import samples_trained
 from wattlaw.importers.tables import Row, read_table
 
-NEEDED = ("round", "submitter", "benchmark", "accelerator", "nodes", "accelerators_per_node", "run_seconds", "status")
+NEEDED = (
+    "round",
+    "submitter",
+    "benchmark",
+    "accelerator",
+    "nodes",
+    "accelerators_per_node",
+    "run_seconds",
+    "status",
+)
 
 
 def read_runs(path: Path) -> Imported:
     """Read the table; a row without counts or time is reported with its line and column."""
     found = Imported()
     for line, row in read_table(path, NEEDED, found):
-        bad = next((c for c in ("nodes", "accelerators_per_node", "run_seconds") if not _positive(row[c])), None)
+        bad = next(
+            (c for c in ("nodes", "accelerators_per_node", "run_seconds") if not _positive(row[c])),
+            None,
+        )
         if bad:
             found.skip(str(path), f"{row[bad]!r} is no positive number", line, bad)
             continue

@@ -39,12 +39,16 @@ def read(path: Path, workload: str = "command", interval_s: float = 1.0) -> Impo
     lines = text_of(path).splitlines()
     dmon = any(re.match(r"#\s*(Date|Time|gpu)\b", line) for line in lines[:20])
     names: set[str] = set()
-    rows = list(_dmon(lines, path, interval_s, found) if dmon else _query(lines, path, names, found))
+    rows = list(
+        _dmon(lines, path, interval_s, found) if dmon else _query(lines, path, names, found)
+    )
     if not rows:
         if not found.skipped:
             found.skip(str(path), "it holds no reading")
         return found
-    found.runs.append(_run(path, rows, workload, "dmon" if dmon else "query", ", ".join(sorted(names))))
+    found.runs.append(
+        _run(path, rows, workload, "dmon" if dmon else "query", ", ".join(sorted(names)))
+    )
     return found
 
 
@@ -58,16 +62,31 @@ def _query(lines: list[str], path: Path, names: set[str], found: Imported) -> It
         if not line.strip():
             continue
         if not header:
-            raise DataError(f"{path}:{index}: there is no header with power.draw; write one with --format=csv")
+            raise DataError(
+                f"{path}:{index}: there is no header with power.draw; write one with --format=csv"
+            )
         if len(values) != len(header):
-            found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index)
+            found.skip(
+                str(path),
+                f"{counted(len(values), 'cell')} where the header has {len(header)}",
+                index,
+            )
             continue
         row = dict(zip(header, values, strict=True))
         time = _stamp(row.get("timestamp", ""))
         if time is None:
-            found.skip(str(path), f"{row.get('timestamp', '')!r} is no time stamp", index, "timestamp")
+            found.skip(
+                str(path), f"{row.get('timestamp', '')!r} is no time stamp", index, "timestamp"
+            )
             continue
-        power = next((number(row[c]) for c in row if c.startswith("power.draw") and number(row[c]) is not None), None)
+        power = next(
+            (
+                number(row[c])
+                for c in row
+                if c.startswith("power.draw") and number(row[c]) is not None
+            ),
+            None,
+        )
         if power is None:
             found.skip(str(path), "no power was read", index, "power.draw")
         names.update({row["name"]} if row.get("name") else set())
@@ -90,12 +109,18 @@ def _dmon(lines: list[str], path: Path, interval_s: float, found: Imported) -> I
         if not words or not header:
             continue
         if len(words) != len(header):
-            found.skip(str(path), f"{counted(len(words), 'word')} where the header has {len(header)}", index)
+            found.skip(
+                str(path),
+                f"{counted(len(words), 'word')} where the header has {len(header)}",
+                index,
+            )
             continue
         row = dict(zip(header, words, strict=True))
         tick = ticks[row["gpu"]] = ticks.get(row["gpu"], -1) + 1
         time = (
-            _stamp(f"{row['Date'][:4]}/{row['Date'][4:6]}/{row['Date'][6:]} {row['Time']}") if "Date" in row else None
+            _stamp(f"{row['Date'][:4]}/{row['Date'][4:6]}/{row['Date'][6:]} {row['Time']}")
+            if "Date" in row
+            else None
         )
         power = number(row["pwr"])
         if power is None:
@@ -109,7 +134,10 @@ def _dmon(lines: list[str], path: Path, interval_s: float, found: Imported) -> I
 def _run(path: Path, rows: list[Row], workload: str, how: str, name: str) -> Run:
     gpus = sorted({r.gpu for r in rows})
     series = {
-        g: sorted((r.time, r.power) for r in rows if r.gpu == g and r.power is not None and r.power >= 0) for g in gpus
+        g: sorted(
+            (r.time, r.power) for r in rows if r.gpu == g and r.power is not None and r.power >= 0
+        )
+        for g in gpus
     }
     energies = [_trapezoid(s) for s in series.values() if len(s) > 1]
     start, stop = min(r.time for r in rows), max(r.time for r in rows)

@@ -22,7 +22,9 @@ _NEVER_0 = {"samples_per_s", "elapsed_s", "step_time_s"}
 _NUMBERS = {"power_cap_w", "sm_clock_mhz", "memory_clock_mhz"}
 
 
-def read(path: Path, columns: Mapping[str, str] | None = None, workload: str = "imported") -> Imported:
+def read(
+    path: Path, columns: Mapping[str, str] | None = None, workload: str = "imported"
+) -> Imported:
     """Read the rows as runs.
 
     ``columns`` maps names to columns: fields of a setting ("devices", "batch_per_device", …), quantities with
@@ -39,12 +41,16 @@ def read(path: Path, columns: Mapping[str, str] | None = None, workload: str = "
             plan = {c: c for c in row if c in _SETTING or c in QUANTITIES or c == "device_name"}
         if not set(plan) & set(QUANTITIES):
             known = ", ".join(row)
-            raise UsageError(f"{path}: no column is mapped to a quantity, such as elapsed_s=COLUMN; columns: {known}")
+            raise UsageError(
+                f"{path}: no column is mapped to a quantity, such as elapsed_s=COLUMN; columns: {known}"
+            )
         _add(found, path, line, row, plan, workload)
     return found
 
 
-def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str], workload: str) -> None:
+def _add(
+    found: Imported, path: Path, line: int, row: Row, plan: dict[str, str], workload: str
+) -> None:
     values: dict[str, Any] = {"workload": workload}
     readings, labels = {}, {}
     for name, column in plan.items():
@@ -54,7 +60,9 @@ def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str],
             if isinstance(value, str):
                 found.skip(str(path), value, line, column)
                 return
-            readings[name] = measured(value, f"column {column}") if value is not None else missing("empty cell")
+            readings[name] = (
+                measured(value, f"column {column}") if value is not None else missing("empty cell")
+            )
         elif name.startswith("label."):
             labels[name[6:]] = text
         elif name.startswith("option."):
@@ -62,7 +70,12 @@ def _add(found: Imported, path: Path, line: int, row: Row, plan: dict[str, str],
         elif name != "device_name" and text:
             values[name] = _setting_value(name, text)
             if values[name] is None:
-                found.skip(str(path), f"{text!r} is no {'count' if name in _COUNTS else 'number'}", line, column)
+                found.skip(
+                    str(path),
+                    f"{text!r} is no {'count' if name in _COUNTS else 'number'}",
+                    line,
+                    column,
+                )
                 return
     try:
         setting = setting_from(values)

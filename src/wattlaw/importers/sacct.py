@@ -39,7 +39,11 @@ def _from_table(path: Path, found: Imported) -> None:
             continue
         tres = row.get("AllocTRES", "")
         gpus = _GPUS.search(tres)
-        seconds = number(row.get("ElapsedRaw")) if row.get("ElapsedRaw") else seconds_of(row.get("Elapsed", ""))
+        seconds = (
+            number(row.get("ElapsedRaw"))
+            if row.get("ElapsedRaw")
+            else seconds_of(row.get("Elapsed", ""))
+        )
         joules = _joules(row.get("ConsumedEnergyRaw") or row.get("ConsumedEnergy") or "")
         _add(
             found, str(path), line, row["JobID"], row.get("JobName", ""), row["State"], seconds,
@@ -58,9 +62,18 @@ def _from_json(text: str, path: Path, found: Imported) -> None:
         if not isinstance(job, dict):
             found.skip(str(path), f"job {index} is no object")
             continue
-        time, state = _dict(job.get("time")), _dict(job.get("state")).get("current", job.get("state"))
-        counts = {t.get("type"): number(t.get("count")) for t in _allocated(job) if t.get("name") in ("gpu", "", None)}
-        nodes = number(_dict(job.get("allocation_nodes")).get("number") or job.get("allocation_nodes"))
+        time, state = (
+            _dict(job.get("time")),
+            _dict(job.get("state")).get("current", job.get("state")),
+        )
+        counts = {
+            t.get("type"): number(t.get("count"))
+            for t in _allocated(job)
+            if t.get("name") in ("gpu", "", None)
+        }
+        nodes = number(
+            _dict(job.get("allocation_nodes")).get("number") or job.get("allocation_nodes")
+        )
         _add(
             found, str(path), 0, str(job.get("job_id", index)), str(job.get("name", "")),
             str(state[0] if isinstance(state, list) and state else state), number(time.get("elapsed")),
@@ -83,7 +96,9 @@ def _add(
     if joules and 0 < joules < 1e15:
         energy = measured(joules, "Slurm ConsumedEnergy")
     try:
-        setting = setting_from({"workload": name or "job", "nodes": machines, "devices_per_node": each})
+        setting = setting_from(
+            {"workload": name or "job", "nodes": machines, "devices_per_node": each}
+        )
     except SettingError as error:
         found.skip(file, f"job {job}: {error}", line)
         return

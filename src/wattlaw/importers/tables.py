@@ -19,7 +19,9 @@ _NO_TEXT = re.compile("[\ufffd\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LONGEST_CELL = 1 << 20
 
 
-def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: str = ",") -> Iterator[tuple[int, Row]]:
+def read_table(
+    path: Path, needed: Sequence[str], found: Imported, delimiter: str = ","
+) -> Iterator[tuple[int, Row]]:
     """Yield (line, row) of a table with a header; broken rows go to ``found.skipped``.
 
     Raises DataError where the file is no text, or the header lacks one of the ``needed`` columns.
@@ -33,11 +35,15 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
     header = [name.strip() for name in cells(lines[start], delimiter)]
     for name in needed:
         if name not in header:
-            raise DataError(f"{path}:{start + 1}: there is no column {name!r}; {_has(name, header)}")
+            raise DataError(
+                f"{path}:{start + 1}: there is no column {name!r}; {_has(name, header)}"
+            )
     twice = {name for name, count in Counter(header).items() if count > 1}
     for name in sorted(twice - {""}):
         if name in needed:
-            raise DataError(f"{path}:{start + 1}: there are two columns {name!r}; leave one in the file")
+            raise DataError(
+                f"{path}:{start + 1}: there are two columns {name!r}; leave one in the file"
+            )
         found.skip(str(path), f"there are two columns {name!r}; neither is read", start + 1)
     for index in range(start + 1, len(lines)):
         line = lines[index]
@@ -45,7 +51,11 @@ def read_table(path: Path, needed: Sequence[str], found: Imported, delimiter: st
             continue
         values = cells(line, delimiter)
         if len(values) != len(header):
-            found.skip(str(path), f"{counted(len(values), 'cell')} where the header has {len(header)}", index + 1)
+            found.skip(
+                str(path),
+                f"{counted(len(values), 'cell')} where the header has {len(header)}",
+                index + 1,
+            )
             continue
         row = zip(header, values, strict=True)
         yield index + 1, {name: value.strip() for name, value in row if name not in twice}

@@ -18,7 +18,15 @@ from wattlaw.importers.tables import Row, cells, read_table
 
 NAMES = {"zeus": "read"}
 
-_SUMMARY = ("dataset", "network", "batch_size", "optimizer", "power_limit", "time_per_epoch", "average_power")
+_SUMMARY = (
+    "dataset",
+    "network",
+    "batch_size",
+    "optimizer",
+    "power_limit",
+    "time_per_epoch",
+    "average_power",
+)
 _WINDOW = ("start_time", "window_name", "elapsed_time")
 _EPOCH_SAMPLES = {"cifar100": 50_000, "imagenet": 1_281_167}
 """Training samples of the data sets whose size is beyond doubt; of others the rate is missing."""
@@ -42,7 +50,10 @@ def read(path: Path) -> Imported:
 
 
 def _summary(path: Path, found: Imported) -> None:
-    device = next((d for d in ("v100", "p100", "a40", "a100", "h100", "rtx6000") if d in path.stem.lower()), path.stem)
+    device = next(
+        (d for d in ("v100", "p100", "a40", "a100", "h100", "rtx6000") if d in path.stem.lower()),
+        path.stem,
+    )
     for line, row in read_table(path, _SUMMARY, found):
         values = {column: number(row[column]) or 0.0 for column in _SUMMARY[2:3] + _SUMMARY[4:]}
         bad = next((column for column, value in values.items() if value <= 0), None)
@@ -65,7 +76,9 @@ def _epoch(row: Row, values: dict[str, float], device: str, line: int, path: Pat
     samples = _EPOCH_SAMPLES.get(row["dataset"])
     if samples:
         readings["samples"] = Reading(float(samples), "measured", "samples of an epoch")
-        readings["samples_per_s"] = Reading(samples / seconds, "measured", "samples ÷ time of an epoch")
+        readings["samples_per_s"] = Reading(
+            samples / seconds, "measured", "samples ÷ time of an epoch"
+        )
     setting = setting_from(
         {"workload": row["network"], "batch_per_device": int(values["batch_size"]),
          "power_cap_w": values["power_limit"], "options": {"optimizer": row["optimizer"]}}

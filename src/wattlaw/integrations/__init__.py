@@ -1,1 +1,1 @@
-"""Floor 5: one-line callbacks for other people's trainers, and live exports."""
+"""One-line callbacks for other people's trainers, and live exports."""

@@ -9,7 +9,7 @@ from typing import Any
 from accelerate.tracking import GeneralTracker
 
 from wattlaw.integrations.held import Held
-from wattlaw.measuring.window import Window
+from wattlaw.measuring.block import Window
 
 NAMES = {"accelerate": "Measured"}
 

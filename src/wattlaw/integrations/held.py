@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wattlaw.core.run import Run
-from wattlaw.measuring.window import Window, measure
+from wattlaw.measuring.block import Window, measure
 
 
 class Held:
@@ -31,7 +31,12 @@ class Held:
         super().__init__()
         self.result: Run | None = None
         self._asked_name = name
-        self._arguments: dict[str, Any] = {"folder": folder, "hz": hz, "warmup": warmup, "setting": setting}
+        self._arguments: dict[str, Any] = {
+            "folder": folder,
+            "hz": hz,
+            "warmup": warmup,
+            "setting": setting,
+        }
         self._window: Window | None = None
 
     def open(self, name: str | None = None) -> None:
@@ -50,7 +55,9 @@ class Held:
         window, self._window = self._window, None
         if window:
             atexit.unregister(self._at_exit)
-            window.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+            window.__exit__(
+                type(error) if error else None, error, error.__traceback__ if error else None
+            )
             self.result = window.result
 
     def _at_exit(self) -> None:

@@ -24,7 +24,9 @@ class Measured(Held, TrainerCallback):  # type: ignore[misc]  # the library has 
         model = kwargs.get("model")
         self.open(type(model).__name__ if model is not None else "trainer")
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         self.step(samples=args.train_batch_size * args.gradient_accumulation_steps)
 
     def on_train_end(

@@ -42,7 +42,9 @@ class Measured(Held, Callback):  # type: ignore[misc]  # the library has no type
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         self.close(exception)
 
 

@@ -14,16 +14,36 @@ _METRICS = {
     "power_w": ("wattlaw_power_watts", "gauge", "Power of the device."),
     "energy_j": ("wattlaw_energy_joules_total", "counter", "Energy counter of the device."),
     "utilisation": ("wattlaw_utilisation_ratio", "gauge", "Busy share of the device, 0 to 1."),
-    "memory_used_bytes": ("wattlaw_memory_used_bytes", "gauge", "Memory in use on the device, or by the job."),
+    "memory_used_bytes": (
+        "wattlaw_memory_used_bytes",
+        "gauge",
+        "Memory in use on the device, or by the job.",
+    ),
     "temperature_c": ("wattlaw_temperature_celsius", "gauge", "Temperature of the device."),
     "sm_clock_mhz": ("wattlaw_sm_clock_megahertz", "gauge", "SM clock of the device."),
     "memory_clock_mhz": ("wattlaw_memory_clock_megahertz", "gauge", "Memory clock of the device."),
     "cpu_time_s": ("wattlaw_cpu_time_seconds_total", "counter", "CPU time of the job's processes."),
-    "received_bytes": ("wattlaw_pcie_received_bytes_total", "counter", "Bytes that the device received over PCIe."),
-    "sent_bytes": ("wattlaw_pcie_sent_bytes_total", "counter", "Bytes that the device sent over PCIe."),
-    "nvlink_received_bytes": ("wattlaw_nvlink_received_bytes_total", "counter", "Bytes received over NVLink."),
+    "received_bytes": (
+        "wattlaw_pcie_received_bytes_total",
+        "counter",
+        "Bytes that the device received over PCIe.",
+    ),
+    "sent_bytes": (
+        "wattlaw_pcie_sent_bytes_total",
+        "counter",
+        "Bytes that the device sent over PCIe.",
+    ),
+    "nvlink_received_bytes": (
+        "wattlaw_nvlink_received_bytes_total",
+        "counter",
+        "Bytes received over NVLink.",
+    ),
     "nvlink_sent_bytes": ("wattlaw_nvlink_sent_bytes_total", "counter", "Bytes sent over NVLink."),
-    "processes": ("wattlaw_processes", "gauge", "Processes of the job; on a GPU those that are not the job's."),
+    "processes": (
+        "wattlaw_processes",
+        "gauge",
+        "Processes of the job; on a GPU those that are not the job's.",
+    ),
 }
 
 Live = Callable[[], Mapping[str, Sample]]
@@ -33,16 +53,27 @@ def exposition(live: Mapping[str, Sample], devices: Mapping[str, DeviceInfo], ho
     """Return readings in Prometheus' text format; what was not read has no line."""
     lines = []
     for field, (name, kind, words) in _METRICS.items():
-        rows = [(device, value) for device, s in live.items() if (value := getattr(s, field)) is not None]
+        rows = [
+            (device, value)
+            for device, s in live.items()
+            if (value := getattr(s, field)) is not None
+        ]
         if rows:
             lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-            lines += [f"{name}{_labels(device, devices.get(device), host)} {value}" for device, value in rows]
+            lines += [
+                f"{name}{_labels(device, devices.get(device), host)} {value}"
+                for device, value in rows
+            ]
     return "\n".join(lines) + "\n"
 
 
 @contextlib.contextmanager
 def serving(
-    port: int, live: Live, devices: Callable[[], tuple[DeviceInfo, ...]], host: str, address: str = "127.0.0.1"
+    port: int,
+    live: Live,
+    devices: Callable[[], tuple[DeviceInfo, ...]],
+    host: str,
+    address: str = "127.0.0.1",
 ) -> Iterator[int]:
     """Serve http://ADDRESS:PORT/metrics as long as the context lasts; yields the port (0 asks for a free one).
 
@@ -85,5 +116,9 @@ def _labels(device: str, info: DeviceInfo | None, host: str) -> str:
         "boundary": info.boundary if info else "",
         "uuid": info.uuid if info else "",
     }
-    escaped = {k: v.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for k, v in pairs.items() if v}
+    escaped = {
+        k: v.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for k, v in pairs.items()
+        if v
+    }
     return "{" + ",".join(f'{k}="{v}"' for k, v in escaped.items()) + "}"

@@ -1,1 +1,1 @@
-"""Floor 3: where a trial's processes are started, one file each."""
+"""Where a trial's processes are started, one file each."""

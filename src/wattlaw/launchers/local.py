@@ -35,7 +35,9 @@ class LocalRanks(Launched):
         self._exits: list[Exit] = []
         self._ranks: list[subprocess.Popen[bytes]] = []
         self._stack = contextlib.ExitStack()
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="wattlaw-", ignore_cleanup_errors=True))
+        folder = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="wattlaw-", ignore_cleanup_errors=True)
+        )
         keeper = self._stack.enter_context(Keeper())
         try:
             for rank in range(job.ranks):
@@ -66,7 +68,12 @@ def _start(job: Job, rank: int, rendezvous: Path) -> subprocess.Popen[bytes]:
     variables = {**os.environ, **job.variables}
     if job.are_ranks:
         count = str(job.ranks)
-        variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        variables |= {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": count,
+            "LOCAL_WORLD_SIZE": count,
+        }
         variables["WATTLAW_RENDEZVOUS"] = f"file://{rendezvous}/store"
     with open(job.folder / f"output-{rank}.log", "ab") as log:
         return subprocess.Popen(

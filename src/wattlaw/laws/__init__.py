@@ -1,1 +1,1 @@
-"""Floor 3: how time and energy scale: pure functions of arrays, and the advice drawn from them."""
+"""How time and energy scale: pure functions of arrays, and the advice drawn from them."""

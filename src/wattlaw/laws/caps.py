@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
-from wattlaw.laws.posterior import Posterior, explore, interval_of
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of
 
 Array = NDArray[Any]
 
@@ -155,7 +155,10 @@ def fit_caps(
         return [of_time] if log_p is None else [of_time, power[:, place] - log_p]
 
     k = len(prior)
-    starts = [[first, second, *[0.0] * (k - 1)] for first, second in ((0.0, 0.0), (1.5, 0.0), (-0.5, -1.5))]
+    starts = [
+        [first, second, *[0.0] * (k - 1)]
+        for first, second in ((0.0, 0.0), (1.5, 0.0), (-0.5, -1.5))
+    ]
     posterior = explore(residuals, NOISE if powers is not None else NOISE[:1], starts, free=[k])
     return CapLaw(scale, float(caps.min()), centre, powers is not None, prior, posterior)
 
@@ -182,7 +185,9 @@ def with_work(z: Array, log_share: Array, prior: Array = PRIOR) -> Array:
 
 def response(z: Array, caps: Array, prior: Array = PRIOR) -> tuple[Array, Array]:
     """Return ln of relative time and ln of mean power (share of the scale), each (n, c), at caps given as shares."""
-    h, demand, spread, kink, static, regulation, memory, kappa = physical(z, prior).T[:, :, None, None]
+    h, demand, spread, kink, static, regulation, memory, kappa = physical(z, prior).T[
+        :, :, None, None
+    ]
     wanted = np.maximum(demand * np.exp(spread * _NODES), 1.05 * static)
     limit = np.maximum(regulation * caps[None, :, None], 1.1 * static)
     share = np.minimum((limit - static) / (wanted - static), 1.0)

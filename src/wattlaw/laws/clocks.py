@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
-from wattlaw.laws.posterior import Posterior, explore, interval_of
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of
 
 Array = NDArray[Any]
 
@@ -48,7 +48,9 @@ class ClockLaw(NamedTuple):
         """Return time at a clock with its 90 % interval."""
         best, draws = self._both(clock_mhz)
         noise = self.posterior.noise[:1] if of_a_run else ()
-        return interval_of(draws[0][:, 0], self.posterior.weights, float(np.exp(best[0][0, 0])), noise)
+        return interval_of(
+            draws[0][:, 0], self.posterior.weights, float(np.exp(best[0][0, 0])), noise
+        )
 
     def energy(self, clock_mhz: float, of_a_run: bool = True) -> Interval:
         """Return energy at a clock with its 90 % interval. Raises FitError where no power was measured."""
@@ -57,20 +59,27 @@ class ClockLaw(NamedTuple):
         best, draws = self._both(clock_mhz)
         logs = draws[0][:, 0] + draws[1][:, 0]
         value = float(np.exp(best[0][0, 0] + best[1][0, 0]))
-        return interval_of(logs, self.posterior.weights, value, self.posterior.noise if of_a_run else ())
+        return interval_of(
+            logs, self.posterior.weights, value, self.posterior.noise if of_a_run else ()
+        )
 
     def parameters(self) -> dict[str, Interval]:
         """Return the physical parameters; the kink as a share of the highest clock."""
         best, draws = _physical(self.posterior.best[None]), _physical(self.posterior.draws)
         columns = zip(PARAMETERS, best[0].tolist(), draws.T, strict=True)
-        return {name: interval_of(np.log(values), self.posterior.weights, value) for name, value, values in columns}
+        return {
+            name: interval_of(np.log(values), self.posterior.weights, value)
+            for name, value, values in columns
+        }
 
     def _both(self, clock_mhz: float) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         share = np.array([clock_mhz / self.scale_mhz])
         return response(self.posterior.best[None], share), response(self.posterior.draws, share)
 
 
-def fit_clocks(clocks_mhz: ArrayLike, times_s: ArrayLike, powers_w: ArrayLike | None = None) -> ClockLaw:
+def fit_clocks(
+    clocks_mhz: ArrayLike, times_s: ArrayLike, powers_w: ArrayLike | None = None
+) -> ClockLaw:
     """Fit the law to probes at three or more clocks; repeats of a clock may stand side by side.
 
     Raises FitError for fewer than three clocks and for numbers that are not positive and finite.
@@ -80,7 +89,9 @@ def fit_clocks(clocks_mhz: ArrayLike, times_s: ArrayLike, powers_w: ArrayLike | 
     if clocks.shape != times.shape or (powers is not None and powers.shape != clocks.shape):
         raise FitError("clocks, times and powers differ in number")
     if len(np.unique(clocks)) < 3:
-        raise FitError(f"a clock law needs probes at three clocks; there are {len(np.unique(clocks))}")
+        raise FitError(
+            f"a clock law needs probes at three clocks; there are {len(np.unique(clocks))}"
+        )
     scale = float(clocks.max())
     shares, log_t = clocks / scale, np.log(times)
     log_p = None if powers is None else np.log(powers)
@@ -89,7 +100,14 @@ def fit_clocks(clocks_mhz: ArrayLike, times_s: ArrayLike, powers_w: ArrayLike | 
         time, power = response(z, shares)
         return [time - log_t] if log_p is None else [time - log_t, power - log_p]
 
-    start = [0.0, 0.0, 0.0, 0.0, float(log_t.min()), float(log_p.max()) if log_p is not None else 0.0]
+    start = [
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        float(log_t.min()),
+        float(log_p.max()) if log_p is not None else 0.0,
+    ]
     free = [4, 5] if log_p is not None else [4]
     posterior = explore(residuals, NOISE if log_p is not None else NOISE[:1], [start], free=free)
     return ClockLaw(scale, float(clocks.min()), powers is not None, posterior)

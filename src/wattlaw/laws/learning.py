@@ -15,9 +15,9 @@ from scipy import optimize
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
 from wattlaw.core.units import counted
-from wattlaw.laws.checking import LEAST, MOST, positive
 from wattlaw.laws.power import fit_power
-from wattlaw.laws.ratios import t_quantile
+from wattlaw.laws.statistics.checks import LEAST, MOST, positive
+from wattlaw.laws.statistics.ratios import t_quantile
 
 Array = NDArray[Any]
 
@@ -54,7 +54,9 @@ def epoch_means(epochs: ArrayLike, losses: ArrayLike) -> Array:
     if number.shape != loss.shape or number.ndim != 1 or not len(loss):
         raise FitError("epochs and losses differ in number, or there are none")
     if not np.isfinite(loss).all():
-        raise FitError(f"the loss of step {int(np.flatnonzero(~np.isfinite(loss))[0])} is not finite")
+        raise FitError(
+            f"the loss of step {int(np.flatnonzero(~np.isfinite(loss))[0])} is not finite"
+        )
     return np.array([loss[number == n].mean() for n in np.unique(number)])
 
 
@@ -85,14 +87,18 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
     epoch_means(number, loss)
     kept = loss[number < fitted]
     if len(kept) < 4 or kept.max() <= 0:
-        raise FitError(f"{len(kept)} steps in the first {fitted} epochs; a curve needs four, with a positive loss")
+        raise FitError(
+            f"{len(kept)} steps in the first {fitted} epochs; a curve needs four, with a positive loss"
+        )
     most, k = float(kept.max()), np.arange(1, len(kept) + 1, dtype=float)
     if not LEAST <= most <= MOST or float(np.abs(kept).max()) > _WIDEST * most:
         raise FitError(f"losses from {kept.min():g} to {most:g} are no training curve")
     b = _hyperbola(k, kept / most)
     after = k[int((number < skipped).sum()) :]
     if not len(after):
-        raise FitError(f"no step lies between epochs {skipped} and {fitted}, so there is no slope to average")
+        raise FitError(
+            f"no step lies between epochs {skipped} and {fitted}, so there is no slope to average"
+        )
     first, ratio = curve_gradients(b, after)
     b1, b2, b3 = b.tolist()
     return Gradients(b1, b2, b3, most * float(first.mean()), float(np.sqrt(most) * ratio.mean()))
@@ -122,8 +128,14 @@ def fit_offset(sizes: ArrayLike, losses: ArrayLike) -> OffsetLaw:
         found: Array = np.logaddexp(p[0] - np.exp(p[1]) * u, p[2]) - np.log(y)
         return found
 
-    starts = ([plain.intercept, np.log(max(-plain.slope, 1e-3) * f), np.log(y.min() * g)] for f, g in _STARTS)
-    best = min((optimize.least_squares(miss, s, loss="soft_l1", f_scale=0.05) for s in starts), key=lambda r: r.cost)
+    starts = (
+        [plain.intercept, np.log(max(-plain.slope, 1e-3) * f), np.log(y.min() * g)]
+        for f, g in _STARTS
+    )
+    best = min(
+        (optimize.least_squares(miss, s, loss="soft_l1", f_scale=0.05) for s in starts),
+        key=lambda r: r.cost,
+    )
     return _offset(best, plain.centre, len(x))
 
 
@@ -160,6 +172,8 @@ def _offset(found: Any, centre: float, n: int) -> OffsetLaw:
     beta = float(np.exp(np.clip(found.x[1], -50, 50)))
     change = np.array([[1.0, beta * centre, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     middle = np.array([found.x[0] + beta * centre, found.x[1], found.x[2]])
-    half = np.minimum(t_quantile(df) * np.sqrt(np.maximum(np.diag(change @ covariance @ change.T), 0.0)), 50.0)
+    half = np.minimum(
+        t_quantile(df) * np.sqrt(np.maximum(np.diag(change @ covariance @ change.T), 0.0)), 50.0
+    )
     ends = np.exp(np.clip([middle, middle - half, middle + half], -700, 700)).T
     return OffsetLaw(*(Interval(*row) for row in ends.tolist()))

@@ -19,17 +19,23 @@ Array = NDArray[Any]
 MOST_DEVICES = 100_000
 
 
-def ring_all_reduce(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+def ring_all_reduce(
+    devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float
+) -> Array:
     """Return t = 2(n−1)·α + 2(n−1)/n · S/B, s."""
     n = _checked(devices, message_bytes, latency_s, bytes_per_s)
     found: Array = 2 * (n - 1) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
     return found
 
 
-def tree_all_reduce(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+def tree_all_reduce(
+    devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float
+) -> Array:
     """Return t = 2·⌈log₂n⌉·α + 2(n−1)/n · S/B, s: halving and doubling, or a pipelined double tree."""
     n = _checked(devices, message_bytes, latency_s, bytes_per_s)
-    found: Array = 2 * np.ceil(np.log2(n)) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
+    found: Array = (
+        2 * np.ceil(np.log2(n)) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
+    )
     return found
 
 
@@ -64,7 +70,9 @@ def exposed(communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 
     """
     if not 0 <= overlap <= 1:
         raise UsageError(f"overlap is {overlap}; give a share from 0 to 1")
-    found: Array = np.maximum(np.asarray(communication_s, float) - overlap * np.asarray(backward_s, float), 0.0)
+    found: Array = np.maximum(
+        np.asarray(communication_s, float) - overlap * np.asarray(backward_s, float), 0.0
+    )
     return found
 
 
@@ -75,7 +83,9 @@ def straggling(devices: ArrayLike, spread: float) -> Array:
     """
     n = _checked(devices, 1.0, 0.0, 1.0)
     if not 0 <= spread < 1:
-        raise UsageError(f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1")
+        raise UsageError(
+            f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1"
+        )
     found: Array = 1 + spread * late(n)
     return found
 
@@ -86,7 +96,9 @@ def late(devices: Array) -> Array:
     return found
 
 
-def _checked(devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float) -> Array:
+def _checked(
+    devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float
+) -> Array:
     n = np.atleast_1d(np.asarray(devices, float))
     wrong = n[~((n >= 1) & (n <= MOST_DEVICES))]
     if len(wrong):

@@ -12,8 +12,8 @@ from scipy import special
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.core.units import counted
-from wattlaw.laws.checking import positive
-from wattlaw.laws.ratios import LEVEL, bounded_exp, t_quantile
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.ratios import LEVEL, bounded_exp, t_quantile
 
 Array = NDArray[Any]
 
@@ -46,7 +46,10 @@ class PowerLaw(NamedTuple):
 
     def interval(self, x: float, level: float = LEVEL, of_a_run: bool = False) -> Interval:
         """Return t at one size with its interval."""
-        middle, half = float(self.mean(x)), t_quantile(self.df, level) * float(self.error(x, of_a_run))
+        middle, half = (
+            float(self.mean(x)),
+            t_quantile(self.df, level) * float(self.error(x, of_a_run)),
+        )
         return Interval(bounded_exp(middle), bounded_exp(middle - half), bounded_exp(middle + half))
 
     def band(self, x: ArrayLike) -> Array:
@@ -113,7 +116,9 @@ def _huber_line(x: Array, y: Array, k: float = 2.5) -> tuple[float, float, Array
         residual = np.abs(y - intercept - slope * x)
         # median absolute deviation, widened for the two fitted parameters
         scale = 1.4826 * float(np.median(residual)) * math.sqrt(len(x) / max(len(x) - 2, 1))
-        updated = np.minimum(1.0, k * scale / np.maximum(residual, 1e-300)) if scale > 0 else weights
+        updated = (
+            np.minimum(1.0, k * scale / np.maximum(residual, 1e-300)) if scale > 0 else weights
+        )
         if np.allclose(updated, weights, atol=1e-6):
             break
         weights = updated

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
-from wattlaw.laws.posterior import Posterior, explore, interval_of, quantiles
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of, quantiles
 
 Array = NDArray[Any]
 
@@ -34,17 +34,26 @@ class SamplesLaw(NamedTuple):
 
     def log_samples(self, batches: ArrayLike) -> tuple[Array, Array]:
         """Return ln of the samples needed: the posterior median (c,) and every draw (n, c)."""
-        draws = _log_samples(self.posterior.draws, np.atleast_1d(np.asarray(batches, float)), self.critical)
-        return np.array([quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]), draws
+        draws = _log_samples(
+            self.posterior.draws, np.atleast_1d(np.asarray(batches, float)), self.critical
+        )
+        return np.array(
+            [quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]
+        ), draws
 
     def critical_batch(self) -> Interval:
         """Return B_c in samples with its 90 % interval."""
         logs = self.critical[0] + self.critical[1] * self.posterior.draws[:, 0]
-        return interval_of(logs, self.posterior.weights, float(np.exp(self.posterior.weights @ logs)))
+        return interval_of(
+            logs, self.posterior.weights, float(np.exp(self.posterior.weights @ logs))
+        )
 
 
 def fit_samples(
-    batches: ArrayLike, samples: ArrayLike, critical: tuple[float, float] | None = None, noise: float = NOISE
+    batches: ArrayLike,
+    samples: ArrayLike,
+    critical: tuple[float, float] | None = None,
+    noise: float = NOISE,
 ) -> SamplesLaw:
     """Fit the law to samples needed at one or more global batches.
 

@@ -24,9 +24,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
 from wattlaw.laws.network import late
-from wattlaw.laws.posterior import Noise, Posterior, explore, interval_of, quantiles
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.posterior import Noise, Posterior, explore, interval_of, quantiles
 
 Array = NDArray[Any]
 
@@ -83,18 +83,26 @@ class ScalingLaw(NamedTuple):
     def log_rate(self, points: Points) -> tuple[Array, Array]:
         """Return ln of samples per s: its posterior median (c,) and every draw (n, c)."""
         draws = np.log(points.batches) - log_step(self.posterior.draws, points, self.prior)
-        return np.array([quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]), draws
+        return np.array(
+            [quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]
+        ), draws
 
     def rate(self, points: Points, of_a_run: bool = True) -> list[Interval]:
         """Return samples per s at each point with 90 % intervals: of one more measurement, or of the law itself."""
         middle, draws = self.log_rate(points)
         noises = self.noises(points) if of_a_run else [()] * len(middle)
         columns = zip(draws.T, np.exp(middle).tolist(), noises, strict=True)
-        return [interval_of(column, self.posterior.weights, value, noise) for column, value, noise in columns]
+        return [
+            interval_of(column, self.posterior.weights, value, noise)
+            for column, value, noise in columns
+        ]
 
     def noises(self, points: Points) -> list[tuple[Noise, ...]]:
         """Return for each point the noise of a measurement there, and what reaching beyond the largest size adds."""
-        above, below = points.devices / self.seen.devices.max(), self.seen.devices.min() / points.devices
+        above, below = (
+            points.devices / self.seen.devices.max(),
+            self.seen.devices.min() / points.devices,
+        )
         beyond = np.log(np.maximum(np.maximum(above, below), 1.0))
         count = len(self.posterior.weights)
         return [(*self.posterior.noise, Noise(np.full(count, REACH * far), 30.0)) for far in beyond]
@@ -141,7 +149,9 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     def residuals(z: Array) -> Sequence[Array]:
         return [log_step(z, settings, here)[:, place] - log_t]
 
-    return ScalingLaw(prior, here, explore(residuals, [noise], _starts(here, float(log_t.min()))), points)
+    return ScalingLaw(
+        prior, here, explore(residuals, [noise], _starts(here, float(log_t.min()))), points
+    )
 
 
 def placed(prior: Array, device_s: float) -> Array:
@@ -159,15 +169,21 @@ def physical(z: Array, prior: Array) -> Array:
 
 def log_step(z: Array, points: Points, prior: Array) -> Array:
     """Return ln of the time of a step, s, (n, c) for parameter sets z (n, 8) under a placed prior."""
-    fixed, within, between, latency, overlap, spread, serial, sample = physical(z, prior).T[:, :, None]
+    fixed, within, between, latency, overlap, spread, serial, sample = physical(z, prior).T[
+        :, :, None
+    ]
     devices, nodes = points.devices, points.nodes
     share = devices / nodes
     compute = np.log(sample * points.batches / devices) + np.log1p(spread * late(devices))
-    network = within * (share - 1) / share + between * (nodes - 1) / nodes + latency * np.log2(devices)
+    network = (
+        within * (share - 1) / share + between * (nodes - 1) / nodes + latency * np.log2(devices)
+    )
     gamma = 1 + overlap
     # in logarithms, so that no power overflows
     both = np.logaddexp(gamma * compute, gamma * np.log(network + 1e-30)) / gamma
-    found: Array = np.logaddexp(both, np.log(fixed + np.minimum(serial, 1.0) * sample * points.batches))
+    found: Array = np.logaddexp(
+        both, np.log(fixed + np.minimum(serial, 1.0) * sample * points.batches)
+    )
     return found
 
 

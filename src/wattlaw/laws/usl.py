@@ -18,15 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.checking import positive
-from wattlaw.laws.posterior import Noise, interval_of, quantiles
-from wattlaw.laws.ratios import t_quantile
+from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.posterior import Noise, interval_of, quantiles
+from wattlaw.laws.statistics.ratios import t_quantile
 
 Array = NDArray[Any]
 
 Form = Literal["usl", "amdahl", "power"]
 
-PARAMETERS: dict[Form, tuple[str, ...]] = {"usl": ("sigma", "kappa"), "amdahl": ("sigma",), "power": ("beta",)}
+PARAMETERS: dict[Form, tuple[str, ...]] = {
+    "usl": ("sigma", "kappa"),
+    "amdahl": ("sigma",),
+    "power": ("beta",),
+}
 
 CLOSER = 2
 """Finer grids after the first: with one, some intervals of κ shrank to a single point of it."""
@@ -47,7 +51,9 @@ class UslLaw(NamedTuple):
 
     def log_time(self, sizes: ArrayLike) -> tuple[Array, Array]:
         """Return ln t at sizes: the posterior median (c,), and under each point of the grid (g, c)."""
-        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form)
+        draws = self.level[:, None] + _shape(
+            np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form
+        )
         return np.array([quantiles(column, self.weights, [0.5])[0] for column in draws.T]), draws
 
     def time(self, size: float, of_a_run: bool = False) -> Interval:
@@ -58,7 +64,9 @@ class UslLaw(NamedTuple):
 
     def band(self, sizes: ArrayLike) -> Array:
         """Return t and the ends of its 90 % interval at many sizes, (3, c), from the moments of ln t."""
-        draws = self.level[:, None] + _shape(np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form)
+        draws = self.level[:, None] + _shape(
+            np.atleast_1d(np.asarray(sizes, float)), self.grid, self.form
+        )
         mean = self.weights @ draws
         spread = np.sqrt(self.weights @ ((draws - mean) ** 2 + self.error[:, None] ** 2))
         half = t_quantile(self.noise.df) * spread
@@ -78,7 +86,9 @@ def fit_usl(sizes: ArrayLike, times: ArrayLike, form: Form = "usl", least: int =
     """Fit to runs of at least ``least`` sizes. Raises FitError for fewer, or numbers not positive and finite."""
     x, y = positive("size", sizes), positive("time", times)
     if x.shape != y.shape or len(np.unique(x)) < least:
-        raise FitError(f"a scalability law needs times at {least} sizes; there are {len(np.unique(x))}")
+        raise FitError(
+            f"a scalability law needs times at {least} sizes; there are {len(np.unique(x))}"
+        )
     middle = medians(x, np.log(y))
     away = np.log(y) - middle
     # a run gone wrong counts as one at the edge of what the others scatter
@@ -129,7 +139,9 @@ def _weigh(x: Array, log_y: Array, form: Form, axes: tuple[Axis, ...]) -> UslLaw
     log_weight = -0.5 * (NU + n - 1) * np.log(NU * NOISE**2 + squares)
     weights = prior * np.exp(log_weight - log_weight.max())
     scale = np.sqrt((NU * NOISE**2 + squares) / (NU + n - 1))
-    return UslLaw(form, grid, weights / weights.sum(), level, scale / np.sqrt(n), Noise(scale, NU + n - 1))
+    return UslLaw(
+        form, grid, weights / weights.sum(), level, scale / np.sqrt(n), Noise(scale, NU + n - 1)
+    )
 
 
 def _shape(x: Array, grid: Array, form: Form) -> Array:
@@ -157,7 +169,8 @@ def _axes(form: Form, largest: float) -> tuple[Axis, ...]:
     kappa = np.geomspace(1e-3 / largest**2, 0.3, 30)
     # the measure of a cell in √v, up to a factor; all below the least value stands at 0
     found = [
-        Axis(np.append(0.0, v), np.append(2 * np.sqrt(v[0]), np.sqrt(v) * np.log(v[1] / v[0]))) for v in (sigma, kappa)
+        Axis(np.append(0.0, v), np.append(2 * np.sqrt(v[0]), np.sqrt(v) * np.log(v[1] / v[0])))
+        for v in (sigma, kappa)
     ]
     return tuple(found[: len(PARAMETERS[form])])
 

@@ -1,1 +1,1 @@
-"""Floor 3: the sampler, measuring windows, and the guard that puts limits back."""
+"""The sampler, measuring windows, and the guard that puts limits back."""

@@ -14,7 +14,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def decorated(function: Callable[P, T], block: Callable[[], AbstractContextManager[object]]) -> Callable[P, T]:
+def decorated(
+    function: Callable[P, T], block: Callable[[], AbstractContextManager[object]]
+) -> Callable[P, T]:
     """Return a function that runs in a block of its own at each call; an ``async`` one until it returns.
 
     Raises UsageError for a generator: a call of it only makes it, and its body runs where somebody iterates.

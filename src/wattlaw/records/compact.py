@@ -66,7 +66,9 @@ def write_index(folder: str | Path, runs: Iterable[Run]) -> Compacted:
     new: dict[str, Run] = {}
     for run in runs:
         if run.trial in new:
-            raise RecordError(f"two runs are named {run.trial}; give each its own name before they are written")
+            raise RecordError(
+                f"two runs are named {run.trial}; give each its own name before they are written"
+            )
         new[run.trial] = run
     return _compact_one(home, new)
 
@@ -78,7 +80,9 @@ def _compact_one(home: Path, new: dict[str, Run] | None = None) -> Compacted:
     return Compacted(home / INDEX, rows, tuple(damaged), len(replaced))
 
 
-def _pairs(home: Path, new: dict[str, Run], damaged: list[Damaged], replaced: list[Run]) -> Iterator[tuple[Run, Row]]:
+def _pairs(
+    home: Path, new: dict[str, Run], damaged: list[Damaged], replaced: list[Run]
+) -> Iterator[tuple[Run, Row]]:
     for stored in every(look(home)):
         if isinstance(stored, Damaged):
             damaged.append(stored)
@@ -95,6 +99,8 @@ def _is_kept(stored: Stored, new: dict[str, Run]) -> bool:
         return stored.run.trial not in new
     try:
         stored.row.summary.decode()
-    except UnicodeDecodeError:  # an unknown field holds bytes that are no text: its folder keeps them
+    except (
+        UnicodeDecodeError
+    ):  # an unknown field holds bytes that are no text: its folder keeps them
         return False
     return True

@@ -89,7 +89,9 @@ def _parquet(runs: Sequence[Run]) -> bytes:
     arrow, parquet = need("pyarrow", "a Parquet file"), need("pyarrow.parquet", "a Parquet file")
     columns, rows = flat(runs)
     types = types_of(arrow)
-    types |= {n: types["text" if n.endswith("_status") else "number"] for n in columns if n not in types}
+    types |= {
+        n: types["text" if n.endswith("_status") else "number"] for n in columns if n not in types
+    }
     arrays = {n: array(arrow, [one.get(n) for one in rows], types[n]) for n in columns}
     sink = arrow.BufferOutputStream()
     parquet.write_table(arrow.table(arrays), sink, compression="zstd")
@@ -101,4 +103,6 @@ def _format_of(path: Path) -> str:
     for format in FORMATS:
         if ending == format:
             return format
-    raise UsageError(f"{path}: the ending says no format; name it .csv, .parquet or .json, or give --format")
+    raise UsageError(
+        f"{path}: the ending says no format; name it .csv, .parquet or .json, or give --format"
+    )

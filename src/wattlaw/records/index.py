@@ -56,7 +56,10 @@ def read_rows(index: Path) -> Iterator[Row]:
 
     Raises DamagedRunError, NewerFormatError, or MissingPartError where pyarrow is not installed.
     """
-    parquet, arrow = need("pyarrow.parquet", f"reading {index}"), need("pyarrow", f"reading {index}")
+    parquet, arrow = (
+        need("pyarrow.parquet", f"reading {index}"),
+        need("pyarrow", f"reading {index}"),
+    )
     again = f"`wattlaw runs compact {index.parent}` makes it anew from the folders"
     try:
         with parquet.ParquetFile(index, pre_buffer=False, page_checksum_verification=True) as file:
@@ -65,12 +68,17 @@ def read_rows(index: Path) -> Iterator[Row]:
                 batch = batch.set_column(3, "summary", batch.column("summary").cast(arrow.binary()))
                 yield from map(Row._make, zip(*(c.to_pylist() for c in batch.columns), strict=True))
     except (arrow.ArrowException, OSError) as error:
-        raise DamagedRunError(f"{index} is damaged: {str(error).splitlines()[0]}; {again}") from None
+        raise DamagedRunError(
+            f"{index} is damaged: {str(error).splitlines()[0]}; {again}"
+        ) from None
 
 
 def write_rows(index: Path, pairs: Iterable[tuple[Run, Row]]) -> int:
     """Write an index as a whole and return how many rows it has."""
-    arrow, parquet = need("pyarrow", "writing an index"), need("pyarrow.parquet", "writing an index")
+    arrow, parquet = (
+        need("pyarrow", "writing an index"),
+        need("pyarrow.parquet", "writing an index"),
+    )
     tables, chunk = [], _Chunk(arrow)
     for run, place in pairs:
         chunk.add(run, place)
@@ -79,12 +87,21 @@ def write_rows(index: Path, pairs: Iterable[tuple[Run, Row]]) -> int:
             chunk = _Chunk(arrow)
     tables.append(chunk.table())
     header = msgspec.json.encode(_Header(FORMAT, __version__))
-    table = arrow.concat_tables(tables, promote_options="default").replace_schema_metadata({_KEY: header})
+    table = arrow.concat_tables(tables, promote_options="default").replace_schema_metadata(
+        {_KEY: header}
+    )
     sink = arrow.BufferOutputStream()
     # texts that differ from row to row gain nothing from a dictionary, and reading one takes memory
-    repeated = [f.name for f in table.schema if f.type == arrow.string() and f.name not in ("trial", *PLACE)]
+    repeated = [
+        f.name for f in table.schema if f.type == arrow.string() and f.name not in ("trial", *PLACE)
+    ]
     parquet.write_table(
-        table, sink, compression="zstd", row_group_size=_CHUNK, use_dictionary=repeated, write_page_checksum=True
+        table,
+        sink,
+        compression="zstd",
+        row_group_size=_CHUNK,
+        use_dictionary=repeated,
+        write_page_checksum=True,
     )
     write_whole(index, sink.getvalue())
     return int(table.num_rows)
@@ -101,7 +118,9 @@ def array(arrow: Any, values: list[Any], type_: Any) -> Any:
     try:
         return arrow.array(values, type_)
     except OverflowError:
-        return arrow.array([v if isinstance(v, int) and abs(v) < 2**63 else None for v in values], type_)
+        return arrow.array(
+            [v if isinstance(v, int) and abs(v) < 2**63 else None for v in values], type_
+        )
 
 
 class _Chunk:
@@ -110,7 +129,9 @@ class _Chunk:
     def __init__(self, arrow: Any) -> None:
         self.arrow, self.length = arrow, 0
         self.types = types_of(arrow)
-        self.types |= dict(zip(PLACE, (self.types[t] for t in ("text", "whole", "whole")), strict=False))
+        self.types |= dict(
+            zip(PLACE, (self.types[t] for t in ("text", "whole", "whole")), strict=False)
+        )
         self.values: dict[str, list[Any]] = {column.name: [] for column in COLUMNS}
         self.rows: list[Row] = []
 

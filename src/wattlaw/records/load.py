@@ -47,7 +47,10 @@ class Runs(list[Run]):
     """
 
     def __init__(
-        self, runs: Iterable[Run] = (), damaged: Iterable[Damaged] = (), unfinished: Iterable[Path] = ()
+        self,
+        runs: Iterable[Run] = (),
+        damaged: Iterable[Damaged] = (),
+        unfinished: Iterable[Path] = (),
     ) -> None:
         super().__init__(runs)
         self.damaged = tuple(damaged)
@@ -115,7 +118,12 @@ def every(found: Walked) -> Iterator[Stored | Damaged]:
             if isinstance(row, Damaged):
                 yield row
             elif _stands(row, sweep, waiting, sweep in sweeps):
-                yield _read(f"{sweep}/{row.folder}/{SUMMARY}" if row.folder else f"{sweep}/{INDEX}", sweep, row, pool)
+                yield _read(
+                    f"{sweep}/{row.folder}/{SUMMARY}" if row.folder else f"{sweep}/{INDEX}",
+                    sweep,
+                    row,
+                    pool,
+                )
     for trial in waiting:
         yield _from_folder(trial, pool)
 
@@ -129,7 +137,9 @@ def _rows(index: Path, beside_folders: bool) -> Iterator[Row | Damaged]:
         yield Damaged(index, error)
 
 
-def _stands(row: Row, sweep: str, waiting: dict[str, tuple[int, int]], beside_folders: bool) -> bool:
+def _stands(
+    row: Row, sweep: str, waiting: dict[str, tuple[int, int]], beside_folders: bool
+) -> bool:
     """Say whether a row stands for a run, and take its trial off the list of those to read.
 
     Rows without a folder were imported. An index that was moved away from its folders is taken as it is.

@@ -52,14 +52,20 @@ def columns_of(runs: Iterable[Run]) -> list[str]:
     """Return the quantities to show of some runs unless others are asked for: the usual, and what they evaluated."""
     runs = list(runs)
     learned = {n: None for run in runs for n in run.quantities if n.startswith(LEARNED)}
-    has_steps = any(run.reading(n).value is not None for run in runs for n in ("step_time_s", "samples_per_s"))
+    has_steps = any(
+        run.reading(n).value is not None for run in runs for n in ("step_time_s", "samples_per_s")
+    )
     if has_steps or not any(run.state == "done" for run in runs):
         return [*COLUMNS, *learned]
-    whole = next((n for n in _WHOLE if any(run.reading(n).value is not None for run in runs)), _WHOLE[-1])
+    whole = next(
+        (n for n in _WHOLE if any(run.reading(n).value is not None for run in runs)), _WHOLE[-1]
+    )
     return [whole, "energy_j", "memory_peak_bytes", *learned]
 
 
-def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS) -> Table:
+def tabulate(
+    runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS
+) -> Table:
     """Group runs by setting, or by the factors named in ``by``, and give the medians of ``columns``.
 
     Raises UnknownNameError for a factor that no run has, or a quantity that is none.
@@ -72,10 +78,15 @@ def tabulate(runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str]
         groups, alike = _merged(by, groups, alike)
     telling = list(by) or tell_apart(groups)
     first = groups[0] if groups else {}
-    common = {n for n in first if n not in telling and all(group.get(n) == first[n] for group in groups)}
-    shared: dict[str, Factor] = {n: v for n, v in first.items() if n in common and v not in (None, "")}
+    common = {
+        n for n in first if n not in telling and all(group.get(n) == first[n] for group in groups)
+    }
+    shared: dict[str, Factor] = {
+        n: v for n, v in first.items() if n in common and v not in (None, "")
+    }
     rows = [
-        _row({n: group.get(n) for n in telling}, members, columns) for group, members in zip(groups, alike, strict=True)
+        _row({n: group.get(n) for n in telling}, members, columns)
+        for group, members in zip(groups, alike, strict=True)
     ]
     rows.sort(key=lambda row: [_sortable(value) for value in row.group.values()])
     return Table(shared, rows)
@@ -117,7 +128,11 @@ def _median(readings: list[Reading]) -> Reading:
     how = "; ".join(dict.fromkeys(r.how for r in (estimated or known) if r.how))
     if len(known) < len(readings):
         how = f"{len(known)} of {counted(len(readings), 'run')}" + (f"; {how}" if how else "")
-    middle = spread([r.value for r in known if r.value is not None], how, "estimated" if estimated else "measured")
+    middle = spread(
+        [r.value for r in known if r.value is not None],
+        how,
+        "estimated" if estimated else "measured",
+    )
     # how far repeats of an estimate scatter says nothing of how far off it is
     has_ends = len(known) > 1 and not estimated
     return middle if has_ends else msgspec.structs.replace(middle, low=None, high=None)
@@ -128,7 +143,9 @@ def tell_apart(groups: Sequence[dict[str, Factor]]) -> list[str]:
     names = list(dict.fromkeys(n for group in groups for n in group))
     telling = {n for n in names if len({repr(group.get(n)) for group in groups}) > 1}
     if "devices" in telling:
-        telling -= {"devices_per_node"} if _several_layouts(groups) else {"devices_per_node", "nodes"}
+        telling -= (
+            {"devices_per_node"} if _several_layouts(groups) else {"devices_per_node", "nodes"}
+        )
     order = [n for n in _FIRST if n in telling or n == "workload"]
     return [*order, *(n for n in names if n in telling and n not in order)]
 

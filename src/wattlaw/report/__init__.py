@@ -1,4 +1,4 @@
-"""Floor 6: figures and the self-contained HTML page; one file a section."""
+"""Figures and the self-contained HTML page; one file a section."""
 
 from __future__ import annotations
 

@@ -20,7 +20,9 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted
 
-LAYOUT = frozenset({"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"})
+LAYOUT = frozenset(
+    {"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"}
+)
 DEVICE_WORDS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs"), "gpu": ("GPU", "GPUs")}
 
 
@@ -82,8 +84,14 @@ class Group:
     @cached_property
     def device_words(self) -> tuple[str, str]:
         """Singular and plural of what trained: process, GPU or device."""
-        kinds = {r.machine.device_type or r.setting.device_type for row in self.rows for r in row.runs}
-        return DEVICE_WORDS.get(kinds.pop(), ("device", "devices")) if len(kinds) == 1 else ("device", "devices")
+        kinds = {
+            r.machine.device_type or r.setting.device_type for row in self.rows for r in row.runs
+        }
+        return (
+            DEVICE_WORDS.get(kinds.pop(), ("device", "devices"))
+            if len(kinds) == 1
+            else ("device", "devices")
+        )
 
     def owns(self, finding: dict[str, str]) -> bool:
         """Whether a fit's or an advice's group lies within this one."""
@@ -125,7 +133,11 @@ class Context:
 def over_repeats(readings: Sequence[Reading]) -> Reading:
     """Return the median of several readings; of measured ones also the least and the greatest."""
     for status in ("measured", "estimated"):
-        same = [r for r in readings if r.status == status and r.value is not None and math.isfinite(r.value)]
+        same = [
+            r
+            for r in readings
+            if r.status == status and r.value is not None and math.isfinite(r.value)
+        ]
         values = sorted(r.value for r in same if r.value is not None)
         if values:
             how = "; ".join(dict.fromkeys(r.how for r in same if r.how))
@@ -141,7 +153,9 @@ def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:
     for run in runs:
         presets.setdefault(run.setting.workload, set()).add(run.setting.preset)
         # a run that failed early knows no machine; it is counted with those that do
-        machines.setdefault(run.setting.workload, set()).update(filter(None, [run.machine.device_name]))
+        machines.setdefault(run.setting.workload, set()).update(
+            filter(None, [run.machine.device_name])
+        )
     buckets: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         name = run.setting.workload
@@ -178,7 +192,13 @@ def _rows(runs: list[Run]) -> tuple[Row, ...]:
         done = tuple(r for r in members if r.state == "done")
         if done:
             rows.append(Row(factors(done[0]), done, len(members) - len(done)))
-    rows.sort(key=lambda row: (row.devices, row.batch or 0, sorted((k, str(v)) for k, v in row.factors.items())))
+    rows.sort(
+        key=lambda row: (
+            row.devices,
+            row.batch or 0,
+            sorted((k, str(v)) for k, v in row.factors.items()),
+        )
+    )
     return _labelled(rows)
 
 
@@ -195,14 +215,21 @@ def _told(rows: list[Row]) -> _Told:
     devices = {row.devices for row in rows}
     layouts = {(row.devices, row.factors["nodes"]) for row in rows}
     names = dict.fromkeys(n for row in rows for n in row.factors)
-    telling = [n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1]
-    return _Told(len(devices) > 1, len(layouts) > len(devices), len({row.batch for row in rows}) > 1, telling)
+    telling = [
+        n for n in names if n not in LAYOUT and len({row.factors.get(n) for row in rows}) > 1
+    ]
+    return _Told(
+        len(devices) > 1, len(layouts) > len(devices), len({row.batch for row in rows}) > 1, telling
+    )
 
 
 def _labelled(rows: list[Row]) -> tuple[Row, ...]:
     told = _told(rows)
     labels = _unique([_labels(row, told) for row in rows])
-    return tuple(Row(row.factors, row.runs, row.failed, *name) for row, name in zip(rows, labels, strict=True))
+    return tuple(
+        Row(row.factors, row.runs, row.failed, *name)
+        for row, name in zip(rows, labels, strict=True)
+    )
 
 
 def _unique(names: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -222,7 +249,11 @@ def _labels(row: Row, told: _Told) -> tuple[str, str]:
     devices = counted(row.devices, *DEVICE_WORDS.get(kind, ("device", "devices")))
     nodes = int(row.factors["nodes"] or 1)
     batch = f"batch {row.batch}" if row.batch else ""
-    rest = [word for n in told.factors if (word := factor_words(n, row.factors.get(n)) or unset_words(row, n))]
+    rest = [
+        word
+        for n in told.factors
+        if (word := factor_words(n, row.factors.get(n)) or unset_words(row, n))
+    ]
     full = [devices, counted(nodes, "node") if told.layouts else "", batch, *rest]
     alone = [
         full[0] if told.devices else "",
@@ -258,14 +289,24 @@ def factor_words(name: str, value: Factor) -> str:
     return f"{name} {word}"
 
 
-UNSET = {"power_cap_w": "no cap set", "sm_clock_mhz": "SM clock not set", "memory_clock_mhz": "memory clock not set"}
+UNSET = {
+    "power_cap_w": "no cap set",
+    "sm_clock_mhz": "SM clock not set",
+    "memory_clock_mhz": "memory clock not set",
+}
 
 
 def unset_words(row: Row, name: str) -> str:
     """Return how a setting without a limit is told from those with one: "no cap set"; empty where nobody knows."""
-    return UNSET.get(name, "") if row.factors.get(name) is None and row.runs[0].source == "wattlaw" else ""
+    return (
+        UNSET.get(name, "")
+        if row.factors.get(name) is None and row.runs[0].source == "wattlaw"
+        else ""
+    )
 
 
 def natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts "batch 8" before "batch 16"."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", name)]
+    return [
+        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"([0-9]+)", name)
+    ]

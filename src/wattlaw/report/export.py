@@ -59,16 +59,25 @@ def paper_spec(figure: Figure) -> dict[str, Any]:
     datasets: dict[str, Any] = {}
     for panel in panels:
         datasets |= panel.pop("datasets", {})
-    config = {**CONFIG, "font": PAPER_FONT, "background": LIGHT["paper"], "autosize": {"type": "pad"}}
+    config = {
+        **CONFIG,
+        "font": PAPER_FONT,
+        "background": LIGHT["paper"],
+        "autosize": {"type": "pad"},
+    }
     whole = {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "config": config,
         "datasets": datasets,
         "concat": panels,
         "columns": columns,
-        "resolve": {"scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}},
+        "resolve": {
+            "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}
+        },
     }
-    coloured: dict[str, Any] = json.loads(re.sub(r"var\(--([a-z0-9]+)\)", lambda m: LIGHT[m[1]], json.dumps(whole)))
+    coloured: dict[str, Any] = json.loads(
+        re.sub(r"var\(--([a-z0-9]+)\)", lambda m: LIGHT[m[1]], json.dumps(whole))
+    )
     return coloured
 
 
@@ -90,4 +99,7 @@ def _show_legend(panel: dict[str, Any]) -> None:
         for name in ("color", "shape"):
             channel = part.get("encoding", {}).get(name)
             if channel and channel.get("legend", "") is None:
-                channel |= {"title": None, "legend": {"orient": "bottom", "columns": 3, "symbolStrokeWidth": 0}}
+                channel |= {
+                    "title": None,
+                    "legend": {"orient": "bottom", "columns": 3, "symbolStrokeWidth": 0},
+                }

@@ -88,7 +88,10 @@ class Section:
 def chart(rows: Sequence[Mapping[str, Cell]]) -> Any:
     """Return an Altair chart of plain rows; values that are not finite are left out."""
     alt = need("altair", "the report")
-    clean = [{k: v for k, v in row.items() if not (isinstance(v, float) and not math.isfinite(v))} for row in rows]
+    clean = [
+        {k: v for k, v in row.items() if not (isinstance(v, float) and not math.isfinite(v))}
+        for row in rows
+    ]
     return alt.Chart(alt.InlineData(values=clean))
 
 
@@ -122,7 +125,15 @@ def _prefix(greatest: float, unit: str) -> tuple[float, str]:
         return (3600.0, "h") if greatest >= 7200 else (60.0, "min")
     if unit in ("", "h", "MHz", "°C"):
         return 1.0, unit
-    for factor, prefix in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")]:
+    for factor, prefix in [
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+    ]:
         if greatest >= factor:
             return factor, prefix + unit
     return 1e-9, "n" + unit
@@ -140,7 +151,12 @@ def shown(reading: Reading, unit: str) -> str:
 def with_ends(value: float, low: float | None, high: float | None, unit: str = "") -> str:
     """Return a value with the ends of its interval: "1.70 [1.60, 1.80]"; the value alone without ends."""
     text = show(value, unit)
-    if low is None or high is None or low == high or not (math.isfinite(low) and math.isfinite(high)):
+    if (
+        low is None
+        or high is None
+        or low == high
+        or not (math.isfinite(low) and math.isfinite(high))
+    ):
         return text
     ends = [show(low, unit), show(high, unit)]
     name = text.partition(" ")[2]
@@ -184,4 +200,8 @@ def legend_room(names: Iterable[str]) -> dict[str, int]:
 def left_out(shown_count: int, all_count: int, what: str) -> str:
     """Return a sentence on what a figure doesn't draw; empty where it draws all."""
     more = all_count - shown_count
-    return f" {more} more {what} are not drawn; `wattlaw runs export` lists them all." if more > 0 else ""
+    return (
+        f" {more} more {what} are not drawn; `wattlaw runs export` lists them all."
+        if more > 0
+        else ""
+    )

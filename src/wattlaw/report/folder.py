@@ -11,7 +11,7 @@ from wattlaw.core.environment import Environment
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.folder import attempts
 from wattlaw.core.run import Run
-from wattlaw.measuring.host import Host, read_host
+from wattlaw.measuring.files.host import Host, read_host
 
 MOST_ENVIRONMENTS = 24
 
@@ -22,7 +22,9 @@ def attempt_of(folder: Path | None, run: Run) -> Path | None:
         return None
     for trial in (folder / run.sweep / run.trial, folder / run.trial, folder):
         if trial.name == run.trial and trial.is_dir():
-            found = [p for p in attempts(trial) if p.name == f"attempt-{run.attempt}"] or attempts(trial)
+            found = [p for p in attempts(trial) if p.name == f"attempt-{run.attempt}"] or attempts(
+                trial
+            )
             return found[-1] if found else None
     return None
 
@@ -33,7 +35,9 @@ def environments(folder: Path | None, runs: Sequence[Run]) -> list[Environment]:
     for attempt in _some_attempts(folder, runs):
         env = _read(attempt / "environment.json")
         if env:
-            found.setdefault(msgspec.json.encode(msgspec.structs.replace(env, clock=(0.0, ""))), env)
+            found.setdefault(
+                msgspec.json.encode(msgspec.structs.replace(env, clock=(0.0, ""))), env
+            )
     return list(found.values())
 
 

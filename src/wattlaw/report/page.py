@@ -72,7 +72,10 @@ def write_report(
 
 
 def make_page(
-    runs: str | os.PathLike[str] | Iterable[Run], *, title: str | None = None, max_slowdown: float | None = 0.05
+    runs: str | os.PathLike[str] | Iterable[Run],
+    *,
+    title: str | None = None,
+    max_slowdown: float | None = 0.05,
 ) -> Page:
     """Load, fit, advise, and let every section say what it has to say."""
     folder = Path(runs) if isinstance(runs, str | os.PathLike) else None
@@ -162,12 +165,14 @@ def _loaded(runs: str | os.PathLike[str] | Iterable[Run]) -> tuple[list[Run], tu
 
     loaded = load_runs(runs)
     if not loaded and not loaded.damaged:
-        raise RecordError(f"there are no runs in {os.fspath(runs)}; `wattlaw sweep start SWEEP.toml` makes some")
+        raise RecordError(
+            f"there are no runs in {os.fspath(runs)}; `wattlaw sweep start SWEEP.toml` makes some"
+        )
     return list(loaded), loaded.notes
 
 
 def _fits(runs: list[Run]) -> tuple[list[Fit], tuple[Note, ...]]:
-    from wattlaw.laws.fit import fit_groups
+    from wattlaw.analysis.fit import fit_groups
 
     if not runs:
         return [], ()
@@ -180,7 +185,7 @@ def _fits(runs: list[Run]) -> tuple[list[Fit], tuple[Note, ...]]:
 
 
 def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], tuple[Note, ...]]:
-    from wattlaw.laws.advice import advise
+    from wattlaw.advice.advise import advise
 
     if not any(r.state == "done" for r in runs):
         return [], ()
@@ -203,7 +208,9 @@ def _facts(context: Context) -> list[str]:
     runs, failed = len(context.runs), sum(r.state == "failed" for r in context.runs)
     settings = sum(len(g.rows) for g in context.groups)
     days = sorted({r.started[:10] for r in context.runs if r.started})
-    machines = list(dict.fromkeys(r.machine.device_name for r in context.runs if r.machine.device_name))
+    machines = list(
+        dict.fromkeys(r.machine.device_name for r in context.runs if r.machine.device_name)
+    )
     facts = [f"{_count(runs, 'run')} ({failed} failed)" if failed else _count(runs, "run")]
     if settings:
         facts.append(_count(settings, "setting"))
@@ -214,6 +221,8 @@ def _facts(context: Context) -> list[str]:
 @functools.cache
 def _library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script; nothing is fetched."""
-    bundle: str = need("vl_convert", "the report").javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    bundle: str = need("vl_convert", "the report").javascript_bundle(
+        "window.vegaEmbed = vegaEmbed;"
+    )
     # a closing tag inside a string of the library would end the script element
     return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})();"

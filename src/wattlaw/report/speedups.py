@@ -38,7 +38,11 @@ def speedups(fit: Fit) -> list[Speedup]:
     found = [Speedup(base, base, 1.0, None, None)]
     for name, part in fit.parameters.items():
         number = name.removeprefix("speedup_")
-        if name.startswith("speedup_") and number.replace(".", "", 1).isdigit() and math.isfinite(part.value):
+        if (
+            name.startswith("speedup_")
+            and number.replace(".", "", 1).isdigit()
+            and math.isfinite(part.value)
+        ):
             found.append(Speedup(float(number), base, part.value, part.low, part.high))
     return sorted(found) if len(found) > 1 else []
 
@@ -49,7 +53,10 @@ def series_name(fit: Fit, group: Group) -> str:
     words += [
         UNSET[n]
         for n in UNSET
-        if n != fit.over and n not in fit.group and any(unset_words(row, n) for row in group.rows) and _varies(group, n)
+        if n != fit.over
+        and n not in fit.group
+        and any(unset_words(row, n) for row in group.rows)
+        and _varies(group, n)
     ]
     return ", ".join(w for w in words if w)
 
@@ -58,7 +65,10 @@ def group_words(found: dict[str, str], group: Group) -> str:
     """Return what a finding's group says beyond its workload's own."""
     # a group of the laws is named by what tells it from those of other workloads, too
     rest = {k: v for k, v in found.items() if k not in group.facts and _varies(group, k)}
-    words = [f"batch {v}" if k == "batch_per_device" else factor_words(k, _own(group, k, v)) for k, v in rest.items()]
+    words = [
+        f"batch {v}" if k == "batch_per_device" else factor_words(k, _own(group, k, v))
+        for k, v in rest.items()
+    ]
     return ", ".join(w for w in words if w)
 
 
@@ -86,4 +96,10 @@ def times(interval: Interval) -> str:
 
 def ratio(value: float) -> str:
     """Return a ratio with as many digits as it deserves: 1.68, 13.4, 415."""
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+    return (
+        f"{value:.2f}"
+        if abs(value) < 10
+        else f"{value:.1f}"
+        if abs(value) < 100
+        else f"{value:.0f}"
+    )

@@ -11,8 +11,8 @@ from statistics import median
 from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError
-from wattlaw.measuring.steps import Step, read_steps
-from wattlaw.measuring.telemetry import Column, Series, read_telemetry
+from wattlaw.measuring.files.steps import Step, read_steps
+from wattlaw.measuring.files.telemetry import Column, Series, read_telemetry
 
 MOST_RANKS = 16
 MOST_DEVICES = 8
@@ -40,7 +40,11 @@ class Trace(NamedTuple):
 
 def read_trace(attempt: Path) -> Trace | None:
     """Read a trial's folder; None where it holds no steps. Ranks and files that are damaged are left out."""
-    ranks = [s for path in _small_enough(sorted(attempt.glob("steps-*.csv"))[:MOST_RANKS]) if (s := _steps(path))]
+    ranks = [
+        s
+        for path in _small_enough(sorted(attempt.glob("steps-*.csv"))[:MOST_RANKS])
+        if (s := _steps(path))
+    ]
     if not ranks:
         return None
     start, end = ranks[0][0].start_s, ranks[0][-1].end_s
@@ -95,7 +99,9 @@ def _lines(attempt: Path, start_s: float) -> tuple[str, dict[str, Points]]:
             continue
     power = {d: s.column("power_w") for d, s in series.items() if len(s.column("power_w")) > 1}
     if power:
-        return "power_w", {d: _moved(_pairs(c), start_s) for d, c in list(power.items())[:MOST_DEVICES]}
+        return "power_w", {
+            d: _moved(_pairs(c), start_s) for d, c in list(power.items())[:MOST_DEVICES]
+        }
     busy = series["job"].column("cpu_time_s") if "job" in series else Column()
     cores = rate(busy.times, busy.values)
     return "busy_cores", {"job": _moved(cores, start_s)} if len(cores) > 1 else {}

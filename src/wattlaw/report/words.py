@@ -40,13 +40,18 @@ def answer(context: Context, group: Group) -> Line:
     if len(advised) > 1:
         detail = f"This is one of {len(advised)} kinds that are advised on apart: see “Which setting to take”. {detail}"
     return Line(
-        glued("; ".join(p for p in parts if p) + "."), glued(detail), _marks(group), _warnings(group, fit, advice)
+        glued("; ".join(p for p in parts if p) + "."),
+        glued(detail),
+        _marks(group),
+        _warnings(group, fit, advice),
     )
 
 
 def glued(text: str) -> str:
     """Return text in which no line breaks between a number and its unit."""
-    return re.sub(r"(?<=\d) (?=(?:[TGMkmµn]?(?:s|J|W|Hz|B)|[TGMK]iB|%|min|h|d)\b|%)", "\u00a0", text)
+    return re.sub(
+        r"(?<=\d) (?=(?:[TGMkmµn]?(?:s|J|W|Hz|B)|[TGMK]iB|%|min|h|d)\b|%)", "\u00a0", text
+    )
 
 
 def _telling_fit(context: Context, group: Group, row: Row | None) -> Fit | None:
@@ -91,10 +96,16 @@ def _take(advice: Advice, group: Group, clear: bool) -> str:
     if advice.setting == advice.baseline:
         # the mean that "Which setting to take" gives, not the median of the figures
         time = advice.predicted["time_per_sample_s"].value
-        fastest = "the fastest setting" if clear else "the fastest setting by its mean, though not clearly"
+        fastest = (
+            "the fastest setting"
+            if clear
+            else "the fastest setting by its mean, though not clearly"
+        )
         return f"take {name}, {fastest} ({show(time, 's')} a sample)"
     what = title_of(advice.minimise)
-    return f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
+    return (
+        f"take {name}: {percent(advice.gain)} less {what} for {percent(advice.slowdown)} more time"
+    )
 
 
 def _detail(context: Context, group: Group, advice: Advice) -> str:
@@ -119,7 +130,9 @@ def _batches(advice: Advice) -> str:
     mine, other = (s.devices * (s.batch_per_device or 0) for s in (advice.setting, advice.baseline))
     if mine == other or not mine or not other:
         return ""
-    return f" Its global batch is {mine} instead of {other}, so the steps to a given loss may differ."
+    return (
+        f" Its global batch is {mine} instead of {other}, so the steps to a given loss may differ."
+    )
 
 
 def chance_words(chance: float) -> str:
@@ -129,7 +142,9 @@ def chance_words(chance: float) -> str:
 
 def title_of(name: str) -> str:
     """Return a quantity's short title within a sentence."""
-    return {"energy_per_sample_j": "energy", "device_time_per_sample_s": "device time"}.get(name, quantity(name).title)
+    return {"energy_per_sample_j": "energy", "device_time_per_sample_s": "device time"}.get(
+        name, quantity(name).title
+    )
 
 
 def label_of(group: Group, setting: Setting) -> str:
@@ -177,7 +192,11 @@ def _all_failed(group: Group) -> str:
 
 
 def _marks(group: Group) -> tuple[tuple[str, str], ...]:
-    has_time = any(r.reading(n).value is not None for r in group.rows for n in ("time_per_sample_s", "elapsed_s"))
+    has_time = any(
+        r.reading(n).value is not None
+        for r in group.rows
+        for n in ("time_per_sample_s", "elapsed_s")
+    )
     marks = [("measured", "time measured") if has_time else ("lost", "time missing")]
     statuses = {r.reading("energy_per_sample_j").status for r in group.rows}
     if statuses == {"measured"}:
@@ -195,6 +214,12 @@ def _warnings(group: Group, fit: Fit | None, advice: Advice | None) -> tuple[str
     notes = [n for row in group.rows for n in row.notes]
     notes += [*(fit.warnings if fit else ()), *(advice.warnings if advice else ())]
     # these two stand beside the line already
-    names = list(dict.fromkeys(plain(n.name) for n in notes if n.name not in ("failed_runs", "no_energy_meter")))
-    more = (counted(len(names) - MOST_WARNINGS, "more warning"),) if len(names) > MOST_WARNINGS else ()
+    names = list(
+        dict.fromkeys(
+            plain(n.name) for n in notes if n.name not in ("failed_runs", "no_energy_meter")
+        )
+    )
+    more = (
+        (counted(len(names) - MOST_WARNINGS, "more warning"),) if len(names) > MOST_WARNINGS else ()
+    )
     return (*names[:MOST_WARNINGS], *more)

@@ -1,1 +1,1 @@
-"""Floor 4: carries out trials and sweeps."""
+"""Carries out trials and sweeps."""

@@ -12,12 +12,14 @@ from wattlaw.core.folder import scan
 from wattlaw.core.run import Run
 from wattlaw.core.sweepfile import Sweep, read_sweep, sweep_from
 from wattlaw.records import keep_index, load_runs
-from wattlaw.runner.place import here
+from wattlaw.runner.machine import here
 from wattlaw.runner.plan import Plan, plan
 from wattlaw.runner.sweep import Watcher, carry_out
 
 
-def run(workload: str, *, out: str | Path = "runs", name: str = "run", repeats: int = 1, **setting: Any) -> list[Run]:
+def run(
+    workload: str, *, out: str | Path = "runs", name: str = "run", repeats: int = 1, **setting: Any
+) -> list[Run]:
     """Run one setting and return its records.
 
     ``setting`` takes the fields of `Setting`, ``devices`` (the total), and a workload's options by name.
@@ -94,7 +96,11 @@ def to_toml(whole: Sweep) -> str:
     tables = {name: values.pop(name, {}) for name in ("setting", "over")}
     lines = [f"{n} = {_toml(v)}" for n, v in values.items()]
     for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in table.items() if v is not None)]
+        lines += [
+            "",
+            f"[{name}]",
+            *(f"{k} = {_toml(v)}" for k, v in table.items() if v is not None),
+        ]
     return "\n".join(lines) + "\n"
 
 

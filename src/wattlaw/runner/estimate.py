@@ -9,7 +9,7 @@ from operator import attrgetter
 from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Trial
-from wattlaw.runner.place import Place, device_type
+from wattlaw.runner.machine import Place, device_type
 from wattlaw.workloads import table
 
 START_UP_S = 6.0
@@ -22,7 +22,9 @@ _alike = attrgetter(*(n for n in FIELDS if n not in _LENGTH))
 Key = tuple[object, ...]
 
 
-def estimate(ordered: Iterable[Trial], place: Place, runs: Sequence[Run]) -> tuple[dict[str, float], set[str]]:
+def estimate(
+    ordered: Iterable[Trial], place: Place, runs: Sequence[Run]
+) -> tuple[dict[str, float], set[str]]:
     """Return each trial's time by id, s, and the ids of those for which it is a guess.
 
     Taken from runs of the same setting, scaled to its steps or seconds; else from the nearest that ran, with
@@ -58,7 +60,9 @@ def _one(setting: Setting, place: Place, by_key: dict[Key, list[Run]]) -> tuple[
     for distance, key in enumerate(_keys(setting)):
         if key in by_key:
             # the latest runs tell enough
-            return statistics.median(scaled(run, setting) for run in by_key[key][-100:]), distance > 0
+            return statistics.median(
+                scaled(run, setting) for run in by_key[key][-100:]
+            ), distance > 0
     return _guess(setting, place), True
 
 
@@ -87,4 +91,7 @@ def _guess(setting: Setting, place: Place) -> float:
         return 10 * START_UP_S
     batch = setting.batch_per_device or known.batch
     rate = ASSUMED_FLOP_PER_S[device_type(setting, place)]
-    return START_UP_S + (setting.stop.steps + setting.warmup_steps) * batch * known.flop_per_sample / rate
+    return (
+        START_UP_S
+        + (setting.stop.steps + setting.warmup_steps) * batch * known.flop_per_sample / rate
+    )

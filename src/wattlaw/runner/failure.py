@@ -25,7 +25,10 @@ class Failure(msgspec.Struct, frozen=True):
     @staticmethod
     def hang(attempt: Path, ranks: int, limit_s: float) -> Failure:
         """Return the failure of a trial that passed its time limit, with the end of rank 0's output."""
-        return Failure(0, f"the time limit of {limit_s:g} s passed with {ranks} rank(s) running{_tail(attempt, 0)}\n")
+        return Failure(
+            0,
+            f"the time limit of {limit_s:g} s passed with {ranks} rank(s) running{_tail(attempt, 0)}\n",
+        )
 
 
 class _Left(msgspec.Struct):
@@ -67,7 +70,11 @@ def oom_kills() -> int:
 def _how(code: int, out_of_memory: bool) -> str:
     if code > 0:
         return f"ended with exit code {code}"
-    name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
+    name = (
+        signal.Signals(-code).name
+        if -code in {s.value for s in signal.Signals}
+        else f"signal {-code}"
+    )
     if -code == signal.SIGKILL and out_of_memory:
         return f"was killed by {name}: the system ran out of memory; a smaller batch_per_device may fit"
     return f"was killed by {name}"
@@ -78,4 +85,8 @@ def _tail(attempt: Path, rank: int) -> str:
         lines = (attempt / f"output-{rank}.log").read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return "; the end of its output:\n" + "\n".join(lines[-TAIL_LINES:]) if lines else "; it printed nothing"
+    return (
+        "; the end of its output:\n" + "\n".join(lines[-TAIL_LINES:])
+        if lines
+        else "; it printed nothing"
+    )

@@ -7,7 +7,11 @@ from pathlib import Path
 from wattlaw.core.folder import attempts
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.setting import Setting
-from wattlaw.measuring.training import metric_quantities, resumed_quantities, target_quantities
+from wattlaw.measuring.reduce.training import (
+    metric_quantities,
+    resumed_quantities,
+    target_quantities,
+)
 from wattlaw.runner.resume import checkpoint_of, went_through
 
 

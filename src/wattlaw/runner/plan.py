@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.core.errors import MissingPartError, SettingError, UnknownNameError
+from wattlaw.core.options import TRAINING, training_options, workload_options
 from wattlaw.core.plugins import how_to_install, plugins
 from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Sweep, Trial, settings, trials
-from wattlaw.runner import command, own
+from wattlaw.runner.command import template
 from wattlaw.runner.estimate import estimate
-from wattlaw.runner.options import TRAINING, training_options, workload_options
-from wattlaw.runner.place import Place, check_place
-from wattlaw.workloads import table
+from wattlaw.runner.machine import Place, check_place
+from wattlaw.workloads import inspect_class, table
 
 ROOM = "wattlaw.workloads"
 
@@ -38,7 +38,9 @@ class Plan(msgspec.Struct, frozen=True):
     def time_of(self, wanted: Iterable[Trial]) -> tuple[float, bool]:
         """Return the estimated time of some trials, cool-downs included, s, and whether it is a rough guess."""
         ids = [t.id for t in wanted]
-        return sum(self.seconds[i] + self.sweep.cooldown_s for i in ids), not self.guessed.isdisjoint(ids)
+        return sum(
+            self.seconds[i] + self.sweep.cooldown_s for i in ids
+        ), not self.guessed.isdisjoint(ids)
 
 
 def plan(sweep: Sweep, place: Place, runs: Sequence[Run] = ()) -> Plan:
@@ -52,9 +54,9 @@ def plan(sweep: Sweep, place: Place, runs: Sequence[Run] = ()) -> Plan:
         check(setting, place)
     commands = {s.command for s in grid if s.command}
     if commands:
-        command.check_swept(commands, sweep.over)
+        template.check_swept(commands, sweep.over)
     for each in commands:
-        command.check_given(each, [*sweep.setting, *sweep.over])
+        template.check_given(each, [*sweep.setting, *sweep.over])
     ordered = trials(sweep, {s.workload: version(s.workload) for s in grid})
     seconds, guessed = estimate(ordered, place, runs)
     return Plan(sweep, tuple(ordered), seconds, frozenset(guessed))
@@ -65,9 +67,9 @@ def check(setting: Setting, place: Place) -> None:
     check_place(setting, place)
     training_options(setting)
     if setting.command:
-        command.check_options(setting)
-        command.words_of(setting, out="out")
-        command.check_pattern(setting.step_pattern)
+        template.check_options(setting)
+        template.words_of(setting, out="out")
+        template.check_pattern(setting.step_pattern)
         return
     if setting.step_pattern:
         raise SettingError("step_pattern goes with a command; a workload records its own steps")
@@ -92,11 +94,13 @@ def version(workload: str) -> int:
 def _check_data(data: str) -> None:
     """Raise SettingError where the data are not there: at once, not in every trial after its start."""
     if data not in ("", "generated") and not Path(data).expanduser().exists():
-        raise SettingError(f"data {data!r}: there is no such file or folder; name another, or generated")
+        raise SettingError(
+            f"data {data!r}: there is no such file or folder; name another, or generated"
+        )
 
 
 def _check_own(setting: Setting) -> None:
-    said = own.look(setting.workload)
+    said = inspect_class.look(setting.workload)
     if said.presets is not None and setting.preset not in said.presets:
         raise UnknownNameError("preset", setting.preset, said.presets)
     for name in workload_options(setting):
@@ -109,7 +113,11 @@ def _with_fields(setting: Setting, error: UnknownNameError) -> UnknownNameError:
     entry = table.table().get(setting.workload)
     known = [*(entry.options if entry else ()), *_NAMES]
     wrong = [n for n in workload_options(setting) if entry and n not in entry.options]
-    return UnknownNameError("name", wrong[0], known) if wrong and setting.preset in _presets(entry) else error
+    return (
+        UnknownNameError("name", wrong[0], known)
+        if wrong and setting.preset in _presets(entry)
+        else error
+    )
 
 
 def _presets(entry: table.Entry | None) -> list[str]:

@@ -39,11 +39,16 @@ class Display:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
             self._progress = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
             self._progress.start()
-            self._task = self._progress.add_task("", total=len(self._plan.trials), completed=self._number)
+            self._task = self._progress.add_task(
+                "", total=len(self._plan.trials), completed=self._number
+            )
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._progress:
             self._progress.stop()
@@ -68,11 +73,15 @@ class Display:
             self._progress.update(self._task, completed=self._number)
             self._update("")
         else:
-            print(f"{line}; {self._time_left()}" if self._left else line, file=sys.stderr, flush=True)
+            print(
+                f"{line}; {self._time_left()}" if self._left else line, file=sys.stderr, flush=True
+            )
 
     def _update(self, words: str) -> None:
         if self._progress:
-            self._progress.update(self._task, description=f"{self._time_left()} · {words}", refresh=True)
+            self._progress.update(
+                self._task, description=f"{self._time_left()} · {words}", refresh=True
+            )
 
     def _time_left(self) -> str:
         # what is done so far corrects the plan's guess
@@ -98,7 +107,11 @@ def name(setting: Setting, varied: list[str]) -> str:
     """Return a setting as people tell it apart from the others of its sweep."""
     words = [setting.workload]
     for field in varied:
-        value = setting.devices if field == "devices" else getattr(setting, field, setting.options.get(field))
+        value = (
+            setting.devices
+            if field == "devices"
+            else getattr(setting, field, setting.options.get(field))
+        )
         if field not in ("workload", "seed") and value is not None:
             words.append(f"{field.replace('_', ' ')} {value}")
     return ", ".join(words)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattlaw.core.folder import attempts
+from wattlaw.core.options import training_options
 from wattlaw.core.setting import Setting
-from wattlaw.runner.options import training_options
 from wattlaw.runner.spec import CHECKPOINT, read_spec
 
 
@@ -30,7 +30,9 @@ def clear_checkpoints(trial: Path) -> None:
 
 
 def _checkpoints(attempt: Path) -> list[Path]:
-    found = [p for p in attempt.glob(f"{CHECKPOINT}*") if p.name.removeprefix(CHECKPOINT).isdecimal()]
+    found = [
+        p for p in attempt.glob(f"{CHECKPOINT}*") if p.name.removeprefix(CHECKPOINT).isdecimal()
+    ]
     return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
 
 
@@ -38,7 +40,11 @@ def checkpoint_of(attempt: Path) -> tuple[str, int] | None:
     """Return the attempt that an attempt goes on from, by its folder's name, and its first step; None if it is anew."""
     spec = attempt / "spec.json"
     resume = read_spec(spec).resume if spec.exists() else ""
-    return (Path(resume).parent.name, int(Path(resume).name.removeprefix(CHECKPOINT))) if resume else None
+    return (
+        (Path(resume).parent.name, int(Path(resume).name.removeprefix(CHECKPOINT)))
+        if resume
+        else None
+    )
 
 
 def went_through(attempt: Path, known: Sequence[Path]) -> list[Path]:

@@ -108,7 +108,9 @@ def _set_aside(trial: Path) -> None:
     summary = trial / SUMMARY
     if summary.exists():
         with explained(summary):
-            summary.rename(summary.with_name(f"earlier-{len(list(trial.glob('earlier-*.json'))) + 1}.json"))
+            summary.rename(
+                summary.with_name(f"earlier-{len(list(trial.glob('earlier-*.json'))) + 1}.json")
+            )
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -127,13 +129,17 @@ def cancel(folder: Path) -> Holder:
     if holder is None:
         raise UsageError(f"no process runs the sweep in {folder}")
     if holder.host != socket.gethostname():
-        raise UsageError(f"process {holder.pid} of {holder.host} runs the sweep in {folder}; cancel it there")
+        raise UsageError(
+            f"process {holder.pid} of {holder.host} runs the sweep in {folder}; cancel it there"
+        )
     with contextlib.suppress(ProcessLookupError):
         os.kill(holder.pid, signal.SIGTERM)
     until = time.monotonic() + _CANCEL_S
     while running(folder):
         if time.monotonic() > until:
-            raise RecordError(f"process {holder.pid} was asked to stop the sweep in {folder}, but has not")
+            raise RecordError(
+                f"process {holder.pid} was asked to stop the sweep in {folder}, but has not"
+            )
         time.sleep(0.1)
     return holder
 

@@ -17,26 +17,26 @@ from wattlaw.core.environment import Environment, capture, utc_now
 from wattlaw.core.errors import RecordError, WattlawError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.options import training_options
 from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
 from wattlaw.launchers.launcher import Job, Launched, Launcher
 from wattlaw.launchers.local import Local
-from wattlaw.measuring.limits import limited
-from wattlaw.measuring.node_samplers import sampled_step
-from wattlaw.measuring.sampler import start_sampler
-from wattlaw.measuring.slurm import starts_step
-from wattlaw.measuring.steps import StepLog
-from wattlaw.measuring.summary import summarise
-from wattlaw.runner import place
-from wattlaw.runner.command import words_of
+from wattlaw.measuring.files.steps import StepLog
+from wattlaw.measuring.hosts.node_samplers import sampled_step
+from wattlaw.measuring.limits.limits import limited
+from wattlaw.measuring.reduce.summary import summarise
+from wattlaw.measuring.sampling.sampler import start_sampler
+from wattlaw.runner import machine
+from wattlaw.runner.command.output_steps import OutputSteps, with_output
+from wattlaw.runner.command.template import words_of
 from wattlaw.runner.failure import Failure, first_failure, oom_kills
 from wattlaw.runner.learning import learning
-from wattlaw.runner.options import training_options
-from wattlaw.runner.output_steps import OutputSteps, with_output
 from wattlaw.runner.resume import clear_checkpoints, latest_checkpoint
 from wattlaw.runner.spec import Spec, read_answer, write_spec
+from wattlaw.slurm.environment import starts_step
 
 LOOK_S = 0.05
 LIMITS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
@@ -62,8 +62,13 @@ def run_trial(
     checkpoint = latest_checkpoint(folder, trial.setting)
     attempt = new_attempt(folder)
     started, clock = utc_now(), time.monotonic()
-    write_whole(attempt / "setting.json", msgspec.json.format(msgspec.json.encode(trial.setting), indent=1))
-    write_whole(attempt / "environment.json", msgspec.json.format(msgspec.json.encode(_environment()), indent=1))
+    write_whole(
+        attempt / "setting.json", msgspec.json.format(msgspec.json.encode(trial.setting), indent=1)
+    )
+    write_whole(
+        attempt / "environment.json",
+        msgspec.json.format(msgspec.json.encode(_environment()), indent=1),
+    )
     job = _job(trial.setting, attempt, checkpoint)
     failure = _carry_out(job, trial.setting, attempt, hz, time_limit_s, launcher or Local(), tick)
     if failure:
@@ -87,24 +92,30 @@ _captured: Environment | None = None
 
 
 def _job(setting: Setting, attempt: Path, checkpoint: Path | None) -> Job:
-    there = place.here()
-    threads = place.threads(setting, there, int(training_options(setting)["threads"]))
-    variables = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
-    if setting.nodes == 1 and place.backend(setting, there) == "gloo":
+    there = machine.here()
+    threads = machine.threads(setting, there, int(training_options(setting)["threads"]))
+    variables = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if setting.nodes == 1 and machine.backend(setting, there) == "gloo":
         # ranks of one machine talk over loopback; a host name that resolves elsewhere must not matter
         variables["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
-    if place.device_type(setting, there) == "cuda":
+    if machine.device_type(setting, there) == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(there.gpus)))))
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: setting.devices_per_node])
     if setting.command:
         variables["WATTLAW_ATTEMPT"] = str(attempt.absolute())
         variables["WATTLAW_WARMUP_STEPS"] = str(setting.warmup_steps)
-        return Job(words_of(setting, str(attempt.absolute())), 1, attempt, variables, are_ranks=False)
+        return Job(
+            words_of(setting, str(attempt.absolute())), 1, attempt, variables, are_ranks=False
+        )
     spec = Spec(
         setting=setting,
         folder=str(attempt.absolute()),
-        device_type=place.device_type(setting, there),
-        backend=place.backend(setting, there),
+        device_type=machine.device_type(setting, there),
+        backend=machine.backend(setting, there),
         threads=threads,
         resume=str(checkpoint.absolute()) if checkpoint else "",
     )
@@ -115,15 +126,31 @@ def _job(setting: Setting, attempt: Path, checkpoint: Path | None) -> Job:
 
 
 def _carry_out(
-    job: Job, setting: Setting, attempt: Path, hz: float, limit_s: float | None, launcher: Launcher, tick: Tick | None
+    job: Job,
+    setting: Setting,
+    attempt: Path,
+    hz: float,
+    limit_s: float | None,
+    launcher: Launcher,
+    tick: Tick | None,
 ) -> Failure | None:
     wanted = {name: getattr(setting, name) for name in LIMITS}
     # the sampler comes before the processes, so that a short command is seen from its beginning
     try:
         if setting.command and starts_step(job.words):
             with sampled_step(job.words, attempt, hz, wanted) as words:
-                return _launch(msgspec.structs.replace(job, words=words), setting, attempt, limit_s, launcher, tick)
-        with limited(wanted, _gpus(job), attempt), start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True):
+                return _launch(
+                    msgspec.structs.replace(job, words=words),
+                    setting,
+                    attempt,
+                    limit_s,
+                    launcher,
+                    tick,
+                )
+        with (
+            limited(wanted, _gpus(job), attempt),
+            start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True),
+        ):
             return _launch(job, setting, attempt, limit_s, launcher, tick)
     except RecordError:
         raise
@@ -133,7 +160,12 @@ def _carry_out(
 
 
 def _launch(
-    job: Job, setting: Setting, attempt: Path, limit_s: float | None, launcher: Launcher, tick: Tick | None
+    job: Job,
+    setting: Setting,
+    attempt: Path,
+    limit_s: float | None,
+    launcher: Launcher,
+    tick: Tick | None,
 ) -> Failure | None:
     kills = oom_kills()
     with _output_steps(setting, attempt) as follow:
@@ -149,7 +181,12 @@ def _gpus(job: Job) -> list[str]:
 
 
 def _wait(
-    job: Job, launched: Launched, attempt: Path, limit_s: float | None, kills: int, ticks: list[Tick | None]
+    job: Job,
+    launched: Launched,
+    attempt: Path,
+    limit_s: float | None,
+    kills: int,
+    ticks: list[Tick | None],
 ) -> Failure | None:
     start, grace_until = time.monotonic(), None
     while True:
@@ -187,22 +224,41 @@ def _output_steps(setting: Setting, attempt: Path) -> Iterator[Tick | None]:
         return
     output = attempt / "output-0.log"
     output.touch()  # it is followed from before the command starts: the command may delete it at once
-    with StepLog(attempt, 0) as log, OutputSteps(output, setting.step_pattern, setting, log) as steps:
+    with (
+        StepLog(attempt, 0) as log,
+        OutputSteps(output, setting.step_pattern, setting, log) as steps,
+    ):
         yield lambda _: steps.check()
 
 
-def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: float, failure: Failure | None) -> Run:
+def _record(
+    trial: Trial, attempt: Path, sweep: str, started: str, seconds: float, failure: Failure | None
+) -> Run:
     setting = trial.setting
     summary = summarise(attempt, setting.devices)
     answer = read_answer(attempt, 0)
     measures, warnings = with_output(attempt, setting, summary.quantities, summary.warnings)
     learned, notes = learning(attempt, setting)
-    quantities: dict[str, Reading] = {**measures, **learned, "trial_s": measured(seconds, "monotonic clock")}
+    quantities: dict[str, Reading] = {
+        **measures,
+        **learned,
+        "trial_s": measured(seconds, "monotonic clock"),
+    }
     if answer.gpu_memory_peak_bytes is not None:
-        peaks = [read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)]
-        quantities["gpu_memory_peak_bytes"] = measured(float(max(peaks)), "torch's allocator, largest of the ranks")
-    if not setting.command and training_options(setting)["strategy"] == "fsdp" and setting.devices > 1:
-        quantities["communication_s"] = missing("fsdp exchanges within the passes, where no mark tells waiting apart")
+        peaks = [
+            read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)
+        ]
+        quantities["gpu_memory_peak_bytes"] = measured(
+            float(max(peaks)), "torch's allocator, largest of the ranks"
+        )
+    if (
+        not setting.command
+        and training_options(setting)["strategy"] == "fsdp"
+        and setting.devices > 1
+    ):
+        quantities["communication_s"] = missing(
+            "fsdp exchanges within the passes, where no mark tells waiting apart"
+        )
     return Run(
         setting=setting,
         trial=trial.id,
@@ -213,7 +269,7 @@ def _record(trial: Trial, attempt: Path, sweep: str, started: str, seconds: floa
         attempt=int(attempt.name.removeprefix("attempt-")),
         state="failed" if failure else "done",
         started=started,
-        machine=place.machine(setting, place.here()),
+        machine=machine.machine(setting, machine.here()),
         quantities=quantities,
         warnings=(*warnings, *notes, *answer.notes),
         error=failure.text if failure else "",

@@ -1,1 +1,1 @@
-"""Floor 7: a paper's question as one file: sweep, laws, figures, what was published."""
+"""A paper's question as one file: sweep, laws, figures, what was published."""

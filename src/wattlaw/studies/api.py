@@ -7,7 +7,7 @@ from pathlib import Path
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.plugins import load, plugins
 from wattlaw.core.run import Run
-from wattlaw.runner.place import here
+from wattlaw.runner.machine import here
 from wattlaw.runner.sweep import Watcher
 from wattlaw.studies.study import Study
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wattlaw.runner.place import Place
+from wattlaw.runner.machine import Place
 from wattlaw.studies.study import Study
 
 NAMES = {"quickstart": "QuickStart"}
@@ -30,7 +30,13 @@ class QuickStart(Study):
         else:
             # one thread a process: then two processes stand for two devices, not for one split in two
             setting["threads"] = 1
-        return {"name": "quickstart", "repeats": 3, "time_limit_s": 120.0, "setting": setting, "over": over}
+        return {
+            "name": "quickstart",
+            "repeats": 3,
+            "time_limit_s": 120.0,
+            "setting": setting,
+            "over": over,
+        }
 
 
 def device_counts(place: Place) -> list[int]:

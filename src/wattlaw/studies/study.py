@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from wattlaw.runner.place import Place
+from wattlaw.runner.machine import Place
 
 
 class Study(ABC):

@@ -1,1 +1,1 @@
-"""Floor 3: what is trained: one folder a domain, one file a model family."""
+"""What is trained: one folder a domain, one file a model family."""

@@ -40,7 +40,15 @@ def left_out(path: Path, skipped: int, good: int, first: str) -> list[Note]:
     """Return the warning that records were left out; none where none was."""
     if not skipped:
         return []
-    return [Note("bad_records", f"{path}: {skipped} of {skipped + good} records were left out; the first: {first}")]
+    return [
+        Note(
+            "bad_records",
+            f"{path}: {skipped} of {skipped + good} records were left out; the first: {first}",
+        )
+    ]
 
 
-GENERATED_NOTE = Note("generated_data", "the samples are drawn at random in the layout of real ones; nothing is learnt")
+GENERATED_NOTE = Note(
+    "generated_data",
+    "the samples are drawn at random in the layout of real ones; nothing is learnt",
+)

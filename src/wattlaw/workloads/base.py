@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.options import checked
 from wattlaw.core.reading import Note
 from wattlaw.core.setting import OptionValue
-from wattlaw.workloads.table import checked
 
 Split = Literal["train", "valid", "test"]
 
@@ -53,7 +53,9 @@ class Workload(ABC):
     is_ragged: ClassVar[bool] = False
     uses_all: ClassVar[bool] = True
 
-    def __init__(self, preset: str = "base", options: Mapping[str, OptionValue] | None = None) -> None:
+    def __init__(
+        self, preset: str = "base", options: Mapping[str, OptionValue] | None = None
+    ) -> None:
         if preset not in self.presets:
             raise UnknownNameError("preset", preset, self.presets)
         self.preset = preset
@@ -109,8 +111,16 @@ def _samples(batch: Any) -> int:
     """Return the length of a batch's first tensor; 1 where there is none, so that batches count alike."""
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else 1
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else ()
-    return next((_samples(part) for part in parts if isinstance(part, Tensor | Mapping | list | tuple)), 1)
+    parts = (
+        batch.values()
+        if isinstance(batch, Mapping)
+        else batch
+        if isinstance(batch, list | tuple)
+        else ()
+    )
+    return next(
+        (_samples(part) for part in parts if isinstance(part, Tensor | Mapping | list | tuple)), 1
+    )
 
 
 def repeated(model: nn.Module) -> list[nn.Module]:

@@ -39,15 +39,24 @@ class _Origin(msgspec.Struct):
     learnt: dict[str, list[int]] = {}
 
 
-def save(path: Path, name: str, workload: Workload, model: nn.Module | Mapping[str, Tensor]) -> None:
+def save(
+    path: Path, name: str, workload: Workload, model: nn.Module | Mapping[str, Tensor]
+) -> None:
     """Write a model, or its weights by name. ``name`` is the workload's public name or ``package.module:Class``."""
     torch_file = need("safetensors.torch", "saving a model")
-    origin = {"workload": name, "preset": workload.preset, "options": workload.chosen, "learnt": workload.learnt}
+    origin = {
+        "workload": name,
+        "preset": workload.preset,
+        "options": workload.chosen,
+        "learnt": workload.learnt,
+    }
     metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
     state = model.state_dict() if isinstance(model, nn.Module) else model
     check_storable(state)
     # clones: weights that two modules share are one tensor in memory, which the format refuses
-    weights = {n: v.detach().cpu().clone(memory_format=torch.contiguous_format) for n, v in state.items()}
+    weights = {
+        n: v.detach().cpu().clone(memory_format=torch.contiguous_format) for n, v in state.items()
+    }
     write_whole(path, torch_file.save(weights, metadata=metadata))
 
 
@@ -59,7 +68,9 @@ def check_storable(state: Mapping[str, Any]) -> None:
     for name, value in state.items():
         advice = "checkpoints and save_model need tensors of a kind that safetensors can hold"
         if not isinstance(value, Tensor):
-            raise UsageError(f"{name} of the model's state_dict is a {type(value).__name__} and no tensor; {advice}")
+            raise UsageError(
+                f"{name} of the model's state_dict is a {type(value).__name__} and no tensor; {advice}"
+            )
         try:
             torch_file.save({name: torch.empty(0, dtype=value.dtype)})
         except (KeyError, ValueError):
@@ -92,7 +103,9 @@ def restore(path: Path) -> Saved:
     except safetensors.SafetensorError as error:
         raise DataError(f"{path}: not a file of safetensors ({error})") from None
     if metadata.get("wattlaw_format") != FORMAT:
-        raise DataError(f"{path}: saved by something else than this wattlaw; it lacks its description")
+        raise DataError(
+            f"{path}: saved by something else than this wattlaw; it lacks its description"
+        )
     origin = msgspec.json.decode(metadata["origin"], type=_Origin)
     made = load(ROOM, "workload", origin.workload)
     workload = made(origin.preset, origin.options)
@@ -101,5 +114,7 @@ def restore(path: Path) -> Saved:
     try:
         model.load_state_dict(torch_file.load_file(str(path)))
     except RuntimeError as error:
-        raise UsageError(f"{path}: its weights do not fit {origin.workload} as it is here ({error})") from None
+        raise UsageError(
+            f"{path}: its weights do not fit {origin.workload} as it is here ({error})"
+        ) from None
     return Saved(workload, model.eval())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.core.errors import SettingError, UnknownNameError
+from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.options import checked
 from wattlaw.core.plugins import plugins
 from wattlaw.core.setting import OptionValue
 
@@ -100,19 +101,6 @@ def check_request(name: str, preset: str, options: Mapping[str, OptionValue]) ->
         checked(option, value, entry.options[option])
 
 
-def checked(name: str, value: OptionValue, default: OptionValue) -> OptionValue:
-    """Return ``value`` as the type of the option's default. Raises SettingError where it does not fit."""
-    if isinstance(default, bool):
-        if isinstance(value, bool):
-            return value
-    elif isinstance(default, float):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif isinstance(value, type(default)) and not isinstance(value, bool):
-        return value
-    raise SettingError(f"option {name} is {value!r}; it must be a {type(default).__name__} such as {default!r}")
-
-
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """A line of ``wattlaw list workloads``: one preset of one workload; None where nothing was counted yet."""
 
@@ -135,5 +123,8 @@ def listing() -> list[Listed]:
         if entry is None:
             lines.append(Listed(name=plugin.name, domain=domain(plugin.folder), preset="?"))
             continue
-        lines += [Listed(name=entry.name, domain=entry.domain, **msgspec.structs.asdict(c)) for c in entry.presets]
+        lines += [
+            Listed(name=entry.name, domain=entry.domain, **msgspec.structs.asdict(c))
+            for c in entry.presets
+        ]
     return lines

@@ -35,11 +35,15 @@ class _Clock(Control):
 
     def write(self, device: str, value: float | None) -> None:
         nvml, handle = self.driver.nvml, self.driver.handle(device)
-        with self.driver.explained(f"setting the {self.word} clock of {device}", self._grant(device, value)):
+        with self.driver.explained(
+            f"setting the {self.word} clock of {device}", self._grant(device, value)
+        ):
             if value is None:
                 getattr(nvml, f"nvmlDeviceReset{self.call}")(handle)
             else:
-                getattr(nvml, f"nvmlDeviceSet{self.call}")(handle, min(self._supported(device)), round(value))
+                getattr(nvml, f"nvmlDeviceSet{self.call}")(
+                    handle, min(self._supported(device)), round(value)
+                )
 
     def close(self) -> None:
         self.driver.close()

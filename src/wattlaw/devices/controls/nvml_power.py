@@ -21,17 +21,30 @@ class PowerCap(Control):
 
     def allowed(self, device: str) -> Allowed:
         with self.driver.explained(f"reading the power limits of {device}", ""):
-            low, high = self.driver.nvml.nvmlDeviceGetPowerManagementLimitConstraints(self.driver.handle(device))
+            low, high = self.driver.nvml.nvmlDeviceGetPowerManagementLimitConstraints(
+                self.driver.handle(device)
+            )
         return Allowed(low * 1e-3, high * 1e-3, "W")
 
     def read(self, device: str) -> float | None:
         with self.driver.explained(f"reading the power limit of {device}", ""):
-            return float(self.driver.nvml.nvmlDeviceGetPowerManagementLimit(self.driver.handle(device))) * 1e-3
+            return (
+                float(
+                    self.driver.nvml.nvmlDeviceGetPowerManagementLimit(self.driver.handle(device))
+                )
+                * 1e-3
+            )
 
     def write(self, device: str, value: float | None) -> None:
         nvml, handle = self.driver.nvml, self.driver.handle(device)
-        with self.driver.explained(f"setting the power limit of {device}", self._grant(device, value)):
-            milliwatts = nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle) if value is None else round(value * 1e3)
+        with self.driver.explained(
+            f"setting the power limit of {device}", self._grant(device, value)
+        ):
+            milliwatts = (
+                nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle)
+                if value is None
+                else round(value * 1e3)
+            )
             nvml.nvmlDeviceSetPowerManagementLimit(handle, milliwatts)
 
     def close(self) -> None:

@@ -34,24 +34,43 @@ class AmdSmi(Meter):
         if self.scope.gpus == ():
             return Probe(meter="amdsmi", reason="no GPU is used")
         if not (Path(self.scope.sys) / "class" / "kfd").exists():
-            return Probe(meter="amdsmi", reason="no AMD GPU here (the kernel shows no compute device of AMD's)")
+            return Probe(
+                meter="amdsmi",
+                reason="no AMD GPU here (the kernel shows no compute device of AMD's)",
+            )
         try:
             self.smi = importlib.import_module("amdsmi")
         except ImportError:
             return Probe(meter="amdsmi", reason="AMD SMI's Python library is not installed",
                          grant="pip install 'wattlaw[amd]'")  # fmt: skip
-        except (OSError, KeyError) as error:  # its loader fails in its own ways where there is no driver
+        except (
+            OSError,
+            KeyError,
+        ) as error:  # its loader fails in its own ways where there is no driver
             return Probe(meter="amdsmi", reason=f"AMD SMI cannot be loaded: {error}")
         try:
             self.smi.amdsmi_init()
             found = list(self.smi.amdsmi_get_processor_handles())
         except self.smi.AmdSmiException as error:
             return Probe(meter="amdsmi", reason=f"no AMD driver here: {error}")
-        uuids = [str(self._ask("amdsmi_get_gpu_device_uuid", h) or index) for index, h in enumerate(found)]
-        chosen = [one.gpu for one in wanted_devices(self.scope.gpus, uuids, "HIP_VISIBLE_DEVICES") if not one.mig]
+        uuids = [
+            str(self._ask("amdsmi_get_gpu_device_uuid", h) or index)
+            for index, h in enumerate(found)
+        ]
+        chosen = [
+            one.gpu
+            for one in wanted_devices(self.scope.gpus, uuids, "HIP_VISIBLE_DEVICES")
+            if not one.mig
+        ]
         self.handles = [(f"gpu:{index}", found[index]) for index in chosen]
-        infos = [self._info(device, handle, uuids[int(device[4:])]) for device, handle in self.handles]
-        return Probe(meter="amdsmi", devices=tuple(infos), reason="" if infos else "no AMD GPU that the job may use")
+        infos = [
+            self._info(device, handle, uuids[int(device[4:])]) for device, handle in self.handles
+        ]
+        return Probe(
+            meter="amdsmi",
+            devices=tuple(infos),
+            reason="" if infos else "no AMD GPU that the job may use",
+        )
 
     def read(self) -> list[Sample]:
         return [self._read_one(device, handle) for device, handle in self.handles]
@@ -78,7 +97,9 @@ class AmdSmi(Meter):
             "min_power_cap": "power_limit_min_w",
             "max_power_cap": "power_limit_max_w",
         }
-        limits = {names[k]: value * 1e-6 for k in names if (value := _number(cap.get(k))) is not None}
+        limits = {
+            names[k]: value * 1e-6 for k in names if (value := _number(cap.get(k))) is not None
+        }
         return DeviceInfo(
             id=device,
             boundary="gpu",
@@ -88,7 +109,9 @@ class AmdSmi(Meter):
             energy="counter" if has_counter else "power" if has_power else "none",
             limits=limits,
             update_s=_UPDATE_S,
-            reason="" if has_counter or has_power else "AMD SMI gives neither energy nor power of it",
+            reason=""
+            if has_counter or has_power
+            else "AMD SMI gives neither energy nor power of it",
         )
 
     def _read_one(self, device: str, handle: Any) -> Sample:
@@ -119,18 +142,24 @@ class AmdSmi(Meter):
 
     def _watts(self, handle: Any) -> float | None:
         power = self._ask("amdsmi_get_power_info", handle) or {}
-        readings = (_number(power.get(k)) for k in ("current_socket_power", "average_socket_power", "socket_power"))
+        readings = (
+            _number(power.get(k))
+            for k in ("current_socket_power", "average_socket_power", "socket_power")
+        )
         return next((watts for watts in readings if watts is not None), None)
 
     def _celsius(self, handle: Any) -> float | None:
         kinds, metric = self.smi.AmdSmiTemperatureType, self.smi.AmdSmiTemperatureMetric.CURRENT
         readings = (
-            _number(self._ask("amdsmi_get_temp_metric", handle, kind, metric)) for kind in (kinds.HOTSPOT, kinds.EDGE)
+            _number(self._ask("amdsmi_get_temp_metric", handle, kind, metric))
+            for kind in (kinds.HOTSPOT, kinds.EDGE)
         )
         return next((celsius for celsius in readings if celsius is not None), None)
 
     def _clock(self, handle: Any, kind: str) -> float | None:
-        clock = self._ask("amdsmi_get_clock_info", handle, getattr(self.smi.AmdSmiClkType, kind)) or {}
+        clock = (
+            self._ask("amdsmi_get_clock_info", handle, getattr(self.smi.AmdSmiClkType, kind)) or {}
+        )
         return _number(clock.get("clk", clock.get("cur_clk")))
 
 

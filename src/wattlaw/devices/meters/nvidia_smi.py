@@ -89,7 +89,13 @@ class NvidiaSmi(Meter):
         infos = [_info(rows[order[one.gpu]]) for one in chosen if not one.mig]
         self.wanted = {info.id.partition(":")[2]: info.id for info in infos}
         is_mig = any(one.mig for one in chosen)
-        why = "a MIG instance has no power of its own" if is_mig else "" if infos else "no GPU that the job may use"
+        why = (
+            "a MIG instance has no power of its own"
+            if is_mig
+            else ""
+            if infos
+            else "no GPU that the job may use"
+        )
         return Probe(meter="nvidia-smi", devices=tuple(infos), reason=why)
 
     def _ready(self, wait_s: float) -> bool:
@@ -107,7 +113,9 @@ class NvidiaSmi(Meter):
             self.rest += piece
             wait_s = 0
         *lines, self.rest = self.rest.split(b"\n")
-        rows = [[cell.strip() for cell in line.decode(errors="replace").split(",")] for line in lines]
+        rows = [
+            [cell.strip() for cell in line.decode(errors="replace").split(",")] for line in lines
+        ]
         return [row for row in rows if len(row) == len(_FIELDS) and row[0].isdigit()]
 
 

@@ -46,7 +46,11 @@ class _Gpu:
     def power_w(self) -> float | None:
         # the plain call averages over a second on recent GPUs; the field is the sensor's newest value. They never mix
         instant = [(_POWER_INSTANT, 0)]
-        milliwatts = fields(self.handle, instant)[0] if self.has_instant else self.handle.ask("GetPowerUsage")
+        milliwatts = (
+            fields(self.handle, instant)[0]
+            if self.has_instant
+            else self.handle.ask("GetPowerUsage")
+        )
         return None if milliwatts is None else milliwatts * 1e-3
 
 
@@ -74,9 +78,13 @@ class Nvml(Meter):
             for i, h in enumerate(handles)
             if not h.is_hidden and h.ask("GetUUID") is None
         ]
-        reason = "; ".join(lost) or ("" if self.gpus else "the driver shows no GPU that the job may use")
+        reason = "; ".join(lost) or (
+            "" if self.gpus else "the driver shows no GPU that the job may use"
+        )
         doubt = doubtful_order(handles) if self.scope.gpus is None else ""
-        return Probe(meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason, doubt=doubt)
+        return Probe(
+            meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason, doubt=doubt
+        )
 
     def read(self) -> list[Sample]:
         found = [sample for gpu in self.gpus if (sample := self._read_one(gpu))]
@@ -165,8 +173,12 @@ def _describe(one: Chosen) -> DeviceInfo:
     has_counter = handle.ask("GetTotalEnergyConsumption") is not None
     has_power = handle.ask("GetPowerUsage") is not None
     energy: EnergyBy = "counter" if has_counter else "power" if has_power else "none"
-    silent = "" if energy != "none" else f"the driver gives neither energy nor power: {handle.failed}"
-    in_whole = "MIG is on: its energy is the whole GPU's, all instances together" if one.is_mig else ""
+    silent = (
+        "" if energy != "none" else f"the driver gives neither energy nor power: {handle.failed}"
+    )
+    in_whole = (
+        "MIG is on: its energy is the whole GPU's, all instances together" if one.is_mig else ""
+    )
     return DeviceInfo(
         id=f"gpu:{one.gpu}",
         boundary="gpu",
@@ -186,7 +198,11 @@ def _describe(one: Chosen) -> DeviceInfo:
 def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
     gpu = f"gpu:{one.gpu}"
     whole = f"it is a MIG instance of {gpu} ({word(one.handle.ask('GetUUID'))}), which has one power meter for all"
-    where = f"the job holds the whole GPU, and its energy is {gpu}'s" if one.is_all else "others may use the rest of it"
+    where = (
+        f"the job holds the whole GPU, and its energy is {gpu}'s"
+        if one.is_all
+        else "others may use the rest of it"
+    )
     return DeviceInfo(
         id=f"{gpu}/mig:{instance.number}",
         boundary="gpu",
@@ -195,7 +211,9 @@ def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
         uuid=instance.uuid,
         part_of=gpu,
         reason=f"{whole}; {where}",
-        lacks=dict.fromkeys(_OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"),
+        lacks=dict.fromkeys(
+            _OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"
+        ),
     )
 
 

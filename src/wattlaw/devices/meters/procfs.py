@@ -36,7 +36,9 @@ class Procfs(Meter):
             self.tree.update()
         except (OSError, ValueError) as error:
             return Probe(
-                meter="procfs", reason=f"{self.scope.proc} cannot be read: {error}", grant="mount -t proc proc /proc"
+                meter="procfs",
+                reason=f"{self.scope.proc} cannot be read: {error}",
+                grant="mount -t proc proc /proc",
             )
         return Probe(meter="procfs", devices=(
             DeviceInfo(id="job", boundary="job", meter="procfs", name="processes of the job"),
@@ -67,7 +69,11 @@ class Procfs(Meter):
             rows += self._node()
         if len(self.tree.alive) > _FEW:
             rows.append(
-                Sample(time_s=time.monotonic(), device="job", memory_used_bytes=self.tree.memory_bytes() or None)
+                Sample(
+                    time_s=time.monotonic(),
+                    device="job",
+                    memory_used_bytes=self.tree.memory_bytes() or None,
+                )
             )
         return rows
 
@@ -92,7 +98,11 @@ def _machine(proc: str) -> tuple[float, float]:
 
 def _memory_used(proc: str) -> int | None:
     try:
-        fields = dict(line.split(":", 1) for line in Path(proc, "meminfo").read_text().splitlines() if ":" in line)
+        fields = dict(
+            line.split(":", 1)
+            for line in Path(proc, "meminfo").read_text().splitlines()
+            if ":" in line
+        )
         return (int(fields["MemTotal"].split()[0]) - int(fields["MemAvailable"].split()[0])) * 1024
     except (OSError, KeyError, ValueError):
         return None

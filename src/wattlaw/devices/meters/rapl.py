@@ -74,7 +74,9 @@ class Rapl(Meter):
         devices = tuple(d.info for d in self.domains)
         closed = sorted(set(refused) - set(known))
         if closed:
-            return Probe(meter="rapl", devices=devices, reason=_refused(closed), grant=self._grant())
+            return Probe(
+                meter="rapl", devices=devices, reason=_refused(closed), grant=self._grant()
+            )
         if not devices:
             return self._without()
         return Probe(meter="rapl", devices=devices)
@@ -98,7 +100,10 @@ class Rapl(Meter):
     def _without(self) -> Probe:
         flags = _text(Path(self.scope.proc) / "cpuinfo")
         if "hypervisor" in flags:
-            return Probe(meter="rapl", reason="a virtual machine: only its host reads the processor's counters")
+            return Probe(
+                meter="rapl",
+                reason="a virtual machine: only its host reads the processor's counters",
+            )
         return Probe(meter="rapl", reason=f"no energy counter in {self.root}: the kernel has not loaded its module",
                      grant="sudo modprobe intel_rapl_msr")  # fmt: skip
 
@@ -125,10 +130,15 @@ def _describe(path: Path) -> DeviceInfo | None:
     if name.startswith("package"):
         return _info(f"cpu:{name}", "cpu", f"CPU {name}")
     if name == "dram":
-        package = _text(path.parent / path.name.rpartition(":")[0] / "name") or path.name.partition(":")[2]
+        package = (
+            _text(path.parent / path.name.rpartition(":")[0] / "name")
+            or path.name.partition(":")[2]
+        )
         return _info(f"dram:{package}", "dram", f"memory of {package}")
     if name == "psys":
-        return _info(f"psys:{path.name.partition(':')[2]}", "psys", "platform as the board's maker wired it")
+        return _info(
+            f"psys:{path.name.partition(':')[2]}", "psys", "platform as the board's maker wired it"
+        )
     return None
 
 

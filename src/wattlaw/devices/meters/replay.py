@@ -31,7 +31,9 @@ class Replay(Meter):
 
     def probe(self) -> Probe:
         if not self.scope.replay:
-            return Probe(meter="replay", reason="no trace to play", grant="export WATTLAW_REPLAY=TRACE.csv")
+            return Probe(
+                meter="replay", reason="no trace to play", grant="export WATTLAW_REPLAY=TRACE.csv"
+            )
         try:
             rows = read_trace(self.scope.replay)
         except (OSError, DataError) as error:
@@ -92,7 +94,9 @@ def read_trace(path: str) -> list[Sample]:
                 try:
                     values[name] = float(text)
                 except ValueError:
-                    raise DataError(f"{path}:{line}: {name} is {text!r}; a number is needed") from None
+                    raise DataError(
+                        f"{path}:{line}: {name} is {text!r}; a number is needed"
+                    ) from None
             if "time_s" not in values:
                 raise DataError(f"{path}:{line}: no time_s")
             found.append(Sample(throttle=row.get("throttle") or None, **values))  # type: ignore[arg-type]

@@ -38,13 +38,14 @@ class SlurmEnergy(Meter):
             settings = _ask("show", "config")
             plugin = _value(settings, "AcctGatherEnergyType").rpartition("/")[2]
             if plugin not in _WHOLE_NODE:
-                seen = (
-                    f"Slurm's energy plug-in is {plugin or 'none'}; the whole node is read by {', '.join(_WHOLE_NODE)}"
-                )
+                seen = f"Slurm's energy plug-in is {plugin or 'none'}; the whole node is read by {', '.join(_WHOLE_NODE)}"
                 return Probe(meter="slurm-energy", reason=seen)
             every = re.match(r"\d+", _value(settings, "AcctGatherNodeFreq"))
             if self._joules() is None:
-                return Probe(meter="slurm-energy", reason=f"Slurm's plug-in {plugin} gives no energy of {self.node}")
+                return Probe(
+                    meter="slurm-energy",
+                    reason=f"Slurm's plug-in {plugin} gives no energy of {self.node}",
+                )
         except DeviceError as error:
             return Probe(meter="slurm-energy", reason=str(error))
         period = float(every[0]) if every and int(every[0]) else 30.0
@@ -60,7 +61,11 @@ class SlurmEnergy(Meter):
             return []  # at the edges of many short windows the controller would be asked too often
         self.asked_s = time.monotonic()
         joules = self._joules()
-        return [] if joules is None else [Sample(time_s=time.monotonic(), device="node:slurm", energy_j=joules)]
+        return (
+            []
+            if joules is None
+            else [Sample(time_s=time.monotonic(), device="node:slurm", energy_j=joules)]
+        )
 
     def _joules(self) -> float | None:
         text = _value(_ask("show", "node", self.node), "ConsumedJoules")
@@ -69,7 +74,9 @@ class SlurmEnergy(Meter):
 
 def _ask(*words: str) -> str:
     try:
-        done = subprocess.run(["scontrol", *words], capture_output=True, text=True, timeout=_ANSWER_S, check=False)
+        done = subprocess.run(
+            ["scontrol", *words], capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DeviceError(f"scontrol does not answer: {error}") from None
     if done.returncode:

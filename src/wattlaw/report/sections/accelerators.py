@@ -10,7 +10,17 @@ from wattlaw.core.plugins import need
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import show
 from wattlaw.report.context import Context, Group, Row, over_repeats
-from wattlaw.report.figure import MOST_PANELS, Figure, Panel, Section, Table, chart, left_out, shown, spec
+from wattlaw.report.figure import (
+    MOST_PANELS,
+    Figure,
+    Panel,
+    Section,
+    Table,
+    chart,
+    left_out,
+    shown,
+    spec,
+)
 
 NAMES = {"accelerators": "accelerators"}
 
@@ -39,7 +49,11 @@ def accelerators(context: Context) -> Section | None:
     found = [(g, shares) for g, shares in found if shares]
     if not found:
         return None
-    known = [(g, kept) for g, shares in found if (kept := [s for s in shares if s.share.value is not None])]
+    known = [
+        (g, kept)
+        for g, shares in found
+        if (kept := [s for s in shares if s.share.value is not None])
+    ]
     return Section(
         "accelerators",
         TITLE,
@@ -51,7 +65,9 @@ def accelerators(context: Context) -> Section | None:
 
 
 def _on_accelerator(row: Row) -> bool:
-    return any((r.machine.device_type or r.setting.device_type) not in ("cpu", "auto") for r in row.runs)
+    return any(
+        (r.machine.device_type or r.setting.device_type) not in ("cpu", "auto") for r in row.runs
+    )
 
 
 def _share(row: Row) -> Share:
@@ -67,8 +83,13 @@ def _share(row: Row) -> Share:
 
 
 def _figure(found: Sequence[tuple[Group, list[Share]]]) -> Figure:
-    cut = [(g, sorted(s, key=lambda one: -(one.share.value or 0))[:MOST]) for g, s in found[:MOST_PANELS]]
-    caption = CAPTION + left_out(sum(len(s) for _, s in cut), sum(len(s) for _, s in found), "settings")
+    cut = [
+        (g, sorted(s, key=lambda one: -(one.share.value or 0))[:MOST])
+        for g, s in found[:MOST_PANELS]
+    ]
+    caption = CAPTION + left_out(
+        sum(len(s) for _, s in cut), sum(len(s) for _, s in found), "settings"
+    )
     most = max(s.share.high or s.share.value or 0 for _, shares in cut for s in shares)
     panels = [Panel(g.name, _chart(g, shares, most), 24 * len(shares) + 8) for g, shares in cut]
     return Figure("accelerators", TITLE, caption, panels, _table(cut))
@@ -88,17 +109,33 @@ def _chart(group: Group, shares: Sequence[Share], most: float) -> dict[str, Any]
     ]
     base = chart(rows).encode(
         y=alt.Y("label:N", sort=labels, title=None, axis=alt.Axis(grid=False, labelLimit=190)),
-        tooltip=[alt.Tooltip("label:N", title="setting"), alt.Tooltip("text:N", title="share of peak")],
+        tooltip=[
+            alt.Tooltip("label:N", title="setting"),
+            alt.Tooltip("text:N", title="share of peak"),
+        ],
     )
     axis = alt.Axis(format="~%", tickCount=5)
     dots = base.mark_point(color=group.colour, fill=group.colour, size=64, opacity=1).encode(
-        x=alt.X("value:Q", title="share of the promised peak", scale=alt.Scale(domain=[0, most], nice=True), axis=axis)
+        x=alt.X(
+            "value:Q",
+            title="share of the promised peak",
+            scale=alt.Scale(domain=[0, most], nice=True),
+            axis=axis,
+        )
     )
     return spec(dots)
 
 
 def _table(found: Sequence[tuple[Group, list[Share]]]) -> Table:
-    columns = ["workload", "setting", "device", "precision", "operations/s each", "share of peak", "operations a joule"]
+    columns = [
+        "workload",
+        "setting",
+        "device",
+        "precision",
+        "operations/s each",
+        "share of peak",
+        "operations a joule",
+    ]
     rows = [
         [
             g.name,
@@ -120,5 +157,7 @@ def _percent(reading: Reading) -> str:
 
 
 def _why(found: Sequence[tuple[Group, list[Share]]]) -> str:
-    reasons = dict.fromkeys(s.share.how for _, shares in found for s in shares if s.share.value is None)
+    reasons = dict.fromkeys(
+        s.share.how for _, shares in found for s in shares if s.share.value is None
+    )
     return "Unknown where " + "; ".join(reasons) + "." if reasons else ""

@@ -28,16 +28,24 @@ COLUMNS = [
 
 def advice(context: Context) -> Section | None:
     """List the recommended setting of every kind of workload."""
-    found = [(g, a) for g in context.groups if len(g.rows) > 1 for a in context.advice if g.owns(a.group)]
+    found = [
+        (g, a) for g in context.groups if len(g.rows) > 1 for a in context.advice if g.owns(a.group)
+    ]
     if not found:
         return None
     bound = context.max_slowdown
-    limit = f" among those at most {100 * bound:g} % slower than the fastest" if bound is not None else ""
+    limit = (
+        f" among those at most {100 * bound:g} % slower than the fastest"
+        if bound is not None
+        else ""
+    )
     words = Markup(
         "<p>The cheapest setting{}; values are geometric means of the repeats, brackets their 90 % intervals.</p>"
     ).format(limit)
     rows = [_row(g, a) for g, a in found][:MOST_ROWS]
-    return Section("advice", "Which setting to take", 42, text=words, tables=[filled(COLUMNS, rows, "Advice")])
+    return Section(
+        "advice", "Which setting to take", 42, text=words, tables=[filled(COLUMNS, rows, "Advice")]
+    )
 
 
 def _row(group: Group, found: Advice) -> list[str]:

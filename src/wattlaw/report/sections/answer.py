@@ -26,12 +26,18 @@ _LINK = Markup('<a class="mark warn" href="#warnings">{words}</a>')
 def answer_section(context: Context) -> Section:
     """Say for each workload how much faster more devices are and which setting to take."""
     if not context.runs:
-        return Section("answer", "In short", 0, missing="there are no runs here; make some with `wattlaw sweep start`")
+        return Section(
+            "answer",
+            "In short",
+            0,
+            missing="there are no runs here; make some with `wattlaw sweep start`",
+        )
     items = [_item(g, answer(context, g)) for g in context.groups]
     text = _LIST.format(Markup("").join(items[:MOST_OPEN]))
     if items[MOST_OPEN:]:
         text += _MORE.format(
-            counted(len(items) - MOST_OPEN, "more workload"), _LIST.format(Markup("").join(items[MOST_OPEN:]))
+            counted(len(items) - MOST_OPEN, "more workload"),
+            _LIST.format(Markup("").join(items[MOST_OPEN:])),
         )
     return Section("answer", "In short", 0, text=text)
 
@@ -41,5 +47,9 @@ def _item(group: Group, line: Line) -> Markup:
     marks += [_LINK.format(words=name) for name in line.warnings]
     detail = Markup('<p class="detail">{}</p>').format(line.detail) if line.detail else Markup("")
     return _ITEM.format(
-        hue=group.colour, name=group.name, short=line.short, detail=detail, marks=Markup(" ").join(marks)
+        hue=group.colour,
+        name=group.name,
+        short=line.short,
+        detail=detail,
+        marks=Markup(" ").join(marks),
     )

@@ -61,7 +61,9 @@ _BINNED = (
 def _legend(trials: list[Trial]) -> list[tuple[str, str]]:
     groups = sorted({t.group for t in trials}, key=lambda g: natural(g.name))
     own = [(g.name, g.colour) for g in groups if g.colour != OTHERS]
-    return own + ([(counted(len(groups) - len(own), "other"), OTHERS)] if len(groups) > len(own) else [])
+    return own + (
+        [(counted(len(groups) - len(own), "other"), OTHERS)] if len(groups) > len(own) else []
+    )
 
 
 def _trials(context: Context) -> list[Trial]:
@@ -75,8 +77,12 @@ def _trials(context: Context) -> list[Trial]:
             for run in row.runs:
                 reading = run.reading("step_time_s")
                 if reading.value is not None:
-                    low, high = (v if v is not None else reading.value for v in (reading.low, reading.high))
-                    found.append((run, group, row.label, reading.value / middle, low / middle, high / middle))
+                    low, high = (
+                        v if v is not None else reading.value for v in (reading.low, reading.high)
+                    )
+                    found.append(
+                        (run, group, row.label, reading.value / middle, low / middle, high / middle)
+                    )
     found.sort(key=lambda t: (t[0].started, t[0].trial))
     return [Trial(index, *values) for index, values in enumerate(found, 1)]
 
@@ -87,8 +93,15 @@ def _words(trial: Trial) -> str:
 
 def _axes(alt: Any) -> tuple[Any, Any]:
     scale = alt.Scale(zero=False, nice=False, padding=12)
-    x = alt.X("order:Q", title="order of the trials", axis=alt.Axis(tickMinStep=1, grid=False), scale=scale)
-    y = alt.Y("ratio:Q", title="step time / median of setting", scale=alt.Scale(zero=False, clamp=True))
+    x = alt.X(
+        "order:Q",
+        title="order of the trials",
+        axis=alt.Axis(tickMinStep=1, grid=False),
+        scale=scale,
+    )
+    y = alt.Y(
+        "ratio:Q", title="step time / median of setting", scale=alt.Scale(zero=False, clamp=True)
+    )
     return x, y
 
 
@@ -100,7 +113,10 @@ def _chart(trials: list[Trial], context: Context) -> dict[str, Any]:
     scale = alt.Scale(domain=names, range=[colours[n] for n in names])
     colour = alt.Color("workload:N", scale=scale, legend=None)
     shape = alt.Shape("workload:N", scale=alt.Scale(domain=names), legend=None)
-    tips = [alt.Tooltip(f"{n}:N", title=n) for n in ("trial", "workload", "setting", "repeat", "step", "started")]
+    tips = [
+        alt.Tooltip(f"{n}:N", title=n)
+        for n in ("trial", "workload", "setting", "repeat", "step", "started")
+    ]
     base = chart([_datum(t) for t in trials]).encode(x=x, color=colour, tooltip=tips)
     bars = base.mark_rule(strokeWidth=1.25, opacity=0.4).encode(y=alt.Y("low:Q"), y2="high:Q")
     dots = base.mark_point(filled=True, size=42, opacity=1).encode(y=y, shape=shape)

@@ -24,11 +24,25 @@ WORDS = Markup(
 
 def laws(context: Context) -> Section | None:
     """List every law but speed-ups, which have a figure of their own."""
-    found = [(g, f) for f in context.fits if f.law != "speedup" for g in context.groups if g.owns(f.group)]
+    found = [
+        (g, f)
+        for f in context.fits
+        if f.law != "speedup"
+        for g in context.groups
+        if g.owns(f.group)
+    ]
     if not found:
         return None
     names = list(dict.fromkeys(n for _, f in found for n in f.parameters))
-    columns = ["workload", "setting", "law", *(GREEK.get(n, n) for n in names), "runs", "held-out error", "status"]
+    columns = [
+        "workload",
+        "setting",
+        "law",
+        *(GREEK.get(n, n) for n in names),
+        "runs",
+        "held-out error",
+        "status",
+    ]
     found.sort(key=lambda pair: natural(f"{pair[0].name}, {series_name(pair[1], pair[0])}"))
     table = Table(columns, [_row(g, f, names) for g, f in found][:MOST_ROWS], "Laws")
     return Section("laws", "Laws", 15, text=WORDS, tables=[table])
@@ -38,7 +52,11 @@ def _row(group: Group, fit: Fit, names: list[str]) -> list[str]:
     over = group.device_words[1] if fit.over == "devices" else fit.over
     what = quantity(fit.target)
     law = f"{what.title} = {FORMS.get(fit.law, fit.law)}, N {over}"
-    error = f"{100 * fit.held_out_error:.1f} %" if fit.held_out_error is not None else "needs three sizes"
+    error = (
+        f"{100 * fit.held_out_error:.1f} %"
+        if fit.held_out_error is not None
+        else "needs three sizes"
+    )
     values = [_words(fit.parameters.get(n), what.unit if n == "alpha" else "") for n in names]
     return [
         group.name,

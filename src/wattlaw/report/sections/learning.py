@@ -9,7 +9,7 @@ from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Target
 from wattlaw.core.units import QUANTITIES, show
-from wattlaw.measuring.between_steps import read_metrics
+from wattlaw.measuring.files.pauses import read_metrics
 from wattlaw.records.table import value
 from wattlaw.report.context import Context, Group, Row, over_repeats
 from wattlaw.report.figure import (
@@ -55,13 +55,21 @@ def learning(context: Context) -> Section | None:
     rows = [(g, row) for g in context.groups for row in g.rows if _metrics(row)]
     if not rows:
         return None
-    drawn = [(g, metric, curves) for g in context.groups if (metric := _metric(g)) and (curves := _curves(context, g))]
+    drawn = [
+        (g, metric, curves)
+        for g in context.groups
+        if (metric := _metric(g)) and (curves := _curves(context, g))
+    ]
     table = _table(rows)
-    panels = [Panel(g.name, _chart(g, metric, curves), 190) for g, metric, curves in drawn[:MOST_PANELS]]
+    panels = [
+        Panel(g.name, _chart(g, metric, curves), 190) for g, metric, curves in drawn[:MOST_PANELS]
+    ]
     if not panels:
         return Section("learning", TITLE, 43, tables=[table])
     caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
-    return Section("learning", TITLE, 43, figures=[Figure("learning", TITLE, caption, panels, table)])
+    return Section(
+        "learning", TITLE, 43, figures=[Figure("learning", TITLE, caption, panels, table)]
+    )
 
 
 def _metrics(row: Row) -> list[str]:
@@ -76,7 +84,9 @@ def _target(group: Group) -> Target | None:
 def _metric(group: Group) -> str:
     """Return the metric to draw: the target's, else the first that is not the loss, which the training shows too."""
     target = _target(group)
-    names = list(dict.fromkeys(n.removeprefix("valid_") for row in group.rows for n in _metrics(row)))
+    names = list(
+        dict.fromkeys(n.removeprefix("valid_") for row in group.rows for n in _metrics(row))
+    )
     if target and target.metric in names:
         return target.metric
     return next((n for n in names if n != "loss"), names[0] if names else "")
@@ -115,7 +125,10 @@ def _chart(group: Group, metric: str, curves: list[Curve]) -> dict[str, Any]:
     ]
     words = metric.replace("_mev_per_angstrom", "").replace("_mev", "").replace("_", " ")
     title = f"{words} ({name})" if name else words
-    tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in (("label", "setting"), ("trial", "trial"), ("text", words))]
+    tips = [
+        alt.Tooltip(f"{n}:N", title=t)
+        for n, t in (("label", "setting"), ("trial", "trial"), ("text", words))
+    ]
     base = chart(data).encode(
         x=alt.X("samples:Q", title="samples trained on", axis=alt.Axis(grid=False, tickCount=5)),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
@@ -147,7 +160,9 @@ def _table(rows: list[tuple[Group, Row]]) -> Table:
         for g, row in rows
     ]  # fmt: skip
     columns = ["workload", "setting", "trials", *heads, *_COSTS.values(), "energy to target"]
-    return filled(columns, body, f"{TITLE}: the last evaluation on the valid part, medians over trials")
+    return filled(
+        columns, body, f"{TITLE}: the last evaluation on the valid part, medians over trials"
+    )
 
 
 def _cell(row: Row, name: str) -> str:

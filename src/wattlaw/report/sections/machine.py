@@ -22,10 +22,14 @@ def machine(context: Context) -> Section | None:
     for title, values in (_of_environments(found) if found else {}).items():
         facts[title] = _joined(values)
     missing = (
-        "" if found else "libraries and system are not known, because no environment.json was found beside the runs"
+        ""
+        if found
+        else "libraries and system are not known, because no environment.json was found beside the runs"
     )
     rows = [[k, v] for k, v in facts.items() if v]
-    return Section("machine", "Environment", 60, tables=[Table(["", ""], rows, "Environment")], missing=missing)
+    return Section(
+        "machine", "Environment", 60, tables=[Table(["", ""], rows, "Environment")], missing=missing
+    )
 
 
 def _of_runs(context: Context) -> dict[str, str]:
@@ -56,8 +60,12 @@ def _of_environments(found: Iterable[Environment]) -> dict[str, list[str]]:
             "Python": env.python,
             "libraries": ", ".join(f"{k} {v}" for k, v in env.libraries.items()),
             "switches": ", ".join(f"{k}={v}" for k, v in env.switches.items()),
-            "scheduler": ", ".join(f"{k}={v}" for k, v in env.scheduler.items() if "JOB_ID" not in k),
-            "git commit": f"{env.git_commit[:12]}{', changed' if env.git_changed else ''}" if env.git_commit else "",
+            "scheduler": ", ".join(
+                f"{k}={v}" for k, v in env.scheduler.items() if "JOB_ID" not in k
+            ),
+            "git commit": f"{env.git_commit[:12]}{', changed' if env.git_changed else ''}"
+            if env.git_commit
+            else "",
         }
         for name, value in lines.items():
             facts.setdefault(name, []).append(value)

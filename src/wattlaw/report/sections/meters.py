@@ -13,7 +13,9 @@ from wattlaw.report.meanings import coded
 NAMES = {"meters": "meters"}
 
 MOST_ROWS = 60
-WORDS = Markup("<p>What the sampler could read while the trials ran, with the limits of the devices as read back.</p>")
+WORDS = Markup(
+    "<p>What the sampler could read while the trials ran, with the limits of the devices as read back.</p>"
+)
 COLUMNS = ["host", "meter", "device", "its energy from", "limits", "what it does not read"]
 
 
@@ -23,12 +25,15 @@ def meters(context: Context) -> Section | None:
     rows = [[h.host, *cells] for h in found for probe in h.probes for cells in _rows(probe)]
     if not rows:
         return None
-    return Section("meters", "Meters", 65, text=WORDS, tables=[filled(COLUMNS, rows[:MOST_ROWS], "Meters")])
+    return Section(
+        "meters", "Meters", 65, text=WORDS, tables=[filled(COLUMNS, rows[:MOST_ROWS], "Meters")]
+    )
 
 
 def _rows(probe: Probe) -> list[list[str]]:
     rows = [
-        [probe.meter, _name(d), d.energy if d.energy != "none" else "", _limits(d), d.reason] for d in probe.devices
+        [probe.meter, _name(d), d.energy if d.energy != "none" else "", _limits(d), d.reason]
+        for d in probe.devices
     ]
     if probe.reason:
         grant = f"; `{probe.grant}` would change that" if probe.grant else ""

@@ -47,7 +47,9 @@ def pareto(context: Context) -> Section | None:
     """Draw measured energy against time where there is some, else device-seconds against time."""
     measured = [g for g in context.groups if _all_measured(g)]
     figures = [
-        _figure(context, measured, "pareto-energy", "energy_per_sample_j", "J", "energy per sample"),
+        _figure(
+            context, measured, "pareto-energy", "energy_per_sample_j", "J", "energy per sample"
+        ),
         _figure(
             context,
             [g for g in context.groups if g not in measured],
@@ -66,7 +68,9 @@ def _all_measured(group: Group) -> bool:
     return bool(statuses) and all(s == "measured" for s in statuses)
 
 
-def _figure(context: Context, groups: list[Group], name: str, target: str, unit: str, words: str) -> Figure | None:
+def _figure(
+    context: Context, groups: list[Group], name: str, target: str, unit: str, words: str
+) -> Figure | None:
     drawn = [(g, points) for g in groups if len(points := _points(context, g, target)) > 1]
     if not drawn:
         return None
@@ -90,12 +94,18 @@ def _figure(context: Context, groups: list[Group], name: str, target: str, unit:
         for g, points in drawn
         for p in points
     ]
-    table = Table(["workload", "setting", "time per sample", words, "on the front", "advised"], rows[:400], TITLE)
+    table = Table(
+        ["workload", "setting", "time per sample", words, "on the front", "advised"],
+        rows[:400],
+        TITLE,
+    )
     return Figure(name, f"{words.capitalize()} against time", caption, panels, table)
 
 
 def _points(context: Context, group: Group, target: str) -> list[Point]:
-    advised = {id(row) for a in context.advice if group.owns(a.group) and (row := group.row_of(a.setting))}
+    advised = {
+        id(row) for a in context.advice if group.owns(a.group) and (row := group.row_of(a.setting))
+    }
     pairs = []
     for row in group.rows:
         time, cost = row.reading("time_per_sample_s").value, row.reading(target).value
@@ -115,7 +125,9 @@ def near(points: list[Point]) -> list[Point]:
         return points
     chosen = [p for p in points if p.front or p.advised]
     slow, dear = (FAR * max(getattr(p, n) for p in chosen) for n in ("time_s", "cost"))
-    beaten = [p for p in points if not (p.front or p.advised) and p.time_s <= slow and p.cost <= dear]
+    beaten = [
+        p for p in points if not (p.front or p.advised) and p.time_s <= slow and p.cost <= dear
+    ]
     return chosen + beaten[:: 1 + len(beaten) // MOST_POINTS]
 
 
@@ -123,14 +135,18 @@ def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str
     alt = need("altair", "the report")
     kept = near(points)
     times, costs = Unit([p.time_s for p in kept], "s"), Unit([p.cost for p in kept], unit)
-    x = alt.X("time:Q", title=times.title("time per sample"), **_axis(alt, [p.time_s for p in kept]))
+    x = alt.X(
+        "time:Q", title=times.title("time per sample"), **_axis(alt, [p.time_s for p in kept])
+    )
     y = alt.Y("cost:Q", title=costs.title(words), **_axis(alt, [p.cost for p in kept]))
     base = chart([_datum(p, times, costs, unit) for p in kept]).encode(x=x, y=y)
     line = base.transform_filter("datum.front").mark_line(
         color=group.colour, interpolate="step-after", strokeWidth=1.25, opacity=0.6
     )
     names = {"label": "setting", "t": "time per sample", "c": words, "advice": "advice"}
-    dots = base.mark_point(color=group.colour, size=60 if len(kept) <= 40 else 28, strokeWidth=1.5, opacity=1)
+    dots = base.mark_point(
+        color=group.colour, size=60 if len(kept) <= 40 else 28, strokeWidth=1.5, opacity=1
+    )
     dots = dots.encode(
         fill=alt.condition("datum.front", alt.value(group.colour), alt.value("var(--paper)")),
         tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in names.items()],
@@ -138,12 +154,19 @@ def _chart(group: Group, points: list[Point], unit: str, words: str) -> dict[str
     if not any(p.advised for p in kept):
         return spec(line + dots)
     ring = base.transform_filter("datum.advised")
-    return spec(line + dots + ring.mark_point(size=260, color="var(--ink)", strokeWidth=1.5, opacity=1, fill=None))
+    return spec(
+        line
+        + dots
+        + ring.mark_point(size=260, color="var(--ink)", strokeWidth=1.5, opacity=1, fill=None)
+    )
 
 
 def _axis(alt: Any, values: list[float]) -> dict[str, Any]:
     if spans(values) > 20:
-        return {"scale": alt.Scale(type="log", padding=18), "axis": alt.Axis(tickCount=5, grid=False)}
+        return {
+            "scale": alt.Scale(type="log", padding=18),
+            "axis": alt.Axis(tickCount=5, grid=False),
+        }
     return {"scale": alt.Scale(zero=False, padding=18, nice=False), "axis": alt.Axis(tickCount=5)}
 
 
@@ -156,5 +179,9 @@ def _datum(point: Point, times: Unit, costs: Unit, unit: str) -> dict[str, Cell]
         "advised": point.advised,
         "t": show(point.time_s, "s"),
         "c": show(point.cost, unit),
-        "advice": "advised" if point.advised else "on the front" if point.front else "beaten by another in both",
+        "advice": "advised"
+        if point.advised
+        else "on the front"
+        if point.front
+        else "beaten by another in both",
     }

@@ -54,13 +54,21 @@ def phases(context: Context) -> Section | None:
         why = "the runs recorded no phases of a step; wattlaw's own trials do, and so does wattlaw.measure"
         return Section("phases", TITLE, 30, missing=why) if settings else None
     cut = [(g, least_first(rows, "step_time_s")) for g, rows in chosen[:MOST_PANELS]]
-    shown_parts = [p for p in (*PHASES.values(), REST) if p != REST or any(_rest(r) for _, rows in cut for r in rows)]
+    shown_parts = [
+        p
+        for p in (*PHASES.values(), REST)
+        if p != REST or any(_rest(r) for _, rows in cut for r in rows)
+    ]
     caption = CAPTION + (CAPTION_OF_REST if REST in shown_parts else "")
     caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
     panels = [Panel(g.name, _chart(rows, shown_parts), 26 * len(rows) + 8) for g, rows in cut]
     table = Table(
         ["workload", "setting", *(name for name, _ in shown_parts)],
-        [[g.name, r.label, *(_cell(_parts(r), n) for n, _ in shown_parts)] for g, rows in cut for r in rows],
+        [
+            [g.name, r.label, *(_cell(_parts(r), n) for n, _ in shown_parts)]
+            for g, rows in cut
+            for r in rows
+        ],
         f"{TITLE}: median of each phase, and its share of their sum",
     )
     wide = has_long([r for _, rows in cut for r in rows])
@@ -123,7 +131,12 @@ def _chart(rows: list[Row], order: list[tuple[str, str]]) -> dict[str, Any]:
     drawn = chart(data).mark_bar(height={"band": 0.68}, stroke="var(--paper)", strokeWidth=0.75)
     return spec(
         drawn.encode(
-            x=alt.X("value:Q", stack="zero", title=unit.title("time per step"), axis=alt.Axis(tickCount=5)),
+            x=alt.X(
+                "value:Q",
+                stack="zero",
+                title=unit.title("time per step"),
+                axis=alt.Axis(tickCount=5),
+            ),
             y=alt.Y("name:N", sort=[r.short for r in rows], title=None, axis=alt.Axis(grid=False)),
             color=alt.Color("phase:N", scale=colour, legend=None),
             order=alt.Order("order:Q"),

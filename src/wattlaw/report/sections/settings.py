@@ -40,7 +40,9 @@ def settings(context: Context) -> Section | None:
     lines = [(g, r) for g in context.groups for r in g.rows]
     if not lines:
         return None
-    names = [n for n in COLUMNS if n in ALWAYS or any(r.reading(n).value is not None for _, r in lines)]
+    names = [
+        n for n in COLUMNS if n in ALWAYS or any(r.reading(n).value is not None for _, r in lines)
+    ]
     columns = ["workload", "setting", "runs", *(HEADS.get(n) or quantity(n).title for n in names)]
     columns += ["warnings"] if any(r.notes for _, r in lines) else []
     cut = lines[:MOST_ROWS]
@@ -49,11 +51,14 @@ def settings(context: Context) -> Section | None:
         "Select a heading to sort.</p>"
     )
     if len(lines) > len(cut):
-        text += Markup("<p>{} of {} settings; <code>wattlaw runs export</code> gives them all.</p>").format(
-            len(cut), len(lines)
-        )
+        text += Markup(
+            "<p>{} of {} settings; <code>wattlaw runs export</code> gives them all.</p>"
+        ).format(len(cut), len(lines))
     count = len(columns)
-    rows, keys = [_cells(g, r, names)[:count] for g, r in cut], [_keys(g, r, names)[:count] for g, r in cut]
+    rows, keys = (
+        [_cells(g, r, names)[:count] for g, r in cut],
+        [_keys(g, r, names)[:count] for g, r in cut],
+    )
     table = Table(columns, rows, "Settings", keys)
     return Section("settings", "All settings", 50, text=text, tables=[table])
 
@@ -88,15 +93,22 @@ def failures(context: Context) -> Section | None:
     failed = [r for r in context.runs if r.state == "failed"]
     if not failed:
         return None
-    text = Markup("<p>{} of {} runs failed; no figure uses them.</p>").format(len(failed), len(context.runs))
-    rows = [[r.trial, r.setting.workload, reason(r.error)[:300] or "no reason was recorded"] for r in failed]
+    text = Markup("<p>{} of {} runs failed; no figure uses them.</p>").format(
+        len(failed), len(context.runs)
+    )
+    rows = [
+        [r.trial, r.setting.workload, reason(r.error)[:300] or "no reason was recorded"]
+        for r in failed
+    ]
     text += Markup("").join(
-        Markup("<details><summary>Traceback of {}</summary><pre tabindex=0>{}</pre></details>").format(
-            r.trial, _end(r.error)
-        )
+        Markup(
+            "<details><summary>Traceback of {}</summary><pre tabindex=0>{}</pre></details>"
+        ).format(r.trial, _end(r.error))
         for r in [f for f in failed if "\n" in f.error.strip()][:MOST_TRACEBACKS]
     )
-    caption = "Failed trials" + (f", the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else "")
+    caption = "Failed trials" + (
+        f", the first {MOST_FAILURES}" if len(failed) > MOST_FAILURES else ""
+    )
     return Section(
         "failures",
         "What failed",

@@ -7,7 +7,18 @@ from typing import Any
 from wattlaw.core.findings import Fit
 from wattlaw.core.plugins import need
 from wattlaw.report.context import Context, Group, natural
-from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, chart, left_out, legend_room, spec
+from wattlaw.report.figure import (
+    MOST_PANELS,
+    Cell,
+    Figure,
+    Panel,
+    Section,
+    Table,
+    chart,
+    left_out,
+    legend_room,
+    spec,
+)
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
@@ -28,11 +39,19 @@ def speedup(context: Context) -> Section | None:
     """Draw one panel a workload and one line a batch size, precision or whatever else was varied."""
     drawn = [(g, lines) for g in context.groups if (lines := _lines(context, g))]
     if not drawn:
-        return Section("speedup", TITLE, 10, missing=NONE) if any(g.rows for g in context.groups) else None
-    panels = [Panel(g.name, _chart(g, spread_over(lines, MOST_LINES))) for g, lines in drawn[:MOST_PANELS]]
+        return (
+            Section("speedup", TITLE, 10, missing=NONE)
+            if any(g.rows for g in context.groups)
+            else None
+        )
+    panels = [
+        Panel(g.name, _chart(g, spread_over(lines, MOST_LINES))) for g, lines in drawn[:MOST_PANELS]
+    ]
     caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
     if any(len(lines) > MOST_LINES for _, lines in drawn):
-        caption += f" Of more than {MOST_LINES} lines, {MOST_LINES} are drawn; the table below has more."
+        caption += (
+            f" Of more than {MOST_LINES} lines, {MOST_LINES} are drawn; the table below has more."
+        )
     figure = Figure("speedup", TITLE, caption, panels, _table(drawn))
     return Section("speedup", TITLE, 10, figures=[figure])
 
@@ -72,13 +91,29 @@ def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
     sizes = sorted({p.devices for points in lines.values() for p in points})
     x, y = _axes(alt, group.device_words[1], sizes)
     names, hue = list(lines), group.colour
-    legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolStrokeColor=hue, **legend_room(names))
+    legend = alt.Legend(
+        title=None,
+        orient="top",
+        direction="horizontal",
+        symbolStrokeColor=hue,
+        **legend_room(names),
+    )
     shape = alt.Shape("name:N", sort=names, legend=legend if len(names) > 1 else None)
     dash = alt.StrokeDash("name:N", sort=names, legend=None)
-    ends: list[dict[str, Cell]] = [{"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])]
-    ideal = chart(ends).mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1).encode(x=x, y=y)
-    base = chart(_rows(lines)).encode(x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS])
-    bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7).encode(y=alt.Y("low:Q"), y2="high:Q")
+    ends: list[dict[str, Cell]] = [
+        {"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])
+    ]
+    ideal = (
+        chart(ends)
+        .mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1)
+        .encode(x=x, y=y)
+    )
+    base = chart(_rows(lines)).encode(
+        x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS]
+    )
+    bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7).encode(
+        y=alt.Y("low:Q"), y2="high:Q"
+    )
     line = base.mark_line(color=hue, strokeWidth=1.75).encode(y=y, strokeDash=dash)
     dots = base.mark_point(color=hue, fill=hue, size=52, opacity=1).encode(y=y, shape=shape)
     return spec(ideal + bars + line + dots)
@@ -89,8 +124,12 @@ def _axes(alt: Any, words: str, sizes: list[float]) -> tuple[Any, Any]:
     wide = sizes[-1] / sizes[0] >= 8
     kind = {"type": "log", "base": 2} if wide else {"zero": False}
     places = alt.Axis(values=ticks(sizes), format="d", grid=False)
-    steps = {"values": [2.0**k for k in range(-6, 16)], "format": "~g"} if wide else {"tickCount": 5}
-    x = alt.X("devices:Q", title=words, scale=alt.Scale(nice=False, padding=14, **kind), axis=places)
+    steps = (
+        {"values": [2.0**k for k in range(-6, 16)], "format": "~g"} if wide else {"tickCount": 5}
+    )
+    x = alt.X(
+        "devices:Q", title=words, scale=alt.Scale(nice=False, padding=14, **kind), axis=places
+    )
     return x, alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(**kind), axis=alt.Axis(**steps))
 
 
@@ -126,4 +165,6 @@ def _table(drawn: list[tuple[Group, dict[str, list[Speedup]]]]) -> Table:
         for p in points
         if p.devices != p.base
     ]
-    return Table(["workload", "setting", "devices", "speed-up [90 %]", "of ideal"], rows[:400], TITLE)
+    return Table(
+        ["workload", "setting", "devices", "speed-up [90 %]", "of ideal"], rows[:400], TITLE
+    )

@@ -8,7 +8,17 @@ from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
 from wattlaw.core.units import show
 from wattlaw.report.context import Context, Group
-from wattlaw.report.figure import MOST_PANELS, Cell, Figure, Panel, Section, Table, Unit, chart, spec
+from wattlaw.report.figure import (
+    MOST_PANELS,
+    Cell,
+    Figure,
+    Panel,
+    Section,
+    Table,
+    Unit,
+    chart,
+    spec,
+)
 from wattlaw.report.folder import attempt_of
 from wattlaw.report.trace import Points, Trace, read_trace
 
@@ -38,7 +48,9 @@ def traces(context: Context) -> Section | None:
 
 
 def _trace(context: Context, group: Group) -> tuple[Run, Trace] | None:
-    advised = [row for a in context.advice if group.owns(a.group) and (row := group.row_of(a.setting))]
+    advised = [
+        row for a in context.advice if group.owns(a.group) and (row := group.row_of(a.setting))
+    ]
     for row in [*advised, *group.rows[-1:]]:
         for run in row.runs:
             attempt = attempt_of(context.folder, run)
@@ -57,7 +69,9 @@ def _telemetry(found: list[Chosen], what: str) -> Figure | None:
         if what == "power_w"
         else "Nothing measures power here, so this is how many cores the job kept busy, over half a second"
     )
-    caption = f"{words}; the shaded part is the measured window, before it lie start-up and warm-up."
+    caption = (
+        f"{words}; the shaded part is the measured window, before it lie start-up and warm-up."
+    )
     panels = [Panel(g.name, _lines_chart(g, t), 150) for g, _, t in drawn]
     title = "Power over time" if what == "power_w" else "Busy cores over time"
     rows = [
@@ -81,8 +95,16 @@ def _steps_chart(group: Group, run: Run, trace: Trace) -> dict[str, Any]:
         {"time": t, "value": unit(v), "at": show(t, "s"), "text": show(v, "s"), "trial": run.trial}
         for t, v in trace.steps
     ]
-    tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in (("trial", "trial"), ("at", "time"), ("text", "step"))]
-    y = alt.Y("value:Q", title=unit.title("time per step"), scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
+    tips = [
+        alt.Tooltip(f"{n}:N", title=t)
+        for n, t in (("trial", "trial"), ("at", "time"), ("text", "step"))
+    ]
+    y = alt.Y(
+        "value:Q",
+        title=unit.title("time per step"),
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(tickCount=4),
+    )
     base = chart(data).encode(x=_time_axis(alt), y=y, tooltip=tips)
     line = base.mark_line(color=group.colour, strokeWidth=1, opacity=0.55, interpolate="linear")
     return spec(line + base.mark_point(color=group.colour, filled=True, size=16, opacity=0.9))
@@ -91,7 +113,10 @@ def _steps_chart(group: Group, run: Run, trace: Trace) -> dict[str, Any]:
 def _time_axis(alt: Any) -> Any:
     scale = alt.Scale(nice=False, zero=False)
     return alt.X(
-        "time:Q", title="since the first measured step (s)", scale=scale, axis=alt.Axis(grid=False, tickCount=6)
+        "time:Q",
+        title="since the first measured step (s)",
+        scale=scale,
+        axis=alt.Axis(grid=False, tickCount=6),
     )
 
 
@@ -105,10 +130,23 @@ def _lines_chart(group: Group, trace: Trace) -> dict[str, Any]:
         for t, v in points
     ]
     window = chart([{"time": 0.0, "end": trace.end_s}]).mark_rect(color="var(--soft)", opacity=0.12)
-    y = alt.Y("value:Q", title=unit.title(words), scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
-    tips = [alt.Tooltip(f"{n}:N", title=t) for n, t in (("device", "device"), ("at", "time"), ("text", words))]
-    dash = alt.StrokeDash("device:N", legend=None) if 1 < len(trace.lines) <= 4 else alt.Detail("device:N")
-    line = chart(data).mark_line(color=group.colour, strokeWidth=1.5).encode(dash, x=_time_axis(alt), y=y, tooltip=tips)
+    y = alt.Y(
+        "value:Q", title=unit.title(words), scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4)
+    )
+    tips = [
+        alt.Tooltip(f"{n}:N", title=t)
+        for n, t in (("device", "device"), ("at", "time"), ("text", words))
+    ]
+    dash = (
+        alt.StrokeDash("device:N", legend=None)
+        if 1 < len(trace.lines) <= 4
+        else alt.Detail("device:N")
+    )
+    line = (
+        chart(data)
+        .mark_line(color=group.colour, strokeWidth=1.5)
+        .encode(dash, x=_time_axis(alt), y=y, tooltip=tips)
+    )
     return spec(window.encode(x=_time_axis(alt), x2="end:Q") + line)
 
 

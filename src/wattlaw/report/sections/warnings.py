@@ -28,10 +28,16 @@ def warnings(context: Context) -> Section | None:
     if not first:
         return Section("warnings", "Warnings", 70, missing="no run gave a warning")
     rows = [
-        [plain(name), _where(runs.get(name, 0)), *map(coded, (clipped(first[name].message), *meaning(name)))]
+        [
+            plain(name),
+            _where(runs.get(name, 0)),
+            *map(coded, (clipped(first[name].message), *meaning(name))),
+        ]
         for name in sorted(first, key=lambda n: -runs.get(n, 0))
     ]
-    table = Table(["warning", "runs", "for example", "what it means", "what to do"], rows, "Warnings")
+    table = Table(
+        ["warning", "runs", "for example", "what it means", "what to do"], rows, "Warnings"
+    )
     return Section("warnings", "Warnings", 70, tables=[table])
 
 

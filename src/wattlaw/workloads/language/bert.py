@@ -62,7 +62,11 @@ class Block(nn.Module):
         B, T, D = x_BTD.shape
         q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        y_BTD = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).reshape(B, T, D)
+        y_BTD = (
+            F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+            .transpose(1, 2)
+            .reshape(B, T, D)
+        )
         x_BTD = self.norm_1(x_BTD + self.drop(self.attention_out(y_BTD)))
         out: Tensor = self.norm_2(x_BTD + self.drop(self.down(F.gelu(self.up(x_BTD)))))
         return out
@@ -148,7 +152,9 @@ class Masked(Dataset[Text]):
         hidden = torch.randperm(inner, generator=draw)[: max(1, round(MASKED * inner))] + 1
         chance = torch.rand(len(hidden), generator=draw)
         other = torch.randint(self.tokens, (len(hidden),), generator=draw)
-        shown = torch.where(chance < 0.8, self.marks.mask, torch.where(chance < 0.9, other, tokens[hidden]))
+        shown = torch.where(
+            chance < 0.8, self.marks.mask, torch.where(chance < 0.9, other, tokens[hidden])
+        )
         target = tokens[hidden]
         tokens[hidden] = shown
         return {"tokens": tokens, "places": hidden, "target": target}
@@ -207,10 +213,16 @@ class BertWorkload(Workload):
         length, vocabulary, path = self.size.length, self.corpus.vocabulary, self.corpus.asked.path
         if self.task == "classify":
             names: list[Path | None] = [*self._files()] if path else [None, None]
-            kinds = [Windows(t, length, name) for t, name in zip(self._kinds(split), names, strict=True)]
+            kinds = [
+                Windows(t, length, name) for t, name in zip(self._kinds(split), names, strict=True)
+            ]
             data: Dataset[Text] = Classified(kinds, vocabulary.marks)
         else:
-            data = Masked(Windows(self.corpus.tokens(split, length), length, path), vocabulary.tokens, vocabulary.marks)
+            data = Masked(
+                Windows(self.corpus.tokens(split, length), length, path),
+                vocabulary.tokens,
+                vocabulary.marks,
+            )
         self.notes = self.corpus.warnings()
         return data
 
@@ -231,7 +243,9 @@ class BertWorkload(Workload):
             raise DataError(f"{folder}: to classify, data is a folder of text files, one a class")
         files = text_files(folder)
         if len(files) < 2:
-            raise DataError(f"{folder}: {len(files)} text files in it; to classify, there must be one for each class")
+            raise DataError(
+                f"{folder}: {len(files)} text files in it; to classify, there must be one for each class"
+            )
         return files
 
     def loss(self, model: nn.Module, batch: Text) -> Tensor:
@@ -253,7 +267,9 @@ class BertWorkload(Workload):
             right += int((scores.argmax(-1) == target).sum())
             asked += len(target)
         found = {"loss": total / asked, "accuracy": right / asked}
-        return found if self.task == "classify" else {**found, "perplexity": math.exp(total / asked)}
+        return (
+            found if self.task == "classify" else {**found, "perplexity": math.exp(total / asked)}
+        )
 
 
 class BertBase(BertWorkload):

@@ -26,7 +26,10 @@ from wattlaw.workloads.molecules.qm9 import qm9_smiles
 VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}
 
-LEARNT = Note("learnt_vocabulary", "signs are numbered by how common they are in the data, not by ChemGPT's own list")
+LEARNT = Note(
+    "learnt_vocabulary",
+    "signs are numbered by how common they are in the data, not by ChemGPT's own list",
+)
 
 
 class Size(NamedTuple):
@@ -78,7 +81,9 @@ class Block(nn.Module):
         if self.window < T:
             seen = torch.ones(T, T, dtype=torch.bool, device=x_BTD.device)
             mask = seen.tril() & seen.triu(1 - self.window)
-        y_BHTd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0)
+        y_BHTd = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0
+        )
         out: Tensor = self.attention_out(y_BHTd.transpose(1, 2).reshape(B, T, D))
         return out
 
@@ -90,7 +95,9 @@ class GPTNeo(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(size.vocabulary, size.width)
         self.places = nn.Embedding(size.context, size.width)
-        self.blocks = nn.ModuleList(Block(size, local=layer % 2 == 1) for layer in range(size.layers))
+        self.blocks = nn.ModuleList(
+            Block(size, local=layer % 2 == 1) for layer in range(size.layers)
+        )
         self.norm = nn.LayerNorm(size.width)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -119,7 +126,11 @@ class ChemGPT(Workload):
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        self.size, self.asked, self.notation = SIZES[preset], asked(self.chosen), str(self.chosen["notation"])
+        self.size, self.asked, self.notation = (
+            SIZES[preset],
+            asked(self.chosen),
+            str(self.chosen["notation"]),
+        )
         if self.notation not in NOTATIONS:
             raise UnknownNameError("notation", self.notation, NOTATIONS)
 

@@ -29,7 +29,11 @@ class Corpus:
     """
 
     def __init__(
-        self, chosen: Mapping[str, OptionValue], is_tiny: bool, published: Callable[[], Vocabulary], words: int
+        self,
+        chosen: Mapping[str, OptionValue],
+        is_tiny: bool,
+        published: Callable[[], Vocabulary],
+        words: int,
     ) -> None:
         self.asked: Asked = asked.asked(chosen)
         self.is_tiny, self.published, self.words = is_tiny, published, words
@@ -72,11 +76,20 @@ class Corpus:
     def read_files(self, path: Path, is_apart: bool = False) -> list[str]:
         """Return the text of a file or of a folder's files; one for each file where it ``is_apart``."""
         files = text.text_files(path)
-        given = [text.read_texts(part, self.asked.on_bad) for part in ([[f] for f in files] if is_apart else [files])]
+        given = [
+            text.read_texts(part, self.asked.on_bad)
+            for part in ([[f] for f in files] if is_apart else [files])
+        ]
         first = next((g.first_fault for g in given if g.first_fault), "")
-        self._left_out = asked.left_out(path, sum(g.skipped for g in given), sum(g.good for g in given), first)
+        self._left_out = asked.left_out(
+            path, sum(g.skipped for g in given), sum(g.good for g in given), first
+        )
         return [g.text for g in given]
 
     def warnings(self) -> list[Note]:
         """Return what the user should know of the data that were read."""
-        return [*self.notes, *self._left_out, *([asked.GENERATED_NOTE] if self.asked.is_generated else [])]
+        return [
+            *self.notes,
+            *self._left_out,
+            *([asked.GENERATED_NOTE] if self.asked.is_generated else []),
+        ]

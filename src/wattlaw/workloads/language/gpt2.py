@@ -101,7 +101,9 @@ class GPT2(nn.Module):
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of each next token, (B, T, V)."""
         places = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
-        x_BTD = F.dropout(self.tokens(tokens_BT) + self.places(places), self.size.dropout, self.training)
+        x_BTD = F.dropout(
+            self.tokens(tokens_BT) + self.places(places), self.size.dropout, self.training
+        )
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return F.linear(self.norm(x_BTD), self.tokens.weight)
@@ -122,7 +124,9 @@ class GPT2Workload(Workload):
         size = SIZES[preset]
         length = int(self.chosen["length"]) or size.length
         if not 1 <= length <= size.context:
-            raise SettingError(f"option length is {length}; it must be from 1 to {size.context} (0: {size.length})")
+            raise SettingError(
+                f"option length is {length}; it must be from 1 to {size.context} (0: {size.length})"
+            )
         self.corpus = Corpus(self.chosen, preset == "tiny", of_gpt2, size.vocabulary)
         self.size = size._replace(length=length, vocabulary=self.corpus.vocabulary.tokens)
 

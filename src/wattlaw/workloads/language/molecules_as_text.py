@@ -47,8 +47,12 @@ def read_lines(path: Path, notation: str, on_bad: str = "fail") -> Lines:
     A file is one of SELFIES where its first line is. Raises DataError naming the file and the line that is no molecule,
     unless ``on_bad`` is "skip".
     """
-    numbered = list(table_column(path, "smiles")) if is_table(path) else list(_numbered(read_text(path)))
-    return written([text for _, text in numbered], notation, on_bad, path, [line for line, _ in numbered])
+    numbered = (
+        list(table_column(path, "smiles")) if is_table(path) else list(_numbered(read_text(path)))
+    )
+    return written(
+        [text for _, text in numbered], notation, on_bad, path, [line for line, _ in numbered]
+    )
 
 
 def _numbered(text: str) -> Iterator[tuple[int, str]]:
@@ -58,7 +62,11 @@ def _numbered(text: str) -> Iterator[tuple[int, str]]:
 
 
 def written(
-    texts: Sequence[str], notation: str, on_bad: str = "fail", source: Path | str = "", numbers: Sequence[int] = ()
+    texts: Sequence[str],
+    notation: str,
+    on_bad: str = "fail",
+    source: Path | str = "",
+    numbers: Sequence[int] = (),
 ) -> Lines:
     """Return molecules in ``notation``, checked; many are kept in the cache."""
     if notation not in NOTATIONS:
@@ -72,11 +80,15 @@ def written(
         whole = "\n".join([str(found.skipped), found.first_fault, *found.lines])
         return {"text": np.frombuffer(whole.encode(), np.uint8)}
 
-    skipped, first, *lines = kept(f"molecules-{digest}", make)["text"].tobytes().decode().split("\n")
+    skipped, first, *lines = (
+        kept(f"molecules-{digest}", make)["text"].tobytes().decode().split("\n")
+    )
     return Lines(lines, int(skipped), first)
 
 
-def _written(texts: Sequence[str], notation: str, on_bad: str, source: Path | str, numbers: Sequence[int]) -> Lines:
+def _written(
+    texts: Sequence[str], notation: str, on_bad: str, source: Path | str, numbers: Sequence[int]
+) -> Lines:
     if not texts:
         raise DataError(f"{source}: no molecule in it")
     of_line = _reader(notation, bool(SELFIES.fullmatch(texts[0])))
@@ -86,7 +98,9 @@ def _written(texts: Sequence[str], notation: str, on_bad: str, source: Path | st
             lines.append(of_line(text))
         except DataError as error:
             if on_bad != "skip":
-                raise DataError(f"{source}:{number}: {error}; leave such out with --on-bad skip") from None
+                raise DataError(
+                    f"{source}:{number}: {error}; leave such out with --on-bad skip"
+                ) from None
             skipped, first = skipped + 1, first or f"line {number}: {error}"
     if not lines:
         raise DataError(f"{source}: no usable molecule in it ({first})")
@@ -95,7 +109,9 @@ def _written(texts: Sequence[str], notation: str, on_bad: str, source: Path | st
 
 def _reader(notation: str, is_selfies: bool) -> Callable[[str], str]:
     """Return what turns a line into ``notation`` or raises DataError."""
-    selfies: Any = need("selfies", "a molecule in SELFIES") if is_selfies or notation == "selfies" else None
+    selfies: Any = (
+        need("selfies", "a molecule in SELFIES") if is_selfies or notation == "selfies" else None
+    )
     known: set[str] = set()
 
     def checked_selfies(text: str) -> str:

@@ -34,7 +34,11 @@ QUICK = 2**20
 ENCODING = 1
 """Changes when a vocabulary's tokens do, so that older ones in the cache are passed over."""
 
-_SHARES: dict[Split, tuple[float, float]] = {"train": (0.0, 0.9), "valid": (0.9, 0.95), "test": (0.95, 1.0)}
+_SHARES: dict[Split, tuple[float, float]] = {
+    "train": (0.0, 0.9),
+    "valid": (0.9, 0.95),
+    "test": (0.95, 1.0),
+}
 
 
 def reference() -> str:
@@ -57,7 +61,12 @@ def sources(most: int = SOURCE_BYTES) -> str:
     parts: list[str] = []
     left = most
     for path in sorted(folder.rglob("*.py")):
-        if left <= 0 or "site-packages" in path.parts or "test" in path.parts or "tests" in path.parts:
+        if (
+            left <= 0
+            or "site-packages" in path.parts
+            or "test" in path.parts
+            or "tests" in path.parts
+        ):
             continue
         part = path.read_bytes()[:left].decode(errors="ignore")
         left -= len(part)
@@ -89,7 +98,11 @@ def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> Given:
     for path in paths:
         found = _read(path, on_bad)
         texts.append(found.text)
-        skipped, good, first = skipped + found.skipped, good + found.good, first or found.first_fault
+        skipped, good, first = (
+            skipped + found.skipped,
+            good + found.good,
+            first or found.first_fault,
+        )
     return Given("\n".join(texts), skipped, good, first)
 
 
@@ -119,7 +132,9 @@ def _read(path: Path, on_bad: str) -> Given:
         lines += [] if fault else [line]
     where = f"{path}, line {faults[0][0]}: {faults[0][1]}" if faults else ""
     if len(faults) > len(lines):
-        raise DataError(f"{where}; not a text file: so are {len(faults)} of its {len(faults) + len(lines)} lines")
+        raise DataError(
+            f"{where}; not a text file: so are {len(faults)} of its {len(faults) + len(lines)} lines"
+        )
     if faults and on_bad != "skip":
         raise DataError(f"{where}; leave such lines out with --on-bad skip")
     text = b"\n".join(lines).decode("utf-8-sig")
@@ -163,7 +178,9 @@ def encoded(text: str, vocabulary: Vocabulary) -> Tensor:
         return vocabulary.encode(text)
     told = f"{ENCODING} {vocabulary.name} {vocabulary.tokens}\0"
     digest = hashlib.sha256(told.encode() + text.encode(errors="surrogatepass")).hexdigest()[:16]
-    return torch.from_numpy(kept(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"])
+    return torch.from_numpy(
+        kept(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"]
+    )
 
 
 class Windows(Dataset[Tensor]):
@@ -176,7 +193,9 @@ class Windows(Dataset[Tensor]):
         self.tokens, self.length = tokens, length
         if len(self) < 1:
             has = f"a part of it (90 % train, 5 % validate, 5 % test) has {counted(len(tokens), 'token')}"
-            raise DataError(f"{source or 'the text'}: {has}, and a sample {length + 1}; give more text")
+            raise DataError(
+                f"{source or 'the text'}: {has}, and a sample {length + 1}; give more text"
+            )
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.length

@@ -89,7 +89,9 @@ def of_file(path: Path) -> Vocabulary:
     of word pieces; a folder holds one of these. Raises DataError where it is none of them.
     """
     if path.is_dir():
-        found = [path / n for n in ("tokenizer.json", "vocab.json", "vocab.txt") if (path / n).is_file()]
+        found = [
+            path / n for n in ("tokenizer.json", "vocab.json", "vocab.txt") if (path / n).is_file()
+        ]
         if not found:
             raise DataError(f"{path}: no tokenizer.json, vocab.json or vocab.txt in it")
         path = found[0]
@@ -114,7 +116,9 @@ def of_file(path: Path) -> Vocabulary:
 def _shipped(module: str, package: str, what: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise MissingPartError(f"{what} come with {package}: {how_to_install(package)}; or say vocabulary=FILE")
+        raise MissingPartError(
+            f"{what} come with {package}: {how_to_install(package)}; or say vocabulary=FILE"
+        )
     return Path(spec.origin).parent
 
 
@@ -122,15 +126,21 @@ def _byte_pairs(name: str, vocabulary: Path, merges: Path) -> Vocabulary:
     tokenizers = need("tokenizers", "a vocabulary of byte pairs")
     pairs = need("tokenizers.pre_tokenizers", "a vocabulary of byte pairs")
     models = need("tokenizers.models", "a vocabulary of byte pairs")
-    made = _made(vocabulary, lambda: tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges))))
+    made = _made(
+        vocabulary, lambda: tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    )
     made.pre_tokenizer = pairs.ByteLevel(add_prefix_space=False)
     return _of(name, made)
 
 
 def _word_pieces(name: str, tokens: dict[str, int], path: Path | None = None) -> Vocabulary:
     if "[UNK]" not in tokens:
-        raise DataError(f"{path or name}: no word pieces: they have a token [UNK] on a line of its own")
-    pieces = need("tokenizers.implementations", "a vocabulary of word pieces").BertWordPieceTokenizer
+        raise DataError(
+            f"{path or name}: no word pieces: they have a token [UNK] on a line of its own"
+        )
+    pieces = need(
+        "tokenizers.implementations", "a vocabulary of word pieces"
+    ).BertWordPieceTokenizer
     return _of(name, pieces(tokens, lowercase=True))
 
 
@@ -150,7 +160,9 @@ def _of(name: str, tokenizer: Any) -> Vocabulary:
         return torch.from_numpy(np.concatenate([np.array(p.ids, np.int32) for p in pieces]))
 
     special = [tokenizer.token_to_id(word) for word in ("[MASK]", "[CLS]", "[SEP]")]
-    return Vocabulary(name, tokenizer.get_vocab_size(), encode, None if None in special else Marks(*special))
+    return Vocabulary(
+        name, tokenizer.get_vocab_size(), encode, None if None in special else Marks(*special)
+    )
 
 
 def _pieces(text: str) -> list[str]:
@@ -170,10 +182,14 @@ def _blingfire(path: Path) -> dict[str, int]:
     data = path.read_bytes()
     begin = data.find(struct.pack("<i", BERT_SIZE)) + 4
     if begin < 4 or len(data) < begin + 4 * (BERT_SIZE + 1):
-        raise DataError(f"{path}: not the list of BERT's tokens that is known; vocabulary=vocab.txt takes BERT's own")
+        raise DataError(
+            f"{path}: not the list of BERT's tokens that is known; vocabulary=vocab.txt takes BERT's own"
+        )
     ends = np.frombuffer(data, "<i4", BERT_SIZE + 1, begin)
     text = data[begin + 4 * (BERT_SIZE + 1) :]
-    words = [text[start:end].decode(errors="replace") for start, end in itertools.pairwise(ends.tolist())]
+    words = [
+        text[start:end].decode(errors="replace") for start, end in itertools.pairwise(ends.tolist())
+    ]
     return {_piece(word): number for number, word in enumerate(words)}
 
 

@@ -16,7 +16,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.molecules.data import Joined, Molecule, Molecules, Picked, batch_molecules, join, rows_of, taken
+from wattlaw.workloads.molecules.data import (
+    Joined,
+    Molecule,
+    Molecules,
+    Picked,
+    batch_molecules,
+    join,
+    rows_of,
+    taken,
+)
 from wattlaw.workloads.molecules.elements import RADII, SYMBOLS
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import ELEMENTS
@@ -105,7 +114,9 @@ class BondedMolecules(Dataset[Bonded]):
         """Return some molecules (M,) one after another."""
         atoms, _ = rows_of(self.molecules.atom_starts, indices)
         pairs, _ = rows_of(self.molecules.pair_starts, indices)
-        return JoinedBonds(self.molecules.joined(indices), taken(self.features, atoms), taken(self.bonds, pairs))
+        return JoinedBonds(
+            self.molecules.joined(indices), taken(self.features, atoms), taken(self.bonds, pairs)
+        )
 
 
 def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
@@ -115,7 +126,9 @@ def bond_kinds(first: Array, second: Array, distance: Array) -> Array:
     """
     unknown = set(np.unique(np.concatenate([first, second])).tolist()) - set(RADII)
     if unknown:
-        raise DataError(f"bonds of {SYMBOLS[min(unknown)]} cannot be estimated; give a file with bonds, such as an SDF")
+        raise DataError(
+            f"bonds of {SYMBOLS[min(unknown)]} cannot be estimated; give a file with bonds, such as an SDF"
+        )
     low, high = np.minimum(first, second).astype(int), np.maximum(first, second).astype(int)
     radius = np.zeros(max(RADII) + 1, np.float32)
     radius[list(RADII)] = list(RADII.values())
@@ -136,7 +149,9 @@ def given_kinds(first: Array, second: Array, bonds: Array) -> Array:
     return np.asarray(kinds[first, second])
 
 
-def atom_features(numbers: Array, first: Array, second: Array, kinds: Array, implied: Array | None = None) -> Array:
+def atom_features(
+    numbers: Array, first: Array, second: Array, kinds: Array, implied: Array | None = None
+) -> Array:
     """Return features (A, 11) float32 of atoms from the pairs (P,) with their kinds of bond.
 
     ``implied`` (A,) are hydrogens that are not atoms of their own.

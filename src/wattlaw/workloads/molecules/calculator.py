@@ -28,7 +28,9 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
 
     implemented_properties: ClassVar = ["energy", "forces"]
 
-    def __init__(self, model: EnergyAndForces, cutoff: float, elements: Collection[int] = ()) -> None:
+    def __init__(
+        self, model: EnergyAndForces, cutoff: float, elements: Collection[int] = ()
+    ) -> None:
         """``elements`` are the atomic numbers that the model learnt; without them any is taken."""
         super().__init__()
         self.model, self.cutoff, self.elements = model.eval(), cutoff, elements
@@ -44,7 +46,9 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
             raise UsageError(f"{path}: no force field but {type(workload).__name__}")
         return cls(model, workload.cutoff, workload.learnt.get("elements", ()))
 
-    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = _ase.all_changes) -> None:
+    def calculate(
+        self, atoms: Any = None, properties: Any = None, system_changes: Any = _ase.all_changes
+    ) -> None:
         """Fill ``results`` for ``atoms``, as ASE asks.
 
         Raises UsageError for what is no molecule, has elements that were not learnt, or positions that are not finite.
@@ -55,12 +59,16 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         if len(self.atoms) == 0:
             raise UsageError("the force field was asked for the energy of no atoms")
         if not np.isfinite(self.atoms.positions).all():
-            raise UsageError("a position is not finite: the molecule has flown apart; a shorter time step may help")
+            raise UsageError(
+                "a position is not finite: the molecule has flown apart; a shorter time step may help"
+            )
         numbers = self.atoms.numbers.astype(np.uint8)
         strange = sorted(set(numbers.tolist()) - set(self.elements)) if self.elements else []
         if strange:
             known, not_known = (", ".join(map(_symbol, some)) for some in (self.elements, strange))
-            raise UsageError(f"the force field learnt {known} alone and knows nothing of {not_known}; train it on them")
+            raise UsageError(
+                f"the force field learnt {known} alone and knows nothing of {not_known}; train it on them"
+            )
         places = self.atoms.positions.astype(np.float32)
         one = Molecules(numbers, places, np.array([len(numbers)]), np.zeros(1), self.cutoff)
         graph = batch_molecules([one[0]], self.cutoff)
@@ -69,7 +77,10 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         exact = torch.from_numpy(self.atoms.positions.copy()).to(precision)
         graph = graph.at(exact)
         energy, forces = self.model(graph)
-        self.results = {"energy": float(energy.detach()), "forces": forces.detach().double().numpy()}
+        self.results = {
+            "energy": float(energy.detach()),
+            "forces": forces.detach().double().numpy(),
+        }
 
 
 def _symbol(number: int) -> str:

@@ -79,7 +79,9 @@ def check_file(path: Path) -> Held:
 
 def _table(path: Path) -> Held:
     found = read_table_rows(path)
-    symbols = collections.Counter(atom.symbol for formula in found.formulas for atom in formula.atoms)
+    symbols = collections.Counter(
+        atom.symbol for formula in found.formulas for atom in formula.atoms
+    )
     sizes = [len(formula.atoms) for formula in found.formulas]
     return Held(
         kind="table of SMILES (heavy atoms are counted)",

@@ -56,7 +56,11 @@ class Picked(Sequence[Any]):
         return len(self.indices)
 
     def __getitem__(self, index: Any) -> Any:
-        return Picked(self.data, self.indices[index]) if isinstance(index, slice) else self.data[self.indices[index]]
+        return (
+            Picked(self.data, self.indices[index])
+            if isinstance(index, slice)
+            else self.data[self.indices[index]]
+        )
 
     def joined(self) -> Any:
         """Return what the dataset's ``joined`` makes of the samples."""
@@ -79,7 +83,9 @@ def taken(table: Tensor, rows: Array) -> Tensor:
 class Molecules(Dataset[Molecule]):
     """Molecules with their pairs nearer than ``cutoff`` (Å), found once, and a target (M,) each."""
 
-    def __init__(self, numbers: Array, positions: Array, atoms: Array, target: Array, cutoff: float) -> None:
+    def __init__(
+        self, numbers: Array, positions: Array, atoms: Array, target: Array, cutoff: float
+    ) -> None:
         pairs = find_pairs(positions, atoms, cutoff)
         if len(pairs.distance) and not pairs.distance.min() >= CLOSEST:
             which = int(np.searchsorted(pairs.starts, pairs.distance.argmin(), "right")) - 1
@@ -115,7 +121,9 @@ class Molecules(Dataset[Molecule]):
         atoms, sizes = rows_of(self.atom_starts, indices)
         pairs, counts = rows_of(self.pair_starts, indices)
         numbers, positions = (taken(table, atoms) for table in (self.numbers, self.positions))
-        first, second, distance = (taken(table, pairs) for table in (self.first, self.second, self.distance))
+        first, second, distance = (
+            taken(table, pairs) for table in (self.first, self.second, self.distance)
+        )
         target = taken(self.target, indices)
         return Joined(Molecule(numbers, positions, first, second, distance, target), sizes, counts)
 
@@ -182,7 +190,10 @@ def targets(known: Learnt, train: Array) -> Targets:
     values = known.values
     if known.extensive:
         owner = np.repeat(np.arange(len(known.atoms)), known.atoms)
-        found = [np.bincount(owner[known.numbers == z], minlength=len(known.atoms)) for z in np.unique(known.numbers)]
+        found = [
+            np.bincount(owner[known.numbers == z], minlength=len(known.atoms))
+            for z in np.unique(known.numbers)
+        ]
         counts = np.stack(found, 1)
         values = values - counts @ np.linalg.lstsq(counts[train], values[train], rcond=None)[0]
     return standardised(values, train, known.unit)
@@ -199,11 +210,17 @@ def standardised(values: Array, train: Array, unit: str) -> Targets:
 def splits(size: int) -> dict[Split, Array]:
     """Return the molecules of each part, shuffled once with a fixed seed. Raises DataError for fewer than three."""
     if size < 3:
-        raise DataError(f"{size} samples cannot be parted into training, validation and test; 3 is the least")
+        raise DataError(
+            f"{size} samples cannot be parted into training, validation and test; 3 is the least"
+        )
     order = np.random.default_rng(SPLIT_SEED).permutation(size)
     valid = max(1, round(size * SHARES[1]))
     train = min(round(size * SHARES[0]), size - valid - 1)
-    return {"train": order[:train], "valid": order[train : train + valid], "test": order[train + valid :]}
+    return {
+        "train": order[:train],
+        "valid": order[train : train + valid],
+        "test": order[train + valid :],
+    }
 
 
 class Part(NamedTuple):
@@ -224,5 +241,7 @@ def part_of(known: Learnt, split: Split, cutoff: float) -> Part:
     # atoms of the chosen molecules, in their shuffled order
     within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     atoms = np.repeat(begins[chosen], sizes) + within
-    data = Molecules(known.numbers[atoms], known.positions[atoms], sizes, standard.values[chosen], cutoff)
+    data = Molecules(
+        known.numbers[atoms], known.positions[atoms], sizes, standard.values[chosen], cutoff
+    )
     return Part(data, standard, None if known.bonds is None else [known.bonds[k] for k in chosen])

@@ -20,7 +20,13 @@ from wattlaw.workloads.molecules.dimenet_layers import Residual, by_parts, dense
 from wattlaw.workloads.molecules.pairs import Graph, collect, spread, sum_molecules, weigh
 from wattlaw.workloads.molecules.products import Linear, linear
 from wattlaw.workloads.molecules.regression import QM9Regression
-from wattlaw.workloads.molecules.triplets import Triplets, angle_products, angles, bilinear_sum, filtered_sum
+from wattlaw.workloads.molecules.triplets import (
+    Triplets,
+    angle_products,
+    angles,
+    bilinear_sum,
+    filtered_sum,
+)
 
 NAMES = {"dimenet": "DimeNetQM9", "dimenet++": "DimeNetPlusQM9"}
 
@@ -91,7 +97,9 @@ class Bilinear(Interaction):
 
     def __init__(self, size: Size) -> None:
         nn.Module.__init__(self)
-        self.weight = nn.Parameter(torch.randn(size.hidden, size.bilinear, size.hidden) * (2 / size.hidden))
+        self.weight = nn.Parameter(
+            torch.randn(size.hidden, size.bilinear, size.hidden) * (2 / size.hidden)
+        )
         self.radial = dense(RADIAL, size.hidden, bias=False)
         self.angular = dense(SPHERICAL * RADIAL, size.bilinear, bias=False)
         self.arriving, self.own = dense(size.hidden, size.hidden), dense(size.hidden, size.hidden)
@@ -100,7 +108,9 @@ class Bilinear(Interaction):
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
         """Return the new messages, (2P, hidden)."""
         arriving = weigh(F.silu(self.arriving(x)), self.radial(radial))
-        mixed = torch.bmm(angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        mixed = torch.bmm(
+            angular, self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)
+        ).transpose(0, 1)
         sums = bilinear_sum(arriving, mixed, triplets)
         # the sum over triplets comes first, so that the large product has a row a message, not a triplet
         sums = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
@@ -112,11 +122,17 @@ class Narrow(Interaction):
 
     def __init__(self, size: Size) -> None:
         nn.Module.__init__(self)
-        self.radial_in, self.radial_out = dense(RADIAL, size.basis, False), dense(size.basis, size.hidden, False)
+        self.radial_in, self.radial_out = (
+            dense(RADIAL, size.basis, False),
+            dense(size.basis, size.hidden, False),
+        )
         self.angular_in = dense(SPHERICAL * RADIAL, size.basis, bias=False)
         self.angular_out = dense(size.basis, size.triplet, bias=False)
         self.arriving, self.own = dense(size.hidden, size.hidden), dense(size.hidden, size.hidden)
-        self.down, self.up = dense(size.hidden, size.triplet, False), dense(size.triplet, size.hidden, False)
+        self.down, self.up = (
+            dense(size.hidden, size.triplet, False),
+            dense(size.triplet, size.hidden, False),
+        )
         self.close(size.hidden)
 
     def forward(self, x: Tensor, radial: Tensor, angular: Tensor, triplets: Triplets) -> Tensor:
@@ -124,9 +140,13 @@ class Narrow(Interaction):
         weights = self.radial_out(self.radial_in(radial))
         # both directions share the weights
         directions = x.chunk(2) if x.device.type == "cpu" else (x,)
-        arriving = torch.cat([by_parts(self.narrowed, messages, weights) for messages in directions])
+        arriving = torch.cat(
+            [by_parts(self.narrowed, messages, weights) for messages in directions]
+        )
         both = self.angular_out.weight @ self.angular_in.weight
-        mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(0, 1)
+        mixed = torch.bmm(angular, both.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)).transpose(
+            0, 1
+        )
         return by_parts(self.update, x, filtered_sum(arriving, mixed, triplets))
 
     def narrowed(self, x: Tensor, weights: Tensor) -> Tensor:
@@ -176,7 +196,11 @@ class DimeNet(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         """Return one number a molecule, (B,)."""
         radial, angular = self.bases(graph.distance)
-        triplets = angle_products(graph, SPHERICAL) if self.plus else angles(graph, SPHERICAL, at_goal=True)
+        triplets = (
+            angle_products(graph, SPHERICAL)
+            if self.plus
+            else angles(graph, SPHERICAL, at_goal=True)
+        )
         angular = angular.transpose(0, 1).contiguous()
         x = self.start(radial, graph)
         atoms = self.outputs[0](x, radial, graph)

@@ -57,9 +57,15 @@ class Bases(nn.Module):
         self.cutoff = cutoff
         self.frequencies = nn.Parameter(torch.arange(1, RADIAL + 1) * math.pi)
         zeros = bessel_zeros(SPHERICAL, RADIAL)
-        beyond = np.stack([bessel(zeros[order], SPHERICAL + 1)[order + 1] for order in range(SPHERICAL)])
+        beyond = np.stack(
+            [bessel(zeros[order], SPHERICAL + 1)[order + 1] for order in range(SPHERICAL)]
+        )
         self.register_buffer("zeros", torch.tensor(zeros, dtype=torch.float64), persistent=False)
-        self.register_buffer("norms", torch.tensor(np.sqrt(2) / np.abs(beyond), dtype=torch.float64), persistent=False)
+        self.register_buffer(
+            "norms",
+            torch.tensor(np.sqrt(2) / np.abs(beyond), dtype=torch.float64),
+            persistent=False,
+        )
 
     def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
         """Return the radial basis (P, RADIAL) and that of the angles (P, SPHERICAL, RADIAL)."""

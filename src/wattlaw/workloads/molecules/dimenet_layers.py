@@ -61,7 +61,13 @@ class _Residual(Function):
         w2_gradient, b2_gradient = product(g2.T, between.T), g2.sum(0)
         g1 = product(g2, w2.T)
         torch.ops.aten.silu_backward.grad_input(g1, before_1, grad_input=g1)
-        return product(g1, w1.T).add_(gradient), product(g1.T, x.T), g1.sum(0), w2_gradient, b2_gradient
+        return (
+            product(g1, w1.T).add_(gradient),
+            product(g1.T, x.T),
+            g1.sum(0),
+            w2_gradient,
+            b2_gradient,
+        )
 
 
 class Residual(nn.Module):

@@ -93,7 +93,9 @@ class EnergyAndForces(nn.Module):
             places = graph.positions.detach().requires_grad_()
             ends, starts = spread(places, graph, to_ends=True).chunk(2)
             apart = ends - starts
-            moved = dataclasses.replace(graph, positions=places, distance=apart.norm(dim=1), apart=apart, grid=None)
+            moved = dataclasses.replace(
+                graph, positions=places, distance=apart.norm(dim=1), apart=apart, grid=None
+            )
             energy = self.energies(moved)
             (slope,) = torch.autograd.grad(energy.sum(), places, create_graph=self.training)
         return energy, -slope
@@ -120,14 +122,20 @@ class ForceField(Workload):
         frames = self._frames()
         parts = splits(len(frames))
         mean = float(np.mean([frames[k].energy for k in parts["train"]]))
-        self.learnt = {"elements": np.unique(np.concatenate([frames[k].numbers for k in parts["train"]])).tolist()}
+        self.learnt = {
+            "elements": np.unique(
+                np.concatenate([frames[k].numbers for k in parts["train"]])
+            ).tolist()
+        }
         return Frames([frames[k] for k in parts[split]], mean, self.cutoff)
 
     def _frames(self) -> list[Frame]:
         self.notes = [GENERATED_NOTE] if self.asked.is_generated else []
         if self.asked.path is None:
             return made(MADE) if self.asked.is_generated else ethanol()
-        frames, given = read_frames(self.asked.path, self.asked.on_bad, str(self.chosen["energy_unit"]))
+        frames, given = read_frames(
+            self.asked.path, self.asked.on_bad, str(self.chosen["energy_unit"])
+        )
         self.notes = left_out(self.asked.path, given.skipped, len(frames), given.first_fault)
         return frames
 
@@ -135,7 +143,10 @@ class ForceField(Workload):
         if isinstance(samples, Picked):
             molecules, forces = samples.joined()
         else:
-            molecules, forces = join([s.molecule for s in samples]), torch.cat([s.forces for s in samples])
+            molecules, forces = (
+                join([s.molecule for s in samples]),
+                torch.cat([s.forces for s in samples]),
+            )
         graph = batch_molecules(molecules, self.cutoff)
         return graph.with_features(forces, graph.bonds)
 
@@ -145,7 +156,10 @@ class ForceField(Workload):
         by_atom = (forces - batch.atoms).square().mean(1)
         sizes = batch.starts.diff()
         by_molecule = sum_molecules(by_atom[:, None], batch).squeeze(1) / sizes
-        loss: Tensor = ENERGY_WEIGHT * (energy - batch.target).square().mean() + FORCE_WEIGHT * by_molecule.mean()
+        loss: Tensor = (
+            ENERGY_WEIGHT * (energy - batch.target).square().mean()
+            + FORCE_WEIGHT * by_molecule.mean()
+        )
         return loss
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

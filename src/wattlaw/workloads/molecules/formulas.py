@@ -13,7 +13,13 @@ import torch
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.molecules.bonds import AROMATIC, Bonded, JoinedBonds, atom_features, bond_kinds
+from wattlaw.workloads.molecules.bonds import (
+    AROMATIC,
+    Bonded,
+    JoinedBonds,
+    atom_features,
+    bond_kinds,
+)
 from wattlaw.workloads.molecules.data import Joined, Molecule, Picked, rows_of, taken
 from wattlaw.workloads.molecules.elements import NUMBERS, SYMBOLS
 from wattlaw.workloads.molecules.smiles import ORDER_CODES, Atom, Formula, read_smiles
@@ -35,10 +41,19 @@ class Formulas(Dataset[Bonded]):
 
     def __init__(self, formulas: Sequence[Formula], target: Array) -> None:
         self.target = torch.from_numpy(target.astype(np.float32))
-        self.kinds = torch.tensor([kind_of(f, k) for f in formulas for k in range(len(f.atoms))], dtype=torch.uint8)
-        ends = np.array([sorted((a, b)) for f in formulas for a, b, _ in f.bonds], np.int16).reshape(-1, 2)
-        self.first, self.second = torch.from_numpy(ends[:, 0].copy()), torch.from_numpy(ends[:, 1].copy())
-        self.bonds = torch.tensor([ORDER_CODES[o] for f in formulas for *_, o in f.bonds], dtype=torch.uint8)
+        self.kinds = torch.tensor(
+            [kind_of(f, k) for f in formulas for k in range(len(f.atoms))], dtype=torch.uint8
+        )
+        ends = np.array(
+            [sorted((a, b)) for f in formulas for a, b, _ in f.bonds], np.int16
+        ).reshape(-1, 2)
+        self.first, self.second = (
+            torch.from_numpy(ends[:, 0].copy()),
+            torch.from_numpy(ends[:, 1].copy()),
+        )
+        self.bonds = torch.tensor(
+            [ORDER_CODES[o] for f in formulas for *_, o in f.bonds], dtype=torch.uint8
+        )
         self.features = torch.empty(len(self.kinds), 0)
         self.steps = torch.ones(len(self.bonds))
         self.atom_starts = np.cumsum([0, *(len(f.atoms) for f in formulas)])
@@ -52,7 +67,9 @@ class Formulas(Dataset[Bonded]):
         bonds = slice(self.bond_starts[index], self.bond_starts[index + 1])
         kinds = self.kinds[atoms]
         ends = self.first[bonds], self.second[bonds]
-        molecule = Molecule(kinds, torch.empty(len(kinds), 0), *ends, self.steps[bonds], self.target[index])
+        molecule = Molecule(
+            kinds, torch.empty(len(kinds), 0), *ends, self.steps[bonds], self.target[index]
+        )
         return Bonded(molecule, self.features[atoms], self.bonds[bonds])
 
     def __getitems__(self, indices: Sequence[int]) -> Picked:
@@ -62,10 +79,14 @@ class Formulas(Dataset[Bonded]):
         """Return some molecules (M,) one after another."""
         atoms, sizes = rows_of(self.atom_starts, indices)
         pairs, counts = rows_of(self.bond_starts, indices)
-        first, second, steps = (taken(table, pairs) for table in (self.first, self.second, self.steps))
+        first, second, steps = (
+            taken(table, pairs) for table in (self.first, self.second, self.steps)
+        )
         kinds, target = taken(self.kinds, atoms), taken(self.target, indices)
         whole = Molecule(kinds, torch.empty(len(atoms), 0), first, second, steps, target)
-        return JoinedBonds(Joined(whole, sizes, counts), taken(self.features, atoms), taken(self.bonds, pairs))
+        return JoinedBonds(
+            Joined(whole, sizes, counts), taken(self.features, atoms), taken(self.bonds, pairs)
+        )
 
 
 class BondedFormulas(Formulas):
@@ -73,11 +94,15 @@ class BondedFormulas(Formulas):
 
     def __init__(self, formulas: Sequence[Formula], target: Array) -> None:
         super().__init__(formulas, target)
-        self.kinds = torch.tensor([NUMBERS[a.symbol] for f in formulas for a in f.atoms], dtype=torch.uint8)
+        self.kinds = torch.tensor(
+            [NUMBERS[a.symbol] for f in formulas for a in f.atoms], dtype=torch.uint8
+        )
         owner = np.repeat(self.atom_starts[:-1], np.diff(self.bond_starts))
         ends = self.first.numpy() + owner, self.second.numpy() + owner
         hydrogens = np.array([h for f in formulas for h in f.hydrogens()])
-        self.features = torch.from_numpy(atom_features(self.kinds.numpy(), *ends, self.bonds.numpy(), hydrogens))
+        self.features = torch.from_numpy(
+            atom_features(self.kinds.numpy(), *ends, self.bonds.numpy(), hydrogens)
+        )
 
 
 def kind_of(formula: Formula, atom: int) -> int:
@@ -99,11 +124,21 @@ def formula_of(numbers: Array, positions: Array, bonds: Array | None) -> Formula
         apart = np.linalg.norm(positions[first] - positions[second], axis=1)
         kinds = bond_kinds(numbers[first], numbers[second], apart)
         bonds = np.stack([first, second, kinds], 1)[kinds > 0]
-    heavy = np.flatnonzero(numbers != HYDROGEN) if (numbers != HYDROGEN).any() else np.arange(len(numbers))
+    heavy = (
+        np.flatnonzero(numbers != HYDROGEN)
+        if (numbers != HYDROGEN).any()
+        else np.arange(len(numbers))
+    )
     place = {int(atom): k for k, atom in enumerate(heavy)}
-    kept = [(place[a], place[b], _ORDERS[kind]) for a, b, kind in bonds.tolist() if a in place and b in place]
+    kept = [
+        (place[a], place[b], _ORDERS[kind])
+        for a, b, kind in bonds.tolist()
+        if a in place and b in place
+    ]
     aromatic = {atom for *ends, order in kept if order == _ORDERS[AROMATIC] for atom in ends}
-    atoms = tuple(Atom(SYMBOLS[int(numbers[a])], k in aromatic, 0, None) for k, a in enumerate(heavy))
+    atoms = tuple(
+        Atom(SYMBOLS[int(numbers[a])], k in aromatic, 0, None) for k, a in enumerate(heavy)
+    )
     return Formula(atoms, tuple(kept))
 
 
@@ -134,7 +169,9 @@ def read_table(path: Path, column: str, on_bad: str = "fail") -> TableRows:
             formula, value = _row(row, column)
         except (DataError, ValueError) as error:
             if on_bad != "skip":
-                raise DataError(f"{path}:{reader.line_num}: {error}; leave such out with --on-bad skip") from None
+                raise DataError(
+                    f"{path}:{reader.line_num}: {error}; leave such out with --on-bad skip"
+                ) from None
             skipped, first = skipped + 1, first or f"line {reader.line_num}: {error}"
             continue
         formulas.append(formula)
@@ -203,7 +240,9 @@ def _table_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a table in UTF-8 (byte {error.start}); a CSV file is asked for") from None
+        raise DataError(
+            f"{path}: not a table in UTF-8 (byte {error.start}); a CSV file is asked for"
+        ) from None
     if "\0" in text:
         raise DataError(f"{path}: not a table (a zero character at {text.index(chr(0))})")
     return text
@@ -228,5 +267,8 @@ def _formula(row: dict[str, Any]) -> Formula:
 
 def degrees(formulas: Iterable[Formula]) -> Array:
     """Return how many atoms have 0, 1, 2, … bonds."""
-    found = [np.bincount(np.array([e for b in f.bonds for e in b[:2]], int), minlength=len(f.atoms)) for f in formulas]
+    found = [
+        np.bincount(np.array([e for b in f.bonds for e in b[:2]], int), minlength=len(f.atoms))
+        for f in formulas
+    ]
     return np.bincount(np.concatenate(found))

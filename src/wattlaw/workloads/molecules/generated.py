@@ -54,13 +54,21 @@ class Drawn(NamedTuple):
 def drawn(count: int, seed: int = 0) -> Drawn:
     """Return ``count`` molecules whose sizes are QM9's and whose atoms fill space as theirs do."""
     draw = np.random.default_rng(seed)
-    sizes = np.array([(heavy, first + k, n) for heavy, (first, row) in SIZES.items() for k, n in enumerate(row)])
+    sizes = np.array(
+        [(heavy, first + k, n) for heavy, (first, row) in SIZES.items() for k, n in enumerate(row)]
+    )
     chosen = sizes[draw.choice(len(sizes), count, p=sizes[:, 2] / sizes[:, 2].sum()), :2]
     numbers, places = [], []
     for heavy, total in chosen.tolist():
-        numbers.append(np.concatenate([draw.choice(ELEMENTS, heavy, p=SHARES), np.ones(total - heavy, int)]))
+        numbers.append(
+            np.concatenate([draw.choice(ELEMENTS, heavy, p=SHARES), np.ones(total - heavy, int)])
+        )
         places.append(_placed(heavy, total, draw))
-    return Drawn(np.concatenate(numbers).astype(np.uint8), np.concatenate(places).astype(np.float32), chosen[:, 1])
+    return Drawn(
+        np.concatenate(numbers).astype(np.uint8),
+        np.concatenate(places).astype(np.float32),
+        chosen[:, 1],
+    )
 
 
 def _placed(heavy: int, total: int, draw: np.random.Generator) -> Array:
@@ -81,7 +89,11 @@ def _placed(heavy: int, total: int, draw: np.random.Generator) -> Array:
         fit = np.flatnonzero(room >= apart)
         # of those with room the one nearest to the middle: QM9's molecules are compact, with rings
         middle = places[:k].mean(0)
-        one = fit[np.linalg.norm(tries[fit[:COMPACT]] - middle, axis=1).argmin()] if len(fit) else room.argmax()
+        one = (
+            fit[np.linalg.norm(tries[fit[:COMPACT]] - middle, axis=1).argmin()]
+            if len(fit)
+            else room.argmax()
+        )
         places[k] = tries[one]
         free[owners[one]] -= 1
         if is_heavy:
@@ -92,7 +104,9 @@ def _placed(heavy: int, total: int, draw: np.random.Generator) -> Array:
 def drawn_formulas(count: int, seed: int = 0) -> list[Formula]:
     """Return ``count`` molecules of heavy atoms whose numbers of atoms and of rings are QM9's."""
     draw = np.random.default_rng(seed)
-    shapes = np.array([(heavy, rings, n) for heavy, row in RINGS.items() for rings, n in enumerate(row)])
+    shapes = np.array(
+        [(heavy, rings, n) for heavy, row in RINGS.items() for rings, n in enumerate(row)]
+    )
     chosen = shapes[draw.choice(len(shapes), count, p=shapes[:, 2] / shapes[:, 2].sum()), :2]
     return [_formula(heavy, rings, draw) for heavy, rings in chosen.tolist()]
 

@@ -108,7 +108,12 @@ class _Interpolate(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         grid = ctx.grid
-        return bag(gradient.contiguous(), grid.back_pairs, grid.back_starts, grid.back_weights.to(gradient.dtype)), None
+        return bag(
+            gradient.contiguous(),
+            grid.back_pairs,
+            grid.back_starts,
+            grid.back_weights.to(gradient.dtype),
+        ), None
 
 
 def interpolate(table: Tensor, grid: Grid) -> Tensor:

@@ -19,7 +19,13 @@ from torch.utils.data import Dataset
 
 from wattlaw.workloads.asked import left_out
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.molecules.bonds import ATOM_FEATURES, BOND_FEATURES, Bonded, BondedMolecules, batch_bonded
+from wattlaw.workloads.molecules.bonds import (
+    ATOM_FEATURES,
+    BOND_FEATURES,
+    Bonded,
+    BondedMolecules,
+    batch_bonded,
+)
 from wattlaw.workloads.molecules.data import splits, standardised
 from wattlaw.workloads.molecules.formulas import BondedFormulas, is_table, read_table
 from wattlaw.workloads.molecules.pairs import Graph
@@ -109,7 +115,9 @@ class Set2Set(nn.Module):
         for _ in range(STEPS):
             state = self.memory(found, state)
             query = state[0]
-            weights = torch.einsum("bnd,bd->bn", padded, query).masked_fill(~real, -torch.inf).softmax(1)
+            weights = (
+                torch.einsum("bnd,bd->bn", padded, query).masked_fill(~real, -torch.inf).softmax(1)
+            )
             found = torch.cat([query, torch.einsum("bn,bnd->bd", weights, padded)], 1)
         return found
 
@@ -181,7 +189,9 @@ class NNConvQM9(QM9Regression):
         self.notes = left_out(path, found.skipped, len(found.formulas), found.first_fault)
         chosen = splits(len(found.formulas))
         self.targets = standardised(found.values, chosen["train"], str(self.chosen["target"]))
-        return BondedFormulas([found.formulas[k] for k in chosen[split]], self.targets.values[chosen[split]])
+        return BondedFormulas(
+            [found.formulas[k] for k in chosen[split]], self.targets.values[chosen[split]]
+        )
 
     def collate(self, samples: Sequence[Bonded]) -> Graph:
         return batch_bonded(samples, self.cutoff)

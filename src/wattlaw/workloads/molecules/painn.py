@@ -34,7 +34,13 @@ class Message(nn.Module):
         self.filter = Linear(size.radial, 3 * size.features)
 
     def forward(
-        self, numbers: Tensor, vectors: Tensor, radial: Tensor, envelope: Tensor, toward: Tensor, graph: Graph
+        self,
+        numbers: Tensor,
+        vectors: Tensor,
+        radial: Tensor,
+        envelope: Tensor,
+        toward: Tensor,
+        graph: Graph,
     ) -> tuple[Tensor, Tensor]:
         """Return the changes of numbers (A, F) and vectors (A, 3, F)."""
         filters = self.filter(radial) * envelope
@@ -45,10 +51,17 @@ class Message(nn.Module):
         # the three components share a filter
         carried = (by_vector[:, None] * vectors).flatten(1)
         turned = convolve(of_vector.repeat(1, 3), carried, graph).view_as(vectors)
-        sent = spread(by_direction.contiguous(), graph, to_ends=False).view(2, -1, by_direction.shape[1]) * of_direction
+        sent = (
+            spread(by_direction.contiguous(), graph, to_ends=False).view(
+                2, -1, by_direction.shape[1]
+            )
+            * of_direction
+        )
         # directions point from the atom that hears to the one that is heard: opposite on the way back
         signed = torch.stack([-toward, toward])
-        pushed = collect((sent[:, :, None] * signed[..., None]).flatten(2).flatten(0, 1), graph).view_as(vectors)
+        pushed = collect(
+            (sent[:, :, None] * signed[..., None]).flatten(2).flatten(0, 1), graph
+        ).view_as(vectors)
         return change, turned + pushed
 
 
@@ -67,7 +80,9 @@ class Update(nn.Module):
         # half precision has no room for the squares, nor for what keeps the root's slope finite
         wide = right.to(torch.promote_types(right.dtype, torch.float32))
         length = (wide.square().sum(1) + 1e-8).sqrt()
-        scale, inner, own = self.second(F.silu(self.first(torch.cat([numbers, length], 1)))).chunk(3, 1)
+        scale, inner, own = self.second(F.silu(self.first(torch.cat([numbers, length], 1)))).chunk(
+            3, 1
+        )
         return numbers + own + inner * (left * right).sum(1), vectors + scale[:, None] * left
 
 
@@ -88,7 +103,9 @@ class PaiNN(nn.Module):
         distance = graph.distance[:, None]
         order = torch.arange(1, self.size.radial + 1, device=distance.device, dtype=distance.dtype)
         radial = torch.sin(order * (math.pi / self.cutoff) * distance) / distance
-        envelope = 0.5 * (torch.cos(distance * (math.pi / self.cutoff)) + 1) * (distance < self.cutoff)
+        envelope = (
+            0.5 * (torch.cos(distance * (math.pi / self.cutoff)) + 1) * (distance < self.cutoff)
+        )
         toward = graph.apart / distance
         numbers = self.embedding(graph.numbers)
         vectors = numbers.new_zeros(len(numbers), 3, self.size.features)

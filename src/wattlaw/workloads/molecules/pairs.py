@@ -133,13 +133,19 @@ class _Convolve(Function):
         filters, atoms = ctx.saved_tensors
         if not torch.is_grad_enabled() and all(ctx.needs_input_grad[:2]):
             return *_both_gradients(filters, atoms, gradient, ctx.graph), None
-        to_filters = applied(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
+        to_filters = (
+            applied(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
+        )
         # messages go both ways with one filter, so the sum is its own transpose
-        to_atoms = applied(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
+        to_atoms = (
+            applied(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
+        )
         return to_filters, to_atoms, None
 
 
-def _both_gradients(filters: Tensor, atoms: Tensor, gradient: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+def _both_gradients(
+    filters: Tensor, atoms: Tensor, gradient: Tensor, graph: Graph
+) -> tuple[Tensor, Tensor]:
     """Return both gradients of a sum at once, where nobody asks for a second derivative."""
     messages = filters.new_empty(2, *filters.shape)
     torch.index_select(gradient, 0, graph.second, out=messages[0])
@@ -156,13 +162,19 @@ class _Products(Function):
         ctx.graph = graph
         ctx.save_for_backward(left, right)
         product = left.index_select(0, graph.second).mul_(right.index_select(0, graph.first))
-        return product.addcmul_(left.index_select(0, graph.first), right.index_select(0, graph.second))
+        return product.addcmul_(
+            left.index_select(0, graph.first), right.index_select(0, graph.second)
+        )
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
-        to_left = applied(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
-        to_right = applied(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
+        to_left = (
+            applied(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
+        )
+        to_right = (
+            applied(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
+        )
         return to_left, to_right, None
 
 
@@ -244,4 +256,6 @@ def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
 
 def sum_molecules(values: Tensor, graph: Graph) -> Tensor:
     """Return the sum over each molecule's atoms, in single precision at least: (A, F) -> (B, F)."""
-    return applied(_SumMolecules, values.to(torch.promote_types(values.dtype, torch.float32)), graph)
+    return applied(
+        _SumMolecules, values.to(torch.promote_types(values.dtype, torch.float32)), graph
+    )

@@ -62,7 +62,9 @@ class Layer(nn.Module):
         self.bond = Linear(size.bond, size.width)
         self.before = nn.ModuleList(Linear(3 * size.width, size.width) for _ in range(size.towers))
         inside = (AGGREGATORS * SCALERS + 1) * size.width
-        self.after = nn.ModuleList(Linear(inside, size.width // size.towers) for _ in range(size.towers))
+        self.after = nn.ModuleList(
+            Linear(inside, size.width // size.towers) for _ in range(size.towers)
+        )
         self.join = Linear(size.width, size.width)
 
     def forward(self, atoms: Tensor, bonds: Tensor, graph: Graph) -> Tensor:
@@ -147,7 +149,12 @@ class PNAMolecules(QM9Regression):
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 64, "base": 128}
-    options: ClassVar[dict[str, OptionValue]] = {"target": "gap", **OPTIONS, "energy_unit": "", "column": "logP"}
+    options: ClassVar[dict[str, OptionValue]] = {
+        "target": "gap",
+        **OPTIONS,
+        "energy_unit": "",
+        "column": "logP",
+    }
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
@@ -169,18 +176,26 @@ class PNAMolecules(QM9Regression):
         if self.asked.path is not None:
             column = str(self.chosen["column"])
             found = read_table(self.asked.path, column, self.asked.on_bad)
-            self.notes = left_out(self.asked.path, found.skipped, len(found.formulas), found.first_fault)
+            self.notes = left_out(
+                self.asked.path, found.skipped, len(found.formulas), found.first_fault
+            )
             return found.formulas, found.values, column
         if self.asked.is_generated:
             self.notes = [GENERATED_NOTE]
-            return drawn_formulas(GENERATED), np.random.default_rng(1).standard_normal(GENERATED), ""
+            return (
+                drawn_formulas(GENERATED),
+                np.random.default_rng(1).standard_normal(GENERATED),
+                "",
+            )
         name = str(self.chosen["target"])
         texts, properties = qm9_smiles(self.size.molecules)
         values = properties[:, list(PROPERTIES).index(name)]
         return [read_smiles(text) for text in texts], values, PROPERTIES[name].unit
 
     def _of_geometries(self) -> tuple[list[Formula], Array, str]:
-        known = learnt(self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), None)
+        known = learnt(
+            self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), None
+        )
         self.notes = [*known.notes, *estimated_bonds(known)]
         ends = np.cumsum(known.atoms)[:-1]
         parts = zip(np.split(known.numbers, ends), np.split(known.positions, ends), strict=True)

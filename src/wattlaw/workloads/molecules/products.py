@@ -27,7 +27,9 @@ _HAS_IT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_l
 def product(rows: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return rows · weightsᵀ + bias, (N, O); no gradient is kept."""
     if _is_faster(rows, weights):
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(_whole(rows), _whole(weights), bias, "none", [], "")
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(
+            _whole(rows), _whole(weights), bias, "none", [], ""
+        )
         return found
     return F.linear(rows, weights, bias)
 

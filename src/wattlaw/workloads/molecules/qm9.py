@@ -93,7 +93,9 @@ def _files() -> list[Path]:
     files = [Path(spec.origin).parent / "data" / f"qm9_part{k}.csv" for k in (1, 2, 3)]
     for path in files:
         if not path.is_file():
-            raise DataError(f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`")
+            raise DataError(
+                f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`"
+            )
     return files
 
 
@@ -133,14 +135,18 @@ def _block(path: Path, start: int, rows: int) -> Iterator[_Row]:
         for _ in range(rows):
             line = file.readline().decode()
             if not line:
-                raise DataError(f"{path} is truncated: it ends where {rows} more molecules should follow")
+                raise DataError(
+                    f"{path} is truncated: it ends where {rows} more molecules should follow"
+                )
             yield _row(path, 0, names, next(csv.reader([line])))
 
 
 def _row(path: Path, line: int, names: list[str], values: list[str]) -> _Row:
     where = f"{path}:{line}" if line else f"{path}, {values[0] if values else 'empty line'}"
     if len(values) != len(names):
-        raise DataError(f"{where}: {len(values)} columns where {len(names)} are named; the file is damaged")
+        raise DataError(
+            f"{where}: {len(values)} columns where {len(names)} are named; the file is damaged"
+        )
     return _Row(where, dict(zip(names, values, strict=True)))
 
 
@@ -151,7 +157,9 @@ def _table(rows: Iterable[_Row]) -> Table:
     properties: list[list[float]] = []
     for where, row in rows:
         try:
-            elements = [ELEMENTS[e] for e in row["Elements"].strip("[]").replace("'", "").split(",")]
+            elements = [
+                ELEMENTS[e] for e in row["Elements"].strip("[]").replace("'", "").split(",")
+            ]
             # split by hand: the files write "0." and "1.", which JSON refuses
             places = [float(x) for x in row["XYZ_Ang"].replace("[", "").replace("]", "").split(",")]
             properties.append([float(row[p.column]) * p.factor for p in PROPERTIES.values()])

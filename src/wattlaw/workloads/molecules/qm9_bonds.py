@@ -37,7 +37,9 @@ def _found(count: int | None) -> dict[str, Array]:
     table, (texts, _) = qm9(count), qm9_smiles(count)
     ends = np.cumsum(table.atoms)
     found = [
-        bonds_of(read_smiles(text), table.numbers[end - size : end], table.positions[end - size : end])
+        bonds_of(
+            read_smiles(text), table.numbers[end - size : end], table.positions[end - size : end]
+        )
         for text, end, size in zip(texts, ends, table.atoms, strict=True)
     ]
     none = np.zeros((0, 3), np.uint8)
@@ -64,4 +66,6 @@ def bonds_of(formula: Formula, numbers: Array, positions: Array) -> Array | None
     joined = [(a, b, ORDER_CODES[order]) for a, b, order in formula.bonds]
     if any(apart[a, b] > FARTHEST * (RADII[heavy[a]] + RADII[heavy[b]]) for a, b, _ in joined):
         return None
-    return np.array(joined + [(int(a), size + k, 1) for k, a in enumerate(owners)], np.uint8).reshape(-1, 3)
+    return np.array(
+        joined + [(int(a), size + k, 1) for k, a in enumerate(owners)], np.uint8
+    ).reshape(-1, 3)

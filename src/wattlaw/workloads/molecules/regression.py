@@ -48,10 +48,17 @@ class QM9Regression(Workload):
     def part(self, split: Split, with_bonds: bool = False) -> Part:
         """Return one part of what the options ask for; the scale of its targets is kept for ``evaluate``."""
         known = learnt(
-            self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), self.molecules, with_bonds
+            self.asked,
+            str(self.chosen["target"]),
+            str(self.chosen["energy_unit"]),
+            self.molecules,
+            with_bonds,
         )
         part = part_of(known, split, self.cutoff)
-        self.targets, self.notes = part.targets, [*known.notes, *(estimated_bonds(known) if with_bonds else [])]
+        self.targets, self.notes = (
+            part.targets,
+            [*known.notes, *(estimated_bonds(known) if with_bonds else [])],
+        )
         return part
 
     def loss(self, model: nn.Module, batch: Graph) -> Tensor:

@@ -90,7 +90,9 @@ class SchNet(nn.Module):
         self.interactions = nn.ModuleList(Interaction(size) for _ in range(size.interactions))
         self.head_in = Linear(size.hidden, size.hidden // 2)
         self.head_out = Linear(size.hidden // 2, 1)
-        self.register_buffer("offsets", torch.linspace(0, size.cutoff, size.gaussians), persistent=False)
+        self.register_buffer(
+            "offsets", torch.linspace(0, size.cutoff, size.gaussians), persistent=False
+        )
         at = torch.tensor(grid_points(size.cutoff, filter_points), dtype=torch.get_default_dtype())
         self.register_buffer("grid", at, persistent=False)
         for module in self.modules():
@@ -127,7 +129,9 @@ class TrainableSchNet(nn.Module):
         super().__init__()
         self.size = size
         self.embedding = nn.Embedding(100, size.hidden, padding_idx=0)
-        self.interactions = nn.ModuleList(TrainableInteraction(size) for _ in range(size.interactions))
+        self.interactions = nn.ModuleList(
+            TrainableInteraction(size) for _ in range(size.interactions)
+        )
         self.head_in = Linear(size.hidden, size.hidden // 2)
         self.head_out = Linear(size.hidden // 2, 1)
 
@@ -146,7 +150,9 @@ class TrainableInteraction(nn.Module):
         super().__init__()
         self.cutoff = size.cutoff
         self.places = nn.Parameter(torch.linspace(0, size.cutoff, size.gaussians))
-        self.widths = nn.Parameter(torch.full((size.gaussians,), size.cutoff / (size.gaussians - 1)))
+        self.widths = nn.Parameter(
+            torch.full((size.gaussians,), size.cutoff / (size.gaussians - 1))
+        )
         self.filter_in = Linear(size.gaussians, size.gaussians)
         self.filter_out = Linear(size.gaussians, size.filters)
         self.before = Linear(size.hidden, size.filters)

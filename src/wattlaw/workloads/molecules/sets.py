@@ -43,7 +43,9 @@ class Learnt(NamedTuple):
     notes: Sequence[Note] = ()
 
 
-def learnt(asked: Asked, target: str, energy_unit: str, count: int | None, with_bonds: bool = False) -> Learnt:
+def learnt(
+    asked: Asked, target: str, energy_unit: str, count: int | None, with_bonds: bool = False
+) -> Learnt:
     """Return the molecules that the options ask for: a file's, drawn ones, or ``count`` of QM9 (None: all).
 
     Bonds of QM9 are looked up only ``with_bonds``.
@@ -59,7 +61,9 @@ def learnt(asked: Asked, target: str, energy_unit: str, count: int | None, with_
     table, known = qm9(count), PROPERTIES[target]
     values = table.properties[:, list(PROPERTIES).index(target)]
     bonds = qm9_bonds(count) if with_bonds else None
-    return Learnt(table.numbers, table.positions, table.atoms, values, known.unit, known.extensive, bonds)
+    return Learnt(
+        table.numbers, table.positions, table.atoms, values, known.unit, known.extensive, bonds
+    )
 
 
 def estimated_bonds(known: Learnt) -> list[Note]:
@@ -68,7 +72,12 @@ def estimated_bonds(known: Learnt) -> list[Note]:
     count = size if known.bonds is None else sum(bonds is None for bonds in known.bonds)
     if not count or GENERATED_NOTE in known.notes:
         return []
-    return [Note("estimated_bonds", f"the bonds of {count} of {size} molecules are estimated from distances")]
+    return [
+        Note(
+            "estimated_bonds",
+            f"the bonds of {count} of {size} molecules are estimated from distances",
+        )
+    ]
 
 
 def _of_file(path: Path, on_bad: str, target: str, energy_unit: str) -> Learnt:

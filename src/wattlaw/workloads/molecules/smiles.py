@@ -72,7 +72,9 @@ def read_smiles(text: str) -> Formula:
             if sign in open_rings:
                 other, other_bond = open_rings.pop(sign)
                 if other == last:
-                    raise DataError(f"SMILES {text!r}: the ring {sign} at sign {at} binds an atom to itself")
+                    raise DataError(
+                        f"SMILES {text!r}: the ring {sign} at sign {at} binds an atom to itself"
+                    )
                 bonds.append((other, last, _order(atoms, other, last, bond or other_bond)))
             else:
                 open_rings[sign] = (last, bond)

@@ -35,7 +35,9 @@ class Frame(NamedTuple):
     forces: Array
 
 
-def read_frames(path: Path, on_bad: str = "fail", energy_unit: str = "") -> tuple[list[Frame], Given]:
+def read_frames(
+    path: Path, on_bad: str = "fail", energy_unit: str = ""
+) -> tuple[list[Frame], Given]:
     """Return the frames of a file, and what was read of it. See ``read_molecules`` for units and errors.
 
     A frame without energy or forces, without atoms, with an unknown element, a number that is not finite or two atoms
@@ -49,7 +51,12 @@ def _frame(record: Record) -> Frame:
     forces = record.forces
     assert forces is not None, "a record without forces was left out"
     name = _energy_name(record)
-    return Frame(record.numbers, record.positions.astype(np.float32), record.values[name], forces.astype(np.float32))
+    return Frame(
+        record.numbers,
+        record.positions.astype(np.float32),
+        record.values[name],
+        forces.astype(np.float32),
+    )
 
 
 def _energy_name(record: Record) -> str:
@@ -70,7 +77,10 @@ def ethanol() -> list[Frame]:
     try:
         with open(ETHANOL, "rb") as file, np.load(file, allow_pickle=False) as data:
             numbers, places = data["nuclear_charges"], data["coords"]
-            energies, forces = data["energies"] * KCAL_EV, (data["forces"] * KCAL_EV).astype(np.float32)
+            energies, forces = (
+                data["energies"] * KCAL_EV,
+                (data["forces"] * KCAL_EV).astype(np.float32),
+            )
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{ETHANOL}: cannot be read ({error}); install wattlaw again") from None
     return [Frame(numbers, *parts) for parts in zip(places, energies.tolist(), forces, strict=True)]
@@ -99,5 +109,7 @@ def made(count: int, seed: int = 0) -> list[Frame]:
         np.add.at(forces, i, -pull)
         np.add.at(forces, j, pull)
         energy = float((0.5 * stiffness * (distance - length) ** 2).sum())
-        frames.append(Frame(first.numbers, places.astype(np.float32), energy, forces.astype(np.float32)))
+        frames.append(
+            Frame(first.numbers, places.astype(np.float32), energy, forces.astype(np.float32))
+        )
     return frames

@@ -69,7 +69,11 @@ def _tables(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tenso
         square = inner.diagonal(dim1=1, dim2=2)
         same = torch.eye(n, dtype=torch.bool, device=away.device)
         if at_goal:
-            apart = (square[:, :, None] + square[:, None, :] - 2 * inner).masked_fill(same, 1.0).clamp_min(1e-12)
+            apart = (
+                (square[:, :, None] + square[:, None, :] - 2 * inner)
+                .masked_fill(same, 1.0)
+                .clamp_min(1e-12)
+            )
             cosine = (square[:, None, :] - inner) / (square[:, None, :] * apart).sqrt()
         else:
             cosine = -inner / (square[:, :, None] * square[:, None, :]).sqrt()
@@ -142,6 +146,8 @@ def bilinear_sum(messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor
     for group, table in zip(slots.groups, triplets.tables, strict=True):
         N, n = group.atoms, group.neighbours
         weights = torch.bmm(table.view(N * n, n, -1), radial_of[group.slots])
-        part = torch.bmm(weights.view(N, n, -1).transpose(1, 2), arrived[group.slots].view(N, n, -1))
+        part = torch.bmm(
+            weights.view(N, n, -1).transpose(1, 2), arrived[group.slots].view(N, n, -1)
+        )
         found.append(part.view(N * n, -1))
     return torch.cat(found)

@@ -63,7 +63,9 @@ class Trajectory(NamedTuple):
     forces: Array
 
 
-def made_once(molecule: str, plan: Plan, path: Path | None = None, tick: Callable[[int], None] | None = None) -> Path:
+def made_once(
+    molecule: str, plan: Plan, path: Path | None = None, tick: Callable[[int], None] | None = None
+) -> Path:
     """Return the file of a trajectory, which is made where it is not there yet: at ``path``, or in the cache."""
     numbers, positions = starting_geometry(molecule)
     told = f"{numbers.tolist()} {np.round(positions, 6).tolist()} {tuple(plan)}"
@@ -91,15 +93,24 @@ def starting_geometry(molecule: str) -> tuple[Array, Array]:
     return table.numbers[begin:end], table.positions[begin:end].astype(np.float64)
 
 
-def trajectory(numbers: Array, positions: Array, plan: Plan, tick: Callable[[int], None] | None = None) -> Trajectory:
+def trajectory(
+    numbers: Array, positions: Array, plan: Plan, tick: Callable[[int], None] | None = None
+) -> Trajectory:
     """Return a trajectory that begins at a geometry (N, 3) in Å; ``tick`` hears of every kept frame.
 
     The same seed gives the same frames on the same machine; elsewhere rounding soon leads to others.
     Raises MissingPartError without tblite, SettingError for a plan that cannot be, DataError where the method finds
     no energy.
     """
-    if plan.frames < 1 or plan.every < 1 or plan.settle < 0 or not (plan.temperature_k > 0 < plan.step_fs < 5):
-        raise SettingError(f"no trajectory can be made of {plan}; frames, every and temperature_k must be positive")
+    if (
+        plan.frames < 1
+        or plan.every < 1
+        or plan.settle < 0
+        or not (plan.temperature_k > 0 < plan.step_fs < 5)
+    ):
+        raise SettingError(
+            f"no trajectory can be made of {plan}; frames, every and temperature_k must be positive"
+        )
     kept = []
     for frame in _moved(numbers, positions, plan):
         kept.append(frame)
@@ -134,7 +145,9 @@ class _Method:
     def __init__(self, numbers: Array, positions: Array) -> None:
         self.interface = need("tblite.interface", "a trajectory of GFN2-xTB")
         self.known = need("tblite.exceptions", "a trajectory of GFN2-xTB")
-        self.calculator = self.interface.Calculator("GFN2-xTB", numbers.astype(int), positions / BOHR_ANGSTROM)
+        self.calculator = self.interface.Calculator(
+            "GFN2-xTB", numbers.astype(int), positions / BOHR_ANGSTROM
+        )
         self.calculator.set("verbosity", 0)
         self.last: Any = None
 
@@ -158,7 +171,9 @@ def _moved(numbers: Array, positions: Array, plan: Plan) -> Iterator[tuple[Array
     for step in range(1, plan.settle + plan.frames * plan.every + 1):
         speed = speed + 0.5 * plan.step_fs * ACCELERATION * forces / mass
         places = places + 0.5 * plan.step_fs * speed
-        speed = keep * speed + np.sqrt(1 - keep * keep) * thermal * draw.standard_normal(places.shape)
+        speed = keep * speed + np.sqrt(1 - keep * keep) * thermal * draw.standard_normal(
+            places.shape
+        )
         places = places + 0.5 * plan.step_fs * speed
         energy, forces = method(places)
         speed = speed + 0.5 * plan.step_fs * ACCELERATION * forces / mass

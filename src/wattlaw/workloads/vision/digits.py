@@ -29,7 +29,11 @@ class Digits(Dataset[Image]):
     def __init__(self, split: Split) -> None:
         pixels, labels = digits()
         order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(labels)))
-        low, high = {"train": (0, _TRAIN), "valid": (_TRAIN, _VALID), "test": (_VALID, len(labels))}[split]
+        low, high = {
+            "train": (0, _TRAIN),
+            "valid": (_TRAIN, _VALID),
+            "test": (_VALID, len(labels)),
+        }[split]
         chosen = order[low:high]
         # mean and deviation of the training images, in sixteenths
         self.pixels = ((pixels[chosen] - 4.88) / 6.02)[:, None]
@@ -54,10 +58,16 @@ def digits() -> tuple[Tensor, Tensor]:
     path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
     try:
         text = gzip.decompress(path.read_bytes())
-        rows = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), np.float32).reshape(-1, 65)
+        rows = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), np.float32).reshape(
+            -1, 65
+        )
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: the digits cannot be read ({error}); install scikit-learn again") from None
-    return torch.from_numpy(rows[:, :64].reshape(-1, 8, 8).copy()), torch.from_numpy(rows[:, 64].astype(np.int64))
+        raise DataError(
+            f"{path}: the digits cannot be read ({error}); install scikit-learn again"
+        ) from None
+    return torch.from_numpy(rows[:, :64].reshape(-1, 8, 8).copy()), torch.from_numpy(
+        rows[:, 64].astype(np.int64)
+    )
 
 
 class Generated(Dataset[Image]):

@@ -46,19 +46,27 @@ class ImageFolder(Dataset[Image]):
         self.errors = (*_ERRORS, self.pillow.DecompressionBombError)
         part = folder / ("train" if split == "train" else "val")
         if not part.is_dir():
-            raise DataError(f"{part}: there is no such folder; images are looked for in train/CLASS/ and val/CLASS/")
+            raise DataError(
+                f"{part}: there is no such folder; images are looked for in train/CLASS/ and val/CLASS/"
+            )
         self.side, self.training = side, split == "train"
         self.classes = class_names(folder)
         found = [(p, k) for k, name in enumerate(self.classes) for p in _images(part / name)]
         if not found:
-            raise DataError(f"{part}: no image in it ({', '.join(sorted(ENDINGS))} in a folder for each class)")
+            raise DataError(
+                f"{part}: no image in it ({', '.join(sorted(ENDINGS))} in a folder for each class)"
+            )
         self.files, self.skipped, self.first_fault = found, 0, ""
         if on_bad == "skip":
             self._leave_out_bad()
         else:
-            for index in np.linspace(0, len(found) - 1, min(len(found), LOOKED_AT)).astype(int).tolist():
+            for index in (
+                np.linspace(0, len(found) - 1, min(len(found), LOOKED_AT)).astype(int).tolist()
+            ):
                 if fault := self._fault(found[index][0]):
-                    raise DataError(f"{found[index][0]}: {fault}; leave such out with --on-bad skip")
+                    raise DataError(
+                        f"{found[index][0]}: {fault}; leave such out with --on-bad skip"
+                    )
 
     def __len__(self) -> int:
         return len(self.files)
@@ -120,7 +128,11 @@ class ImageFolder(Dataset[Image]):
 
 def class_names(folder: Path) -> list[str]:
     """Return the classes of a folder, which are those of its training part; a number for each in order."""
-    return sorted(p.name for p in (folder / "train").iterdir() if p.is_dir()) if (folder / "train").is_dir() else []
+    return (
+        sorted(p.name for p in (folder / "train").iterdir() if p.is_dir())
+        if (folder / "train").is_dir()
+        else []
+    )
 
 
 def _images(folder: Path) -> list[Path]:

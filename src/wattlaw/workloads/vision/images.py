@@ -66,7 +66,9 @@ class ImageWorkload(Workload):
         folder = ImageFolder(wanted.path, split, self.side, wanted.on_bad)
         known = CLASSES[self.preset]
         if len(folder.classes) > known:
-            raise DataError(f"{wanted.path}: {len(folder.classes)} classes; preset {self.preset} tells {known} apart")
+            raise DataError(
+                f"{wanted.path}: {len(folder.classes)} classes; preset {self.preset} tells {known} apart"
+            )
         self.notes = left_out(wanted.path, folder.skipped, len(folder), folder.first_fault)
         return folder
 
@@ -86,7 +88,11 @@ class ImageWorkload(Workload):
         if pixels.shape[-1] != self.side:
             pixels = F.interpolate(pixels, size=(self.side, self.side), mode="bilinear")
         if pixels.shape[1] != self.channels:
-            pixels = pixels.mean(1, keepdim=True) if self.channels == 1 else pixels.expand(-1, self.channels, -1, -1)
+            pixels = (
+                pixels.mean(1, keepdim=True)
+                if self.channels == 1
+                else pixels.expand(-1, self.channels, -1, -1)
+            )
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

@@ -82,7 +82,13 @@ def _v3_c(narrow: int) -> Block:
     return (
         (square(192, 1),),
         (square(narrow, 1), Conv(narrow, 1, 7), Conv(192, 7, 1)),
-        (square(narrow, 1), Conv(narrow, 7, 1), Conv(narrow, 1, 7), Conv(narrow, 7, 1), Conv(192, 1, 7)),
+        (
+            square(narrow, 1),
+            Conv(narrow, 7, 1),
+            Conv(narrow, 1, 7),
+            Conv(narrow, 7, 1),
+            Conv(192, 1, 7),
+        ),
         (MEAN, square(192, 1)),
     )
 
@@ -137,7 +143,14 @@ _V4_REDUCE_B: Block = (
     (square(256, 1), Conv(256, 1, 7), Conv(320, 7, 1), reduce(320)),
     (MAX,),
 )
-V4: tuple[Block, ...] = (*_V4_STEM, *[_V4_A] * 4, _V4_REDUCE_A, *[_V4_B] * 7, _V4_REDUCE_B, *[_V4_C] * 3)
+V4: tuple[Block, ...] = (
+    *_V4_STEM,
+    *[_V4_A] * 4,
+    _V4_REDUCE_A,
+    *[_V4_B] * 7,
+    _V4_REDUCE_B,
+    *[_V4_C] * 3,
+)
 
 SHARE = 16
 """``tiny`` has so many times fewer filters, and each kind of block once."""
@@ -150,7 +163,9 @@ class Normed(nn.Module):
         super().__init__()
         self.outside = max(conv.filters // share, 1)
         padding = (conv.rows // 2, conv.columns // 2) if conv.same else (0, 0)
-        self.conv = nn.Conv2d(inside, self.outside, (conv.rows, conv.columns), conv.stride, padding, bias=False)
+        self.conv = nn.Conv2d(
+            inside, self.outside, (conv.rows, conv.columns), conv.stride, padding, bias=False
+        )
         self.norm = nn.BatchNorm2d(self.outside, eps=0.001)
         nn.init.trunc_normal_(self.conv.weight, std=0.1, a=-0.2, b=0.2)
 
@@ -190,7 +205,9 @@ def branch(inside: int, steps: Branch, share: int, countless: bool) -> tuple[nn.
     return nn.Sequential(*layers), inside
 
 
-def network(inside: int, blocks: Sequence[Block], share: int, countless: bool) -> tuple[nn.Sequential, int]:
+def network(
+    inside: int, blocks: Sequence[Block], share: int, countless: bool
+) -> tuple[nn.Sequential, int]:
     """Return blocks in a row and the width of the last."""
     made = []
     for block in blocks:
@@ -219,7 +236,13 @@ class Inception(nn.Module):
     """Blocks in a row and a classifier; in training also the auxiliary one's scores where there is one."""
 
     def __init__(
-        self, before: Sequence[Block], after: Sequence[Block], channels: int, classes: int, share: int, dropout: float
+        self,
+        before: Sequence[Block],
+        after: Sequence[Block],
+        channels: int,
+        classes: int,
+        share: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         with_auxiliary = bool(after) and share == 1
@@ -259,7 +282,11 @@ class InceptionWorkload(ImageWorkload):
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
         scores, aside = model(self.fitted(batch["pixels"]))
         loss = F.cross_entropy(scores, batch["label"])
-        return loss if aside is None else loss + AUXILIARY_WEIGHT * F.cross_entropy(aside, batch["label"])
+        return (
+            loss
+            if aside is None
+            else loss + AUXILIARY_WEIGHT * F.cross_entropy(aside, batch["label"])
+        )
 
     def scores(self, model: nn.Module, batch: Image) -> Tensor:
         scores: Tensor = model(self.fitted(batch["pixels"]))[0]

@@ -52,7 +52,11 @@ class Bottleneck(nn.Module):
         self.narrow = Normed(inside, width, 1, 1 if late_stride else stride)
         self.middle = Normed(width, width, 3, stride if late_stride else 1)
         self.widen = Normed(width, outside, 1)
-        self.shortcut = nn.Identity() if inside == outside and stride == 1 else Normed(inside, outside, 1, stride)
+        self.shortcut = (
+            nn.Identity()
+            if inside == outside and stride == 1
+            else Normed(inside, outside, 1, stride)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, 4·width, H/stride, W/stride)."""
@@ -66,7 +70,11 @@ class ResNet(nn.Module):
 
     def __init__(self, size: Size, late_stride: bool) -> None:
         super().__init__()
-        first = Normed(size.channels, size.width, 3) if size.small else Normed(size.channels, size.width, 7, 2)
+        first = (
+            Normed(size.channels, size.width, 3)
+            if size.small
+            else Normed(size.channels, size.width, 7, 2)
+        )
         pool = nn.Identity() if size.small else nn.MaxPool2d(3, 2, 1)
         self.entrance = nn.Sequential(first, nn.ReLU(inplace=True), pool)
         stages: list[nn.Module] = []

@@ -76,7 +76,9 @@ class VGGWorkload(ImageWorkload):
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
         base = Size(self.stages, 64, 4096, CLASSES["base"], 224, 3, 0.5)
-        self.size = base if preset == "base" else Size(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
+        self.size = (
+            base if preset == "base" else Size(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
+        )
         self.side, self.channels = self.size.side, self.size.channels
 
     def network(self) -> nn.Module:

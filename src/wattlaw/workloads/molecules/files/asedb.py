@@ -38,12 +38,21 @@ def _described(path: Path) -> tuple[str, Iterator[Record], bool]:
         tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
         if "systems" not in tables:
             raise DataError(f"{path}: an SQLite database, but none of ASE: it has no table systems")
-        named = dict(base.execute("SELECT name, value FROM information")) if "information" in tables else {}
+        named = (
+            dict(base.execute("SELECT name, value FROM information"))
+            if "information" in tables
+            else {}
+        )
     try:
         told = json.loads(named.get("metadata") or "{}")
-        unit, length = _unit(told.get("_property_unit_dict") or {}), told.get("_distance_unit", "Ang")
+        unit, length = (
+            _unit(told.get("_property_unit_dict") or {}),
+            told.get("_distance_unit", "Ang"),
+        )
     except _ODD as error:
-        raise DataError(f"{path}: its description, metadata in the table information, is damaged ({error})") from None
+        raise DataError(
+            f"{path}: its description, metadata in the table information, is damaged ({error})"
+        ) from None
     if str(length).lower() not in ("ang", "angstrom", "a"):
         raise DataError(f"{path}: its unit of length is {length}; Å is asked for")
     return unit or "eV", _rows(path), bool(unit)
@@ -52,7 +61,9 @@ def _described(path: Path) -> tuple[str, Iterator[Record], bool]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as base:
             yield base
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: a damaged database ({error})") from None
@@ -75,7 +86,9 @@ def _row(row: dict[str, Any]) -> Record:
     try:
         places = np.frombuffer(row["positions"], "<f8").reshape(-1, 3)
         numbers = np.frombuffer(row["numbers"], "<i4")
-        forces = None if row["forces"] is None else np.frombuffer(row["forces"], "<f8").reshape(-1, 3)
+        forces = (
+            None if row["forces"] is None else np.frombuffer(row["forces"], "<f8").reshape(-1, 3)
+        )
         pairs = json.loads(row["key_value_pairs"] or "{}")
         energy = {} if row["energy"] is None else {"energy": row["energy"]}
         told = {**energy, **pairs, **_data(row["data"])}
@@ -85,7 +98,12 @@ def _row(row: dict[str, Any]) -> Record:
 
 
 def _record(
-    where: str, numbers: Array, places: Array, told: Mapping[str, Any], forces: Array | None, periodic: Any
+    where: str,
+    numbers: Array,
+    places: Array,
+    told: Mapping[str, Any],
+    forces: Array | None,
+    periodic: Any,
 ) -> Record:
     if numbers.ndim != 1:
         raise ValueError(f"atomic numbers of shape {numbers.shape}")
@@ -98,7 +116,11 @@ def _record(
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, str | bool) and np.asarray(value).size == 1 and np.asarray(value).dtype.kind in "iuf"
+    return (
+        not isinstance(value, str | bool)
+        and np.asarray(value).size == 1
+        and np.asarray(value).dtype.kind in "iuf"
+    )
 
 
 def _data(blob: Any) -> dict[str, Any]:
@@ -140,7 +162,10 @@ def _json_row(number: Any, row: Any) -> Record:
     where = f"row {number}"
     try:
         plain = {name: _array(value) for name, value in row.items()}
-        told = {**({"energy": plain["energy"]} if "energy" in plain else {}), **plain.get("key_value_pairs", {})}
+        told = {
+            **({"energy": plain["energy"]} if "energy" in plain else {}),
+            **plain.get("key_value_pairs", {}),
+        }
         forces = np.asarray(plain["forces"], float).reshape(-1, 3) if "forces" in plain else None
         numbers = np.asarray(plain["numbers"], np.int64)
         places = np.asarray(plain["positions"], float).reshape(-1, 3)

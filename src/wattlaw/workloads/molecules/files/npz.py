@@ -15,7 +15,10 @@ from wattlaw.workloads.molecules.files.record import Record, Source
 
 Array = np.ndarray[Any, Any]
 
-_TRAJECTORIES = {"MD17": ("z", "R", "E", "F"), "rMD17": ("nuclear_charges", "coords", "energies", "forces")}
+_TRAJECTORIES = {
+    "MD17": ("z", "R", "E", "F"),
+    "rMD17": ("nuclear_charges", "coords", "energies", "forces"),
+}
 _UNITS = {"kcal/mol": "kcal/mol", "kcalmol": "kcal/mol", "ev": "eV", "hartree": "hartree", "ha": "hartree",
           "kj/mol": "kJ/mol", "mev": "meV"}  # fmt: skip
 
@@ -27,12 +30,23 @@ def read(path: Path) -> Source:
         if all(name in arrays for name in names):
             _check_numbers(path, arrays, names)
             unit = _unit(path, arrays)
-            return Source(f".npz of {kind}", unit or "kcal/mol", _frames(path, *(arrays[n] for n in names)), bool(unit))
+            return Source(
+                f".npz of {kind}",
+                unit or "kcal/mol",
+                _frames(path, *(arrays[n] for n in names)),
+                bool(unit),
+            )
     if all(name in arrays for name in ("R", "Z", "N")):
         _check_numbers(path, arrays, ("R", "Z", "N"))
-        return Source(".npz of molecules (R, Z, N)", _unit(path, arrays) or "eV", _molecules(path, arrays))
-    valid = "; ".join([*(", ".join(names) for names in _TRAJECTORIES.values()), "R, Z, N and properties"])
-    raise DataError(f"{path}: its arrays are {', '.join(sorted(arrays)) or 'none'}; known are {valid}")
+        return Source(
+            ".npz of molecules (R, Z, N)", _unit(path, arrays) or "eV", _molecules(path, arrays)
+        )
+    valid = "; ".join(
+        [*(", ".join(names) for names in _TRAJECTORIES.values()), "R, Z, N and properties"]
+    )
+    raise DataError(
+        f"{path}: its arrays are {', '.join(sorted(arrays)) or 'none'}; known are {valid}"
+    )
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -41,7 +55,15 @@ def _arrays(path: Path) -> dict[str, Array]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             # an array of objects, such as a note, is no data of ours
             return {name: data[name] for name in data.files if _is_plain(data, name)}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         raise DataError(f"{path}: not a whole .npz ({error})") from None
 
 
@@ -67,14 +89,20 @@ def _unit(path: Path, arrays: Mapping[str, Array]) -> str:
         raise DataError(f"{path}: its unit of length is {length}; Å is asked for")
     named = str(arrays.get("e_unit", ""))
     if named and named.lower() not in _UNITS:
-        raise DataError(f"{path}: its unit of energy is {named}; known are {', '.join(sorted(_UNITS))}")
+        raise DataError(
+            f"{path}: its unit of energy is {named}; known are {', '.join(sorted(_UNITS))}"
+        )
     return _UNITS.get(named.lower(), "")
 
 
-def _frames(path: Path, numbers: Array, places: Array, energies: Array, forces: Array) -> Iterator[Record]:
+def _frames(
+    path: Path, numbers: Array, places: Array, energies: Array, forces: Array
+) -> Iterator[Record]:
     energies = energies.reshape(-1)
     if places.ndim and forces.ndim and not len(places) == len(energies) == len(forces):
-        raise DataError(f"{path}: {len(places)} geometries, {len(energies)} energies and {len(forces)} forces")
+        raise DataError(
+            f"{path}: {len(places)} geometries, {len(energies)} energies and {len(forces)} forces"
+        )
     if places.ndim != 3 or places.shape[1:] != (numbers.size, 3) or forces.shape != places.shape:
         raise DataError(
             f"{path}: {numbers.size} elements, positions of shape {places.shape} and forces of shape {forces.shape}; "
@@ -92,14 +120,18 @@ def _molecules(path: Path, arrays: Mapping[str, Array]) -> Iterator[Record]:
     sizes = _whole(arrays["N"].reshape(-1))
     numbers, places = arrays["Z"].reshape(-1), arrays["R"].reshape(-1, 3)
     if not len(numbers) == len(places) == sizes.sum() or (sizes < 0).any():
-        raise DataError(f"{path}: {len(numbers)} elements and {len(places)} positions for {sizes.sum()} atoms")
+        raise DataError(
+            f"{path}: {len(numbers)} elements and {len(places)} positions for {sizes.sum()} atoms"
+        )
     elements = _elements(numbers)
     values = {name: a.reshape(-1).astype(float) for name, a in arrays.items()
               if a.size == len(sizes) and a.dtype.kind in "iuf" and name not in ("N", "id")}  # fmt: skip
     ends = np.cumsum(sizes)
     for k, (begin, end) in enumerate(zip(ends - sizes, ends, strict=True)):
         mine = {name: float(a[k]) for name, a in values.items()}
-        yield Record(f"molecule {k}", elements[begin:end], places[begin:end].astype(np.float64), mine)
+        yield Record(
+            f"molecule {k}", elements[begin:end], places[begin:end].astype(np.float64), mine
+        )
 
 
 def _elements(numbers: Array) -> Array:

@@ -22,7 +22,10 @@ from wattlaw.workloads.molecules.units import check_unit, energy_factor
 KINDS = "extended XYZ, QM9's raw XYZ (a file, folder or archive), SDF, .npz of MD17, rMD17 or QM9, or a database of ASE"
 _ENERGIES = {"energy", "ref_energy", "dft_energy", "totenergy", "free_energy", "homo", "lumo", "gap", "zpve", "u0", "u",
              "h", "g", "u298", "h298", "g298"}  # fmt: skip
-_PACKED: dict[bytes, Callable[[bytes], bytes]] = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
+_PACKED: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+}
 _READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
@@ -72,7 +75,9 @@ def read_molecules(
 
 def _in_ev(record: Record, factor: float) -> Record:
     values = {n: v * factor if is_energy(n) else v for n, v in record.values.items()}
-    return record._replace(values=values, forces=None if record.forces is None else record.forces * factor)
+    return record._replace(
+        values=values, forces=None if record.forces is None else record.forces * factor
+    )
 
 
 def is_energy(name: str) -> bool:
@@ -81,7 +86,9 @@ def is_energy(name: str) -> bool:
 
 
 def _check_unit(path: Path, record: Record, unit: str) -> None:
-    energy = next((v for n, v in record.values.items() if n.lower() in ("energy", "u0", "energy_u0")), None)
+    energy = next(
+        (v for n, v in record.values.items() if n.lower() in ("energy", "u0", "energy_u0")), None
+    )
     if energy is not None:
         check_unit(f"{path}, {record.where}", record.numbers, energy, unit)
 
@@ -123,7 +130,9 @@ def _text(path: Path, data: bytes) -> Source:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: no text (byte {error.start}) and no data that are known; known are {KINDS}") from None
+        raise DataError(
+            f"{path}: no text (byte {error.start}) and no data that are known; known are {KINDS}"
+        ) from None
     lines = text.splitlines()
     begin = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
     if asedb.recognises_json(text):
@@ -134,8 +143,12 @@ def _text(path: Path, data: bytes) -> Source:
         return xyz.read(path, lines)
     first = lines[begin][:60] if begin < len(lines) else ""
     if "smiles" in first.split(","):
-        raise DataError(f"{path}: a table of SMILES, which has no geometries; pna, nnconv and chemgpt learn from one")
-    raise DataError(f"{path}: not a file of molecules that is known; it begins with {first!r}. Known are {KINDS}")
+        raise DataError(
+            f"{path}: a table of SMILES, which has no geometries; pna, nnconv and chemgpt learn from one"
+        )
+    raise DataError(
+        f"{path}: not a file of molecules that is known; it begins with {first!r}. Known are {KINDS}"
+    )
 
 
 def _folder(path: Path) -> Source:

@@ -78,7 +78,11 @@ def fault_of(record: Record) -> str:
     pair = too_close(record.positions)
     if pair:
         return f"atoms {pair[0]} and {pair[1]} are in one place"
-    if record.bonds is not None and len(record.bonds) and int(record.bonds[:, :2].max()) >= shape[0]:
+    if (
+        record.bonds is not None
+        and len(record.bonds)
+        and int(record.bonds[:, :2].max()) >= shape[0]
+    ):
         return f"a bond to atom {int(record.bonds[:, :2].max()) + 1} of {shape[0]}"
     return ""
 

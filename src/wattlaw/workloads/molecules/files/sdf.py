@@ -29,7 +29,12 @@ def read(path: Path, lines: Sequence[str]) -> Source:
     table = path.with_name(path.name + ".csv")
     rows = _rows(table) if table.is_file() else None
     kind = f"SDF with {table.name}" if rows is not None else "SDF"
-    return Source(kind, "hartree" if rows is not None else "eV", _molecules(path, lines, rows), rows is not None)
+    return Source(
+        kind,
+        "hartree" if rows is not None else "eV",
+        _molecules(path, lines, rows),
+        rows is not None,
+    )
 
 
 def _rows(table: Path) -> list[dict[str, float]]:
@@ -48,7 +53,9 @@ def _number(text: object) -> float | None:
         return None
 
 
-def _molecules(path: Path, lines: Sequence[str], rows: list[dict[str, float]] | None) -> Iterator[Record]:
+def _molecules(
+    path: Path, lines: Sequence[str], rows: list[dict[str, float]] | None
+) -> Iterator[Record]:
     begin = count = 0
     while begin < len(lines):
         end = next((k for k in range(begin, len(lines)) if lines[k].startswith(END)), len(lines))
@@ -57,7 +64,9 @@ def _molecules(path: Path, lines: Sequence[str], rows: list[dict[str, float]] | 
         record = _molecule(f"line {begin + 1} (molecule {count})", lines[begin:end])
         if rows is not None:
             if count >= len(rows):
-                raise DataError(f"{path}: molecule {count} has no row in {path.name}.csv, which has {len(rows)}")
+                raise DataError(
+                    f"{path}: molecule {count} has no row in {path.name}.csv, which has {len(rows)}"
+                )
             record = record._replace(values={**record.values, **rows[count]})
         yield record
         begin, count = end + 1, count + 1
@@ -69,7 +78,11 @@ def _molecules(path: Path, lines: Sequence[str], rows: list[dict[str, float]] | 
 
 def _molecule(where: str, lines: Sequence[str]) -> Record:
     if len(lines) < 4 or not lines[3].rstrip().endswith("V2000"):
-        what = "V3000, which is not read; save it as V2000" if len(lines) > 3 and "V3000" in lines[3] else "truncated"
+        what = (
+            "V3000, which is not read; save it as V2000"
+            if len(lines) > 3 and "V3000" in lines[3]
+            else "truncated"
+        )
         return faulty(where, f"its fourth line does not end in V2000: {what}")
     if any(line.rstrip().endswith(("V2000", "V3000")) for line in lines[4:]):
         return faulty(where, "a second molecule begins before a line $$$$")
@@ -83,7 +96,10 @@ def _molecule(where: str, lines: Sequence[str]) -> Record:
             or len(joined) < bonds
             or not any(r.startswith("M  END") for r in lines[4 + atoms :])
         ):
-            return faulty(where, f"truncated: {counted(atoms, 'atom')} and {counted(bonds, 'bond')} are announced")
+            return faulty(
+                where,
+                f"truncated: {counted(atoms, 'atom')} and {counted(bonds, 'bond')} are announced",
+            )
         if any(line[:3].strip().isdecimal() for line in lines[4 + atoms + bonds :][:1]):
             return faulty(where, f"more lines than the {counted(bonds, 'bond')} announced")
         places = [[float(row[k : k + 10]) for k in (0, 10, 20)] for row in rows]

@@ -19,7 +19,23 @@ Array = np.ndarray[Any, Any]
 _PAIR = re.compile(r'([A-Za-z_][\w.\-]*)\s*=\s*("[^"]*"|\S+)')
 _FORCES = ("forces", "force", "REF_forces", "dft_forces")
 _WIDTHS = {"species": 1, "Z": 1, "pos": 3, **dict.fromkeys(_FORCES, 3)}
-_GDB = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
+_GDB = (
+    "A",
+    "B",
+    "C",
+    "mu",
+    "alpha",
+    "homo",
+    "lumo",
+    "gap",
+    "r2",
+    "zpve",
+    "u0",
+    "u",
+    "h",
+    "g",
+    "cv",
+)
 """What the second line of QM9's raw files says after the name, in their order."""
 
 
@@ -33,7 +49,13 @@ def read(path: Path, lines: Sequence[str]) -> Source:
     # editors leave empty lines before the first frame
     comment = next((b for a, b in itertools.pairwise(lines) if a.strip()), "")
     is_gdb = comment.startswith("gdb")
-    kind = "raw XYZ of QM9" if is_gdb else "extended XYZ" if "properties=" in comment.lower() else "XYZ"
+    kind = (
+        "raw XYZ of QM9"
+        if is_gdb
+        else "extended XYZ"
+        if "properties=" in comment.lower()
+        else "XYZ"
+    )
     frames = _gdb_frames(lines) if is_gdb else _frames(path, lines)
     return Source(kind, "hartree" if is_gdb else "eV", frames, stated=is_gdb)
 
@@ -54,7 +76,9 @@ def _frames(path: Path, lines: Sequence[str]) -> Iterator[Record]:
         where = f"line {at + 1} (frame {frame})"
         count = _count(lines[at])
         if count is None:
-            raise DataError(f"{path}, {where}: a number of atoms should stand here, not {lines[at][:40]!r}")
+            raise DataError(
+                f"{path}, {where}: a number of atoms should stand here, not {lines[at][:40]!r}"
+            )
         yield _frame(where, lines[at + 1 : at + 2 + count], count)
         at, frame = at + 2 + count, frame + 1
 
@@ -64,7 +88,9 @@ def _frame(where: str, lines: Sequence[str], count: int) -> Record:
         return faulty(where, _truncated(count, len(lines) - 1))
     try:
         words = {name: text.strip('"') for name, text in _PAIR.findall(lines[0])}
-        columns = _columns(words.get("Properties") or words.get("properties") or "species:S:1:pos:R:3")
+        columns = _columns(
+            words.get("Properties") or words.get("properties") or "species:S:1:pos:R:3"
+        )
         rows = [line.split() for line in lines[1:]]
         places = _table(rows, columns["pos"])
         named = columns.get("species", columns.get("Z"))
@@ -82,13 +108,22 @@ def _frame(where: str, lines: Sequence[str], count: int) -> Record:
     except (ValueError, IndexError) as error:
         return faulty(where, f"forces that cannot be read ({error})")
     fault = "a periodic cell; molecules alone are known" if _is_periodic(words) else ""
-    return Record(where, np.array([z for _, z in numbers], np.uint8), places, _values(words), pushed, fault=fault)
+    return Record(
+        where,
+        np.array([z for _, z in numbers], np.uint8),
+        places,
+        _values(words),
+        pushed,
+        fault=fault,
+    )
 
 
 def _table(rows: Sequence[Sequence[str]], at: int) -> Array:
     if any(len(row) < at + 3 for row in rows):
         raise ValueError("a line is too short")
-    return np.array([[float(x) for x in row[at : at + 3]] for row in rows], np.float64).reshape(-1, 3)
+    return np.array([[float(x) for x in row[at : at + 3]] for row in rows], np.float64).reshape(
+        -1, 3
+    )
 
 
 def _columns(properties: str) -> dict[str, int]:
@@ -129,11 +164,18 @@ def _gdb_frames(lines: Sequence[str]) -> Iterator[Record]:
         if not lines[at].strip():
             at += 1
             continue
-        where = f"line {at + 1} ({' '.join(lines[at + 1].split()[:2])})" if at + 1 < len(lines) else f"line {at + 1}"
+        where = (
+            f"line {at + 1} ({' '.join(lines[at + 1].split()[:2])})"
+            if at + 1 < len(lines)
+            else f"line {at + 1}"
+        )
         count = _count(lines[at]) or 0
         yield _gdb(where, lines[at : at + 2 + count], count)
         # frequencies, SMILES and InChI follow the atoms; then the next molecule
-        at = next((k for k in range(at + 2 + count, len(lines) - 1) if lines[k + 1].startswith("gdb")), len(lines))
+        at = next(
+            (k for k in range(at + 2 + count, len(lines) - 1) if lines[k + 1].startswith("gdb")),
+            len(lines),
+        )
 
 
 def _gdb(where: str, lines: Sequence[str], count: int) -> Record:

@@ -1,0 +1,1 @@
+"""Runs in, findings out: groups, fits, predictions, comparisons, prices."""

@@ -1,0 +1,1 @@
+"""Whole clusters and single jobs: what was requested, what was used."""

@@ -1,0 +1,1 @@
+"""The files of an attempt: hosts, steps, telemetry, pauses, the record."""

@@ -1,0 +1,173 @@
+"""steps-<rank>.csv: one row a training step, appended by each rank and read back without trust."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from wattlaw.core.errors import DamagedRunError
+from wattlaw.core.files import explained, write_whole
+from wattlaw.core.folder import STEP_COLUMNS
+from wattlaw.measuring.files.host import boot_id, clock_pair, host_name
+
+PHASES = STEP_COLUMNS[6:]
+
+_FLUSH_S = 1.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One step of one rank. Times on the host's monotonic clock, s; None is "not measured"."""
+
+    step: int
+    warmup: bool
+    start_s: float
+    end_s: float
+    samples: float | None = None
+    loss: float | None = None
+    data_s: float | None = None
+    forward_s: float | None = None
+    backward_s: float | None = None
+    communication_s: float | None = None
+    optimiser_s: float | None = None
+
+
+class Rank(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """rank-<rank>.json: where a rank ran, so that its times can be set beside its host's telemetry.
+
+    ``clock`` is one moment as (monotonic s, UTC s since 1970); ``ended`` says that its steps are complete.
+    """
+
+    rank: int
+    host: str
+    boot_id: str = ""
+    pid: int = 0
+    clock: tuple[float, float] = (0.0, 0.0)
+    ended: bool = False
+
+
+class StepLog:
+    """Appends the steps of one rank to its file in an attempt's folder; rows reach the disk within a second.
+
+    Raises RecordError where the folder refuses the file. A disk that fills later keeps the rows in memory
+    until the next try; ``close`` raises where they could not be written at all.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.path = folder / f"steps-{rank}.csv"
+        self.rank = Rank(
+            rank=rank, host=host_name(), boot_id=boot_id(), pid=os.getpid(), clock=clock_pair()
+        )
+        with explained(self.path):
+            self._file = os.open(
+                self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+            )
+        self._rows = bytearray() if os.fstat(self._file).st_size else bytearray(_HEADER)
+        self._due = 0.0
+        self._lock = threading.Lock()
+        self._write_rank()
+
+    def append(self, step: int, warmup: bool, start_s: float, end_s: float, samples: float | None = None,
+               loss: float | None = None, data_s: float | None = None, forward_s: float | None = None,
+               backward_s: float | None = None, communication_s: float | None = None,
+               optimiser_s: float | None = None) -> None:  # fmt: skip
+        """Add one step; about 5 µs, and a write to disk once a second."""
+        phases = f"{_cell(data_s)},{_cell(forward_s)},{_cell(backward_s)},{_cell(communication_s)},{_cell(optimiser_s)}"
+        row = f"{step},{int(warmup)},{start_s:.6f},{end_s:.6f},{_cell(samples)},{_number(loss)},{phases}\n"
+        with self._lock:
+            self._rows += row.encode()
+            now = time.monotonic()
+            if now >= self._due:
+                self._due = now + _FLUSH_S
+                self._write()
+
+    def flush(self) -> None:
+        """Write what waits. Raises RecordError where the disk refuses."""
+        with self._lock, explained(self.path):
+            self._write(is_strict=True)
+
+    def close(self) -> None:
+        """Write what waits, and note that this rank's steps are complete. Raises RecordError."""
+        if self._file < 0:
+            return
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
+            self._file = -1
+        self.rank = msgspec.structs.replace(self.rank, ended=True)
+        self._write_rank()
+
+    def __enter__(self) -> StepLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _write(self, is_strict: bool = False) -> None:
+        try:
+            while self._rows:
+                written = os.write(self._file, self._rows)
+                del self._rows[:written]
+        except OSError:
+            if is_strict:
+                raise
+
+    def _write_rank(self) -> None:
+        write_whole(
+            self.path.with_name(f"rank-{self.rank.rank}.json"), msgspec.json.encode(self.rank)
+        )
+
+
+def read_steps(path: Path) -> list[Step]:
+    """Read the steps of one rank, oldest first; a last line cut off by a crash is left out.
+
+    Raises DamagedRunError naming file and line where a whole line is no step, OSError where it cannot be read.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    names = lines[0].split(",")
+    if not set(STEP_COLUMNS[:4]) <= set(names):
+        if len(lines) == 1:
+            return []  # not even the header was whole
+        raise DamagedRunError(f"{path}:1: columns {', '.join(STEP_COLUMNS)} are needed")
+    places = [names.index(n) if n in names else -1 for n in STEP_COLUMNS]
+    found = []
+    for number, line in enumerate(lines[1:-1], 2):
+        cells = line.split(",")
+        try:
+            found.append(_step([cells[i] if i >= 0 else "" for i in places]))
+        except (ValueError, IndexError):
+            raise DamagedRunError(f"{path}:{number}: {line[:60]!r} is no step") from None
+    return found
+
+
+def read_rank(path: Path) -> Rank | None:
+    """Read a rank file; None where there is none. Raises DamagedRunError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Rank)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DamagedRunError(f"{path} is damaged: {error}") from None
+
+
+_HEADER = (",".join(STEP_COLUMNS) + "\n").encode()
+
+
+def _step(cells: list[str]) -> Step:
+    v = [float(c) if c else None for c in cells[4:]]
+    return Step(step=int(cells[0]), warmup=cells[1] == "1", start_s=float(cells[2]), end_s=float(cells[3]),
+                samples=v[0], loss=v[1], data_s=v[2], forward_s=v[3], backward_s=v[4], communication_s=v[5],
+                optimiser_s=v[6])  # fmt: skip
+
+
+def _cell(value: float | None) -> str:
+    # 1 µs or 1 sample is as fine as these are known
+    return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(float(value))

@@ -1,0 +1,1 @@
+"""Several hosts in one measurement: clock offsets, samplers on nodes, merging."""

@@ -1,0 +1,1 @@
+"""Power caps and clock limits: set, guarded, restored."""

@@ -1,0 +1,1 @@
+"""From telemetry and steps to the quantities and warnings of a summary."""

@@ -1,0 +1,1 @@
+"""Reads meters at a fixed rate and writes telemetry."""

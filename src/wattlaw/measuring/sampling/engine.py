@@ -1,0 +1,260 @@
+"""The sampler itself: meters on their lanes, rows to disk each second, the host's clock under watch."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from wattlaw.core.cores import cpu_name, usable_cores
+from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, UsageError
+from wattlaw.core.files import make_folder, write_whole
+from wattlaw.core.plugins import load, plugins
+from wattlaw.devices.meter import Meter, Probe, Sample, Scope
+from wattlaw.measuring.files.host import Host, Jump, boot_id, clock_pair, host_name
+from wattlaw.measuring.files.telemetry import TelemetryFile
+from wattlaw.measuring.hosts.clock_offsets import set_against
+from wattlaw.measuring.sampling.dense_windows import Dense, DenseLane
+from wattlaw.measuring.sampling.rates import Lane
+from wattlaw.slurm.environment import why_gpus_unread
+from wattlaw.slurm.node import why_shared
+
+ROOM = "wattlaw.devices.meters"
+
+FLUSH_S = 1.0
+_SLOW_PERIOD_S = 1.0
+_JUMP_S = 0.05
+"""A step of UTC against the monotonic clock between two looks, 1 s apart, that no slewing (500 ppm) makes."""
+
+
+class Engine:
+    """Samples this host into ``folder`` from ``start`` to ``stop``. Raises UsageError for an impossible rate."""
+
+    def __init__(
+        self, folder: Path, scope: Scope, hz: float = 10.0, meters: tuple[str, ...] | None = None
+    ) -> None:
+        check_rate(hz)
+        self.folder = make_folder(folder)
+        self.scope = scope
+        self.names = meters
+        self.sink: deque[Sample] = deque()
+        self.file = TelemetryFile(folder / f"telemetry-{host_name()}.csv")
+        self.meters: list[Meter] = []
+        self.fast: list[Lane] = []
+        self.slow: list[Lane] = []
+        self.dense: list[DenseLane] = []
+        self.host = Host(host=host_name(), boot_id=boot_id(), hz=hz, root_pid=scope.root_pid,
+                         cores=usable_cores(), cpu_name=cpu_name(), shared=why_shared())  # fmt: skip
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="wattlaw-keeper", daemon=True)
+        self._used_s = (0.0, 0.0)
+        self._writing = threading.Lock()
+        self._live: dict[str, Sample] = {}
+        self._refused = ""
+
+    def start(self) -> None:
+        """Find the meters, take the first readings, and go on."""
+        probed = probe_meters(self.scope, self.names)
+        self.host = msgspec.structs.replace(
+            self.host, clock_start=clock_pair(), probes=tuple(probe for _, probe in probed)
+        )
+        if self.scope.gpus is None and not self.scope.replay:
+            seen = sum(d.boundary == "gpu" and d.meter != "replay" for d in self.host.devices)
+            self.host = msgspec.structs.replace(self.host, gpus_unread=why_gpus_unread(seen))
+        period = 1 / self.host.hz
+        for meter, probe in probed:
+            if not probe.devices:
+                meter.close()
+                continue
+            self.meters.append(meter)
+            self.fast.append(Lane(probe.meter, meter.read, period, self.sink))
+            if type(meter).read_slow is not Meter.read_slow:
+                self.slow.append(
+                    Lane(
+                        f"{probe.meter}-slow",
+                        meter.read_slow,
+                        max(_SLOW_PERIOD_S, period),
+                        self.sink,
+                    )
+                )
+            if type(meter).read_quick is not Meter.read_quick:
+                rule = Dense(probe.devices, time.monotonic())
+                self.dense.append(DenseLane(probe.meter, meter.read_quick, rule, self.sink))
+        for lane in [*self.fast, *self.slow]:
+            lane.read_now()
+            lane.start()
+        for dense in self.dense:
+            dense.start()
+        self._set_clock()
+        self._write_host()
+        self._flush()
+        self._used_s = (time.process_time(), time.monotonic())
+        self._keeper.start()
+
+    def edge(self) -> float:
+        """Read all fast quantities now, at the edge of a window, and have the slow ones read; return the time, s."""
+        now = time.monotonic()
+        for lane in self.slow:
+            lane.read_soon()
+        for dense in self.dense:
+            dense.edge()
+        for lane in self.fast:
+            if not lane.read_now():
+                self._note(f"{lane.name} hung at a window's edge")
+        return now
+
+    def live(self) -> dict[str, Sample]:
+        """Return the newest value of every quantity of every device, for whoever wants to look on."""
+        return dict(self._live)
+
+    def flush(self) -> None:
+        """Bring every row read so far to disk."""
+        self._flush()
+
+    def stop(self) -> Host:
+        """Take the last readings, write all, and return what is known of the host."""
+        self.edge()
+        for dense in self.dense:
+            dense.settle()
+        self._ended.set()
+        self._keeper.join()
+        lanes: list[Lane | DenseLane] = [*self.fast, *self.slow, *self.dense]
+        for lane in lanes:
+            lane.stop()
+        hanging = {lane.name for lane in lanes if not lane.join(_SLOW_PERIOD_S)}
+        for lane in [*self.fast, *self.slow]:
+            if lane.failures:
+                self._note(
+                    f"{lane.name}: {lane.failures} of {lane.turns} readings failed, last: {lane.trouble}"
+                )
+        if not hanging:
+            for meter in self.meters:
+                meter.close()
+        self._flush()
+        self.file.close()
+        self._tell_lost()
+        used, since = self._used_s
+        self._set_clock()
+        self.host = msgspec.structs.replace(
+            self.host,
+            probes=tuple(self._learned(p) for p in self.host.probes),
+            clock_end=clock_pair(),
+            cpu_share=round((time.process_time() - used) / max(1e-9, time.monotonic() - since), 6),
+        )
+        self._write_host()
+        return self.host
+
+    def _learned(self, probe: Probe) -> Probe:
+        rules = [dense.rule for dense in self.dense if dense.name == f"{probe.meter}-dense"]
+        devices = probe.devices
+        for rule in rules:
+            devices = tuple(rule.learned(d) for d in devices)
+        return msgspec.structs.replace(probe, devices=devices)
+
+    def _keep(self) -> None:
+        monotonic, utc = self.host.clock_start
+        offset = utc - monotonic
+        while not self._ended.wait(FLUSH_S):
+            self._flush()
+            monotonic, utc = clock_pair()
+            moved = utc - monotonic - offset
+            offset += moved
+            if abs(moved) > _JUMP_S:
+                jumps = (*self.host.jumps, Jump(round(monotonic, 6), round(moved, 6)))
+                self.host = msgspec.structs.replace(self.host, jumps=jumps)
+                self._write_host()
+
+    def _set_clock(self) -> None:
+        against = set_against(self.folder)
+        if against:
+            self.host = msgspec.structs.replace(self.host, against=(*self.host.against, against))
+
+    def _flush(self) -> None:
+        with self._writing:
+            self._write_rows()
+
+    def _write_rows(self) -> None:
+        while self.sink:
+            sample = self.sink.popleft()
+            self._live[sample.device] = _newest(self._live.get(sample.device), sample)
+            self.file.append([sample])
+        if not self.file.flush():
+            self._refused = f"{self.file.path.name} was refused for a time, its rows waited: {self.file.trouble}"
+            self._note(self._refused)
+
+    def _tell_lost(self) -> None:
+        if not self.file.lost_rows:
+            return
+        begin = self.host.clock_start[0]
+        first, last = (t - begin for t in self.file.lost_s or (begin, begin))
+        why = self._refused.partition(": ")[2]
+        when = f"read {first:.1f} s to {last:.1f} s after the start"
+        rest = tuple(t for t in self.host.troubles if t != self._refused)
+        self.host = msgspec.structs.replace(self.host, troubles=rest)
+        self._note(
+            f"{self.file.path.name}: {self.file.lost_rows} rows, {when}, were never written: {why}"
+        )
+
+    def _note(self, text: str) -> None:
+        if text in self.host.troubles:
+            return
+        self.host = msgspec.structs.replace(self.host, troubles=(*self.host.troubles, text))
+        print(f"wattlaw sampler: {text}", file=sys.stderr)
+
+    def _write_host(self) -> None:
+        try:
+            write_whole(self.folder / f"host-{self.host.host}.json", msgspec.json.encode(self.host))
+        except RecordError as error:
+            self._note(str(error))
+
+
+def check_rate(hz: float) -> None:
+    """Raise UsageError where a sampling rate is out of range."""
+    if not 0.1 <= hz <= 100:
+        raise UsageError(f"hz is {hz}; it must be between 0.1 and 100")
+
+
+def probe_meters(scope: Scope, names: tuple[str, ...] | None = None) -> list[tuple[Meter, Probe]]:
+    """Make and probe the meters; one that cannot be made or probed says why in its Probe.
+
+    Without ``names`` these are all; with a trace to play, what the trace plays stands for the real devices.
+    """
+    if names is None:
+        names = (
+            ("procfs", "replay")
+            if scope.replay
+            else tuple(n for n in plugins(ROOM) if n != "replay")
+        )
+    found: list[tuple[Meter, Probe]] = []
+    for name in names:
+        try:
+            meter: Meter = load(ROOM, "meter", name)(scope)
+            found.append((meter, meter.probe()))
+        except (DeviceError, MissingPartError, OSError) as error:
+            found.append((_Absent(scope), Probe(meter=name, reason=str(error))))
+    return found
+
+
+def _newest(before: Sample | None, sample: Sample) -> Sample:
+    """Return a sample with the values that it lacks taken from the one before."""
+    if before is None:
+        return sample
+    values = {
+        n: v if (v := getattr(sample, n)) is not None else getattr(before, n)
+        for n in Sample.__struct_fields__
+    }
+    return Sample(**values)
+
+
+class _Absent(Meter):
+    """Stands for a meter that could not be made."""
+
+    def probe(self) -> Probe:
+        return Probe(meter="")
+
+    def read(self) -> list[Sample]:
+        return []

@@ -1,0 +1,112 @@
+"""One rank of a trial: ``python -m wattlaw.runner.worker SPEC.json``.
+
+RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm's tasks or wattlaw's own
+launchers set them. What goes wrong is written to ``error-<rank>.json`` beside the steps.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from wattlaw.core.errors import TrialError, WattlawError
+from wattlaw.core.files import write_whole
+from wattlaw.runner.spec import Answer, Spec, read_spec, write_answer
+
+
+def main(path: str) -> NoReturn:
+    """Carry out one rank and end this process with its exit code."""
+    # asked for by the runner where a trial passes its time limit: says where it hangs
+    faulthandler.register(signal.SIGUSR1)
+    # Slurm names its tasks otherwise
+    rank = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
+    os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
+    os.environ.setdefault("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))
+    spec = read_spec(Path(path))
+    folder = Path(spec.folder)
+    try:
+        work(spec, folder, rank)
+    except BaseException as error:
+        # the process ends here, whatever happened
+        text = f"{error}\n" if isinstance(error, WattlawError) else traceback.format_exc()
+        report = {"rank": rank, "time_s": time.monotonic(), "text": text}
+        write_whole(folder / f"error-{rank}.json", msgspec.json.encode(report))
+        sys.stderr.write(text)
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    # all files are closed. Ending Python in the ordinary way would wait for ranks that are inside a collective,
+    # and threads of the communication back-end sometimes abort it when the work is long done
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def work(spec: Spec, folder: Path, rank: int) -> None:
+    """Train as the spec says and leave steps and an answer in ``folder``."""
+    import torch
+    import torch.distributed as dist
+
+    from wattlaw.core.options import workload_options
+    from wattlaw.measuring.files.steps import StepLog
+    from wattlaw.runner.worker.device_timer import clock_for
+    from wattlaw.runner.worker.loop import Loop
+    from wattlaw.runner.worker.user_class import workload_of
+
+    setting = spec.setting
+    torch.set_num_threads(spec.threads)
+    torch.set_float32_matmul_precision("high" if setting.precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = setting.precision == "tf32"
+    device = _device(spec)
+    ranks = int(os.environ["WORLD_SIZE"])
+    if ranks > 1:
+        where = os.environ.get("WATTLAW_RENDEZVOUS", "env://")
+        # NCCL then connects at once, and its barrier knows its device
+        own = device if spec.backend == "nccl" else None
+        dist.init_process_group(
+            spec.backend, init_method=where, rank=rank, world_size=ranks, device_id=own
+        )
+    workload = workload_of(setting.workload, setting.preset, workload_options(setting))
+    with StepLog(folder, rank) as log:
+        loop = Loop(setting, workload, device, clock_for(device), log, folder)
+        loop.train(Path(spec.resume) if spec.resume else None)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak, notes=tuple(workload.notes)))
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _device(spec: Spec):  # type: ignore[no-untyped-def]
+    import torch
+
+    if spec.device_type == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrialError(
+            f"this torch ({torch.__version__}) sees no GPU; choose --device-type cpu or install a GPU build"
+        )
+    local, visible = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    # a scheduler may show each task its own GPU alone
+    index = local if visible > 1 else 0
+    if index >= visible:
+        raise TrialError(
+            f"rank {local} of this host has no GPU: {visible} are visible; ask for fewer devices"
+        )
+    device = torch.device("cuda", index)
+    torch.cuda.set_device(device)
+    return device
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,1 @@
+"""What Slurm says: the environment of a job, its nodes, its accounting."""
