@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wattlaw
-from tests.records.conftest import make_run
+from tests.factory import make_run
 from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
 from wattlaw.core.units import QUANTITIES
 from wattlaw.records.columns import COLUMNS, PLACE

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from tests.records.conftest import make_run
+from tests.factory import make_run
 
 from wattlaw.cli.main import wattlaw
 from wattlaw.cli.output import OneOf, emit_json, print_table

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import wattlaw
-from tests.runner.test_trials import steps
+from tests.runner.step_rows import steps
 from wattlaw.core.errors import TrialError
 from wattlaw.core.plugins import load
 from wattlaw.core.setting import setting_from

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import wattlaw
-from tests.runner.test_trials import steps
+from tests.runner.step_rows import steps
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.runner.worker.device_timer import Clock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
@@ -10,15 +9,11 @@ import sys
 import pytest
 
 import wattlaw
+from tests.runner.step_rows import steps
 from wattlaw.core.errors import SettingError, UnknownNameError
 from wattlaw.core.sweepfile import read_sweep, settings
 
 SMALL = {"stop": {"steps": 6}, "warmup_steps": 2, "batch_per_device": 8, "threads": 1}
-
-
-def steps(out, run, rank=0):
-    path = out / "run" / run.trial / f"attempt-{run.attempt}" / f"steps-{rank}.csv"
-    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")

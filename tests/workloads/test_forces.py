@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_schnet import SIZE, edges, with_weights_of
+from tests.workloads.schnet_reference import SIZE, edges, with_weights_of
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -7,16 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from tests.workloads.schnet_reference import CUTOFF, SIZE, edges, with_weights_of
 
 from wattlaw.workloads.molecules.data import Molecules, batch_molecules
 from wattlaw.workloads.molecules.grid import grid_points, interpolate, place_on_grid
 from wattlaw.workloads.molecules.pairs import Graph, convolve, find_pairs
 from wattlaw.workloads.molecules.qm9 import qm9
-from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
-
-CUTOFF = 4.0
-SIZE = SIZES["base"]._replace(hidden=32, filters=24, interactions=2, cutoff=CUTOFF)
+from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SchNet, SchNetQM9
 
 
 def graph_of(count: int = 6, cutoff: float = CUTOFF, points: int = 0, double: bool = True) -> Graph:
@@ -32,30 +29,6 @@ def in_double(graph: Graph) -> Graph:
     return dataclasses.replace(
         graph, positions=places, distance=distance, target=graph.target.double()
     )
-
-
-def edges(graph: Graph) -> Tensor:
-    """Return torch-geometric's edges (2, 2P): from the sender to the receiver, both ways."""
-    return torch.stack(
-        [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
-    )
-
-
-def with_weights_of(theirs: torch.nn.Module, ours: SchNet) -> SchNet:
-    names = {
-        "filter_in": "mlp.0", "filter_out": "mlp.2", "before": "conv.lin1", "after": "conv.lin2", "out": "lin",
-    }  # fmt: skip
-    state = {"embedding.weight": theirs.state_dict()["embedding.weight"]}
-    for ours_name, theirs_name in {"head_in": "lin1", "head_out": "lin2"}.items():
-        for kind in ("weight", "bias"):
-            state[f"{ours_name}.{kind}"] = theirs.state_dict()[f"{theirs_name}.{kind}"]
-    for block in range(ours.size.interactions):
-        for ours_name, theirs_name in names.items():
-            for kind in ("weight", "bias"):
-                if (key := f"interactions.{block}.{theirs_name}.{kind}") in theirs.state_dict():
-                    state[f"interactions.{block}.{ours_name}.{kind}"] = theirs.state_dict()[key]
-    ours.load_state_dict(state)
-    return ours
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""What advice says in words."""
+
+from __future__ import annotations
+
+import pytest
+from tests.factory import trial_run as run
+
+from wattlaw.advice.advise import advise
+from wattlaw.advice.sentences import describe, ranged
+from wattlaw.analysis.groups import summed
+from wattlaw.core.findings import Interval
+
+
+def words(times: dict[int, tuple[float, ...]]) -> str:
+    """The advice on runs by number of processes, each with its step times at the same batch per process."""
+    runs = [
+        run(devices=d, repeat=r, step_s=s)
+        for d, all_steps in times.items()
+        for r, s in enumerate(all_steps)
+    ]
+    (advice,) = advise(runs, max_slowdown=0.0, minimise="time")
+    return advice.words
+
+
+def test_a_gain_that_the_scatter_hides_is_no_clear_difference():
+    said = words({1: (0.10, 0.13, 0.11), 2: (0.21, 0.27, 0.24)})
+    assert "take 1 process: no clear difference from 2 processes" in said
+    assert "the fastest setting" not in said
+
+
+def test_a_clear_gain_is_the_fastest_setting():
+    assert "take 2 processes: the fastest setting" in words(
+        {1: (0.1, 0.101, 0.099), 2: (0.12, 0.121, 0.119)}
+    )
+
+
+@pytest.mark.parametrize("second", [0.1, 0.3])
+def test_single_runs_say_that_nothing_is_known_of_chance(second: float):
+    assert "nothing is known of chance" in words({1: (0.1,), 2: (second,)})
+
+
+def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
+    faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
+    told = summed(faults)
+    assert told.count(";") == 3
+    assert told.startswith("w0: fault a (and 9 more groups alike); ")
+    assert told.endswith("; 40 more groups for other reasons")
+    assert summed(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
+
+
+def test_an_option_that_a_setting_lacks_is_said_as_a_word():
+    runs = [run(1.0), run(1.0, options={"strategy": "fsdp"})]
+    assert describe(runs[0], ["strategy"]).endswith("no strategy")
+
+
+def test_a_percentage_of_three_hundred_digits_is_not_printed_in_full():
+    assert ranged(Interval(1.0, -1e300, 1e300), percent=True) == "100 % [-1e+302, 1e+302]"

@@ -1,0 +1,10 @@
+"""Reads the steps that a rank recorded."""
+
+from __future__ import annotations
+
+import csv
+
+
+def steps(out, run, rank=0):
+    path = out / "run" / run.trial / f"attempt-{run.attempt}" / f"steps-{rank}.csv"
+    return list(csv.DictReader(path.read_text().splitlines()))
