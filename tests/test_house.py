@@ -76,7 +76,7 @@ def test_importing_and_asking_for_help_load_nothing_heavy(what: str):
     )
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "wattlaw" in loaded
-    assert not loaded & {*EXTRAS.split(), "rich", "psutil", "pynvml"}
+    assert not loaded & {*EXTRAS.split(), "tabulate", "tqdm", "psutil", "pynvml"}
 
 
 WORK = [

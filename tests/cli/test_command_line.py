@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from tests.factory import make_run
 
 from wattlaw.cli.main import wattlaw
-from wattlaw.cli.output import OneOf, emit_json, print_table
+from wattlaw.cli.output import OneOf, emit_json
 from wattlaw.cli.sweep import show_runs
+from wattlaw.cli.tables import print_table
 from wattlaw.core.reading import Note, Reading
 
 
@@ -68,7 +69,7 @@ def test_a_table_in_a_pipe_folds_no_line(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(("width", "is_table"), [(80, True), (30, False)])
 def test_no_terminal_is_so_narrow_that_a_table_breaks_a_word(width: int, is_table: bool):
     rows = [["schnet", "16", "unstable_steps, no_energy_meter"], ["bert", "", "unstable_steps"]]
-    script = f"from wattlaw.cli.output import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
+    script = f"from wattlaw.cli.tables import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(width), "TERM": "dumb"}
     done = subprocess.run(

@@ -18,7 +18,8 @@ from wattlaw.cli.accelerators_filters import (
     place_of,
     print_entries,
 )
-from wattlaw.cli.output import emit_json, json_option, print_table, say
+from wattlaw.cli.output import emit_json, json_option, say
+from wattlaw.cli.tables import print_table
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:

@@ -16,15 +16,8 @@ from wattlaw.cli.accelerators_filters import (
     pictured,
     print_entries,
 )
-from wattlaw.cli.output import (
-    OneOf,
-    emit_json,
-    json_option,
-    print_table,
-    runs_in,
-    say,
-    say_warnings,
-)
+from wattlaw.cli.output import OneOf, emit_json, json_option, runs_in, say, say_warnings
+from wattlaw.cli.tables import print_table
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.choose import Candidate

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import print_table, say
+from wattlaw.cli.output import say
+from wattlaw.cli.tables import print_table
 from wattlaw.core.files import check_file
 from wattlaw.core.units import counted
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say
+from wattlaw.cli.output import emit_json, json_option, say
+from wattlaw.cli.tables import print_table
 
 NAMES = {"doctor": "doctor"}
 

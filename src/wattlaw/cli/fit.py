@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import OneOf, emit_json, json_option, print_table, runs_in, say_warnings
+from wattlaw.cli.output import OneOf, emit_json, json_option, runs_in, say_warnings
+from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -63,13 +62,6 @@ def _in_full(value: Any) -> Any:
     return value
 
 
-MOST_DRAWN = 200
-"""Rich measures every cell; a longer table is written as plain aligned lines."""
-
-
-_ANY_WIDTH = 100_000
-
-
 def runs_in(folder: Path) -> Runs:
     """Load the runs of a folder. Raises RecordError, saying what to do, where it holds none."""
     from wattlaw.records import load_runs
@@ -88,76 +80,6 @@ _MAKE = "`wattlaw sweep start SWEEP.toml`, `wattlaw run` and `wattlaw measure -o
 def begun(loaded: Runs) -> str:
     """Say how many trials have no summary."""
     return f"{counted(len(loaded.unfinished), 'trial was', 'trials were')} begun and not ended"
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table to stdout; columns whose cells all start like numbers stand to the right.
-
-    Where a terminal is too narrow for the words of one row beside each other, each row is a block of lines.
-    """
-    cells = [[str(c) for c in row] for row in rows]
-    right = [
-        bool(cells) and _numeric([row[index] for row in cells]) for index in range(len(columns))
-    ]
-    if len(cells) > MOST_DRAWN:
-        _print_lines(columns, cells, right, title)
-        return
-    if sys.stdout.isatty() and _least_width(columns, cells) > shutil.get_terminal_size().columns:
-        _print_blocks(columns, cells, title)
-        return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for name, is_right in zip(columns, right, strict=True):
-        table.add_column(name, justify="right" if is_right else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    # a terminal gets its own width, a pipe whole lines however long
-    console = Console(
-        markup=False, highlight=False, width=None if sys.stdout.isatty() else _ANY_WIDTH
-    )
-    console.print(table)
-
-
-def _numeric(column: Sequence[str]) -> bool:
-    return all(cell[:1].isdigit() or cell[:1] in "-–+<" for cell in column if cell)
-
-
-def _least_width(columns: Sequence[str], cells: list[list[str]]) -> int:
-    """Return the width in which a table breaks no word."""
-    whole = zip(columns, *cells, strict=True)
-    return sum(
-        3 + max(len(word) for cell in column for word in cell.split() or [""]) for column in whole
-    )
-
-
-def _print_blocks(columns: Sequence[str], cells: list[list[str]], title: str) -> None:
-    width = max(map(len, columns))
-    blocks = [
-        "".join(
-            f"{name.ljust(width)}   {cell}\n"
-            for name, cell in zip(columns, row, strict=True)
-            if cell
-        )
-        for row in cells
-    ]
-    click.echo("\n".join([*([f"{title}\n"] if title else []), *blocks]))
-
-
-def _print_lines(
-    columns: Sequence[str], cells: list[list[str]], right: Sequence[bool], title: str
-) -> None:
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    aligned = [
-        "   ".join(
-            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)
-        ).rstrip()
-        for row in (list(columns), *cells)
-    ]
-    rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
-    click.echo("\n".join([*([title] if title else []), aligned[0], rule, *aligned[1:], ""]))
 
 
 def say(text: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say, say_warnings
+from wattlaw.cli.output import emit_json, json_option, say, say_warnings
+from wattlaw.cli.tables import print_table
 from wattlaw.core.units import show
 
 if TYPE_CHECKING:

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import (
-    OneOf,
-    begun,
-    emit_json,
-    json_option,
-    print_table,
-    runs_in,
-    say,
-    say_warnings,
-)
+from wattlaw.cli.output import OneOf, begun, emit_json, json_option, runs_in, say, say_warnings
+from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import RecordError
 from wattlaw.core.units import QUANTITIES, counted, show, show_time
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, print_table, say
+from wattlaw.cli.output import emit_json, json_option, say
+from wattlaw.cli.tables import print_table
 
 NAMES = {"study": "study"}
 

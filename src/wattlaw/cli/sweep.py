@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.output import emit_json, print_table, say, say_warnings
+from wattlaw.cli.output import emit_json, say, say_warnings
+from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import reason
 from wattlaw.core.units import counted
 

@@ -17,7 +17,7 @@ from wattlaw.core.units import show, show_time
 from wattlaw.runner.plan import Plan
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from tqdm import tqdm
 
 
 class Display:
@@ -29,18 +29,18 @@ class Display:
         self._number = len(plan.trials) - len(todo)
         self._took = self._thought = 0.0
         self._start = time.monotonic()
-        self._progress: Progress | None = None
+        self._bar: tqdm | None = None
 
     def __enter__(self) -> Display:
         if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from tqdm import tqdm
 
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-            self._progress = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
-            self._progress.start()
-            self._task = self._progress.add_task(
-                "", total=len(self._plan.trials), completed=self._number
+            self._bar = tqdm(
+                total=len(self._plan.trials),
+                initial=self._number,
+                bar_format="{bar:30} {n_fmt}/{total_fmt} {desc}",
+                dynamic_ncols=True,
+                leave=False,
             )
         return self
 
@@ -50,8 +50,8 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._progress:
-            self._progress.stop()
+        if self._bar is not None:
+            self._bar.close()
 
     def begin(self, trial: Trial) -> None:
         self._start, self._trial, self._shown = time.monotonic(), trial, 0.0
@@ -59,7 +59,7 @@ class Display:
 
     def tick(self, attempt: Path) -> None:
         now = time.monotonic()
-        if self._progress and now - self._shown > 0.5:
+        if self._bar is not None and now - self._shown > 0.5:
             self._shown = now
             self._update(f"{self._words(self._trial)} · {_steps_done(attempt)} steps")
 
@@ -68,9 +68,9 @@ class Display:
         self._took += time.monotonic() - self._start
         self._thought += self._left.pop(trial.id, 0.0)
         line = f"[{self._number}/{len(self._plan.trials)}] {self._words(trial)}: {outcome(run)}"
-        if self._progress:
-            self._progress.console.print(line, markup=False, highlight=False)
-            self._progress.update(self._task, completed=self._number)
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+            self._bar.update(1)
             self._update("")
         else:
             print(
@@ -78,10 +78,8 @@ class Display:
             )
 
     def _update(self, words: str) -> None:
-        if self._progress:
-            self._progress.update(
-                self._task, description=f"{self._time_left()} · {words}", refresh=True
-            )
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self._time_left()} · {words}")
 
     def _time_left(self) -> str:
         # what is done so far corrects the plan's guess
