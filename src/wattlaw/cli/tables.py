@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-GAP = "   "
+GAP = "  "
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
@@ -18,10 +18,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     each other, each row becomes a block of lines. A pipe gets whole lines.
     """
     import tabulate
-    from tabulate import DataRow, Line, TableFormat
 
     tabulate.MIN_PADDING = 0  # of headers; 2 by default
-
     cells = [[str(cell) for cell in row] for row in rows]
     heading = [title] if title else []
     widths: list[int] | None = None
@@ -30,21 +28,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         if widths is None:
             click.echo("\n".join([*heading, *_blocks(columns, cells)]))
             return
-    row_format = DataRow("", GAP, "")
-    layout = TableFormat(
-        lineabove=None,
-        linebelowheader=Line("", "─", "─" * len(GAP), ""),
-        linebetweenrows=None,
-        linebelow=None,
-        headerrow=row_format,
-        datarow=row_format,
-        padding=0,
-        with_header_hide=None,
-    )
     table = tabulate.tabulate(
         cells,
         headers=list(columns),
-        tablefmt=layout,
+        tablefmt="simple",
         disable_numparse=True,
         colalign=_alignment(len(columns), cells),
         maxcolwidths=widths,
