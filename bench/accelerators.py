@@ -17,7 +17,8 @@ SOURCE = Path(__file__).parent.parent / "src"
 
 def main(repeats: int = REPEATS) -> dict[str, Any]:
     """Return wall seconds (median, least, greatest) of each command, and errors by benchmark."""
-    from wattlaw.accelerators.roofline import BENCHMARKS, coverage, leave_one_out, measured_points
+    from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP
+    from wattlaw.accelerators.choosing.roofline import coverage, leave_one_out, measured_points
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +34,7 @@ def main(repeats: int = REPEATS) -> dict[str, Any]:
                 times[name].append(_seconds(words))
     for name, values in times.items():
         found[f"{name}_s"] = [round(f(values), 3) for f in (statistics.median, min, max)]
-    for benchmark, least in BENCHMARKS.items():
+    for benchmark, least in BENCHMARK_FLOP.items():
         errors = [abs(h.error) for h in leave_one_out(measured_points(benchmark), least)]
         found[f"{benchmark}_left_out"] = {
             "devices": len(errors),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 STATIC = [
-    ["ruff", "format", "--check", "src", "tests", "bench"],
-    ["ruff", "check", "src", "tests", "bench"],
+    ["ruff", "format", "--check", "src", "tests", "bench", "tools"],
+    ["ruff", "check", "src", "tests", "bench", "tools"],
     ["mypy"],
     ["lint-imports"],
 ]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from wattlaw.accelerators.catalogue import Filter, built_in, representative, select
-from wattlaw.accelerators.figure import plot, write
-from wattlaw.accelerators.survey import edition
-from wattlaw.accelerators.words import SEGMENTS
+from wattlaw.accelerators.catalogue.catalogue import Filter, built_in, representative, select
+from wattlaw.accelerators.catalogue.entry import SEGMENTS
+from wattlaw.accelerators.catalogue.survey import edition
+from wattlaw.accelerators.figures.scatter import plot, write
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

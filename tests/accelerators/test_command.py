@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from tests.accelerators.commands import CSV_HEAD, command
 
-from wattlaw.accelerators.catalogue import built_in, representative
-from wattlaw.accelerators.choose import STEP_FLOOR_S, choose
-from wattlaw.accelerators.read import read_table
-from wattlaw.accelerators.trendfigure import plot_trend
+from wattlaw.accelerators.catalogue.catalogue import built_in, representative
+from wattlaw.accelerators.catalogue.read import read_table
+from wattlaw.accelerators.choosing.choose import STEP_FLOOR_S, choose
+from wattlaw.accelerators.figures.trends import plot_trend
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.accelerators.commands import CSV_HEAD, command
 
-from wattlaw.accelerators.backdrop import frontier_boxes
-from wattlaw.accelerators.catalogue import Filter, built_in, representative, select
-from wattlaw.accelerators.figure import plot, write
-from wattlaw.accelerators.frame import frame_of, iso_boxes, iso_lines
-from wattlaw.accelerators.labels import Box, place, text_width
-from wattlaw.accelerators.measured import mlperf_achieved
-from wattlaw.accelerators.survey import edition
-from wattlaw.accelerators.trendfigure import plot_measured, plot_trend
+from wattlaw.accelerators.catalogue.achieved import mlperf_achieved
+from wattlaw.accelerators.catalogue.catalogue import Filter, built_in, representative, select
+from wattlaw.accelerators.catalogue.survey import edition
+from wattlaw.accelerators.figures.label_placement import Box, place, text_width
+from wattlaw.accelerators.figures.scatter import plot, write
+from wattlaw.accelerators.figures.scatter_backdrop import frontier_boxes
+from wattlaw.accelerators.figures.scatter_frame import frame_of, iso_boxes, iso_lines
+from wattlaw.accelerators.figures.trends import plot_measured, plot_trend
 from wattlaw.core.errors import UsageError
 
 

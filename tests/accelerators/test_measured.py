@@ -8,12 +8,12 @@ from statistics import median
 import msgspec
 import pytest
 
-from wattlaw.accelerators.catalogue import built_in
-from wattlaw.accelerators.choose import STEP_FLOOR_S, choose
-from wattlaw.accelerators.measured import achieved, mlperf_achieved
-from wattlaw.accelerators.peaks import peak_op_per_s
-from wattlaw.accelerators.roofline import (
-    BENCHMARKS,
+from wattlaw.accelerators.catalogue.achieved import achieved, mlperf_achieved
+from wattlaw.accelerators.catalogue.catalogue import built_in
+from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP
+from wattlaw.accelerators.catalogue.peaks import peak_op_per_s, sixteen_bit
+from wattlaw.accelerators.choosing.choose import STEP_FLOOR_S, choose
+from wattlaw.accelerators.choosing.roofline import (
     PCIE_4,
     Point,
     Promise,
@@ -23,7 +23,6 @@ from wattlaw.accelerators.roofline import (
     leave_one_out,
     measured_points,
     promise_of,
-    sixteen_bit,
 )
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError
 from wattlaw.core.reading import estimated, measured
@@ -143,7 +142,7 @@ def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None
 def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
     benchmark: str, devices: int, error: float
 ) -> None:
-    held = leave_one_out(measured_points(benchmark), BENCHMARKS[benchmark])
+    held = leave_one_out(measured_points(benchmark), BENCHMARK_FLOP[benchmark])
     assert len(held) == devices
     assert calibrated(benchmark).median_error <= error
     assert calibrated(benchmark).median_error == pytest.approx(median(abs(h.error) for h in held))
@@ -154,7 +153,7 @@ def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
 def test_the_intervals_hold_as_many_devices_left_out_as_the_docs_say(
     benchmark: str, held: float
 ) -> None:
-    assert coverage(measured_points(benchmark), BENCHMARKS[benchmark]) == pytest.approx(held)
+    assert coverage(measured_points(benchmark), BENCHMARK_FLOP[benchmark]) == pytest.approx(held)
 
 
 def test_berts_operations_lie_within_what_its_own_model_counts() -> None:
@@ -176,7 +175,7 @@ def test_berts_operations_lie_within_what_its_own_model_counts() -> None:
 
     # of a mean of 256 tokens: least where all sequences are as long, most where half are of 512 and half empty
     least, most = counted(256), counted(512) / 2
-    assert least < BENCHMARKS["bert"] < most < 1.05 * least
+    assert least < BENCHMARK_FLOP["bert"] < most < 1.05 * least
 
 
 def test_the_half_of_an_mi250x_that_a_driver_shows_promises_half_of_it() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.accelerators.read import read_table
-from wattlaw.accelerators.rules import changes
-from wattlaw.accelerators.words import Table
+from wattlaw.accelerators.catalogue.entry import Table
+from wattlaw.accelerators.catalogue.read import read_table
+from wattlaw.accelerators.catalogue.rules import changes
 from wattlaw.core.errors import DataError, RecordError
 
 HEADER = "company,product,precision,peak_op_per_s,power_w,form_factor\n"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
 
-from wattlaw.accelerators import convert, mlperf_table
-from wattlaw.accelerators.catalogue import (
-    CATALOGUE,
-    LISTINGS,
+from wattlaw.accelerators.catalogue.catalogue import (
     Filter,
     aliases,
     built_in,
@@ -19,10 +15,10 @@ from wattlaw.accelerators.catalogue import (
     representative,
     select,
 )
-from wattlaw.accelerators.read import read_table
-from wattlaw.accelerators.roofline import sixteen_bit
-from wattlaw.accelerators.survey import counts, diff, edition, frontier, surveys, trend
-from wattlaw.accelerators.words import Entry
+from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.peaks import sixteen_bit
+from wattlaw.accelerators.catalogue.read import read_table
+from wattlaw.accelerators.catalogue.survey import counts, diff, edition, frontier, surveys, trend
 from wattlaw.cli.main import main
 from wattlaw.core.errors import UnknownNameError, UsageError
 
@@ -70,29 +66,6 @@ def test_the_seven_unit_slips_and_the_two_high_outliers_are_found_by_rule(publis
     ]
     assert sorted(slips) == sorted([*three, (2021, "El Cano")])
     assert high == {"Netcast", "Ergo"}
-
-
-def test_the_catalogue_and_the_listings_are_what_the_conversion_makes(published: Path) -> None:
-    entries, listings = convert.convert(published / "accelerators")
-    assert convert.catalogue_text(entries) == CATALOGUE.read_text(encoding="utf-8")
-    assert convert.listings_text(listings) == LISTINGS.read_text(encoding="utf-8")
-
-
-def test_every_value_that_was_mended_by_hand_names_its_source() -> None:
-    with open(CATALOGUE.with_name("mends.csv"), encoding="utf-8", newline="") as file:
-        mends = list(csv.DictReader(file))
-    bare = [
-        m
-        for m in mends
-        if m["value"] and m["column"] not in ("product", "label") and not m["source"]
-    ]
-    assert bare == []
-    assert all(m["why"] for m in mends if not m["value"])
-
-
-def test_the_mlperf_rates_are_what_the_table_of_runs_gives(published: Path) -> None:
-    text = mlperf_table.table_text(published / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv")
-    assert text == mlperf_table.PATH.read_text(encoding="utf-8")
 
 
 def test_the_catalogue_reads_without_a_mend_and_every_row_has_its_source() -> None:

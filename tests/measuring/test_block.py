@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import wattlaw
-from wattlaw.accelerators.measured import recorded_precision
+from wattlaw.accelerators.catalogue.achieved import recorded_precision
 from wattlaw.core.errors import SettingError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.folder import scan

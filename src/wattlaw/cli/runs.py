@@ -270,7 +270,7 @@ def _show_trial(run: Run, as_json: bool) -> None:
 
 def _promised(run: Run) -> list[list[str]]:
     """Return what each device achieved beside what its maker promises; unknown says why."""
-    from wattlaw.accelerators.measured import achieved
+    from wattlaw.accelerators.catalogue.achieved import achieved
 
     row = achieved(run)
     rate, share = row.achieved_flop_per_s, row.share_of_peak

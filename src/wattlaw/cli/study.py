@@ -22,7 +22,7 @@ def study() -> None:
 @click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
 def list_(as_json: bool, out: str) -> None:
     """List the studies."""
-    from wattlaw.studies.api import find, names
+    from wattlaw.studies.run_study import find, names
 
     found = {n: find(n) for n in names()}
     last = {n: _last_run(Path(out), n) for n in found}
@@ -62,7 +62,7 @@ def run(
     """Run the study NAME, print what it found and write its page."""
     from wattlaw.cli.sweep import carry_out_shown
     from wattlaw.runner.api import as_sweep, to_toml
-    from wattlaw.studies.api import find, sweep_of
+    from wattlaw.studies.run_study import find, sweep_of
 
     chosen = find(name)
     values = sweep_of(chosen, scale)

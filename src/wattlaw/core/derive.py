@@ -122,7 +122,7 @@ _RULES: dict[str, Callable[[Run], Reading]] = {
     "cost_per_sample": lambda run: missing(
         "a cost needs prices; `wattlaw advise` and `predict` take them"
     ),
-    # needs the counts of the workload, which lie on a higher floor: wattlaw.accelerators.measured
+    # needs the counts of the workload, which lie on a higher floor: wattlaw.accelerators.catalogue.achieved
     "achieved_flop_per_s": lambda run: missing(
         "not derived here; `wattlaw accelerators measured DIR` computes it"
     ),

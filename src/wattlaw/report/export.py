@@ -82,9 +82,13 @@ def paper_spec(figure: Figure) -> dict[str, Any]:
 
 
 def _panel(panel: Panel, width: int) -> dict[str, Any]:
-    found = {**json.loads(json.dumps(panel.spec)), "width": width, "height": panel.height}
+    found = {
+        **json.loads(json.dumps(panel.spec)),
+        "width": panel.file_width or width,
+        "height": panel.height,
+    }
     if panel.title:
-        found["title"] = {"text": panel.title, "limit": width}
+        found["title"] = {"text": panel.title, "limit": found["width"]}
     return found
 
 

@@ -47,11 +47,16 @@ def filled(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) 
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure: a Vega-Lite spec without size and configuration, and its name for people."""
+    """One chart of a figure: a Vega-Lite spec without size and configuration, and its title.
+
+    height      px
+    file_width  px in SVG, PNG and PDF files; 0 takes the usual width
+    """
 
     title: str
     spec: dict[str, Any]
     height: int = 220
+    file_width: int = 0
 
 
 @dataclass(frozen=True)

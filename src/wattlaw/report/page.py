@@ -105,6 +105,11 @@ def sections(context: Context) -> list[Section]:
 
 def html(page: Page) -> str:
     """Return the whole page as text."""
+    return page_html(page.title, _facts(page.context), page.sections)
+
+
+def page_html(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return a self-contained HTML page of sections; ``facts`` are short words below the title."""
     jinja2 = need("jinja2", "the report")
     here = Path(__file__).parent
     env = jinja2.Environment(
@@ -114,15 +119,15 @@ def html(page: Page) -> str:
     env.filters["coded"] = coded
     charts = {
         f"{figure.name}-{index}": {**panel.spec, "height": panel.height, "width": "container"}
-        for section in page.sections
+        for section in sections
         for figure in section.figures
         for index, panel in enumerate(figure.panels)
     }
     markup = need("markupsafe", "the report").Markup
     text: str = env.get_template("page.html").render(
-        title=page.title,
-        facts=_facts(page.context),
-        sections=page.sections,
+        title=title,
+        facts=facts,
+        sections=sections,
         data=markup(script_json({"charts": charts, "config": CONFIG})),
         style=markup(css_colours() + (here / "page.css").read_text(encoding="utf-8")),
         script=markup((here / "page.js").read_text(encoding="utf-8")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wattlaw.runner.machine import Place
-from wattlaw.studies.study import Study
+from wattlaw.studies.role import Study
 
 NAMES = {"quickstart": "QuickStart"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from wattlaw.accelerators.measured import achieved
+from wattlaw.accelerators.catalogue.achieved import achieved
 from wattlaw.core.plugins import need
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import show

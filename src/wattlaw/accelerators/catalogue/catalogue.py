@@ -10,8 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.accelerators.read import read_table
-from wattlaw.accelerators.words import (
+from wattlaw.accelerators.catalogue.entry import (
     FORM_FACTORS,
     PRECISIONS,
     SEGMENTS,
@@ -21,6 +20,7 @@ from wattlaw.accelerators.words import (
     Table,
     segment,
 )
+from wattlaw.accelerators.catalogue.read import read_table
 from wattlaw.core.errors import UnknownNameError, UsageError
 
 HERE = Path(__file__).parent

@@ -9,21 +9,20 @@ from typing import Literal
 
 import msgspec
 
-from wattlaw.accelerators.measured import achieved
-from wattlaw.accelerators.mlperf_table import results
-from wattlaw.accelerators.peaks import entry as entry_of
-from wattlaw.accelerators.roofline import (
-    BENCHMARKS,
+from wattlaw.accelerators.catalogue.achieved import achieved
+from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP, mlperf_results
+from wattlaw.accelerators.catalogue.peaks import best_sixteen_bit
+from wattlaw.accelerators.catalogue.peaks import entry as entry_of
+from wattlaw.accelerators.choosing.roofline import (
     GRADIENT_BYTES,
     Costs,
     Promise,
     Roofline,
-    best_sixteen_bit,
     calibrated,
     measured_times,
     promise_of,
 )
-from wattlaw.accelerators.words import Entry
 from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
@@ -153,7 +152,7 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     moved = counts.activation_bytes / counts.batch / (reference.activation_bytes / reference.batch)
     stepped = counts.gradient_bytes / GRADIENT_BYTES["bert"]
     costs = Costs(
-        op=counts.flop_per_sample * bert.costs.op / BENCHMARKS["bert"],
+        op=counts.flop_per_sample * bert.costs.op / BENCHMARK_FLOP["bert"],
         bytes=resnet.costs.bytes * moved,
         joules=resnet.costs.joules * moved,
         step_bytes=bert.costs.step_bytes * stepped,
@@ -178,7 +177,9 @@ def least_memory_bytes(workload: str, preset: str = "base") -> float:
 def _batch_per_device(workload: str, preset: str) -> float:
     """Return the samples that a device takes a step: the preset's, or what submitters to MLPerf chose (median)."""
     if workload in MLPERF:
-        return median(r.batch_per_device for r in results() if r.benchmark == MLPERF[workload])
+        return median(
+            r.batch_per_device for r in mlperf_results() if r.benchmark == MLPERF[workload]
+        )
     counts = workloads.counts(workload, preset)
     return counts.batch if counts else 1.0
 

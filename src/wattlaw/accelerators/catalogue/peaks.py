@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from wattlaw.accelerators.catalogue import aliases, folded, load
-from wattlaw.accelerators.words import Entry
+from wattlaw.accelerators.catalogue.catalogue import aliases, built_in, folded, load, worth_using
+from wattlaw.accelerators.catalogue.entry import Entry
 from wattlaw.core.reading import Reading, estimated, missing
 
 
@@ -50,3 +51,15 @@ def identity(device_name: str, own: Path | None = None) -> str | None:
         return aliases()[name]
     known = {folded(e.accelerator): e.accelerator for e in load(own).entries}
     return known.get(name)
+
+
+def sixteen_bit(accelerator: str) -> Entry | None:
+    """Return the entry of a device at bf16 or fp16, whichever has the greater peak without sparsity."""
+    return best_sixteen_bit([e for e in built_in().entries if e.accelerator == accelerator])
+
+
+def best_sixteen_bit(entries: Sequence[Entry]) -> Entry | None:
+    """Return that of one device's entries which has the greatest 16-bit peak without sparsity; none below its fp32."""
+    dense = [e for e in worth_using(entries) if e.counting != "sparse" and e.peak_op_per_s]
+    known = [e for e in dense if e.precision in ("bf16", "fp16")]
+    return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)

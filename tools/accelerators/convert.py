@@ -1,11 +1,15 @@
-"""Makes catalogue.csv and listings.csv from the published tables: ``python -m wattlaw.accelerators.convert FOLDER``.
+"""Makes catalogue.csv and listings.csv from the published tables.
+
+Run from the root of the repository::
+
+    python -m tools.accelerators.convert FOLDER
 
 FOLDER holds the tables of the Lincoln AI Computing Survey (peak_accelerators_ieee_hpec_YEAR.csv) and
-Epoch AI's epoch_ml_hardware.csv. Three tables beside this file say what the conversion can't know:
-names.csv which names mean the same device, added.csv which devices none of them lists, mends.csv what was
-corrected by hand; both from which source.
-The facts of one accelerator and precision are Epoch's where it has them (they come from datasheets, without
-sparsity), else those of the newest survey; what both say and where they differ stands in the row's note.
+Epoch AI's epoch_ml_hardware.csv. Three tables beside this file hold what the conversion cannot know:
+names.csv (which names mean the same device), added.csv (devices that no table lists) and mends.csv (values
+corrected by hand), each with its source.
+The facts of one accelerator and precision are Epoch's if it has them, because they come from datasheets and
+exclude sparsity; otherwise those of the newest survey. Where the two differ, the row's note says so.
 """
 
 from __future__ import annotations
@@ -19,11 +23,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from tools.accelerators import epoch
 
-from wattlaw.accelerators import epoch
-from wattlaw.accelerators.read import COLUMNS, FORMAT, read_table
-from wattlaw.accelerators.rules import LEAST_OP_PER_JOULE
-from wattlaw.accelerators.words import Entry, slug
+from wattlaw.accelerators.catalogue.catalogue import CATALOGUE, LISTINGS
+from wattlaw.accelerators.catalogue.entry import Entry, slug
+from wattlaw.accelerators.catalogue.read import COLUMNS, FORMAT, read_table
+from wattlaw.accelerators.catalogue.rules import LEAST_OP_PER_JOULE
 from wattlaw.core.errors import DataError
 from wattlaw.core.files import write_whole
 
@@ -119,10 +124,10 @@ def cell(value: object) -> str:
 
 
 def main() -> None:
-    """Write catalogue.csv and listings.csv beside this file."""
+    """Write catalogue.csv and listings.csv into the package."""
     entries, listings = convert(Path(sys.argv[1]))
-    write_whole(HERE / "catalogue.csv", catalogue_text(entries).encode())
-    write_whole(HERE / "listings.csv", listings_text(listings).encode())
+    write_whole(CATALOGUE, catalogue_text(entries).encode())
+    write_whole(LISTINGS, listings_text(listings).encode())
     print(f"{len(entries)} entries, {len(listings)} listings", file=sys.stderr)
 
 

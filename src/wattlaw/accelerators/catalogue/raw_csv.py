@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wattlaw.accelerators.words import Fault, Handling
+from wattlaw.accelerators.catalogue.entry import Fault, Handling
 from wattlaw.core.errors import DataError
 from wattlaw.core.files import explained
 

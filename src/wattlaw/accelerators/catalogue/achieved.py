@@ -13,9 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.accelerators import peaks
-from wattlaw.accelerators.mlperf_table import Result, results
-from wattlaw.accelerators.roofline import BENCHMARKS, sixteen_bit
+from wattlaw.accelerators.catalogue import peaks
+from wattlaw.accelerators.catalogue.mlperf_results import (
+    BENCHMARK_FLOP,
+    MlperfResult,
+    mlperf_results,
+)
+from wattlaw.accelerators.catalogue.peaks import sixteen_bit
 from wattlaw.core.derive import derive, energy, per_sample
 from wattlaw.core.factors import told
 from wattlaw.core.reading import Reading, estimated, missing
@@ -94,7 +98,7 @@ def recorded_precision(run: Run) -> str:
 def flop_per_sample(run: Run) -> Reading:
     """Return the floating-point operations a sample of a run's workload, as counted; missing says why."""
     setting = run.setting
-    if run.source.startswith("mlperf") and setting.workload in BENCHMARKS:
+    if run.source.startswith("mlperf") and setting.workload in BENCHMARK_FLOP:
         return _benchmark_flop(setting.workload)
     counts = workloads.counts(setting.workload, setting.preset)
     if counts is None:
@@ -116,10 +120,10 @@ def flop_per_sample(run: Run) -> Reading:
 
 def mlperf_achieved() -> list[Achieved]:
     """Return the MLPerf table beside the 16-bit peaks. The logs name no precision: the share is of the 16-bit peak."""
-    return [_from_result(r) for r in results()]
+    return [_from_result(r) for r in mlperf_results()]
 
 
-def _from_result(result: Result) -> Achieved:
+def _from_result(result: MlperfResult) -> Achieved:
     rate = Reading(
         result.samples_per_s,
         "measured",
@@ -157,7 +161,9 @@ def _benchmark_flop(benchmark: str) -> Reading:
         if benchmark == "resnet"
         else "counted within 2 % at a mean of 256 tokens a sequence"
     )
-    return Reading(BENCHMARKS[benchmark], "estimated", f"operations of MLPerf {benchmark}, {how}")
+    return Reading(
+        BENCHMARK_FLOP[benchmark], "estimated", f"operations of MLPerf {benchmark}, {how}"
+    )
 
 
 def _per_joule(run: Run, flop: Reading) -> Reading:

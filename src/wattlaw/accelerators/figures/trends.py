@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wattlaw.accelerators.backdrop import PREFIXED
-from wattlaw.accelerators.catalogue import built_in
-from wattlaw.accelerators.figure import COLOURS, headed, styled
-from wattlaw.accelerators.measured import Achieved
-from wattlaw.accelerators.survey import By, frontier, trend
-from wattlaw.accelerators.words import FORM_FACTORS, SEGMENTS, USES, Entry, segment
+from wattlaw.accelerators.catalogue.achieved import Achieved
+from wattlaw.accelerators.catalogue.catalogue import built_in
+from wattlaw.accelerators.catalogue.entry import FORM_FACTORS, SEGMENTS, USES, Entry, segment
+from wattlaw.accelerators.catalogue.survey import By, frontier, trend
+from wattlaw.accelerators.figures.scatter import COLOURS, headed, styled
+from wattlaw.accelerators.figures.scatter_backdrop import PREFIXED
 from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
 from wattlaw.core.units import show

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.accelerators import rules
-from wattlaw.accelerators.rawtable import RawTable, Row, fault, gathered, read_raw
-from wattlaw.accelerators.words import VOCABULARIES, Entry, Table, normalise, slug
+from wattlaw.accelerators.catalogue import rules
+from wattlaw.accelerators.catalogue.entry import VOCABULARIES, Entry, Table, normalise, slug
+from wattlaw.accelerators.catalogue.raw_csv import RawTable, Row, fault, gathered, read_raw
 from wattlaw.core.errors import DataError, nearest
 
 FORMAT = 1

@@ -21,21 +21,16 @@ from collections.abc import Sequence
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
-from wattlaw.accelerators.catalogue import built_in, worth_using
-from wattlaw.accelerators.mlperf_table import Result, results
-from wattlaw.accelerators.words import Entry
+from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.mlperf_results import (
+    BENCHMARK_FLOP,
+    MlperfResult,
+    mlperf_results,
+)
+from wattlaw.accelerators.catalogue.peaks import sixteen_bit
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.core.plugins import need
-
-BENCHMARKS = {"resnet": 2.43e10, "bert": 5.0e11}
-"""Operations of forward and backward a sample, 2 a multiply-add, by MLPerf benchmark.
-
-resnet  ResNet-50 v1.5 at 224 x 224, as ``wattlaw.workloads`` counts it
-bert    BERT-large with 15 % of the tokens asked, counted by the workload's own model: 4.90e11 were all sequences
-        256 tokens long, 5.10e11 were half of them 512 and the others empty. MLPerf's have at most 512 and about 256
-        in the mean; the rest is padding, which submissions leave out (Krell et al., arXiv 2107.02027)
-"""
 
 GRADIENT_BYTES = {"resnet": 4 * 25.6e6, "bert": 4 * 336e6}
 """Bytes of the gradients of a benchmark's network in fp32."""
@@ -128,14 +123,14 @@ class Held(NamedTuple):
 def calibrated(benchmark: str) -> Roofline:
     """Return the roofline of an MLPerf benchmark, fitted to all devices, with the errors of leaving each out."""
     points = measured_points(benchmark)
-    held = leave_one_out(points, BENCHMARKS[benchmark])
-    return fit(points, BENCHMARKS[benchmark])._replace(ratios=tuple(h.ratio for h in held))
+    held = leave_one_out(points, BENCHMARK_FLOP[benchmark])
+    return fit(points, BENCHMARK_FLOP[benchmark])._replace(ratios=tuple(h.ratio for h in held))
 
 
 def measured_points(benchmark: str) -> list[Point]:
     """Return the single-node results of a benchmark on devices of which all four promises are known."""
     found = []
-    for result in results():
+    for result in mlperf_results():
         entry = sixteen_bit(result.accelerator) if result.benchmark == benchmark else None
         promise = promise_of(entry) if entry and entry.link_bandwidth_bytes_per_s else None
         if promise:
@@ -154,28 +149,18 @@ def measured_points(benchmark: str) -> list[Point]:
 
 def measured_times(benchmark: str) -> dict[str, Interval]:
     """Return each device's own seconds per sample in its newest round: median result, fastest, slowest."""
-    newest: dict[str, list[Result]] = {}
-    for result in sorted((r for r in results() if r.benchmark == benchmark), key=lambda r: r.round):
+    newest: dict[str, list[MlperfResult]] = {}
+    for result in sorted(
+        (r for r in mlperf_results() if r.benchmark == benchmark), key=lambda r: r.round
+    ):
         before = newest.get(result.accelerator, [])
         newest[result.accelerator] = [*(b for b in before if b.round == result.round), result]
     return {name: _spread(own) for name, own in newest.items()}
 
 
-def _spread(own: list[Result]) -> Interval:
+def _spread(own: list[MlperfResult]) -> Interval:
     times = [1 / r.samples_per_s for r in own]
     return Interval(median(times), min(1 / r.high for r in own), max(1 / r.low for r in own))
-
-
-def sixteen_bit(accelerator: str) -> Entry | None:
-    """Return the entry of a device at bf16 or fp16, whichever has the greater peak without sparsity."""
-    return best_sixteen_bit([e for e in built_in().entries if e.accelerator == accelerator])
-
-
-def best_sixteen_bit(entries: Sequence[Entry]) -> Entry | None:
-    """Return that of one device's entries which has the greatest 16-bit peak without sparsity; none below its fp32."""
-    dense = [e for e in worth_using(entries) if e.counting != "sparse" and e.peak_op_per_s]
-    known = [e for e in dense if e.precision in ("bf16", "fp16")]
-    return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)
 
 
 def promise_of(entry: Entry) -> Promise | None:

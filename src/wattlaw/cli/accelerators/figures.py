@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.accelerators_filters import (
+from wattlaw.cli.accelerators.filters import (
     CATALOGUE,
     OUT,
     PATH,
@@ -20,8 +20,8 @@ from wattlaw.cli.output import OneOf, emit_json, json_option, runs_in, say, say_
 from wattlaw.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from wattlaw.accelerators.choose import Candidate
-    from wattlaw.accelerators.measured import Achieved
+    from wattlaw.accelerators.catalogue.achieved import Achieved
+    from wattlaw.accelerators.choosing.choose import Candidate
     from wattlaw.core.findings import Interval
     from wattlaw.core.reading import Reading
 
@@ -40,9 +40,9 @@ def plot(
 
     With --survey YEAR the figures are those that the survey of that year gave. --json prints what was drawn.
     """
-    from wattlaw.accelerators.figure import plot as draw
-    from wattlaw.accelerators.figure import write
-    from wattlaw.accelerators.words import SEGMENTS, segment
+    from wattlaw.accelerators.catalogue.entry import SEGMENTS, segment
+    from wattlaw.accelerators.figures.scatter import plot as draw
+    from wattlaw.accelerators.figures.scatter import write
 
     found = pictured(chosen)
     path = out or Path("accelerators.html")
@@ -69,9 +69,9 @@ def plot(
 @json_option
 def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
     """Show promised efficiency over the years; with -o also draw it, beside the frontier and what there was of each."""
-    from wattlaw.accelerators.figure import write
-    from wattlaw.accelerators.survey import trend as over_years
-    from wattlaw.accelerators.trendfigure import plot_trend
+    from wattlaw.accelerators.catalogue.survey import trend as over_years
+    from wattlaw.accelerators.figures.scatter import write
+    from wattlaw.accelerators.figures.trends import plot_trend
     from wattlaw.core.units import show as told
 
     found = pictured(chosen)
@@ -102,7 +102,7 @@ def trend(by: Any, out: Path | None, as_json: bool, **chosen: Any) -> None:
 @json_option
 def frontier(as_json: bool, **chosen: Any) -> None:
     """List the accelerators that no other beats in both peak and power."""
-    from wattlaw.accelerators.survey import frontier as best
+    from wattlaw.accelerators.catalogue.survey import frontier as best
 
     found = best(pictured(chosen))
     if as_json:
@@ -126,9 +126,9 @@ def measured(
 
     Without DIR: the single-node results of MLPerf Training that come with wattlaw.
     """
-    from wattlaw.accelerators.figure import write
-    from wattlaw.accelerators.measured import achieved_all, mlperf_achieved
-    from wattlaw.accelerators.trendfigure import plot_measured
+    from wattlaw.accelerators.catalogue.achieved import achieved_all, mlperf_achieved
+    from wattlaw.accelerators.figures.scatter import write
+    from wattlaw.accelerators.figures.trends import plot_measured
 
     found = achieved_all(runs_in(folder), catalogue, precision) if folder else mlperf_achieved()
     if out:
@@ -180,7 +180,7 @@ def choose(
     as_json: bool, **chosen: Any,
 ) -> None:  # fmt: skip
     """Rank accelerators for a workload by predicted time or energy within a power budget."""
-    from wattlaw.accelerators.choose import choose as rank
+    from wattlaw.accelerators.choosing.choose import choose as rank
 
     # what is sold for inference alone is no candidate for training unless it is asked for
     chosen["use"] = chosen["use"] or ("training", "unknown")

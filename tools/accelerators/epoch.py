@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wattlaw.accelerators.rawtable import read_raw
-from wattlaw.accelerators.words import Entry
+from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.raw_csv import read_raw
 
 FIRST_YEAR = 2014
 

@@ -15,7 +15,7 @@ from wattlaw.core.files import check_file
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
-    from wattlaw.accelerators.words import Entry, Fault
+    from wattlaw.accelerators.catalogue.entry import Entry, Fault
 
 PATH: Any = click.Path(path_type=Path)
 
@@ -59,7 +59,7 @@ def filters(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def entries(chosen: dict[str, Any]) -> list[Entry]:
     """Return what the options keep of the catalogue; what is doubtful in a site's own table goes to stderr."""
-    from wattlaw.accelerators.catalogue import Filter, load, select
+    from wattlaw.accelerators.catalogue.catalogue import Filter, load, select
 
     own = chosen.pop("catalogue", None)
     table = load(own)
@@ -81,8 +81,8 @@ def place_of(fault: Fault) -> str:
 
 def pictured(chosen: dict[str, Any]) -> list[Entry]:
     """Return the entries as the surveys plot them: one point a device and use, or all that a filter names."""
-    from wattlaw.accelerators.catalogue import representative
-    from wattlaw.accelerators.survey import edition
+    from wattlaw.accelerators.catalogue.catalogue import representative
+    from wattlaw.accelerators.catalogue.survey import edition
 
     year, asked = chosen["survey"], chosen["precision"]
     found = entries(chosen)

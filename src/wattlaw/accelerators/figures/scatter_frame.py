@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from wattlaw.accelerators.labels import Box
-from wattlaw.accelerators.words import SEGMENTS, Entry
+from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry
+from wattlaw.accelerators.figures.label_placement import Box
 from wattlaw.core.units import show
 
 WIDTH, HEIGHT = 900, 620

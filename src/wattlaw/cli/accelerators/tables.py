@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wattlaw.cli.accelerators_drawn import choose, frontier, measured, plot, trend
-from wattlaw.cli.accelerators_filters import (
+from wattlaw.cli.accelerators.figures import choose, frontier, measured, plot, trend
+from wattlaw.cli.accelerators.filters import (
     CATALOGUE,
     PATH,
     entries,
@@ -23,7 +23,7 @@ from wattlaw.cli.tables import print_table
 from wattlaw.core.units import counted
 
 if TYPE_CHECKING:
-    from wattlaw.accelerators.words import Entry, Fault
+    from wattlaw.accelerators.catalogue.entry import Entry, Fault
 
 NAMES = {"accelerators": "accelerators"}
 
@@ -42,7 +42,7 @@ for command in (plot, trend, frontier, measured, choose):
 @json_option
 def list_(as_json: bool, **chosen: Any) -> None:
     """List the accelerators that the filters keep, one line a device and precision."""
-    from wattlaw.accelerators.survey import counts
+    from wattlaw.accelerators.catalogue.survey import counts
 
     found = entries(chosen)
     if as_json:
@@ -57,7 +57,7 @@ def list_(as_json: bool, **chosen: Any) -> None:
 @json_option
 def show(name: str, catalogue: Path | None, as_json: bool) -> None:
     """Show all that is known of one accelerator; NAME may be a driver's or MLPerf's name for it."""
-    from wattlaw.accelerators.catalogue import load, named
+    from wattlaw.accelerators.catalogue.catalogue import load, named
 
     found = named(load(catalogue).entries, name)
     if as_json:
@@ -83,8 +83,8 @@ def show(name: str, catalogue: Path | None, as_json: bool) -> None:
 @json_option
 def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> None:
     """Compare accelerators side by side."""
-    from wattlaw.accelerators.catalogue import load, named
-    from wattlaw.accelerators.words import PRECISIONS
+    from wattlaw.accelerators.catalogue.catalogue import load, named
+    from wattlaw.accelerators.catalogue.entry import PRECISIONS
 
     groups = [named(load(catalogue).entries, n) for n in names]
     if as_json:
@@ -109,9 +109,9 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
 @json_option
 def diff(before: int, after: int, as_json: bool, **chosen: Any) -> None:
     """Show what changed from the survey of one year to that of another; filters ask the catalogue of today."""
-    from wattlaw.accelerators.catalogue import check_words
-    from wattlaw.accelerators.survey import diff as between
-    from wattlaw.accelerators.words import PRECISIONS
+    from wattlaw.accelerators.catalogue.catalogue import check_words
+    from wattlaw.accelerators.catalogue.entry import PRECISIONS
+    from wattlaw.accelerators.catalogue.survey import diff as between
 
     found = between(before, after)
     if any(chosen.values()):
@@ -152,8 +152,8 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
     Of several files, given in the order of their years, a power that changed beyond belief is named too.
     Exit code 1 where a row had to be dropped.
     """
-    from wattlaw.accelerators.read import read_table
-    from wattlaw.accelerators.rules import changes
+    from wattlaw.accelerators.catalogue.read import read_table
+    from wattlaw.accelerators.catalogue.rules import changes
 
     tables = [read_table(f) for f in files]
     faults: Sequence[Fault] = [*(f for t in tables for f in t.faults), *changes(tables)]

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wattlaw.accelerators.backdrop import (
+from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry, segment
+from wattlaw.accelerators.catalogue.survey import frontier
+from wattlaw.accelerators.figures.label_placement import Box, place, text_width
+from wattlaw.accelerators.figures.scatter_backdrop import (
     FAINT,
     INK,
     SOFT,
@@ -20,10 +23,7 @@ from wattlaw.accelerators.backdrop import (
     x_of,
     y_of,
 )
-from wattlaw.accelerators.frame import Frame, frame_of, iso_boxes, iso_lines
-from wattlaw.accelerators.labels import Box, place, text_width
-from wattlaw.accelerators.survey import frontier
-from wattlaw.accelerators.words import SEGMENTS, Entry, segment
+from wattlaw.accelerators.figures.scatter_frame import Frame, frame_of, iso_boxes, iso_lines
 from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.files import write_whole
 from wattlaw.core.plugins import need

@@ -9,7 +9,7 @@ from wattlaw.core.plugins import load, plugins
 from wattlaw.core.run import Run
 from wattlaw.runner.machine import here
 from wattlaw.runner.sweep import Watcher
-from wattlaw.studies.study import Study
+from wattlaw.studies.role import Study
 
 ROOM = "wattlaw.studies"
 

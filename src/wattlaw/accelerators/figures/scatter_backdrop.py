@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from wattlaw.accelerators.frame import Frame, decades, share, slope
-from wattlaw.accelerators.labels import Box
-from wattlaw.accelerators.survey import frontier
-from wattlaw.accelerators.words import SEGMENTS, Entry
+from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry
+from wattlaw.accelerators.catalogue.survey import frontier
+from wattlaw.accelerators.figures.label_placement import Box
+from wattlaw.accelerators.figures.scatter_frame import Frame, decades, share, slope
 
 INK, SOFT, FAINT = "#1b1f24", "#59616b", "#c3c9cf"
 PREFIXED = "replace(format(datum.value, '~s'), regexp('([a-zA-Zµ]?)$'), ' $1')"

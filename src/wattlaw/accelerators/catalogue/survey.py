@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from wattlaw.accelerators.catalogue import LISTINGS, built_in
-from wattlaw.accelerators.words import SEGMENTS, Entry, segment
+from wattlaw.accelerators.catalogue.catalogue import LISTINGS, built_in
+from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry, segment
 from wattlaw.core.errors import UsageError
 
 By = Literal["segment", "precision", "technology", "form_factor", "use"]

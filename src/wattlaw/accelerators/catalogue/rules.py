@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wattlaw.accelerators.words import Entry, Fault, Table
+from wattlaw.accelerators.catalogue.entry import Entry, Fault, Table
 from wattlaw.core.units import show
 
 LEAST_OP_PER_JOULE = 1e8

@@ -1,0 +1,1 @@
+"""``wattlaw accelerators``: tables, figures and choices from the catalogue of accelerators."""
