@@ -14,7 +14,7 @@ from wattlaw.core.sweepfile import sweep_from
 from wattlaw.runner.estimate import START_UP_S, scaled
 from wattlaw.runner.machine import Place
 from wattlaw.runner.plan import check, plan
-from wattlaw.workloads import inspect_class
+from wattlaw.workloads.inspect_class import ClassFacts, inspect_class
 
 HERE = Place((), 4)
 
@@ -42,13 +42,13 @@ def guessed(plan):
     ("name", "says"),
     [
         ("own:Lin", "own.py has no Lin; did you mean 'Line'"),
-        ("own:", "is no package.module:Class, such as own:Mine"),
+        ("own:", "is not of the form package.module:Class, such as own:Mine"),
         ("onw:Line", "no module onw; did you mean 'own'"),
         ("own.py:Line", "leave out the .py, as in own:Line"),
         ("models/own.py:Line", "as in models.own:Line"),
         ("models/own:Line", "such as models.own:Mine"),
         ("own.deep:Line", "no module own.deep"),
-        ("broken:Line", "broken.py:2 is no Python"),
+        ("broken:Line", "broken.py:2 is not valid Python"),
     ],
 )
 def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(
@@ -87,9 +87,9 @@ def test_what_only_running_a_file_would_tell_is_left_to_the_rank(tmp_path, monke
     package = tmp_path / "deep"
     package.mkdir()
     (package / "models.py").write_text("class Mine: ...\n")
-    assert inspect_class.look("deep.models:Mine") == inspect_class.Own()
+    assert inspect_class("deep.models:Mine") == ClassFacts()
     with pytest.raises(SettingError, match=r"no module deep\.model; did you mean 'models'"):
-        inspect_class.look("deep.model:Mine")
+        inspect_class("deep.model:Mine")
 
 
 def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path):

@@ -191,7 +191,9 @@ def test_a_molecule_npz_of_qm9_is_read_molecule_by_molecule(tmp_path):
         U0=np.array([-4200.0 - k for k in range(5)]),
         mu=np.arange(5.0),
     )
-    known = learnt(SchNetQM9("tiny", {"data": str(tmp_path / "qm9_eV.npz")}).asked, "u0", "", None)
+    known = learnt(
+        SchNetQM9("tiny", {"data": str(tmp_path / "qm9_eV.npz")}).data_options, "u0", "", None
+    )
     assert known.values.tolist() == [-4200.0, -4201.0, -4202.0, -4203.0, -4204.0]
     assert (known.unit, known.extensive, known.atoms.tolist()) == ("eV", True, [9] * 5)
 
@@ -267,7 +269,7 @@ def test_records_left_out_are_counted_in_a_warning(tmp_path):
     )
     assert [n.name for n in workload.notes] == ["bad_records"]
     assert (
-        "1 of 5 records were left out; the first: line 81 (molecule 4): unknown element Qq"
+        "skipped 1 of 5 records; the first: line 81 (molecule 4): unknown element Qq"
         in workload.notes[0].message
     )
 

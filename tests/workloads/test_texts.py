@@ -161,7 +161,7 @@ def test_lines_left_out_are_counted_in_a_warning(tmp_path):
     path.write_text("CCO\n" * 1000 + "nonsense\n")
     workload = ChemGPT("tiny", {"data": str(path), "on_bad": "skip"})
     workload.data("train")
-    assert "1 of 1001 records were left out; the first: line 1001" in workload.notes[0].message
+    assert "skipped 1 of 1001 records; the first: line 1001" in workload.notes[0].message
 
 
 def test_what_is_no_text_is_named(tmp_path):
@@ -185,7 +185,7 @@ def test_lines_that_are_no_text_are_left_out_with_a_count(tmp_path):
     (note,) = whole.notes
     assert note.name == "bad_records"
     assert re.search(
-        r"2 of 803 records were left out; the first: .*a\.txt, line 401: not text in UTF-8",
+        r"skipped 2 of 803 records; the first: .*a\.txt, line 401: not text in UTF-8",
         note.message,
     )
     kinds = BertBase("tiny", {"data": str(tmp_path), "on_bad": "skip", "task": "classify"})

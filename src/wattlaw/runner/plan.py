@@ -17,7 +17,8 @@ from wattlaw.core.sweepfile import Sweep, Trial, settings, trials
 from wattlaw.runner.command import template
 from wattlaw.runner.estimate import estimate
 from wattlaw.runner.machine import Place, check_place
-from wattlaw.workloads import inspect_class, table
+from wattlaw.workloads import table
+from wattlaw.workloads.inspect_class import inspect_class
 
 ROOM = "wattlaw.workloads"
 
@@ -100,12 +101,12 @@ def _check_data(data: str) -> None:
 
 
 def _check_own(setting: Setting) -> None:
-    said = inspect_class.look(setting.workload)
-    if said.presets is not None and setting.preset not in said.presets:
-        raise UnknownNameError("preset", setting.preset, said.presets)
+    facts = inspect_class(setting.workload)
+    if facts.presets is not None and setting.preset not in facts.presets:
+        raise UnknownNameError("preset", setting.preset, facts.presets)
     for name in workload_options(setting):
-        if said.options is not None and name not in said.options:
-            raise UnknownNameError("name", name, [*said.options, *_NAMES])
+        if facts.options is not None and name not in facts.options:
+            raise UnknownNameError("name", name, [*facts.options, *_NAMES])
 
 
 def _with_fields(setting: Setting, error: UnknownNameError) -> UnknownNameError:

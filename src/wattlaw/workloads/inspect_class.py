@@ -1,4 +1,4 @@
-"""Looks at a user's own workload, ``package.module:Class``, without importing it, as a rank would find it."""
+"""Reads the presets and options of a user's ``package.module:Class`` without importing it."""
 
 from __future__ import annotations
 
@@ -6,96 +6,103 @@ import ast
 import importlib.machinery
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from wattlaw.core.errors import SettingError, nearest
 
-_ROOT = "Workload"
+_BASE_CLASS = "Workload"
+_FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Own(msgspec.Struct, frozen=True):
-    """What a class says as plain values: its presets and options; None where only running it would tell."""
+class ClassFacts(msgspec.Struct, frozen=True):
+    """The presets and options that a class declares; None where only running its code would tell."""
 
     presets: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
 
 
-def look(name: str) -> Own:
-    """Return what the file of ``package.module:Class`` says. Raises SettingError where there is no such class."""
+def inspect_class(name: str) -> ClassFacts:
+    """Return the facts that the file of ``package.module:Class`` declares.
+
+    Raises SettingError where there is no such class.
+    """
     module, _, attribute = name.partition(":")
     if module.endswith(".py"):
-        raise SettingError(
-            f"{name}: leave out the .py, as in {_dotted(module[:-3])}:{attribute or 'Mine'}"
-        )
+        example = f"{_dotted(module[:-3])}:{attribute or 'Mine'}"
+        raise SettingError(f"{name}: leave out the .py, as in {example}")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise SettingError(
-            f"{name!r} is no package.module:Class, such as {_dotted(module) or 'my_file'}:Mine"
-        )
-    path = _file(name, module)
+        example = f"{_dotted(module) or 'my_file'}:Mine"
+        raise SettingError(f"{name!r} is not of the form package.module:Class, such as {example}")
+    path = _find_file(name, module)
     if path is None or path.suffix != ".py":
-        return Own()
+        return ClassFacts()
+    tree = _parse(name, path)
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    bound = _bound_names(tree)
+    if bound is not None and attribute not in bound:
+        hint = nearest(attribute, classes)
+        raise SettingError(f"{name}: {path.name} has no {attribute}; {hint}")
+    return _facts(classes, attribute)
+
+
+def _parse(name: str, path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError) as error:
-        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise SettingError(
-            f"{name}: {path}{line} is no Python: {getattr(error, 'msg', error)}"
-        ) from None
+        return ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        line = f":{error.lineno}" if error.lineno else ""
+        message = f"{name}: {path}{line} is not valid Python: {error.msg}"
+        raise SettingError(message) from None
+    except ValueError as error:
+        raise SettingError(f"{name}: {path} is not valid Python: {error}") from None
     except OSError as error:
         raise SettingError(f"{name}: {path} cannot be read: {error.strerror}") from None
-    bound = _bound(tree)
-    if bound is not None and attribute not in bound:
-        classes = [n.name for n in tree.body if isinstance(n, ast.ClassDef)]
-        raise SettingError(f"{name}: {path.name} has no {attribute}; {nearest(attribute, classes)}")
-    return _said({n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}, attribute)
 
 
 def _dotted(path: str) -> str:
     return ".".join(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
-def _file(name: str, module: str) -> Path | None:
-    """Return a module's file; None for a package without one. Raises SettingError where there is none."""
-    places = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p] + [
-        *sys.path,
-        os.getcwd(),
-    ]
+def _find_file(name: str, module: str) -> Path | None:
+    """Return a module's file; None for a package without one.
+
+    Raises SettingError where there is no such module.
+    """
+    variable = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    places = [*filter(None, variable), *sys.path, os.getcwd()]
     origin = None
-    for end in range(len(parts := module.split("."))):
-        full = ".".join(parts[: end + 1])
-        spec = importlib.machinery.PathFinder.find_spec(full, places)
+    parts = module.split(".")
+    for index, part in enumerate(parts):
+        full_name = ".".join(parts[: index + 1])
+        spec = importlib.machinery.PathFinder.find_spec(full_name, places)
         if spec is None:
-            raise SettingError(
-                f"{name}: there is no module {full}; {_near(parts[end], places if end else [*places])}"
-            )
+            raise SettingError(f"{name}: there is no module {full_name}; {_hint(part, places)}")
         origin, places = spec.origin, list(spec.submodule_search_locations or [])
     return Path(origin) if origin else None
 
 
-def _near(module: str, places: Iterable[str]) -> str:
-    # a user's own folders only: the installed packages are no answer to a misspelt file
-    own = [
-        Path(p)
-        for p in places
-        if "-packages" not in p and not Path(p).is_relative_to(sys.base_prefix)
-    ]
-    files = {
-        f.stem
-        for place in own
-        if place.is_dir()
-        for f in place.glob("*.py")
-        if f.stem.isidentifier()
-    }
-    where = "is its folder the one you are in, or on PYTHONPATH?"
-    said = nearest(module, files)
-    return f"{said} " + where if said.startswith("did you mean") else where
+def _hint(module: str, places: Iterable[str]) -> str:
+    hint = nearest(module, sorted(_user_modules(places)))
+    question = "is its folder the current one, or on PYTHONPATH?"
+    if hint.startswith("did you mean"):
+        return f"{hint} {question}"
+    return question
 
 
-def _bound(tree: ast.Module) -> set[str] | None:
-    """Return the names that a module binds; None where only running it would tell."""
+def _user_modules(places: Iterable[str]) -> set[str]:
+    """Return the modules in the user's own folders; an installed package is no likely typing error."""
+    names: set[str] = set()
+    for place in map(Path, places):
+        is_installed = "-packages" in str(place) or place.is_relative_to(sys.base_prefix)
+        if not is_installed and place.is_dir():
+            names |= {file.stem for file in place.glob("*.py") if file.stem.isidentifier()}
+    return names
+
+
+def _bound_names(tree: ast.Module) -> set[str] | None:
+    """Return the names that a module binds; None where only running its code would tell."""
     found: set[str] = set()
     for node in _outside_functions(tree):
         match node:
@@ -113,59 +120,67 @@ def _bound(tree: ast.Module) -> set[str] | None:
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
         yield child
-        if not isinstance(
-            child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-        ):
+        if not isinstance(child, ast.ClassDef | _FUNCTION | ast.Lambda):
             yield from _outside_functions(child)
 
 
-def _said(classes: dict[str, ast.ClassDef], name: str) -> Own:
-    chain = _chain(classes, name)
+def _facts(classes: dict[str, ast.ClassDef], name: str) -> ClassFacts:
+    chain = _base_chain(classes, name)
     if chain is None:
-        return Own()
-    presets, options = _assigned(chain, "presets", ["base"]), _assigned(chain, "options", {})
-    return Own(
+        return ClassFacts()
+    presets = _class_attribute(chain, "presets", ["base"])
+    options = _class_attribute(chain, "options", {})
+    return ClassFacts(
         tuple(presets) if isinstance(presets, list | tuple) else None,
         tuple(options) if isinstance(options, dict) else None,
     )
 
 
-def _chain(classes: dict[str, ast.ClassDef], name: str) -> list[ast.ClassDef] | None:
-    """Return a class and its bases up to Workload; None where one lies elsewhere or decides at run time."""
+def _base_chain(classes: dict[str, ast.ClassDef], name: str) -> list[ast.ClassDef] | None:
+    """Return a class and its bases up to Workload.
+
+    None where one is in another file, or decides its attributes when it runs.
+    """
     chain: list[ast.ClassDef] = []
-    while name != _ROOT:
+    while name != _BASE_CLASS:
         node = classes.get(name)
-        if (
-            node is None
-            or len(node.bases) != 1
-            or node.decorator_list
-            or node.keywords
-            or node in chain
-        ):
-            return None
-        if any(isinstance(n, ast.FunctionDef) and n.name == "__init__" for n in node.body):
+        if node is None or node in chain or not _is_plain(node):
             return None
         chain.append(node)
-        base = node.bases[0]
-        name = (
-            base.id
-            if isinstance(base, ast.Name)
-            else base.attr
-            if isinstance(base, ast.Attribute)
-            else ""
-        )
+        name = _name_of(node.bases[0])
     return chain
 
 
-def _assigned(chain: list[ast.ClassDef], name: str, default: object) -> object:
+def _is_plain(node: ast.ClassDef) -> bool:
+    has_init = any(isinstance(n, ast.FunctionDef) and n.name == "__init__" for n in node.body)
+    return len(node.bases) == 1 and not (node.decorator_list or node.keywords or has_init)
+
+
+def _name_of(base: ast.expr) -> str:
+    match base:
+        case ast.Name():
+            return base.id
+        case ast.Attribute():
+            return base.attr
+    return ""
+
+
+def _class_attribute(chain: Sequence[ast.ClassDef], name: str, default: object) -> object:
+    """Return the literal that a class assigns to ``name``; None where it is not a literal."""
     for node in chain:
-        for line in node.body:
-            targets = (
-                line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-            )
-            if any(isinstance(t, ast.Name) and t.id == name for t in targets):
-                return _literal(getattr(line, "value", None))
+        for statement in node.body:
+            if name in _assigned_names(statement):
+                return _literal(getattr(statement, "value", None))
     return default
+
+
+def _assigned_names(statement: ast.stmt) -> set[str]:
+    match statement:
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name)):
+            return {name}
+    return set()
 
 
 def _literal(node: ast.expr | None) -> object:

@@ -207,10 +207,14 @@ class BertWorkload(Workload):
     @property
     def classes(self) -> int:
         """How many kinds of text are told apart."""
-        return len(self._files()) if self.corpus.asked.path else 2
+        return len(self._files()) if self.corpus.data_options.path else 2
 
     def data(self, split: Split) -> Dataset[Text]:
-        length, vocabulary, path = self.size.length, self.corpus.vocabulary, self.corpus.asked.path
+        length, vocabulary, path = (
+            self.size.length,
+            self.corpus.vocabulary,
+            self.corpus.data_options.path,
+        )
         if self.task == "classify":
             names: list[Path | None] = [*self._files()] if path else [None, None]
             kinds = [
@@ -227,17 +231,17 @@ class BertWorkload(Workload):
         return data
 
     def _kinds(self, split: Split) -> list[Tensor]:
-        if self.corpus.asked.is_generated:
+        if self.corpus.data_options.is_generated:
             tokens = self.corpus.vocabulary.tokens
             return [part(generated(tokens, self.size.length, seed), split) for seed in range(2)]
-        if self.corpus.asked.path:
-            texts = self.corpus.read_files(self.corpus.asked.path, is_apart=True)
+        if self.corpus.data_options.path:
+            texts = self.corpus.read_classes(self.corpus.data_options.path)
         else:
             texts = [reference(), sources(2**20)]
         return [self.corpus.part_of(text, split) for text in texts]
 
     def _files(self) -> list[Path]:
-        folder = self.corpus.asked.path
+        folder = self.corpus.data_options.path
         assert folder is not None, "asked for with a folder"
         if not folder.is_dir():
             raise DataError(f"{folder}: to classify, data is a folder of text files, one a class")

@@ -17,8 +17,13 @@ from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.reading import Note
-from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.data_options import (
+    GENERATED_NOTE,
+    OPTIONS,
+    parse_data_options,
+    skipped_records,
+)
 from wattlaw.workloads.language.molecules_as_text import NOTATIONS, as_tokens, read_lines, written
 from wattlaw.workloads.language.text import Windows, generated, part
 from wattlaw.workloads.molecules.qm9 import qm9_smiles
@@ -126,9 +131,9 @@ class ChemGPT(Workload):
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        self.size, self.asked, self.notation = (
+        self.size, self.data_options, self.notation = (
             SIZES[preset],
-            asked(self.chosen),
+            parse_data_options(self.chosen),
             str(self.chosen["notation"]),
         )
         if self.notation not in NOTATIONS:
@@ -138,8 +143,8 @@ class ChemGPT(Workload):
         return GPTNeo(self.size)
 
     def data(self, split: Split) -> Dataset[Tensor]:
-        self.notes = [GENERATED_NOTE] if self.asked.is_generated else []
-        if self.asked.is_generated:
+        self.notes = [GENERATED_NOTE] if self.data_options.is_generated else []
+        if self.data_options.is_generated:
             tokens = generated(self.size.vocabulary, self.size.length)
         else:
             tokens = as_tokens(self._lines(), self.size.vocabulary)
@@ -148,10 +153,12 @@ class ChemGPT(Workload):
         return Windows(part(tokens, split), self.size.length)
 
     def _lines(self) -> list[str]:
-        if self.asked.path is None:
+        if self.data_options.path is None:
             return written(qm9_smiles(self.size.molecules)[0], self.notation, source="QM9").lines
-        found = read_lines(self.asked.path, self.notation, self.asked.on_bad)
-        self.notes = left_out(self.asked.path, found.skipped, len(found.lines), found.first_fault)
+        found = read_lines(self.data_options.path, self.notation, self.data_options.on_bad)
+        self.notes = skipped_records(
+            self.data_options.path, found.skipped, len(found.lines), found.first_fault
+        )
         return found.lines
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the text models share: which text, in which vocabulary, in windows of which length."""
+"""The text and the vocabulary that a text model trains on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from torch import Tensor
 from wattlaw.core.errors import MissingPartError
 from wattlaw.core.reading import Note
 from wattlaw.core.setting import OptionValue
-from wattlaw.workloads import asked
-from wattlaw.workloads.asked import Asked
 from wattlaw.workloads.base import Split
+from wattlaw.workloads.data_options import GENERATED_NOTE, parse_data_options, skipped_records
+from wattlaw.workloads.data_options import OPTIONS as DATA_OPTIONS
 from wattlaw.workloads.language import text
 from wattlaw.workloads.language.vocabulary import Vocabulary, of_bytes, of_file, of_words
 
-OPTIONS: dict[str, OptionValue] = {**asked.OPTIONS, "vocabulary": ""}
-"""``data``: "" for Python's own text, "generated", a text file or a folder of such. ``on_bad``: what is done with a
-line that is no text, "fail" or "skip". ``vocabulary``: "" for the preset's own (bytes for tiny, the published one for
-base, words where no package brings that), "bytes", "words", "published", or a file."""
+OPTIONS: dict[str, OptionValue] = {**DATA_OPTIONS, "vocabulary": ""}
+"""``data``: "" for Python's own documentation and sources, "generated", a text file, or a folder of
+text files. ``on_bad``: whether a line that is not text fails the run ("fail") or is left out
+("skip"). ``vocabulary``: "bytes", "words", "published", or a file; "" for the preset's own: bytes
+for tiny, the published one for base (words where no installed package ships that)."""
 
 
 class Corpus:
-    """The text and vocabulary that a workload's options ask for.
+    """The text and the vocabulary that a workload's options choose.
 
-    ``published`` gives the model's own vocabulary, of ``size`` tokens, special ones included.
+    ``published`` makes the model's published vocabulary; ``words`` is its size without special
+    tokens.
     """
 
     def __init__(
@@ -35,31 +37,31 @@ class Corpus:
         published: Callable[[], Vocabulary],
         words: int,
     ) -> None:
-        self.asked: Asked = asked.asked(chosen)
+        self.data_options = parse_data_options(chosen)
         self.is_tiny, self.published, self.words = is_tiny, published, words
-        self.notes: list[Note] = []
-        self._left_out: list[Note] = []
+        self._vocabulary_notes: list[Note] = []
+        self._skipped_notes: list[Note] = []
         self.vocabulary = self._vocabulary(str(chosen["vocabulary"]))
 
-    def _vocabulary(self, named: str) -> Vocabulary:
-        if named == "bytes" or (not named and self.is_tiny):
+    def _vocabulary(self, name: str) -> Vocabulary:
+        if name == "bytes" or (not name and self.is_tiny):
             return of_bytes()
-        if named == "words" or (not named and self.asked.is_generated):
+        if name == "words" or (not name and self.data_options.is_generated):
             return of_words(self.words)
-        if named == "published":
+        if name == "published":
             return self.published()
-        if named:
-            return of_file(Path(named).expanduser())
+        if name:
+            return of_file(Path(name).expanduser())
         try:
             return self.published()
         except MissingPartError as error:
-            told = f"the tokens are the {self.words} commonest words and bytes of the text itself: {error}"
-            self.notes.append(Note("learnt_vocabulary", told))
+            message = f"the tokens are bytes and the {self.words} commonest words of the text"
+            self._vocabulary_notes.append(Note("learnt_vocabulary", f"{message}: {error}"))
             return of_words(self.words)
 
     def tokens(self, split: Split, length: int) -> Tensor:
         """Return one part of the text as tokens (T,)."""
-        if self.asked.is_generated:
+        if self.data_options.is_generated:
             return text.part(text.generated(self.vocabulary.tokens, length), split)
         return self.part_of(self.read(), split)
 
@@ -69,27 +71,28 @@ class Corpus:
 
     def read(self) -> str:
         """Return the whole text."""
-        if self.asked.path is not None:
-            return self.read_files(self.asked.path)[0]
-        return text.reference() if self.is_tiny else text.reference() + text.sources()
+        path = self.data_options.path
+        if path is not None:
+            return self._read_groups(path, [text.text_files(path)])[0]
+        if self.is_tiny:
+            return text.reference()
+        return text.reference() + text.sources()
 
-    def read_files(self, path: Path, is_apart: bool = False) -> list[str]:
-        """Return the text of a file or of a folder's files; one for each file where it ``is_apart``."""
-        files = text.text_files(path)
-        given = [
-            text.read_texts(part, self.asked.on_bad)
-            for part in ([[f] for f in files] if is_apart else [files])
-        ]
-        first = next((g.first_fault for g in given if g.first_fault), "")
-        self._left_out = asked.left_out(
-            path, sum(g.skipped for g in given), sum(g.good for g in given), first
-        )
-        return [g.text for g in given]
+    def read_classes(self, folder: Path) -> list[str]:
+        """Return the texts of a folder's files, each file a class."""
+        return self._read_groups(folder, [[file] for file in text.text_files(folder)])
+
+    def _read_groups(self, path: Path, groups: list[list[Path]]) -> list[str]:
+        texts = [text.read_texts(group, self.data_options.on_bad) for group in groups]
+        skipped = sum(found.skipped for found in texts)
+        good = sum(found.good for found in texts)
+        first = next((found.first_fault for found in texts if found.first_fault), "")
+        self._skipped_notes = skipped_records(path, skipped, good, first)
+        return [found.text for found in texts]
 
     def warnings(self) -> list[Note]:
-        """Return what the user should know of the data that were read."""
-        return [
-            *self.notes,
-            *self._left_out,
-            *([asked.GENERATED_NOTE] if self.asked.is_generated else []),
-        ]
+        """Return the warnings about the vocabulary and the data that were read."""
+        notes = [*self._vocabulary_notes, *self._skipped_notes]
+        if self.data_options.is_generated:
+            notes.append(GENERATED_NOTE)
+        return notes

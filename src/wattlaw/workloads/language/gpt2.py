@@ -136,7 +136,7 @@ class GPT2Workload(Workload):
     def data(self, split: Split) -> Dataset[Tensor]:
         tokens = self.corpus.tokens(split, self.size.length)
         self.notes = self.corpus.warnings()
-        return Windows(tokens, self.size.length, self.corpus.asked.path)
+        return Windows(tokens, self.size.length, self.corpus.data_options.path)
 
     def loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         logits = model(batch[:, :-1])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.core.plugins import need
-from wattlaw.workloads.cache import kept
+from wattlaw.workloads.cache import cached
 from wattlaw.workloads.language.text import read_text
 from wattlaw.workloads.molecules.formulas import is_table, table_column
 from wattlaw.workloads.molecules.smiles import read_smiles
@@ -81,7 +81,7 @@ def written(
         return {"text": np.frombuffer(whole.encode(), np.uint8)}
 
     skipped, first, *lines = (
-        kept(f"molecules-{digest}", make)["text"].tobytes().decode().split("\n")
+        cached(f"molecules-{digest}", make)["text"].tobytes().decode().split("\n")
     )
     return Lines(lines, int(skipped), first)
 

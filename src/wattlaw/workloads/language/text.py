@@ -19,7 +19,7 @@ from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.files import explained
 from wattlaw.core.units import counted
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.cache import kept
+from wattlaw.workloads.cache import cached
 from wattlaw.workloads.language.vocabulary import Vocabulary
 
 SOURCE_BYTES = 8 * 2**20
@@ -179,7 +179,7 @@ def encoded(text: str, vocabulary: Vocabulary) -> Tensor:
     told = f"{ENCODING} {vocabulary.name} {vocabulary.tokens}\0"
     digest = hashlib.sha256(told.encode() + text.encode(errors="surrogatepass")).hexdigest()[:16]
     return torch.from_numpy(
-        kept(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"]
+        cached(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"]
     )
 
 

@@ -15,8 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.data_options import (
+    GENERATED_NOTE,
+    OPTIONS,
+    parse_data_options,
+    skipped_records,
+)
 from wattlaw.workloads.molecules.data import (
     Joined,
     Molecule,
@@ -116,7 +121,7 @@ class ForceField(Workload):
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        self.asked = asked(self.chosen)
+        self.data_options = parse_data_options(self.chosen)
 
     def data(self, split: Split) -> Dataset[Sample]:
         frames = self._frames()
@@ -130,13 +135,15 @@ class ForceField(Workload):
         return Frames([frames[k] for k in parts[split]], mean, self.cutoff)
 
     def _frames(self) -> list[Frame]:
-        self.notes = [GENERATED_NOTE] if self.asked.is_generated else []
-        if self.asked.path is None:
-            return made(MADE) if self.asked.is_generated else ethanol()
+        self.notes = [GENERATED_NOTE] if self.data_options.is_generated else []
+        if self.data_options.path is None:
+            return made(MADE) if self.data_options.is_generated else ethanol()
         frames, given = read_frames(
-            self.asked.path, self.asked.on_bad, str(self.chosen["energy_unit"])
+            self.data_options.path, self.data_options.on_bad, str(self.chosen["energy_unit"])
         )
-        self.notes = left_out(self.asked.path, given.skipped, len(frames), given.first_fault)
+        self.notes = skipped_records(
+            self.data_options.path, given.skipped, len(frames), given.first_fault
+        )
         return frames
 
     def collate(self, samples: Sequence[Sample]) -> Graph:

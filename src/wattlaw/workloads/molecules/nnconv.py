@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.workloads.asked import left_out
 from wattlaw.workloads.base import Split
+from wattlaw.workloads.data_options import skipped_records
 from wattlaw.workloads.molecules.bonds import (
     ATOM_FEATURES,
     BOND_FEATURES,
@@ -179,14 +179,14 @@ class NNConvQM9(QM9Regression):
         return [model.messages]
 
     def data(self, split: Split) -> Dataset[Bonded]:
-        if self.asked.path is not None and is_table(self.asked.path):
-            return self._of_table(self.asked.path, split)
+        if self.data_options.path is not None and is_table(self.data_options.path):
+            return self._of_table(self.data_options.path, split)
         part = self.part(split, with_bonds=True)
         return BondedMolecules(part.molecules, part.bonds)
 
     def _of_table(self, path: Path, split: Split) -> Dataset[Bonded]:
-        found = read_table(path, str(self.chosen["target"]), self.asked.on_bad)
-        self.notes = left_out(path, found.skipped, len(found.formulas), found.first_fault)
+        found = read_table(path, str(self.chosen["target"]), self.data_options.on_bad)
+        self.notes = skipped_records(path, found.skipped, len(found.formulas), found.first_fault)
         chosen = splits(len(found.formulas))
         self.targets = standardised(found.values, chosen["train"], str(self.chosen["target"]))
         return BondedFormulas(

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from wattlaw.core.setting import OptionValue
-from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, left_out
 from wattlaw.workloads.base import Split
+from wattlaw.workloads.data_options import GENERATED_NOTE, OPTIONS, skipped_records
 from wattlaw.workloads.molecules.bonds import Bonded, join_bonded
 from wattlaw.workloads.molecules.data import batch_molecules, splits, standardised
 from wattlaw.workloads.molecules.formulas import KINDS, Formulas, formula_of, is_table, read_table
@@ -171,16 +171,16 @@ class PNAMolecules(QM9Regression):
         return Formulas([formulas[k] for k in chosen], self.targets.values[np.asarray(chosen)])
 
     def _formulas(self) -> tuple[list[Formula], Array, str]:
-        if self.asked.path is not None and not is_table(self.asked.path):
+        if self.data_options.path is not None and not is_table(self.data_options.path):
             return self._of_geometries()
-        if self.asked.path is not None:
+        if self.data_options.path is not None:
             column = str(self.chosen["column"])
-            found = read_table(self.asked.path, column, self.asked.on_bad)
-            self.notes = left_out(
-                self.asked.path, found.skipped, len(found.formulas), found.first_fault
+            found = read_table(self.data_options.path, column, self.data_options.on_bad)
+            self.notes = skipped_records(
+                self.data_options.path, found.skipped, len(found.formulas), found.first_fault
             )
             return found.formulas, found.values, column
-        if self.asked.is_generated:
+        if self.data_options.is_generated:
             self.notes = [GENERATED_NOTE]
             return (
                 drawn_formulas(GENERATED),
@@ -194,7 +194,7 @@ class PNAMolecules(QM9Regression):
 
     def _of_geometries(self) -> tuple[list[Formula], Array, str]:
         known = learnt(
-            self.asked, str(self.chosen["target"]), str(self.chosen["energy_unit"]), None
+            self.data_options, str(self.chosen["target"]), str(self.chosen["energy_unit"]), None
         )
         self.notes = [*known.notes, *estimated_bonds(known)]
         ends = np.cumsum(known.atoms)[:-1]

@@ -17,7 +17,7 @@ import numpy as np
 
 from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.plugins import how_to_install
-from wattlaw.workloads.cache import kept
+from wattlaw.workloads.cache import cached
 from wattlaw.workloads.molecules.units import HARTREE_EV
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
@@ -83,7 +83,7 @@ def qm9(count: int | None = None) -> Table:
     files = _files()
     if count is not None:
         return _table(_spread(files, count))
-    return Table(**kept("qm9-1", lambda: _table(_every(files))._asdict()))
+    return Table(**cached("qm9-1", lambda: _table(_every(files))._asdict()))
 
 
 def _files() -> list[Path]:

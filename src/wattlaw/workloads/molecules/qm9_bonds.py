@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wattlaw.workloads.cache import kept
+from wattlaw.workloads.cache import cached
 from wattlaw.workloads.molecules.elements import NUMBERS, RADII
 from wattlaw.workloads.molecules.qm9 import qm9, qm9_smiles
 from wattlaw.workloads.molecules.smiles import ORDER_CODES, Formula, read_smiles
@@ -23,7 +23,7 @@ FARTHEST = 1.3
 
 def qm9_bonds(count: int | None = None) -> list[Array | None]:
     """Return the bonds (K, 3) of each molecule that ``qm9(count)`` returns; None where they are not known."""
-    arrays = kept("qm9-bonds-1", _all) if count is None else _found(count)
+    arrays = cached("qm9-bonds-1", _all) if count is None else _found(count)
     ends = np.cumsum(arrays["counts"])
     parts = zip(ends - arrays["counts"], ends, arrays["known"], strict=True)
     return [arrays["bonds"][begin:end] if known else None for begin, end, known in parts]

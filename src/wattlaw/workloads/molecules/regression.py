@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.setting import OptionValue
-from wattlaw.workloads.asked import OPTIONS, asked
 from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.data_options import OPTIONS, parse_data_options
 from wattlaw.workloads.molecules.data import Part, Targets, part_of
 from wattlaw.workloads.molecules.pairs import Graph
 from wattlaw.workloads.molecules.qm9 import PROPERTIES
@@ -37,8 +37,8 @@ class QM9Regression(Workload):
 
     def __init__(self, preset: str = "base", options: Any = None) -> None:
         super().__init__(preset, options)
-        self.asked = asked(self.chosen)
-        if self.asked.path is None and self.chosen["target"] not in PROPERTIES:
+        self.data_options = parse_data_options(self.chosen)
+        if self.data_options.path is None and self.chosen["target"] not in PROPERTIES:
             raise UnknownNameError("target", str(self.chosen["target"]), PROPERTIES)
         self.targets: Targets | None = None
 
@@ -48,7 +48,7 @@ class QM9Regression(Workload):
     def part(self, split: Split, with_bonds: bool = False) -> Part:
         """Return one part of what the options ask for; the scale of its targets is kept for ``evaluate``."""
         known = learnt(
-            self.asked,
+            self.data_options,
             str(self.chosen["target"]),
             str(self.chosen["energy_unit"]),
             self.molecules,

@@ -11,7 +11,7 @@ import numpy as np
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.reading import Note
-from wattlaw.workloads.asked import GENERATED_NOTE, Asked, left_out
+from wattlaw.workloads.data_options import GENERATED_NOTE, DataOptions, skipped_records
 from wattlaw.workloads.molecules.files.opened import is_energy, ragged, read_molecules
 from wattlaw.workloads.molecules.files.record import Record
 from wattlaw.workloads.molecules.generated import drawn
@@ -44,15 +44,15 @@ class Learnt(NamedTuple):
 
 
 def learnt(
-    asked: Asked, target: str, energy_unit: str, count: int | None, with_bonds: bool = False
+    options: DataOptions, target: str, energy_unit: str, count: int | None, with_bonds: bool = False
 ) -> Learnt:
     """Return the molecules that the options ask for: a file's, drawn ones, or ``count`` of QM9 (None: all).
 
     Bonds of QM9 are looked up only ``with_bonds``.
     """
-    if asked.path is not None:
-        return _of_file(asked.path, asked.on_bad, target, energy_unit)
-    if asked.is_generated:
+    if options.path is not None:
+        return _of_file(options.path, options.on_bad, target, energy_unit)
+    if options.is_generated:
         numbers, positions, atoms = drawn(min(count or GENERATED, GENERATED))
         values = np.random.default_rng(1).standard_normal(len(atoms))
         return Learnt(numbers, positions, atoms, values, "", False, None, [GENERATED_NOTE])
@@ -93,7 +93,7 @@ def _of_file(path: Path, on_bad: str, target: str, energy_unit: str) -> Learnt:
     unit = known.unit if known else "eV" if is_energy(target) else ""
     extensive = known.extensive if known else is_energy(target)
     bonds = [record.bonds for record in given.records]
-    notes = left_out(path, given.skipped, len(given.records), given.first_fault)
+    notes = skipped_records(path, given.skipped, len(given.records), given.first_fault)
     return Learnt(*ragged(given.records), values, unit, extensive, bonds, notes)
 
 

@@ -12,8 +12,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.asked import GENERATED_NOTE, OPTIONS, asked, left_out
 from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.data_options import (
+    GENERATED_NOTE,
+    OPTIONS,
+    parse_data_options,
+    skipped_records,
+)
 from wattlaw.workloads.vision.digits import Digits, Generated
 from wattlaw.workloads.vision.folder import ImageFolder
 from wattlaw.workloads.vision.image import Image
@@ -56,20 +61,20 @@ class ImageWorkload(Workload):
         return channels_last(self.network())
 
     def data(self, split: Split) -> Dataset[Image]:
-        wanted = asked(self.chosen)
-        self.notes = [GENERATED_NOTE] if wanted.is_generated else []
-        if wanted.is_generated:
+        options = parse_data_options(self.chosen)
+        self.notes = [GENERATED_NOTE] if options.is_generated else []
+        if options.is_generated:
             # digits are enlarged on the device; images of a folder come as the network takes them
             return Generated(1, 8) if self.preset == "tiny" else Generated(self.channels, self.side)
-        if wanted.path is None:
+        if options.path is None:
             return Digits(split)
-        folder = ImageFolder(wanted.path, split, self.side, wanted.on_bad)
+        folder = ImageFolder(options.path, split, self.side, options.on_bad)
         known = CLASSES[self.preset]
         if len(folder.classes) > known:
             raise DataError(
-                f"{wanted.path}: {len(folder.classes)} classes; preset {self.preset} tells {known} apart"
+                f"{options.path}: {len(folder.classes)} classes; preset {self.preset} tells {known} apart"
             )
-        self.notes = left_out(wanted.path, folder.skipped, len(folder), folder.first_fault)
+        self.notes = skipped_records(options.path, folder.skipped, len(folder), folder.first_fault)
         return folder
 
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
