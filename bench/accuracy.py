@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.workloads.base import Workload
 
 
@@ -24,7 +24,7 @@ def main(
     """Return the metrics of the test part after ``seconds`` of training, and what was done."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    workload: Workload = load("wattlaw.workloads", "workload", name)("base", options)
+    workload: Workload = load(WORKLOADS, name)("base", options)
     model = workload.model()
     batches, samples = endless(workload), 0
     optimiser = workload.optimiser(model.parameters())

@@ -77,14 +77,14 @@ def loop_of(name: str, workers: int) -> tuple[Any, Rows]:
     """Return a loop of a workload's `base` preset on the CPU, and the rows it writes."""
     import torch
 
-    from wattlaw.core.plugins import load
+    from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 
     rows = Rows()
     setting = setting_from({"workload": name, "loader_workers": workers})
-    workload = load("wattlaw.workloads", "workload", name)("base", {})
+    workload = load(WORKLOADS, name)("base", {})
     return Loop(setting, workload, torch.device("cpu"), HostClock(), rows), rows
 
 
@@ -92,11 +92,11 @@ def load_s(name: str) -> float:
     """Return the median time to load one batch of `base` in this process, s."""
     import torch
 
-    from wattlaw.core.plugins import load
+    from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
     from wattlaw.runner.worker.data import Batches
 
-    workload = load("wattlaw.workloads", "workload", name)("base", {})
+    workload = load(WORKLOADS, name)("base", {})
     batches = Batches(setting_from({"workload": name}), workload, torch.device("cpu"), 1, 0)
     times = []
     for _ in range(STEPS * BLOCKS):

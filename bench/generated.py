@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from _side_by_side import alternate, ratio
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 
 BATCHES = 8
 """So many different batches are trained on in turn."""
@@ -46,7 +46,7 @@ def main(threads: int = 1) -> dict[str, Any]:
 
 def step(name: str, batch: int, options: dict[str, Any]) -> Callable[[], None]:
     """Return a training step on the next of BATCHES different batches."""
-    workload = load("wattlaw.workloads", "workload", name)("base", options)
+    workload = load(WORKLOADS, name)("base", options)
     data = workload.data("train")
     order = (
         np.random.default_rng(0).permutation(len(data))[: BATCHES * batch].reshape(BATCHES, batch)

@@ -23,7 +23,7 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     """Return median and spread of the ratio of step times, runner over bare loop."""
     import torch
 
-    from wattlaw.core.plugins import load
+    from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
     from wattlaw.measuring.files.steps import StepLog
     from wattlaw.measuring.sampling.sampler import start_sampler
@@ -31,7 +31,7 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
     from wattlaw.runner.worker.loop import Loop
 
     torch.set_num_threads(1)
-    workload = load("wattlaw.workloads", "workload", "schnet")("tiny", {})
+    workload = load(WORKLOADS, "schnet")("tiny", {})
     setting = setting_from({"workload": "schnet", "preset": "tiny", "batch_per_device": 32})
     ratios, bare_s, runner_s = [], [], []
     draw = random.Random(0)

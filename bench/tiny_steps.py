@@ -24,10 +24,10 @@ def main() -> dict[str, Any]:
     """Return median and quartiles of each workload's step, ms; ``ratio`` is the largest over the promised 0.1 s."""
     import torch
 
-    from wattlaw.core.plugins import plugins
+    from wattlaw.core.plugins import WORKLOADS, plugins
 
     torch.set_num_threads(2)
-    found = {name: step_ms(name) for name in sorted(plugins("wattlaw.workloads"))}
+    found = {name: step_ms(name) for name in sorted(plugins(WORKLOADS))}
     return {"ratio": round(max(median for median, *_ in found.values()) / 100, 3), "step_ms": found}
 
 
@@ -35,13 +35,13 @@ def step_ms(name: str) -> tuple[float, float, float]:
     """Return the median and the quartiles of a workload's step, ms."""
     import torch
 
-    from wattlaw.core.plugins import load
+    from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 
     rows = Rows()
-    workload = load("wattlaw.workloads", "workload", name)("tiny", {})
+    workload = load(WORKLOADS, name)("tiny", {})
     loop = Loop(
         setting_from({"workload": name, "preset": "tiny"}),
         workload,

@@ -148,7 +148,7 @@ def test_every_misspelt_choice_is_answered_with_the_nearest():
 
 def test_a_missing_choice_or_command_is_answered_in_one_line():
     answers = {
-        ("list",): "name one of workloads, meters",
+        ("job",): "Missing argument",
         ("measure",): "write it after --, such as `wattlaw measure -- python train.py`",
         ("measure", "--jsn", "--", "true"): "no such option '--jsn'; did you mean '--json'",
         (

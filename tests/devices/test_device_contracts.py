@@ -7,17 +7,15 @@ import os
 
 import pytest
 
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import CONTROLS, METERS, load, plugins
 from wattlaw.core.setting import FIELDS
 from wattlaw.devices.control import Control
 from wattlaw.devices.meter import Meter, Sample, Scope, boundary_of
 
-METERS, CONTROLS = "wattlaw.devices.meters", "wattlaw.devices.controls"
-
 
 @pytest.mark.parametrize("name", sorted(plugins(METERS)))
 def test_a_meter_reads_its_devices_or_says_why_not(name: str) -> None:
-    meter: Meter = load(METERS, "meter", name)(Scope(root_pid=os.getpid()))
+    meter: Meter = load(METERS, name)(Scope(root_pid=os.getpid()))
     probe = meter.probe()
     assert probe.meter == name
     assert probe.devices or probe.reason
@@ -35,14 +33,14 @@ def test_a_meter_reads_its_devices_or_says_why_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(plugins(METERS)))
 def test_a_meter_is_documented_and_final(name: str) -> None:
-    kind = load(METERS, "meter", name)
+    kind = load(METERS, name)
     assert kind.__doc__
     assert kind.__mro__[1] is Meter
 
 
 @pytest.mark.parametrize("name", sorted(plugins(CONTROLS)))
 def test_a_control_carries_the_name_of_the_setting_that_asks_for_it(name: str) -> None:
-    kind = load(CONTROLS, "control", name)
+    kind = load(CONTROLS, name)
     assert issubclass(kind, Control)
     assert name in FIELDS
     assert kind.__doc__

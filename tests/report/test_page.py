@@ -18,11 +18,11 @@ from tests.report.cases import CASES
 import wattlaw
 from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.folder import write_run
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import SECTIONS, load, plugins
 from wattlaw.core.reading import Note
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section
-from wattlaw.report.page import ROOM, html, make_page, script_json, write_report
+from wattlaw.report.page import html, make_page, script_json, write_report
 
 
 @functools.cache
@@ -35,10 +35,10 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", sorted(plugins(ROOM)))
+@pytest.mark.parametrize("name", sorted(plugins(SECTIONS)))
 def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
     made = page_of(case)
-    found = load(ROOM, "report section", name)(made.context)
+    found = load(SECTIONS, name)(made.context)
     assert found is None or isinstance(found, Section)
     if found:
         assert found.figures or found.tables or found.text or found.missing

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from wattlaw.core.options import TRAINING
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.state import (
     full_optimiser_state,
@@ -26,7 +26,7 @@ from wattlaw.runner.worker.strategy import strategy_for
 
 class Trained:
     def __init__(self, kind: str, precision: str, seed: int = 0) -> None:
-        self.workload: Any = load("wattlaw.workloads", "workload", "gpt2")("tiny")
+        self.workload: Any = load(WORKLOADS, "gpt2")("tiny")
         torch.manual_seed(seed)
         self.bare = self.workload.model()
         options = {**TRAINING, "strategy": kind, "activation_checkpointing": kind == "fsdp"}

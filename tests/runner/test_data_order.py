@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.runner.own import Noisy
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.batch_transfer import ALIGN, pack, unpack
 from wattlaw.runner.worker.data import Batches, Position
@@ -54,7 +54,7 @@ def test_two_ranks_share_the_samples_of_one():
     "name", ["schnet", "dimenet++", "painn-forces", "bert-base", "gpt2", "resnet50"]
 )
 def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
-    workload = load("wattlaw.workloads", "workload", name)("tiny")
+    workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(3)])
     packed = pack(batch)
@@ -83,7 +83,7 @@ def test_what_is_no_plain_tensor_is_left_as_it_is():
 
 @pytest.mark.parametrize("name", ["schnet", "nnconv", "pna", "painn-forces"])
 def test_a_batch_taken_at_once_is_the_batch_of_its_samples(name):
-    workload = load("wattlaw.workloads", "workload", name)("tiny")
+    workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     indices = [5, 0, 17, 5]
     at_once, one_by_one = [], []

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 import wattlaw
 from wattlaw.core.errors import SettingError
 from wattlaw.core.options import TRAINING
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import WORKLOADS, load, plugins
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.strategy import Strategy, strategy_for
 
-NAMES = sorted(plugins("wattlaw.workloads"))
+NAMES = sorted(plugins(WORKLOADS))
 FAMILIES = ["bert-base", "chemgpt", "dimenet", "dimenet++", "gpt2", "inception3", "nnconv", "pna", "resnet50",
             "resnet101-v2", "schnet", "vgg11"]  # fmt: skip
 """One of every file of models that can be compiled."""
@@ -27,7 +27,7 @@ class Step:
     """A workload wrapped as the runner wraps it, and its batches."""
 
     def __init__(self, name: str, precision: str = "fp32", is_compiled: bool = False) -> None:
-        self.workload: Any = load("wattlaw.workloads", "workload", name)("tiny")
+        self.workload: Any = load(WORKLOADS, name)("tiny")
         torch.manual_seed(0)
         self.model: nn.Module = self.workload.model()
         options = {**TRAINING, "compile": is_compiled}

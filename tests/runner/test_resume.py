@@ -17,7 +17,7 @@ import torch
 import wattlaw
 from tests.runner.step_rows import steps
 from wattlaw.core.errors import TrialError
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.loop import Loop
@@ -144,7 +144,7 @@ LINEAR = {"schedule": "linear", "schedule_steps": 6, "loader_workers": 1}
 def trained(name, attempt, steps, resume=None, precision="fp32", **options):
     """Return the losses of a small workload in this process, and leave a checkpoint where more steps would follow."""
     attempt.mkdir(exist_ok=True)
-    kind = load("wattlaw.workloads", "workload", name)
+    kind = load(WORKLOADS, name)
     preset = "tiny" if "tiny" in kind.presets else "base"
     options = {"checkpoint_every": 3, **(options or LINEAR)}
     setting = setting_from({"workload": name, "preset": preset, "batch_per_device": 8, "warmup_steps": 0,
@@ -219,7 +219,7 @@ def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(
 
 
 def test_what_an_optimiser_keeps_lies_in_memory_as_its_parameter_does_once_brought_back():
-    made = load("wattlaw.workloads", "workload", "resnet50")("tiny")
+    made = load(WORKLOADS, "resnet50")("tiny")
 
     def optimiser():
         parameters = made.model().parameters()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import wattlaw
 from wattlaw.core.errors import SettingError, UnknownNameError
 from wattlaw.core.options import TRAINING
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import WORKLOADS, load, plugins
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.recompute import checkpoint_blocks
 from wattlaw.runner.worker.strategy import strategy_for
@@ -65,7 +65,7 @@ def test_a_sharded_trial_says_that_its_waiting_is_missing_and_why(tmp_path):
 
 
 def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tensor], list[Tensor]]:
-    workload: Any = load("wattlaw.workloads", "workload", name)("tiny")
+    workload: Any = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(4)])
     torch.manual_seed(0)
@@ -81,7 +81,7 @@ def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tens
     return held, [p.grad for p in model.parameters()], list(model.buffers())
 
 
-@pytest.mark.parametrize("name", sorted(plugins("wattlaw.workloads")))
+@pytest.mark.parametrize("name", sorted(plugins(WORKLOADS)))
 def test_checkpointed_blocks_keep_less_and_give_the_same_gradients_and_statistics(name):
     held, gradients, buffers = kept_and_gradients(name, False)
     held_less, same_gradients, same_buffers = kept_and_gradients(name, True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from wattlaw.core.options import TRAINING
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.strategy import Strategy, strategy_for
 from wattlaw.workloads.molecules.pairs import Graph
@@ -112,7 +112,7 @@ def main(rank: int, ranks: int, meeting: str, ways: list[str], names: list[str])
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
     for asked in names:
         name, _, options = asked.partition("=")
-        workload = load("wattlaw.workloads", "workload", name)("tiny", json.loads(options or "{}"))
+        workload = load(WORKLOADS, name)("tiny", json.loads(options or "{}"))
         data = workload.data("train")
         samples = [data[k] for k in range(ranks * SHARE)]
         loss, gradients = one_device(workload, samples)

@@ -12,22 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, SettingError, UnknownNameError
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import WORKLOADS, load, plugins
 from wattlaw.workloads import table
 from wattlaw.workloads.base import Workload
 from wattlaw.workloads.count import count
 
-ROOM = "wattlaw.workloads"
 STEPS = 40
 """So many steps of its own optimiser bring a workload's loss to the share of its first four steps' that its
 documentation promises, or lower."""
 DOCS = Path(__file__).parents[2] / "docs" / "workloads.md"
 
-every_workload = pytest.mark.parametrize("name", sorted(plugins(ROOM)))
+every_workload = pytest.mark.parametrize("name", sorted(plugins(WORKLOADS)))
 
 
 def tiny(name: str) -> Workload:
-    workload = load(ROOM, "workload", name)("tiny")
+    workload = load(WORKLOADS, name)("tiny")
     assert isinstance(workload, Workload)
     return workload
 
@@ -86,7 +85,7 @@ def promised() -> dict[str, float]:
 
 
 def test_the_docs_promise_a_fall_of_the_loss_of_every_workload():
-    assert set(promised()) == set(plugins(ROOM))
+    assert set(promised()) == set(plugins(WORKLOADS))
 
 
 @every_workload
@@ -151,7 +150,7 @@ def shapes(sample: Any) -> Any:
 
 @every_workload
 def test_generated_samples_have_the_layout_of_real_ones_and_train(name):
-    kind = load(ROOM, "workload", name)
+    kind = load(WORKLOADS, name)
     real, drawn = kind("tiny"), kind("tiny", {"data": "generated"})
     assert shapes(real.data("train")[0]) == shapes(drawn.data("train")[0])
     assert "generated_data" in [n.name for n in drawn.notes]
@@ -164,7 +163,7 @@ def test_generated_samples_have_the_layout_of_real_ones_and_train(name):
 
 @every_workload
 def test_a_bad_choice_for_bad_records_and_a_missing_file_are_answered(name, tmp_path):
-    kind = load(ROOM, "workload", name)
+    kind = load(WORKLOADS, name)
     sample = kind("tiny").data("train")[0]
     preset = "base" if isinstance(sample, dict) and "pixels" in sample else "tiny"
     with pytest.raises(DataError, match=r"none-there"):
@@ -187,7 +186,7 @@ def test_metrics_are_finite_numbers_with_names(name):
 
 @every_workload
 def test_a_preset_or_option_that_there_is_not_is_refused(name):
-    made = load(ROOM, "workload", name)
+    made = load(WORKLOADS, name)
     with pytest.raises(UnknownNameError):
         made("huge-and-misspelt")
     with pytest.raises(UnknownNameError):
@@ -197,7 +196,7 @@ def test_a_preset_or_option_that_there_is_not_is_refused(name):
 @every_workload
 def test_the_counts_table_holds_for_tiny(name):
     entry = table.table()[name]
-    made = load(ROOM, "workload", name)
+    made = load(WORKLOADS, name)
     assert [c.preset for c in entry.presets] == list(made.presets)
     assert entry.options == dict(made.options)
     holds(tiny(name), next(c for c in entry.presets if c.preset == "tiny"))
@@ -206,7 +205,7 @@ def test_the_counts_table_holds_for_tiny(name):
 @pytest.mark.full
 @every_workload
 def test_the_counts_table_holds_for_every_other_preset(name):
-    made = load(ROOM, "workload", name)
+    made = load(WORKLOADS, name)
     for saved in table.table()[name].presets:
         if saved.preset != "tiny":
             holds(made(saved.preset), saved)

@@ -12,12 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import WORKLOADS, load, plugins
 from wattlaw.workloads.molecules.elements import SYMBOLS
 from wattlaw.workloads.molecules.qm9 import qm9
 
-ROOM = "wattlaw.workloads"
-NAMES = sorted(plugins(ROOM))
+NAMES = sorted(plugins(WORKLOADS))
 WITH_BATCH_STATISTICS = {
     "inception3", "inception4", "pna", "resnet101", "resnet101-v2", "resnet152", "resnet152-v2", "resnet50",
     "resnet50-v1.5",
@@ -61,7 +60,7 @@ def test_these_workloads_and_no_others_have_statistics_of_their_batches():
     found = set()
     for name in NAMES:
         with torch.device("meta"):
-            model = load(ROOM, "workload", name)("tiny").model()
+            model = load(WORKLOADS, name)("tiny").model()
         if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in model.modules()):
             found.add(name)
     assert found == WITH_BATCH_STATISTICS

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.workloads.molecules.forces import Frames, PaiNNForces
 from wattlaw.workloads.molecules.trajectories import Frame
 
@@ -32,7 +32,7 @@ def test_an_atom_without_neighbours_has_finite_gradients_in_half_precision():
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_single(name, precision):
-    workload = load("wattlaw.workloads", "workload", name)("tiny")
+    workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(4)])
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import DataError, WattlawError
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.workloads.molecules.files.opened import opened, read_molecules
 from wattlaw.workloads.molecules.files.record import Record
 from wattlaw.workloads.molecules.formulas import formula_of
@@ -350,7 +350,7 @@ def test_every_model_of_geometries_trains_on_a_file(tmp_path, name, atoms):
     options = {"data": str(tmp_path / "frames.xyz")} | (
         {} if "forces" in name else {"target": "energy"}
     )
-    workload = load("wattlaw.workloads", "workload", name)("tiny", options)
+    workload = load(WORKLOADS, name)("tiny", options)
     data = workload.data("train")
     loss = workload.loss(workload.model(), workload.collate([data[0], data[1]]))
     loss.backward()

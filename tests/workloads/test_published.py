@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.workloads import table
 from wattlaw.workloads.language.chemgpt import SIZES as CHEMGPT_SIZES
 from wattlaw.workloads.language.chemgpt import GPTNeo
@@ -45,7 +45,7 @@ def test_base_has_the_published_number_of_parameters(name, parameters):
     assert counted is not None
     assert counted.parameters == parameters
     with torch.device("meta"):
-        model = load("wattlaw.workloads", "workload", name)("base").model()
+        model = load(WORKLOADS, name)("base").model()
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
@@ -120,7 +120,7 @@ def _shortcut_last(model: nn.Module) -> nn.Module:
 def test_bert_equals_transformers_with_the_same_weights(name, task):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    workload = load("wattlaw.workloads", "workload", name)("tiny", {"task": task})
+    workload = load(WORKLOADS, name)("tiny", {"task": task})
     size = workload.size
     ours = workload.model().double().eval()
     if name == "bert-base":

@@ -1,4 +1,4 @@
-"""``wattlaw list``: what there is of each kind of thing, importing none of it."""
+"""``wattlaw list``: the plug-ins of each kind, importing none of them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,39 @@ import click
 
 from wattlaw.cli.output import OneOf, emit_json, json_option, say
 from wattlaw.cli.tables import print_table
+from wattlaw.core.plugins import KINDS, plugins
 
 NAMES = {"list": "list_"}
 
-ROOMS = {
-    "workloads": "wattlaw.workloads",
-    "meters": "wattlaw.devices.meters",
-    "controls": "wattlaw.devices.controls",
-    "launchers": "wattlaw.launchers",
-    "importers": "wattlaw.importers",
-    "studies": "wattlaw.studies",
-    "sections": "wattlaw.report",
-}
-
 
 @click.command("list", short_help="List workloads, meters, importers, studies and more.")
-@click.argument("kind", type=OneOf(list(ROOMS)))
+@click.argument("kind", type=OneOf(list(KINDS)), required=False)
 @json_option
-def list_(kind: str, as_json: bool) -> None:
-    """List what there is of one KIND.
+def list_(kind: str | None, as_json: bool) -> None:
+    """List the plug-ins of one KIND; without KIND, list the kinds.
 
-    `run` takes the names of workloads, `import` those of importers, `study run` those of studies. Meters, launchers
-    and sections of the report are used by themselves, where they fit.
+    `run` takes the names of workloads, `import` those of importers, `study run` those of studies.
+    Meters, controls and sections of the report are used automatically where they apply.
     """
-    if kind == "workloads":
-        _workloads(as_json)
+    if kind is None:
+        _list_kinds(as_json)
+    elif kind == "workloads":
+        _list_workloads(as_json)
     else:
-        _plain(kind, as_json)
+        _list_plugins(kind, as_json)
 
 
-def _workloads(as_json: bool) -> None:
+def _list_kinds(as_json: bool) -> None:
+    names = {kind: sorted(plugins(KINDS[kind])) for kind in KINDS}
+    if as_json:
+        items = [{"kind": kind, "names": found} for kind, found in names.items()]
+        emit_json("list", items)
+        return
+    rows = [(kind, str(len(found)), ", ".join(found)) for kind, found in names.items()]
+    print_table(("kind", "number", "names"), rows)
+
+
+def _list_workloads(as_json: bool) -> None:
     from wattlaw.core.units import show
     from wattlaw.workloads.table import listing, table
 
@@ -47,30 +50,27 @@ def _workloads(as_json: bool) -> None:
     def cell(value: float | None, unit: str = "") -> str:
         return "not counted" if value is None else show(value, unit)
 
-    print_table(
-        ("name", "domain", "preset", "batch", "parameters", "flop a step", "gradients", "kept for backward"),
-        [
-            (i.name, i.domain, i.preset, str(i.batch or "not counted"), cell(i.parameters), cell(i.flop_per_step),
-             cell(i.gradient_bytes, "B"), cell(i.activation_bytes, "B"))
-            for i in items
-        ],
-    )  # fmt: skip
+    rows = []
+    for item in items:
+        row = [item.name, item.domain, item.preset, str(item.batch or "not counted")]
+        row += [cell(item.parameters), cell(item.flop_per_step)]
+        row += [cell(item.gradient_bytes, "B"), cell(item.activation_bytes, "B")]
+        rows.append(row)
+    heads = ["name", "domain", "preset", "batch", "parameters", "FLOP per step"]
+    print_table([*heads, "gradients", "activations"], rows)
     for entry in table().values():
         if entry.options:
-            say(
-                f"options of {entry.name}: "
-                + ", ".join(f"{k}={v!r}" for k, v in entry.options.items())
-            )
+            defaults = ", ".join(f"{name}={value!r}" for name, value in entry.options.items())
+            say(f"options of {entry.name}: {defaults}")
 
 
-def _plain(kind: str, as_json: bool) -> None:
-    from wattlaw.core.plugins import plugins
-
-    found = sorted(plugins(ROOMS[kind]).values())
+def _list_plugins(kind: str, as_json: bool) -> None:
+    found = sorted(plugins(KINDS[kind]).values())
     if as_json:
-        emit_json(
-            f"list {kind}",
-            [{"name": p.name, "module": p.module, "version": p.version} for p in found],
-        )
+        items = []
+        for p in found:
+            item = {"name": p.name, "module": p.module, "version": p.version}
+            items.append({**item, "package": p.provider})
+        emit_json(f"list {kind}", items)
         return
-    print_table(("name", "in"), [(p.name, p.module) for p in found])
+    print_table(("name", "module", "package"), [(p.name, p.module, p.provider) for p in found])

@@ -9,28 +9,26 @@ import click
 
 from wattlaw import __version__
 from wattlaw.core.errors import WattlawError, nearest
-from wattlaw.core.plugins import how_to_install, load, plugins
-
-ROOM = "wattlaw.cli"
+from wattlaw.core.plugins import COMMANDS, how_to_install, load, plugins
 
 
 class Commands(click.Group):
     """A group whose commands are the plug-ins of this room."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted(plugins(ROOM))
+        return sorted(plugins(COMMANDS))
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in plugins(ROOM):
+        if name not in plugins(COMMANDS):
             return None
-        command: click.Command = load(ROOM, "command", name)
+        command: click.Command = load(COMMANDS, name)
         return command
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in plugins(ROOM) and not args[0].startswith("-"):
-            context.fail(f"no such command {args[0]!r}; {nearest(args[0], plugins(ROOM))}")
+        if args[0] not in plugins(COMMANDS) and not args[0].startswith("-"):
+            context.fail(f"no such command {args[0]!r}; {nearest(args[0], plugins(COMMANDS))}")
         return super().resolve_command(context, args)
 
 

@@ -5,6 +5,7 @@ WattlawError
 │   ├── UnknownNameError       a name that no plug-in gives
 │   └── SettingError           a setting that cannot be carried out
 ├── MissingPartError       an optional package or program is not installed
+├── BrokenPluginError      a plug-in of another package cannot be imported
 ├── RecordError            a run folder cannot be read or written
 │   ├── DamagedRunError        a file of it is broken or half-written
 │   └── NewerFormatError       it was written by a newer wattlaw
@@ -47,6 +48,10 @@ class SettingError(UsageError):
 
 class MissingPartError(WattlawError):
     """An optional package or program is not installed."""
+
+
+class BrokenPluginError(WattlawError):
+    """A plug-in of another package cannot be imported; the message names the package."""
 
 
 class RecordError(WattlawError):

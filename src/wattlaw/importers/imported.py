@@ -13,11 +13,9 @@ from msgspec import structs
 
 from wattlaw.core.errors import DataError, RecordError
 from wattlaw.core.files import why
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import IMPORTERS, load
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-
-ROOM = "wattlaw.importers"
 
 MOST_BYTES = 2 << 30
 """A single text file larger than this is refused rather than read into memory."""
@@ -68,7 +66,7 @@ def import_runs(source: str, path: str | os.PathLike[str], **options: Any) -> Im
     Raises UnknownNameError for an unknown source, RecordError where there is no such file, and
     DataError, naming file, line and column, where nothing in it could be read.
     """
-    read = load(ROOM, "source", source)
+    read = load(IMPORTERS, source)
     where = Path(path)
     if not where.exists():
         raise RecordError(f"there is no {where}")

@@ -9,12 +9,11 @@ import msgspec
 
 from wattlaw.core.cores import cpu_name, usable_cores
 from wattlaw.core.errors import DeviceError
-from wattlaw.core.plugins import plugins
+from wattlaw.core.plugins import CONTROLS, plugins
 from wattlaw.devices.control import Control
 from wattlaw.devices.cpu_model import VARIABLE, watts_per_core
 from wattlaw.devices.meter import DeviceInfo, Probe, Scope
 from wattlaw.measuring.files.host import host_name
-from wattlaw.measuring.limits.guard import ROOM as CONTROLS
 from wattlaw.measuring.limits.guard import opened
 from wattlaw.measuring.limits.limit_state import left_behind
 from wattlaw.measuring.sampling.engine import probe_meters

@@ -15,7 +15,7 @@ from wattlaw.core.environment import utc_now
 from wattlaw.core.errors import FitError, RecordError, UsageError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.findings import Advice, Fit
-from wattlaw.core.plugins import load, need, plugins
+from wattlaw.core.plugins import SECTIONS, load, need, plugins
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.report.context import Context
@@ -26,7 +26,6 @@ from wattlaw.report.meanings import coded
 from wattlaw.report.theme import CONFIG, css_colours
 from wattlaw.report.words import answer
 
-ROOM = "wattlaw.report.sections"
 TITLE = "What training costs"
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -97,8 +96,8 @@ def make_page(
 def sections(context: Context) -> list[Section]:
     """Return what every plug-in of the room has to say, in the order of the page."""
     made: list[Section | None] = []
-    for name in plugins(ROOM):
-        section: Callable[[Context], Section | None] = load(ROOM, "report section", name)
+    for name in plugins(SECTIONS):
+        section: Callable[[Context], Section | None] = load(SECTIONS, name)
         made.append(section(context))
     return sorted((s for s in made if s), key=lambda s: (s.place, s.name))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from wattlaw.core.errors import MissingPartError, SettingError, UnknownNameError
 from wattlaw.core.options import TRAINING, training_options, workload_options
-from wattlaw.core.plugins import how_to_install, plugins
+from wattlaw.core.plugins import WORKLOADS, how_to_install, plugins
 from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Sweep, Trial, settings, trials
@@ -19,8 +19,6 @@ from wattlaw.runner.estimate import estimate
 from wattlaw.runner.machine import Place, check_place
 from wattlaw.workloads import table
 from wattlaw.workloads.inspect_class import inspect_class
-
-ROOM = "wattlaw.workloads"
 
 _NAMES = (*TRAINING, *(f for f in FIELDS if f != "options"), "devices")
 
@@ -88,7 +86,7 @@ def check(setting: Setting, place: Place) -> None:
 
 def version(workload: str) -> int:
     """Return the version that a workload's file declares; 1 for a user's own."""
-    plugin = plugins(ROOM).get(workload)
+    plugin = plugins(WORKLOADS).get(workload)
     return plugin.version if plugin else 1
 
 

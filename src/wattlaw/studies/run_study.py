@@ -5,23 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from wattlaw.core.errors import UnknownNameError
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import STUDIES, load, plugins
 from wattlaw.core.run import Run
 from wattlaw.runner.machine import here
 from wattlaw.runner.sweep import Watcher
 from wattlaw.studies.role import Study
 
-ROOM = "wattlaw.studies"
-
 
 def names() -> list[str]:
     """Return the names of all studies."""
-    return sorted(plugins(ROOM))
+    return sorted(plugins(STUDIES))
 
 
 def find(name: str) -> Study:
     """Return a study. Raises UnknownNameError."""
-    study: type[Study] = load(ROOM, "study", name)
+    study: type[Study] = load(STUDIES, name)
     return study()
 
 

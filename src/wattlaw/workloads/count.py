@@ -10,9 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wattlaw.core.files import write_whole
-from wattlaw.core.plugins import Plugin, load, plugins
+from wattlaw.core.plugins import WORKLOADS, Plugin, load, plugins
 from wattlaw.workloads.base import Workload
-from wattlaw.workloads.table import PATH, ROOM, Counts, Entry, Table, domain, read
+from wattlaw.workloads.table import PATH, Counts, Entry, Table, domain, read
 
 
 def count(workload: Workload, device: str = "meta") -> Counts:
@@ -56,7 +56,7 @@ def moved(batch: Any, device: str) -> Any:
 
 def entry(plugin: Plugin) -> Entry:
     """Return the table's entry of one workload."""
-    made = load(ROOM, "workload", plugin.name)
+    made = load(WORKLOADS, plugin.name)
     return Entry(
         name=plugin.name,
         domain=domain(plugin.folder),
@@ -68,7 +68,7 @@ def entry(plugin: Plugin) -> Entry:
 
 def main(names: list[str]) -> None:
     """Count the named workloads anew, or all of them, and write the table."""
-    known = plugins(ROOM)
+    known = plugins(WORKLOADS)
     old = {e.name: e for e in read(PATH).workloads} if PATH.is_file() else {}
     for name in sorted(names or known):
         print(f"counting {name}", file=sys.stderr, flush=True)

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from wattlaw.core.errors import DataError, UsageError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import attempts
-from wattlaw.core.plugins import load, need
+from wattlaw.core.plugins import WORKLOADS, load, need
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Workload
-from wattlaw.workloads.table import ROOM
 
 FORMAT = "1"
 
@@ -107,7 +106,7 @@ def restore(path: Path) -> Saved:
             f"{path}: saved by something else than this wattlaw; it lacks its description"
         )
     origin = msgspec.json.decode(metadata["origin"], type=_Origin)
-    made = load(ROOM, "workload", origin.workload)
+    made = load(WORKLOADS, origin.workload)
     workload = made(origin.preset, origin.options)
     workload.learnt = origin.learnt
     model = workload.model()

@@ -13,10 +13,9 @@ import msgspec
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.options import checked
-from wattlaw.core.plugins import plugins
+from wattlaw.core.plugins import WORKLOADS, plugins
 from wattlaw.core.setting import OptionValue
 
-ROOM = "wattlaw.workloads"
 PATH = Path(__file__).with_name("counts.json")
 
 
@@ -66,7 +65,7 @@ def domain(folder: str) -> str:
 @functools.cache
 def table() -> dict[str, Entry]:
     """Return what was counted, by name; workloads whose file is gone are left out."""
-    known = plugins(ROOM)
+    known = plugins(WORKLOADS)
     return {e.name: e for e in read(PATH).workloads if e.name in known} if PATH.is_file() else {}
 
 
@@ -88,8 +87,8 @@ def check_request(name: str, preset: str, options: Mapping[str, OptionValue]) ->
     """
     if ":" in name:
         return
-    if name not in plugins(ROOM):
-        raise UnknownNameError("workload", name, plugins(ROOM))
+    if name not in plugins(WORKLOADS):
+        raise UnknownNameError("workload", name, plugins(WORKLOADS))
     entry = table().get(name)
     if entry is None:
         return
@@ -118,7 +117,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 def listing() -> list[Listed]:
     """Return every preset of every workload, by domain and name."""
     lines = []
-    for plugin in sorted(plugins(ROOM).values(), key=lambda p: (domain(p.folder), p.name)):
+    for plugin in sorted(plugins(WORKLOADS).values(), key=lambda p: (domain(p.folder), p.name)):
         entry = table().get(plugin.name)
         if entry is None:
             lines.append(Listed(name=plugin.name, domain=domain(plugin.folder), preset="?"))

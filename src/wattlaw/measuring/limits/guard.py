@@ -19,11 +19,9 @@ from typing import NamedTuple
 import msgspec
 
 from wattlaw.core.errors import WattlawError
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import CONTROLS, load
 from wattlaw.devices.control import Control
 from wattlaw.measuring.limits.limit_state import Held, give_back, held_by, left_behind
-
-ROOM = "wattlaw.devices.controls"
 
 _LOOK_MS = 500
 _TRIES = 4
@@ -80,7 +78,7 @@ def _try_once(what: Sequence[tuple[Held, str]]) -> list[str]:
 @contextlib.contextmanager
 def opened(name: str) -> Iterator[Control]:
     """Open a control by name. Raises UnknownNameError or DeviceError."""
-    control: Control = load(ROOM, "control", name)()
+    control: Control = load(CONTROLS, name)()
     try:
         yield control
     finally:

@@ -11,9 +11,15 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.core.cores import cpu_name, usable_cores
-from wattlaw.core.errors import DeviceError, MissingPartError, RecordError, UsageError
+from wattlaw.core.errors import (
+    BrokenPluginError,
+    DeviceError,
+    MissingPartError,
+    RecordError,
+    UsageError,
+)
 from wattlaw.core.files import make_folder, write_whole
-from wattlaw.core.plugins import load, plugins
+from wattlaw.core.plugins import METERS, load, plugins
 from wattlaw.devices.meter import Meter, Probe, Sample, Scope
 from wattlaw.measuring.files.host import Host, Jump, boot_id, clock_pair, host_name
 from wattlaw.measuring.files.telemetry import TelemetryFile
@@ -22,8 +28,6 @@ from wattlaw.measuring.sampling.dense_windows import Dense, DenseLane
 from wattlaw.measuring.sampling.rates import Lane
 from wattlaw.slurm.environment import why_gpus_unread
 from wattlaw.slurm.node import why_shared
-
-ROOM = "wattlaw.devices.meters"
 
 FLUSH_S = 1.0
 _SLOW_PERIOD_S = 1.0
@@ -227,14 +231,14 @@ def probe_meters(scope: Scope, names: tuple[str, ...] | None = None) -> list[tup
         names = (
             ("procfs", "replay")
             if scope.replay
-            else tuple(n for n in plugins(ROOM) if n != "replay")
+            else tuple(n for n in plugins(METERS) if n != "replay")
         )
     found: list[tuple[Meter, Probe]] = []
     for name in names:
         try:
-            meter: Meter = load(ROOM, "meter", name)(scope)
+            meter: Meter = load(METERS, name)(scope)
             found.append((meter, meter.probe()))
-        except (DeviceError, MissingPartError, OSError) as error:
+        except (BrokenPluginError, DeviceError, MissingPartError, OSError) as error:
             found.append((_Absent(scope), Probe(meter=name, reason=str(error))))
     return found
 

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from wattlaw.core.errors import TrialError
-from wattlaw.core.plugins import load
+from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Split, Workload
-from wattlaw.workloads.table import ROOM
 
 
 def workload_of(name: str, preset: str, options: Mapping[str, OptionValue]) -> Workload:
     """Return the workload of a name. Raises TrialError where its class does not fill the role."""
-    kind: Any = load(ROOM, "workload", name)
+    kind: Any = load(WORKLOADS, name)
     if isinstance(kind, type) and not issubclass(kind, Workload):
         raise TrialError(
             f"{name} is no workload; let it inherit from wattlaw.workloads.base.Workload"
