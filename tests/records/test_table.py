@@ -24,13 +24,14 @@ def run_with(value: float | None, devices: int = 1, repeat: int = 0, **changes: 
     return make_run(devices, repeat, quantities={"step_time_s": reading}, **changes)
 
 
-def test_a_row_is_a_setting_with_the_median_of_its_repeats():
+def test_a_row_is_a_setting_with_the_geometric_mean_of_its_repeats():
     runs = [run_with(v, d, r) for d in (2, 1) for r, v in enumerate((0.3, 0.1, 0.2))]
     table = tabulate(runs, columns=["step_time_s"])
     assert [row.group for row in table.rows] == [
         {"workload": "schnet", "devices": n} for n in (1, 2)
     ]
-    assert [row.quantities["step_time_s"].value for row in table.rows] == [0.2, 0.2]
+    mean = pytest.approx((0.3 * 0.1 * 0.2) ** (1 / 3))
+    assert [row.quantities["step_time_s"].value for row in table.rows] == [mean, mean]
     assert table.rows[0].quantities["step_time_s"].n == 3
     assert table.shared["batch_per_device"] == 32
     assert "devices_per_node" not in table.shared
@@ -47,7 +48,7 @@ def test_seeds_are_repeats_and_options_are_settings():
     assert [(row.group["lr"], row.runs) for row in tabulate(runs).rows] == [(0.1, 3), (0.2, 2)]
 
 
-def test_a_failed_run_is_counted_and_enters_no_median():
+def test_a_failed_run_is_counted_and_enters_no_mean():
     runs = [run_with(0.1), run_with(9.0, repeat=1, state="failed")]
     (row,) = tabulate(runs, columns=["step_time_s"]).rows
     assert (row.runs, row.failed, row.quantities["step_time_s"].value) == (1, 1, 0.1)

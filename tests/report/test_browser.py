@@ -147,4 +147,4 @@ def test_a_table_is_sorted_by_its_values(opened):
 @pytest.mark.parametrize("opened", [("light", 1280)], indirect=True)
 def test_a_point_tells_its_numbers_when_pointed_at(opened):
     opened.locator("#figure-time [data-chart] svg .mark-symbol path").first.hover()
-    assert "median" in opened.locator("#tip").inner_text()
+    assert "mean" in opened.locator("#tip").inner_text()

@@ -103,9 +103,7 @@ def advise(
         return
     for advice in found:
         click.echo(advice.words)
-    say(
-        "what was run: geometric means of the repeats with 90 % intervals; `wattlaw runs show` gives medians"
-    )
+    say("what was run: geometric means of the repeats with 90 % intervals")
     say_warnings(n for a in found for n in a.warnings)
 
 

@@ -52,7 +52,7 @@ def runs() -> None:
 )
 @json_option
 def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) -> None:
-    """Show the runs in DIR, a row for each setting: medians over repeats, ± half their 5-95 % range.
+    """Show the runs in DIR, a row for each setting: geometric means, ± half the 90 % interval.
 
     DIR is that of all runs, of a sweep, or of one trial, which is then shown in full.
     """

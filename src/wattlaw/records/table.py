@@ -9,9 +9,10 @@ import msgspec
 from wattlaw.core.derive import derive
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.factors import Factor, factors, repeats
-from wattlaw.core.reading import Note, Reading, missing, spread
+from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES, counted
+from wattlaw.core.units import QUANTITIES
+from wattlaw.laws.statistics.repeats import summarise_readings
 
 COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 """Quantities that are shown unless others are asked for."""
@@ -29,8 +30,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that share what ``group`` says.
 
     runs, failed   how many are done, and how many more failed
-    quantities     of the runs that are done: median over runs, with the 5th and 95th percentile where
-                   two or more were measured; "estimated" where one of them is
+    quantities     of the runs that are done: the geometric mean over repeats with its 90 % interval
+                   (``laws.statistics.repeats``)
     warnings       of all of them, each once
     """
 
@@ -66,7 +67,7 @@ def columns_of(runs: Iterable[Run]) -> list[str]:
 def tabulate(
     runs: Iterable[Run], by: Sequence[str] = (), columns: Sequence[str] = COLUMNS
 ) -> Table:
-    """Group runs by setting, or by the factors named in ``by``, and give the medians of ``columns``.
+    """Group runs by setting, or by the factors named in ``by``, and summarise ``columns``.
 
     Raises UnknownNameError for a factor that no run has, or a quantity that is none.
     """
@@ -115,27 +116,14 @@ def _row(group: dict[str, Factor], members: list[Run], columns: Sequence[str]) -
         group=group,
         runs=len(done),
         failed=len(members) - len(done),
-        quantities={name: _median([value(run, name) for run in done]) for name in columns},
+        quantities={name: _summary(done, name) for name in columns},
         warnings=tuple(dict.fromkeys(note for run in members for note in run.warnings)),
     )
 
 
-def _median(readings: list[Reading]) -> Reading:
-    known = [r for r in readings if r.value is not None]
-    if not known:
-        return missing(readings[0].how if readings else "no run is done")
-    estimated = [r for r in known if r.status == "estimated"]
-    how = "; ".join(dict.fromkeys(r.how for r in (estimated or known) if r.how))
-    if len(known) < len(readings):
-        how = f"{len(known)} of {counted(len(readings), 'run')}" + (f"; {how}" if how else "")
-    middle = spread(
-        [r.value for r in known if r.value is not None],
-        how,
-        "estimated" if estimated else "measured",
-    )
-    # how far repeats of an estimate scatter says nothing of how far off it is
-    has_ends = len(known) > 1 and not estimated
-    return middle if has_ends else msgspec.structs.replace(middle, low=None, high=None)
+def _summary(done: Sequence[Run], name: str) -> Reading:
+    readings = [value(run, name) for run in done]
+    return summarise_readings(readings) if readings else missing("no run is done")
 
 
 def tell_apart(groups: Sequence[dict[str, Factor]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,10 +14,11 @@ from wattlaw.core.derive import derive, energy
 from wattlaw.core.environment import Environment
 from wattlaw.core.factors import Factor, factors, repeats
 from wattlaw.core.findings import Advice, Fit
-from wattlaw.core.reading import Note, Reading, missing, quantile
+from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted
+from wattlaw.laws.statistics.repeats import summarise_readings
 
 LAYOUT = frozenset(
     {"workload", "preset", "devices", "nodes", "devices_per_node", "batch_per_device"}
@@ -49,12 +49,12 @@ class Row:
         return self.runs[0].setting.batch_per_device
 
     def reading(self, name: str) -> Reading:
-        """Return a quantity over the repeats: their median, least and greatest value, and count.
+        """Return a quantity over the repeats: their geometric mean with its 90 % interval, and count.
 
-        Measured values win over estimates; missing says why.
+        Measured values are preferred to estimates; missing says why.
         """
         if name not in self._known:
-            self._known[name] = over_repeats([derive(r, name) for r in self.runs])
+            self._known[name] = summarise_readings([derive(r, name) for r in self.runs])
         return self._known[name]
 
     @cached_property
@@ -128,23 +128,6 @@ class Context:
     def groups(self) -> tuple[Group, ...]:
         """Workloads in the order of their names."""
         return _groups(self.runs)
-
-
-def over_repeats(readings: Sequence[Reading]) -> Reading:
-    """Return the median of several readings; of measured ones also the least and the greatest."""
-    for status in ("measured", "estimated"):
-        same = [
-            r
-            for r in readings
-            if r.status == status and r.value is not None and math.isfinite(r.value)
-        ]
-        values = sorted(r.value for r in same if r.value is not None)
-        if values:
-            how = "; ".join(dict.fromkeys(r.how for r in same if r.how))
-            # how far repeats of an estimate scatter says nothing of how far off it is
-            low, high = (values[0], values[-1]) if status == "measured" else (None, None)
-            return Reading(quantile(values, 0.5), same[0].status, how, low, high, len(values))
-    return missing(next((r.how for r in readings if r.how), "no run gave it"))
 
 
 def _groups(runs: Sequence[Run]) -> tuple[Group, ...]:

@@ -9,7 +9,8 @@ from wattlaw.accelerators.catalogue.achieved import achieved
 from wattlaw.core.plugins import need
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import show
-from wattlaw.report.context import Context, Group, Row, over_repeats
+from wattlaw.laws.statistics.repeats import summarise_readings
+from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import (
     MOST_PANELS,
     Figure,
@@ -76,9 +77,9 @@ def _share(row: Row) -> Share:
         row,
         ", ".join(dict.fromkeys(a.device for a in each)),
         ", ".join(dict.fromkeys(a.precision for a in each)),
-        over_repeats([a.achieved_flop_per_s for a in each]),
-        over_repeats([a.share_of_peak for a in each]),
-        over_repeats([a.flop_per_joule for a in each]),
+        summarise_readings([a.achieved_flop_per_s for a in each]),
+        summarise_readings([a.share_of_peak for a in each]),
+        summarise_readings([a.flop_per_joule for a in each]),
     )
 
 

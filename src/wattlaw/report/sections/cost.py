@@ -27,7 +27,7 @@ from wattlaw.report.figure import (
 
 NAMES = {"cost": "cost"}
 
-SPREAD = "The dot is the median of the repeats, the bar reaches from the least to the greatest."
+SPREAD = "The dot is the geometric mean of the repeats, the bar its 90 % interval."
 
 
 def cost(context: Context) -> Section | None:
@@ -99,18 +99,19 @@ def _chart(group: Group, rows: Sequence[Row], target: str) -> dict[str, Any]:
     data = [_point(row, reading, scaled, unit) for row, reading in zip(rows, readings, strict=True)]
     tips = [
         alt.Tooltip(f"{n}:N", title=t)
-        for n, t in (("label", "setting"), ("text", "median"), ("n", "repeats"))
+        for n, t in (("label", "setting"), ("text", "mean"), ("n", "repeats"))
     ]
     base = chart(data).encode(y=y, tooltip=tips)
     bars = base.mark_rule(
         color=group.colour, strokeWidth=4, opacity=0.35, strokeCap="round"
     ).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     hollow = readings[0].status == "estimated"
+    has_ends = any(r.low is not None for r in readings)
     fill = "var(--paper)" if hollow else group.colour
     dots = base.mark_point(
         color=group.colour, fill=fill, size=64, opacity=1, strokeWidth=1.75
     ).encode(x=x)
-    return spec(dots if hollow else bars + dots)  # estimates have no ends
+    return spec(bars + dots if has_ends else dots)
 
 
 def _axis(rows: Sequence[Row], scaled: Unit, target: str) -> str:
@@ -160,7 +161,7 @@ def _table(chosen: Sequence[tuple[Group, Sequence[Row]]], target: str, title: st
     columns = [
         "workload",
         "setting",
-        "median [least – greatest]",
+        "mean [90 % interval]",
         "repeats",
         "status",
         *(["of"] if is_energy else []),

@@ -9,9 +9,10 @@ from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Target
 from wattlaw.core.units import QUANTITIES, show
+from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.measuring.files.pauses import read_metrics
 from wattlaw.records.table import value
-from wattlaw.report.context import Context, Group, Row, over_repeats
+from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import (
     MOST_PANELS,
     Cell,
@@ -161,12 +162,14 @@ def _table(rows: list[tuple[Group, Row]]) -> Table:
     ]  # fmt: skip
     columns = ["workload", "setting", "trials", *heads, *_COSTS.values(), "energy to target"]
     return filled(
-        columns, body, f"{TITLE}: the last evaluation on the valid part, medians over trials"
+        columns,
+        body,
+        f"{TITLE}: the last evaluation on the valid part, geometric means over trials",
     )
 
 
 def _cell(row: Row, name: str) -> str:
-    reading, known = over_repeats([value(r, name) for r in row.runs]), QUANTITIES.get(name)
+    reading, known = summarise_readings([value(r, name) for r in row.runs]), QUANTITIES.get(name)
     return shown(reading, known.unit if known else "") if reading.value is not None else ""
 
 

@@ -47,7 +47,7 @@ def settings(context: Context) -> Section | None:
     columns += ["warnings"] if any(r.notes for _, r in lines) else []
     cut = lines[:MOST_ROWS]
     text = Markup(
-        "<p>Medians over the repeats, for times and energies with the least and the greatest in brackets. "
+        "<p>Geometric means over the repeats, for times and energies with 90 % intervals in brackets. "
         "Select a heading to sort.</p>"
     )
     if len(lines) > len(cut):
