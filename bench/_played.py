@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope, lag_of
 from wattlaw.devices.meters.replay import Replay
-from wattlaw.measuring.files.host import Host
-from wattlaw.measuring.files.telemetry import Series
-from wattlaw.measuring.reduce.window_energy import HostWindow
-from wattlaw.measuring.sampling.dense_windows import Dense
+from wattlaw.measuring.files.host_files import Host, HostWindow, Series
+from wattlaw.measuring.sampling.dense_readings import Dense
 
 HZ = 10.0
 ASSUMED_UPDATE_S = 0.1

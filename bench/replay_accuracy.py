@@ -22,7 +22,7 @@ from typing import Any
 
 from _accuracy_figure import TARGETS, draw
 from _played import Device, Knots, energy, load, measured, rows
-from wattlaw.measuring.reduce.window_energy import device_energies
+from wattlaw.measuring.reduce.device_use import device_energies
 
 LENGTHS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
 LOADS = ("square", "ramp", "bursts")

@@ -25,8 +25,8 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
 
     from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
-    from wattlaw.measuring.files.steps import StepLog
-    from wattlaw.measuring.sampling.sampler import start_sampler
+    from wattlaw.measuring.files.rank_files import StepLog
+    from wattlaw.measuring.sampling.sampler_process import start_sampler
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 

@@ -18,7 +18,7 @@ def main() -> dict[str, Any]:
     import torch
 
     from wattlaw.core.setting import setting_from
-    from wattlaw.measuring.files.steps import StepLog
+    from wattlaw.measuring.files.rank_files import StepLog
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 

@@ -17,8 +17,8 @@ from wattlaw.accelerators.catalogue.achieved import recorded_precision
 from wattlaw.core.errors import SettingError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.folder import scan
-from wattlaw.measuring.files.steps import read_steps
-from wattlaw.measuring.sampling.sampler import start_sampler
+from wattlaw.measuring.files.rank_files import read_steps
+from wattlaw.measuring.sampling.sampler_process import start_sampler
 from wattlaw.records.columns import row
 
 

@@ -16,13 +16,11 @@ import pytest
 from tests.conftest import FULL
 
 from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope
-from wattlaw.measuring.files.host import Host, Jump, boot_id, clock_pair
-from wattlaw.measuring.files.steps import StepLog
-from wattlaw.measuring.files.telemetry import TelemetryFile
+from wattlaw.measuring.files.host_files import Host, Jump, TelemetryFile, boot_id, clock_pair
+from wattlaw.measuring.files.rank_files import StepLog
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.engine import Engine
-from wattlaw.measuring.sampling.rates import Lane
-from wattlaw.measuring.sampling.sampler import start_sampler
+from wattlaw.measuring.sampling.host_sampler import Engine, Lane
+from wattlaw.measuring.sampling.sampler_process import start_sampler
 
 
 def fabricated(folder: Path, *, rows_until_s: float = 100, jumps: tuple[Jump, ...] = ()) -> None:
@@ -203,7 +201,7 @@ def test_the_sampler_notices_that_the_hosts_clock_was_set(
         monotonic, utc = clock_pair()
         return monotonic, utc + shift[0]
 
-    monkeypatch.setattr("wattlaw.measuring.sampling.engine.clock_pair", pair)
+    monkeypatch.setattr("wattlaw.measuring.sampling.host_sampler.clock_pair", pair)
     engine = Engine(tmp_path, Scope(root_pid=os.getpid()), meters=("procfs",))
     engine.start()
     shift[0] = -7200.0

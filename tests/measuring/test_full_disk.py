@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wattlaw.core.folder import TELEMETRY_COLUMNS
-from wattlaw.measuring.files.telemetry import read_telemetry
+from wattlaw.measuring.files.host_files import read_telemetry
 
 FILLS = """
 import os, sys, time

@@ -13,7 +13,7 @@ from wattlaw.core.errors import RecordError
 from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
 from wattlaw.core.reading import Reading
 from wattlaw.devices.meter import DeviceInfo, Probe
-from wattlaw.measuring.files.host import Host
+from wattlaw.measuring.files.host_files import Host
 from wattlaw.report.export import paper_spec
 from wattlaw.report.figure import shown, with_ends
 from wattlaw.report.page import make_page

@@ -11,7 +11,7 @@ import wattlaw
 from wattlaw.core.errors import SettingError, TrialError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.setting import Setting, identity
-from wattlaw.measuring.files.steps import StepLog
+from wattlaw.measuring.files.rank_files import StepLog
 from wattlaw.records.table import tabulate
 from wattlaw.runner.command import output_steps
 from wattlaw.runner.command.output_steps import OutputSteps

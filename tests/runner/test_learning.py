@@ -11,7 +11,7 @@ import pytest
 import wattlaw
 from tests.runner.conftest import HERE, SRC
 from tests.runner.step_rows import steps
-from wattlaw.measuring.files.pauses import read_metrics, read_pauses
+from wattlaw.measuring.files.rank_files import read_metrics, read_pauses
 from wattlaw.runner.worker.evaluation import shares
 
 pytest.importorskip("safetensors")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fake_nvml import FakeNvml, build
 from tests.runner.conftest import SRC, wattlaw
-from wattlaw.measuring.files.host import host_name
+from wattlaw.measuring.files.host_files import host_name
 
 SWEEP = """
 name = "caps"

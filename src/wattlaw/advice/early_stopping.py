@@ -20,7 +20,7 @@ from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.units import quantity
 from wattlaw.laws.early_ranking import LEAST_STEPS, SCORES, Curve, check, ranked, scores
-from wattlaw.measuring.files.steps import Step, read_steps
+from wattlaw.measuring.files.rank_files import Step, read_steps
 from wattlaw.records.load import Damaged, every, look
 from wattlaw.runner.resume import went_through
 

@@ -20,8 +20,8 @@ NAMES = {"doctor": "doctor"}
 def doctor(put_back: bool, as_json: bool) -> None:
     """Say what can be measured and controlled on this machine, and what to do about the rest."""
     from wattlaw.core.errors import DeviceError
-    from wattlaw.measuring.doctor import check_up, machine
     from wattlaw.measuring.limits.guard import put_back_left_behind
+    from wattlaw.measuring.machine_check import check_up, machine
 
     if put_back and (troubles := put_back_left_behind()):
         raise DeviceError(f"limits could not be put back: {'; '.join(troubles)}")

@@ -77,7 +77,7 @@ def measure(
     wattlaw measure --json --to cost.json -- srun python train.py
     """
     from wattlaw.core.files import check_file
-    from wattlaw.measuring.command.command import measure_command, pass_on_end
+    from wattlaw.measuring.command.measure_command import measure_command, pass_on_end
     from wattlaw.measuring.command.outcome import items, lines, overall, to_csv
 
     _check(command)

@@ -10,6 +10,8 @@ print(m.result.reading("gpu_energy_j"))
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import os
 import shutil
 import sys
@@ -17,38 +19,46 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.factors import UNTOLD
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
-from wattlaw.measuring.decorated import decorated
-from wattlaw.measuring.files.record import Record, finish, new_record, passing_place, run_of
-from wattlaw.measuring.files.steps import StepLog, read_steps
-from wattlaw.measuring.hosts.clock_offsets import clock_served
-from wattlaw.measuring.hosts.ranks import (
+from wattlaw.measuring.files.rank_files import StepLog, read_steps
+from wattlaw.measuring.hosts.job_record import (
+    Record,
     announced,
     announced_attempt,
+    finish,
+    new_record,
+    passing_place,
     place,
+    run_of,
     wait_for_hosts,
     wait_for_steps,
 )
 from wattlaw.measuring.reduce.summary import parts, summarise
-from wattlaw.measuring.sampling.engine import check_rate
-from wattlaw.measuring.sampling.sampler import Sampler, start_sampler
+from wattlaw.measuring.sampling.clock_offsets import clock_served
+from wattlaw.measuring.sampling.host_sampler import check_rate
+from wattlaw.measuring.sampling.sampler_process import Sampler, start_sampler
 from wattlaw.measuring.sampling.shared_sampler import copy_telemetry, running_sampler
 
 ATTEMPT, WARMUP = "WATTLAW_ATTEMPT", "WATTLAW_WARMUP_STEPS"
 """Set by the runner of a sweep: where this trial's steps go, and how many of them are warm-up."""
 
+
 _NO_NAMES = ("", "-", "-c", "__main__", "ipykernel_launcher")
 """What stands for a program's name where code was piped in, given on the command line, or typed into a notebook."""
 
+
 P = ParamSpec("P")
+
+
 T = TypeVar("T")
 
 
@@ -312,3 +322,32 @@ def _with_warmup(setting: Setting) -> Setting:
     text = os.environ.get(WARMUP, "")
     fields = {n: getattr(setting, n) for n in Setting.__struct_fields__}
     return Setting(**{**fields, "warmup_steps": int(text)}) if text.isdigit() else setting
+
+
+def decorated(
+    function: Callable[P, T], block: Callable[[], AbstractContextManager[object]]
+) -> Callable[P, T]:
+    """Return a function that runs in a block of its own at each call; an ``async`` one until it returns.
+
+    Raises UsageError for a generator: a call of it only makes it, and its body runs where somebody iterates.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(
+            f"{function.__name__} is a generator, whose body runs where it is iterated; "
+            "write `with wattlaw.measure(...)` around that loop"
+        )
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def measured_task(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with block():
+                return await function(*args, **kwargs)
+
+        return cast("Callable[P, T]", measured_task)
+
+    @functools.wraps(function)
+    def measured_call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with block():
+            return function(*args, **kwargs)
+
+    return measured_call

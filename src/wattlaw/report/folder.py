@@ -11,7 +11,7 @@ from wattlaw.core.environment import Environment
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.folder import attempts
 from wattlaw.core.run import Run
-from wattlaw.measuring.files.host import Host, read_host
+from wattlaw.measuring.files.host_files import Host, read_host
 
 MOST_ENVIRONMENTS = 24
 

@@ -11,8 +11,8 @@ from statistics import median
 from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError
-from wattlaw.measuring.files.steps import Step, read_steps
-from wattlaw.measuring.files.telemetry import Column, Series, read_telemetry
+from wattlaw.measuring.files.host_files import Column, Series, read_telemetry
+from wattlaw.measuring.files.rank_files import Step, read_steps
 
 MOST_RANKS = 16
 MOST_DEVICES = 8

@@ -24,11 +24,11 @@ from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
 from wattlaw.launchers.launcher import Job, Launched, Launcher
 from wattlaw.launchers.local import Local
-from wattlaw.measuring.files.steps import StepLog
+from wattlaw.measuring.files.rank_files import StepLog
 from wattlaw.measuring.hosts.node_samplers import sampled_step
 from wattlaw.measuring.limits.limits import limited
 from wattlaw.measuring.reduce.summary import summarise
-from wattlaw.measuring.sampling.sampler import start_sampler
+from wattlaw.measuring.sampling.sampler_process import start_sampler
 from wattlaw.runner import machine
 from wattlaw.runner.command.output_steps import OutputSteps, with_output
 from wattlaw.runner.command.template import words_of

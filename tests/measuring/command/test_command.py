@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import wattlaw
-from wattlaw.measuring.command.signal_witness import witnessed
+from wattlaw.measuring.command.run_command import witnessed
 
 MEASURE = [sys.executable, "-m", "wattlaw", "measure"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from wattlaw.core.reading import Reading, measured, missing
-from wattlaw.measuring.command.process_accounting import Ended, account
+from wattlaw.measuring.command.run_command import Ended, account
 
 
 class Own(NamedTuple):

@@ -12,8 +12,8 @@ import pytest
 from tests.real_slurm import running
 
 import wattlaw
-from wattlaw.measuring.files.host import read_host
-from wattlaw.slurm.node import gpus_of_job, why_shared
+from wattlaw.measuring.files.host_files import read_host
+from wattlaw.slurm.environment import gpus_of_job, why_shared
 
 TRAIN = """
 import time, wattlaw

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.files.telemetry import Column
+from wattlaw.measuring.files.host_files import Column
 from wattlaw.measuring.reduce.series import moved
 
 SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS = range(5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.measuring.files.telemetry import Column
+from wattlaw.measuring.files.host_files import Column
 from wattlaw.measuring.reduce.series import (
     counter_total,
     growth,

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.files.host import host_name, read_host
-from wattlaw.measuring.files.telemetry import Column, read_telemetry
+from wattlaw.measuring.files.host_files import Column, host_name, read_host, read_telemetry
 
 
 def measured(fake: FakeNvml, folder: Path) -> tuple[Column, Column, Path]:

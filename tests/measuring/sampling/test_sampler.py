@@ -16,12 +16,19 @@ import pytest
 from wattlaw.core.errors import DamagedRunError, UsageError
 from wattlaw.core.folder import TELEMETRY_COLUMNS
 from wattlaw.devices.meter import Sample
-from wattlaw.measuring.files.host import Host, boot_id, host_name, read_host
-from wattlaw.measuring.files.steps import StepLog, read_steps
-from wattlaw.measuring.files.telemetry import TelemetryFile, read_telemetry
+from wattlaw.measuring.files.host_files import (
+    Host,
+    TelemetryFile,
+    boot_id,
+    host_name,
+    read_host,
+    read_telemetry,
+)
+from wattlaw.measuring.files.rank_files import StepLog, read_steps
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.sampler import start_sampler
-from wattlaw.measuring.sampling.shared_sampler import VARIABLE, running_sampler, telling
+from wattlaw.measuring.sampling.host_sampler import VARIABLE, telling
+from wattlaw.measuring.sampling.sampler_process import start_sampler
+from wattlaw.measuring.sampling.shared_sampler import running_sampler
 
 
 def record(
@@ -128,7 +135,7 @@ def test_children_are_told_that_a_sampler_runs_and_no_longer_after_it_ended(tmp_
 
 def test_a_sampler_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom wattlaw.measuring.sampling.sampler import start_sampler\n"
+        "import sys, time\nfrom wattlaw.measuring.sampling.sampler_process import start_sampler\n"
         "s = start_sampler(sys.argv[1], meters=['procfs'])\nprint(s.process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)

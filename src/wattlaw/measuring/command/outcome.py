@@ -10,7 +10,7 @@ from typing import Any
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import QUANTITIES, show, show_time
-from wattlaw.measuring.command.command import Outcome
+from wattlaw.measuring.command.measure_command import Outcome
 from wattlaw.measuring.reduce.device_use import MOVED
 from wattlaw.measuring.reduce.summary import Summary
 

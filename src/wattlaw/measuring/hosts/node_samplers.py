@@ -18,8 +18,7 @@ import msgspec
 
 from wattlaw.core.errors import DeviceError, PermissionDeniedError, SettingError, WattlawError
 from wattlaw.core.files import write_whole
-from wattlaw.measuring.files.host import host_name
-from wattlaw.measuring.hosts.clock_offsets import clock_served
+from wattlaw.measuring.files.host_files import host_name
 from wattlaw.measuring.limits.gpu_freq import (
     check_not_given,
     tell_asked,
@@ -27,7 +26,8 @@ from wattlaw.measuring.limits.gpu_freq import (
     write_read_back,
 )
 from wattlaw.measuring.limits.limits import CLOCKS, given
-from wattlaw.measuring.sampling.sampler import (
+from wattlaw.measuring.sampling.clock_offsets import clock_served
+from wattlaw.measuring.sampling.sampler_process import (
     REFUSED,
     Refusal,
     Spec,

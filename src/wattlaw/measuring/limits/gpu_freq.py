@@ -11,11 +11,9 @@ import msgspec
 from wattlaw.core.errors import UsageError
 from wattlaw.core.files import write_whole
 from wattlaw.core.reading import Note
-from wattlaw.measuring.files.host import read_host
-from wattlaw.measuring.files.telemetry import read_telemetry
+from wattlaw.measuring.files.host_files import HostWindow, read_host, read_telemetry
 from wattlaw.measuring.limits.limits import CLOCKS, Limit, write_limits
 from wattlaw.measuring.reduce.series import peak, within
-from wattlaw.measuring.reduce.window_energy import HostWindow
 from wattlaw.slurm.environment import options_of_srun
 
 ASKED = "asked-of-slurm.json"

@@ -19,7 +19,7 @@ import msgspec
 from wattlaw.core.errors import DeviceError
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.devices.control import Control
-from wattlaw.measuring.files.host import boot_id
+from wattlaw.measuring.files.host_files import boot_id
 
 FOLDER = "WATTLAW_STATE"
 

@@ -15,7 +15,7 @@ import msgspec
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.files import write_whole
 from wattlaw.devices.control import Control
-from wattlaw.measuring.files.host import host_name
+from wattlaw.measuring.files.host_files import host_name
 from wattlaw.measuring.limits.guard import Guard, Orders, opened, put_back
 from wattlaw.measuring.limits.limit_state import take
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wattlaw.core.errors import WattlawError
-from wattlaw.measuring.command.signal_witness import witnessed
+from wattlaw.measuring.command.run_command import witnessed
 from wattlaw.measuring.limits.guard import (
     Guard,
     opened,
@@ -70,8 +70,7 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
     the child did; ``end`` is called with the exit code, negative for a signal. Signals are passed on to the child:
     Slurm that tracks processes by control group sends them to the task alone, which is the parent.
     """
-    from wattlaw.measuring.command.child import passing_on
-    from wattlaw.measuring.command.process_accounting import Peak  # a sampler's guard needs neither
+    from wattlaw.measuring.command.run_command import Peak, passing_on
 
     token, parent = secrets.token_hex(8), os.getpid()
     with contextlib.ExitStack() as stack:
@@ -132,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1 if troubles else 0
     spec = json.loads(Path(arguments[0]).read_bytes())
     return run_guarded(
-        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler", arguments[0]],
+        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", arguments[0]],
         spec.get("limits", ()),
     )
 

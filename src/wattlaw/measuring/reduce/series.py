@@ -7,8 +7,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from wattlaw.measuring.files.telemetry import Column
-from wattlaw.measuring.reduce.updates import Change, UpdateClock, changes, update_clock
+from wattlaw.measuring.files.host_files import Column
+from wattlaw.measuring.reduce.counter_updates import Change, UpdateClock, changes, update_clock
 
 _HELD_TURNS = 2.5
 """A window may reach this many sampling or update periods beyond the readings; further is a gap."""

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from wattlaw.core.files import explained
-from wattlaw.core.reading import Note, Reading, measured, missing
+from wattlaw.core.reading import Note, Reading, Status, measured, missing
 from wattlaw.core.run import Machine
-from wattlaw.measuring.files.attempt import (
+from wattlaw.core.units import counted
+from wattlaw.measuring.files.host_files import Column, HostWindow, cut_to
+from wattlaw.measuring.files.rank_files import Pause, Rank
+from wattlaw.measuring.limits.gpu_freq import asked, clock_notes
+from wattlaw.measuring.reduce.attempt import (
     Attempt,
+    Ranks,
+    Span,
     base_of,
     host_window,
     read_attempt,
     read_hosts,
     telemetry_span,
+    window,
+    without,
 )
-from wattlaw.measuring.files.pauses import pause_times
-from wattlaw.measuring.limits.gpu_freq import asked, clock_notes
-from wattlaw.measuring.reduce.device_use import DeviceUse, bytes_moved, device_uses
-from wattlaw.measuring.reduce.intervals import Span, each, sum_over_hosts, totals, without
-from wattlaw.measuring.reduce.series import growth, highest_sum, mean, peak, within
-from wattlaw.measuring.reduce.stepping import Ranks, step_notes, step_quantities, window
-from wattlaw.measuring.reduce.warnings import host_notes, rank_notes, time_notes
-from wattlaw.measuring.reduce.window_energy import (
+from wattlaw.measuring.reduce.device_use import (
     BOUNDARIES,
+    HOLDING_DOWN,
     DeviceEnergy,
-    HostWindow,
+    DeviceUse,
     boundary_energy,
-    cut_to,
+    bytes_moved,
     device_energies,
+    device_uses,
     energy_notes,
     with_estimate,
 )
+from wattlaw.measuring.reduce.series import growth, highest_sum, mean, peak, within
+from wattlaw.measuring.reduce.step_quantities import step_notes, step_quantities
 
 _NEVER_0 = {
     "cpu_time_s": "the CPU time of the job's processes is below the system's tick, or they were never seen alive",
@@ -262,3 +269,193 @@ def _machine(windows: list[HostWindow]) -> Machine:
         cores=host.cores,
         cpu_name=host.cpu_name,
     )
+
+
+def pause_times(pauses: Sequence[Pause]) -> dict[str, Reading]:
+    """Return the time of each kind of pause, summed: ``evaluation_s`` and the like; nothing without pauses."""
+    kinds = dict.fromkeys(p.kind for p in pauses)
+    how = "monotonic clock, outside of every step"
+    return {
+        f"{k}_s": measured(sum(p.end_s - p.start_s for p in pauses if p.kind == k), how)
+        for k in kinds
+    }
+
+
+def totals(
+    windows: Sequence[HostWindow], spans: Sequence[Span], base_s: float
+) -> dict[str, Reading]:
+    """Return elapsed time, CPU time, energies and bytes moved, each summed over the spans.
+
+    ``base_s`` is the common clock's offset to UTC. A sum that lacks a span is missing.
+    """
+    cuts = [
+        [
+            cut_to(w, start + base_s - w.host.offset_s, end + base_s - w.host.offset_s)
+            for w in windows
+        ]
+        for start, end in spans
+    ]
+    found: dict[str, Reading] = {
+        "elapsed_s": measured(sum(end - start for start, end in spans), "monotonic clock"),
+        "cpu_time_s": added([_cpu_time(cut) for cut in cuts]),
+    }
+    for boundary in BOUNDARIES:
+        found[f"{boundary}_energy_j"] = added(
+            [
+                boundary_energy(boundary, cut, [e for w in cut for e in device_energies(w)])
+                for cut in cuts
+            ]
+        )
+    found["cpu_energy_j"] = with_estimate(found["cpu_energy_j"], found["cpu_time_s"].value)
+    moved = [bytes_moved(cut) for cut in cuts]
+    return found | {name: added([m[name] for m in moved]) for name in (moved[0] if moved else {})}
+
+
+def added(readings: Sequence[Reading]) -> Reading:
+    """Return the sum of readings of one kind; missing where one of them is, or where there is none."""
+    lacking = [r for r in readings if r.value is None]
+    if lacking or not readings:
+        return lacking[0] if lacking else missing("there is nothing to sum")
+    status: Status = "estimated" if any(r.status == "estimated" for r in readings) else "measured"
+    hows = "; ".join(dict.fromkeys(r.how for r in readings if r.how))
+    return Reading(sum(r.value for r in readings if r.value is not None), status, hows)
+
+
+def each(
+    windows: Sequence[HostWindow],
+    device: str,
+    column: str,
+    take: Callable[[Column, float, float], float | None],
+) -> list[float]:
+    """Return what ``take`` finds in a column of every device of that name, or of every one that begins with "gpu:"."""
+    values = [
+        take(series.column(column), w.start_s, w.end_s)
+        for w in windows
+        for name, series in w.series.items()
+        if name == device or (device.endswith(":") and name.startswith(device))
+    ]
+    return [v for v in values if v is not None and math.isfinite(v)]
+
+
+def sum_over_hosts(
+    windows: Sequence[HostWindow],
+    device: str,
+    column: str,
+    take: Callable[[Column, float, float], float | None],
+) -> float | None:
+    """Return the sum of one device's column over hosts; None where a host lacks it."""
+    values = each(windows, device, column, take)
+    return sum(values) if values and len(values) == len(windows) else None
+
+
+def _cpu_time(windows: Sequence[HostWindow]) -> Reading:
+    value = sum_over_hosts(windows, "job", "cpu_time_s", growth)
+    if value is None:
+        return missing(
+            "the CPU time of the job's processes was not read in every span between pauses"
+        )
+    return measured(value, "processes of the job")
+
+
+_STRANGERS_S = 1.5
+
+
+_CLOCK_JUMP_S = 0.05
+
+
+_SLEW = 5e-4
+
+
+def host_notes(w: HostWindow) -> list[Note]:
+    """Return the warnings about one host: throttling, strangers on its devices, its clock, its sampler."""
+    notes = []
+    for device, series in w.series.items():
+        where = f"{device} on {w.host.host}"
+        seen = [t for at, t in series.throttle if w.start_s <= at <= w.end_s]
+        held = Counter(name for t in seen for name in t.split("|") if name in HOLDING_DOWN)
+        if held:
+            text = ", ".join(f"{name} in {n / len(seen):.0%}" for name, n in held.items())
+            notes.append(Note("throttled", f"{where}: {text} of its readings"))
+        if device.startswith("gpu:") and _strangers(series.column("processes"), w) > 0:
+            notes.append(
+                Note(
+                    "other_process_on_device", f"{where} also ran processes that are not this job's"
+                )
+            )
+    notes += [
+        Note("gpu_shared", f"{d.id} on {w.host.host}: {d.shared}")
+        for d in w.host.devices
+        if d.shared
+    ]
+    notes += [
+        Note("gpu_order_unknown", f"{w.host.host}: {p.doubt}") for p in w.host.probes if p.doubt
+    ]
+    moved = [j.by_s for j in w.host.jumps if w.start_s <= j.time_s <= w.end_s]
+    if w.host.clock_end is not None and not w.host.jumps:
+        drift = w.host.clock_end[1] - w.host.clock_end[0] - w.host.own_offset_s
+        if abs(drift) > _CLOCK_JUMP_S + _SLEW * (w.host.clock_end[0] - w.host.clock_start[0]):
+            moved = [drift]
+    if moved:
+        text = f"{w.host.host}: its UTC clock moved by {sum(moved):+.3f} s; durations are not touched by it"
+        notes.append(Note("clock_jump", text))
+    newest = max(
+        (c.times[-1] for s in w.series.values() for c in s.columns.values() if len(c)), default=None
+    )
+    if newest is None or newest < w.end_s - 2 - 3 / w.host.hz:
+        late = (
+            "never wrote a row"
+            if newest is None
+            else f"wrote its last row {w.end_s - newest:.1f} s before the end"
+        )
+        notes.append(Note("sampler_lost", f"{w.host.host}: the sampler {late}"))
+    if w.host.gpus_unread:
+        notes.append(Note("gpus_unread", f"{w.host.host}: {w.host.gpus_unread}"))
+    return notes + [Note("sampling_trouble", f"{w.host.host}: {text}") for text in w.host.troubles]
+
+
+def time_notes(windows: list[HostWindow]) -> list[Note]:
+    """Return the warnings about hosts whose clocks were not, or hardly, set against the first host's."""
+    if len(windows) < 2:
+        return []
+    hosts = [w.host for w in windows]
+    named = {(a.host, a.boot_id) for h in hosts for a in h.against} or {
+        (hosts[0].host, hosts[0].boot_id)
+    }
+    boots = {boot for _, boot in named}
+    notes = []
+    for h in hosts:
+        off = h.offset_uncertainty_s
+        if off is None and (h.host, h.boot_id) not in named and h.boot_id not in boots:
+            text = f"{h.host}: its clock was not set against the first host's; both are taken to show the same UTC"
+            notes.append(Note("clocks_not_compared", text))
+        elif off is not None and off > 1 / h.hz:
+            text = f"{h.host}: its clock is known to ± {off:.2g} s only, and was read every {1 / h.hz:.2g} s"
+            notes.append(Note("clocks_not_compared", text))
+    return notes
+
+
+def _strangers(processes: Column, w: HostWindow) -> float:
+    """Return the most foreign processes seen. They are counted once a second: what was seen just before counts too."""
+    return peak(processes, w.start_s - _STRANGERS_S, w.end_s) or 0
+
+
+def rank_notes(
+    ranks: Ranks, windows: list[HostWindow], known: dict[int, Rank | None], devices: int | None
+) -> list[Note]:
+    """Return the warnings about processes: too few cores for them, ranks without steps, hosts without telemetry."""
+    notes = []
+    names = {w.host.host for w in windows}
+    per_host = Counter(r.host if r else next(iter(names), "") for r in known.values())
+    for w in windows:
+        processes, cores = per_host.get(w.host.host, 0), w.host.cores
+        if cores is not None and processes > cores:
+            told = f"{processes} processes shared {counted(cores, 'core')} of {w.host.host}"
+            notes.append(Note("oversubscribed", told))
+    for host in sorted(set(per_host) - names - {""}):
+        notes.append(Note("sampler_lost", f"{host}: no sampler ran there"))
+    with_steps = sum(bool(s) for s in ranks.measured.values())
+    if devices is not None and ranks.measured and with_steps < devices:
+        notes.append(
+            Note("ranks_missing", f"{with_steps} of {counted(devices, 'rank')} left measured steps")
+        )
+    return notes

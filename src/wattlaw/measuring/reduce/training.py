@@ -12,11 +12,10 @@ import msgspec
 
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.setting import Target
-from wattlaw.measuring.files.attempt import Attempt, read_attempt
-from wattlaw.measuring.files.pauses import Evaluated, read_metrics
-from wattlaw.measuring.files.steps import Step
-from wattlaw.measuring.reduce.intervals import added, totals, without
-from wattlaw.measuring.reduce.window_energy import BOUNDARIES
+from wattlaw.measuring.files.rank_files import Evaluated, Step, read_metrics
+from wattlaw.measuring.reduce.attempt import Attempt, read_attempt, without
+from wattlaw.measuring.reduce.device_use import BOUNDARIES
+from wattlaw.measuring.reduce.summary import added, totals
 
 COSTS = ("time_s", "steps", "samples", *(f"{b}_energy_j" for b in BOUNDARIES))
 

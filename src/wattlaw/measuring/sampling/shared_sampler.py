@@ -13,18 +13,13 @@ from pathlib import Path
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
-from wattlaw.measuring.files.host import boot_id, host_name, read_host
+from wattlaw.measuring.files.host_files import boot_id, host_name, read_host
+from wattlaw.measuring.sampling.host_sampler import VARIABLE
 
 _MARGIN_S = 5.0
+
+
 _WAIT_S = 3.0
-
-VARIABLE = "WATTLAW_SAMPLER"
-"""Set while a sampler runs, for the children of the process that started it: "boot id:pid:folder"."""
-
-
-def telling(pid: int, folder: Path) -> str:
-    """Return what the variable tells of a sampler."""
-    return f"{boot_id()}:{pid}:{folder}"
 
 
 def running_sampler() -> Path | None:

@@ -10,7 +10,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Target
 from wattlaw.core.units import QUANTITIES, show
 from wattlaw.laws.statistics.repeats import summarise_readings
-from wattlaw.measuring.files.pauses import read_metrics
+from wattlaw.measuring.files.rank_files import read_metrics
 from wattlaw.records.table import value
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import (

@@ -21,7 +21,7 @@ from wattlaw.core.files import why, write_whole
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted
-from wattlaw.measuring.files.steps import StepLog
+from wattlaw.measuring.files.rank_files import StepLog
 
 SEEN = "output-steps.json"
 _LOOK_S = 0.002

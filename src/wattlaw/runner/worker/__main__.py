@@ -58,7 +58,7 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
     import torch.distributed as dist
 
     from wattlaw.core.options import workload_options
-    from wattlaw.measuring.files.steps import StepLog
+    from wattlaw.measuring.files.rank_files import StepLog
     from wattlaw.runner.worker.device_timer import clock_for
     from wattlaw.runner.worker.loop import Loop
     from wattlaw.runner.worker.user_class import workload_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wattlaw.core.errors import TrialError
-from wattlaw.measuring.files.pauses import Evaluated, Pause, note_metrics, note_pause
+from wattlaw.measuring.files.rank_files import Evaluated, Pause, note_metrics, note_pause
 from wattlaw.runner.worker.checkpoint import Checkpoints, Progress
 from wattlaw.runner.worker.evaluation import Evaluation
 from wattlaw.runner.worker.state import full_state

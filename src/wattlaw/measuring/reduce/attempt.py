@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained
-from wattlaw.measuring.files.host import Host, boot_id, clock_pair, read_host
-from wattlaw.measuring.files.pauses import Pause, read_pauses
-from wattlaw.measuring.files.steps import Rank, read_rank, read_steps
-from wattlaw.measuring.files.telemetry import read_telemetry
-from wattlaw.measuring.reduce.intervals import Span
-from wattlaw.measuring.reduce.stepping import Ranks, split
-from wattlaw.measuring.reduce.window_energy import EDGE_MARGIN_S, HostWindow
+from wattlaw.measuring.files.host_files import (
+    EDGE_MARGIN_S,
+    Host,
+    HostWindow,
+    boot_id,
+    clock_pair,
+    read_host,
+    read_telemetry,
+)
+from wattlaw.measuring.files.rank_files import (
+    Pause,
+    Rank,
+    Step,
+    read_pauses,
+    read_rank,
+    read_steps,
+)
+
+Span = tuple[float, float]
+"""Start and end, s, on the clock common to all ranks."""
+
+
+class Ranks(NamedTuple):
+    """Steps by rank, their times on one clock common to all ranks, s."""
+
+    measured: dict[int, list[Step]]
+    warmup: dict[int, list[Step]]
 
 
 class Attempt(NamedTuple):
@@ -83,6 +103,37 @@ def telemetry_span(hosts: Sequence[Host], base_s: float) -> Span:
     return (max(starts), max(ends)) if starts and ends else (0.0, 0.0)
 
 
+def without(whole: Span, pauses: Iterable[Pause]) -> list[Span]:
+    """Return the parts of a window that lie in no pause; the window itself where none lies in it."""
+    spans, start = [], whole[0]
+    for pause in sorted(pauses, key=lambda p: p.start_s):
+        if pause.end_s <= start or pause.start_s >= whole[1]:
+            continue
+        if pause.start_s > start:
+            spans.append((start, pause.start_s))
+        start = pause.end_s
+    return [*spans, (start, whole[1])] if start < whole[1] or not spans else spans
+
+
+def split(steps: dict[int, list[Step]], shift_s: dict[int, float]) -> Ranks:
+    """Part warm-up from measured steps, each rank's times moved to the common clock."""
+    ranks = Ranks({}, {})
+    for rank, all_steps in steps.items():
+        ranks.measured[rank] = [s for s in all_steps if not s.warmup]
+        ranks.warmup[rank] = [s for s in all_steps if s.warmup]
+        for kind in ranks:
+            kind[rank] = [_moved(s, shift_s.get(rank, 0.0)) for s in kind[rank]]
+    return ranks
+
+
+def window(ranks: Ranks) -> tuple[float, float] | None:
+    """Return the measured window: the latest first start to the latest last end over ranks; None without steps."""
+    sets = [steps for steps in ranks.measured.values() if steps]
+    if not sets:
+        return None
+    return max(s[0].start_s for s in sets), max(s[-1].end_s for s in sets)
+
+
 def _number(path: Path) -> int:
     text = path.stem.removeprefix("steps-")
     if not text.isdigit():
@@ -96,3 +147,10 @@ def _offset(rank: Rank | None, hosts: Sequence[Host]) -> float:
         if rank is None or (rank.host == host.host and rank.boot_id == host.boot_id):
             return host.offset_s
     return rank.clock[1] - rank.clock[0] if rank else 0.0
+
+
+def _moved(step: Step, by_s: float) -> Step:
+    if not by_s:
+        return step
+    values = {n: getattr(step, n) for n in step.__struct_fields__}
+    return Step(**{**values, "start_s": step.start_s + by_s, "end_s": step.end_s + by_s})

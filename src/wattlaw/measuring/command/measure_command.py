@@ -19,29 +19,40 @@ from wattlaw.core.reading import Note, measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
-from wattlaw.measuring.command.child import become, run_child
-from wattlaw.measuring.command.child import pass_on_end as pass_on_end
-from wattlaw.measuring.command.process_accounting import Ended, account, left_running
-from wattlaw.measuring.command.signal_witness import witnessed
-from wattlaw.measuring.files.record import Record, finish, new_record, passing_place, run_of
-from wattlaw.measuring.hosts.clock_offsets import clock_served
-from wattlaw.measuring.hosts.merge_nodes import (
+from wattlaw.measuring.command.run_command import (
+    Ended,
+    account,
+    become,
+    left_running,
+    run_child,
+    witnessed,
+)
+from wattlaw.measuring.command.run_command import pass_on_end as pass_on_end
+from wattlaw.measuring.hosts.job_record import (
     Part,
+    Place,
+    Record,
+    announced,
+    announced_attempt,
     common_window,
+    finish,
+    new_record,
+    passing_place,
+    place,
+    run_of,
     tell_end,
     wait_for_all_ends,
     wait_for_all_samplers,
 )
 from wattlaw.measuring.hosts.node_samplers import start_samplers
-from wattlaw.measuring.hosts.ranks import Place, announced, announced_attempt, place
 from wattlaw.measuring.limits.gpu_freq import write_read_back
 from wattlaw.measuring.limits.guard import Guard
 from wattlaw.measuring.limits.limits import given, limited
 from wattlaw.measuring.limits.node_guard import fork_guarded
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.engine import Engine, check_rate
-from wattlaw.measuring.sampling.sampler import REPLAY
-from wattlaw.measuring.sampling.shared_sampler import VARIABLE, telling
+from wattlaw.measuring.sampling.clock_offsets import clock_served
+from wattlaw.measuring.sampling.host_sampler import VARIABLE, Engine, check_rate, telling
+from wattlaw.measuring.sampling.sampler_process import REPLAY
 from wattlaw.slurm.environment import is_step, nodes_of_job, nodes_of_step, starts_step
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 _PINNED_S = 0.008
 """Two readings as close as this around a change pin it; a sampler looks every 1 ms where it wants to know."""
 
+
 _SURE = 0.2
 """A moment is foretold while its uncertainty stays below this share of the period."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wattlaw.measuring.files.steps import Step
-from wattlaw.measuring.reduce.stepping import split, step_quantities
+from wattlaw.measuring.files.rank_files import Step
+from wattlaw.measuring.reduce.attempt import split
+from wattlaw.measuring.reduce.step_quantities import step_quantities
 
 
 def step(number: int, seconds: float, **phases: float) -> Step:

@@ -13,12 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wattlaw.devices.meter import DeviceInfo, Sample, Scope, lag_of
-from wattlaw.measuring.files.host import host_name
-from wattlaw.measuring.files.telemetry import Column, read_telemetry
+from wattlaw.measuring.files.host_files import Column, host_name, read_telemetry
+from wattlaw.measuring.reduce.counter_updates import changes, update_clock
 from wattlaw.measuring.reduce.series import counter_total
-from wattlaw.measuring.reduce.updates import changes, update_clock
-from wattlaw.measuring.sampling.dense_windows import SHARE, Dense
-from wattlaw.measuring.sampling.engine import Engine
+from wattlaw.measuring.sampling.dense_readings import SHARE, Dense
+from wattlaw.measuring.sampling.host_sampler import Engine
 
 COUNTER = DeviceInfo(id="gpu:0", boundary="gpu", energy="counter", update_s=0.1)
 POWER = DeviceInfo(id="gpu:0", boundary="gpu", energy="power", update_s=0.1, lag_s=lag_of(0.1))

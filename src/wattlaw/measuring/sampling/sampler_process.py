@@ -1,6 +1,6 @@
 """One process a host that reads the meters, outside the training process's interpreter lock.
 
-`python -m wattlaw.measuring.sampling.sampler SPEC.json` reads one word a line from standard input, and answers when
+`python -m wattlaw.measuring.sampling.sampler_process SPEC.json` reads one word a line from standard input, and answers when
 it is carried out: "edge" takes readings at once, "flush" brings all rows to disk, "stop" ends. It also
 ends when its standard input closes or its parent is gone.
 """
@@ -24,15 +24,17 @@ import msgspec
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Scope
-from wattlaw.measuring.files.host import Host, host_name, read_host
+from wattlaw.measuring.files.host_files import Host, host_name, read_host
 from wattlaw.measuring.limits.limits import Limit, hold, write_limits
 from wattlaw.measuring.limits.node_guard import guard_of_this
-from wattlaw.measuring.sampling.engine import FLUSH_S, Engine, check_rate
-from wattlaw.measuring.sampling.shared_sampler import VARIABLE, telling
+from wattlaw.measuring.sampling.host_sampler import FLUSH_S, VARIABLE, Engine, check_rate, telling
 
 REPLAY = "WATTLAW_REPLAY"
 
+
 _START_WAIT_S = 30.0
+
+
 _ANSWER_WAIT_S = 5.0
 
 
@@ -189,7 +191,7 @@ def start_sampler(
     path = where / f".sampler-{host_name()}.json"
     write_whole(path, msgspec.json.encode(spec))
     process = subprocess.Popen(
-        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler", str(path)],
+        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment_of_sampler(),
@@ -203,7 +205,7 @@ def start_sampler(
             if pipe is not None:
                 pipe.close()
         raise DeviceError(
-            f"the sampler did not start; try `{sys.executable} -m wattlaw.measuring.sampling.sampler {path}`"
+            f"the sampler did not start; try `{sys.executable} -m wattlaw.measuring.sampling.sampler_process {path}`"
         )
     path.unlink(missing_ok=True)
     return Sampler(where, process)

@@ -13,11 +13,11 @@ from wattlaw.core.plugins import CONTROLS, plugins
 from wattlaw.devices.control import Control
 from wattlaw.devices.cpu_model import VARIABLE, watts_per_core
 from wattlaw.devices.meter import DeviceInfo, Probe, Scope
-from wattlaw.measuring.files.host import host_name
+from wattlaw.measuring.files.host_files import host_name
 from wattlaw.measuring.limits.guard import opened
 from wattlaw.measuring.limits.limit_state import left_behind
-from wattlaw.measuring.sampling.engine import probe_meters
-from wattlaw.measuring.sampling.sampler import REPLAY
+from wattlaw.measuring.sampling.host_sampler import probe_meters
+from wattlaw.measuring.sampling.sampler_process import REPLAY
 
 _WHAT = {
     "gpu": "GPU energy",

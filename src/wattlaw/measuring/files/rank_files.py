@@ -1,20 +1,23 @@
-"""steps-<rank>.csv: one row a training step, appended by each rank and read back without trust."""
+"""The files that ranks write: steps-<rank>.csv, rank-<rank>.json, and rank 0's pauses.csv and metrics.csv."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
 from wattlaw.core.folder import STEP_COLUMNS
-from wattlaw.measuring.files.host import boot_id, clock_pair, host_name
+from wattlaw.measuring.files.host_files import boot_id, clock_pair, host_name
 
 PHASES = STEP_COLUMNS[6:]
+
 
 _FLUSH_S = 1.0
 
@@ -171,3 +174,110 @@ def _cell(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else repr(float(value))
+
+
+PAUSES = "pauses.csv"
+
+
+METRICS = "metrics.csv"
+
+
+PAUSE_COLUMNS = ("kind", "start_s", "end_s")
+"""Columns of pauses.csv. ``kind`` is "evaluation" or "checkpoint"; times on the monotonic clock of rank 0's host."""
+
+
+METRIC_COLUMNS = ("step", "trained_samples", "time_s", "evaluated_samples")
+"""First columns of metrics.csv; one a metric follows. ``step`` is the last step before, ``trained_samples`` what all
+ranks had trained on by then, warm-up and earlier attempts included, ``time_s`` the start of the evaluation."""
+
+
+class Pause(NamedTuple):
+    """A time in which no step was taken, s on the monotonic clock of rank 0's host."""
+
+    kind: str
+    start_s: float
+    end_s: float
+
+
+class Evaluated(NamedTuple):
+    """One row of metrics.csv."""
+
+    step: int
+    trained_samples: float
+    time_s: float
+    evaluated_samples: int
+    metrics: dict[str, float]
+
+
+def note_pause(attempt: Path, pause: Pause) -> None:
+    """Add a pause to an attempt. Raises RecordError where the disk refuses."""
+    _append(
+        attempt / PAUSES, PAUSE_COLUMNS, (pause.kind, f"{pause.start_s:.6f}", f"{pause.end_s:.6f}")
+    )
+
+
+def note_metrics(attempt: Path, row: Evaluated) -> None:
+    """Add what an evaluation found. Raises RecordError where the disk refuses."""
+    fixed = (
+        str(row.step),
+        f"{row.trained_samples:.0f}",
+        f"{row.time_s:.6f}",
+        str(row.evaluated_samples),
+    )
+    _append(
+        attempt / METRICS,
+        (*METRIC_COLUMNS, *row.metrics),
+        (*fixed, *map(repr, row.metrics.values())),
+    )
+
+
+def read_pauses(attempt: Path) -> list[Pause]:
+    """Return an attempt's pauses; none where it has no such file. Raises DamagedRunError or RecordError."""
+    path = attempt / PAUSES
+    found = []
+    for number, row in _rows(path):
+        try:
+            found.append(Pause(row["kind"], float(row["start_s"]), float(row["end_s"])))
+        except (KeyError, ValueError):
+            raise DamagedRunError(
+                f"{path}:{number}: no pause; columns {', '.join(PAUSE_COLUMNS)} are needed"
+            ) from None
+    return found
+
+
+def read_metrics(attempt: Path) -> list[Evaluated]:
+    """Return an attempt's evaluations, oldest first; none where it has none. Raises DamagedRunError or RecordError."""
+    path = attempt / METRICS
+    found = []
+    for number, row in _rows(path):
+        try:
+            step, trained, time_s, evaluated = (row.pop(n) for n in METRIC_COLUMNS)
+            metrics = {name: float(value) for name, value in row.items()}
+            found.append(
+                Evaluated(int(step), float(trained), float(time_s), int(evaluated), metrics)
+            )
+        except (KeyError, ValueError):
+            needed = ", ".join(METRIC_COLUMNS)
+            raise DamagedRunError(
+                f"{path}:{number}: no evaluation; columns {needed} and metrics are needed"
+            ) from None
+    return found
+
+
+def _append(path: Path, names: Sequence[str], cells: Sequence[str]) -> None:
+    with explained(path), open(path, "a", encoding="utf-8") as file:
+        if file.tell() == 0:
+            file.write(",".join(names) + "\n")
+        file.write(",".join(cells) + "\n")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    if not path.exists():
+        return
+    with explained(path, "read"):
+        # a last line that a crash cut off is left out
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    names = lines[0].split(",") if lines else []
+    for number, line in enumerate(lines[1:], 2):
+        cells = line.split(",")
+        yield number, dict(zip(names, cells, strict=False)) if len(cells) == len(names) else {}

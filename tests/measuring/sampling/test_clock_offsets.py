@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from wattlaw.measuring.files.host import Host, boot_id, read_host
-from wattlaw.measuring.hosts.clock_offsets import SERVED, Served, clock_served, set_against
+from wattlaw.measuring.files.host_files import Host, boot_id, read_host
 from wattlaw.measuring.reduce.summary import summarise
-from wattlaw.measuring.sampling.sampler import Spec, environment_of_sampler
+from wattlaw.measuring.sampling.clock_offsets import SERVED, Served, clock_served, set_against
+from wattlaw.measuring.sampling.sampler_process import Spec, environment_of_sampler
 
 SHIFT_S = 1000
 
@@ -28,7 +28,7 @@ def sampled(
     path = attempt / f"spec-{name}.json"
     path.write_bytes(msgspec.json.encode(spec))
     process = subprocess.Popen(
-        [*before, sys.executable, "-m", "wattlaw.measuring.sampling.sampler", str(path)],
+        [*before, sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", str(path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**environment_of_sampler(), "SLURMD_NODENAME": name},
     )  # fmt: skip

@@ -1,44 +1,24 @@
-"""What the steps of all ranks say: window, step time, rate, phases, loss, steadiness. Pure functions."""
+"""What the steps of all ranks say: step time, rate, phases, loss, steadiness. Pure functions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
 
 from wattlaw.core.reading import Note, Reading, measured, missing, quantile, spread
 from wattlaw.core.units import counted
-from wattlaw.measuring.files.steps import PHASES, Step
+from wattlaw.measuring.files.rank_files import PHASES, Step
+from wattlaw.measuring.reduce.attempt import Ranks
 
 FEW_STEPS = 10
+
+
 UNSTEADY_SPREAD = 0.10
+
+
 UNSTEADY_DRIFT = 0.05
+
+
 _LAST_LOSSES = 10
-
-
-class Ranks(NamedTuple):
-    """Steps by rank, their times on one clock common to all ranks, s."""
-
-    measured: dict[int, list[Step]]
-    warmup: dict[int, list[Step]]
-
-
-def split(steps: dict[int, list[Step]], shift_s: dict[int, float]) -> Ranks:
-    """Part warm-up from measured steps, each rank's times moved to the common clock."""
-    ranks = Ranks({}, {})
-    for rank, all_steps in steps.items():
-        ranks.measured[rank] = [s for s in all_steps if not s.warmup]
-        ranks.warmup[rank] = [s for s in all_steps if s.warmup]
-        for kind in ranks:
-            kind[rank] = [_moved(s, shift_s.get(rank, 0.0)) for s in kind[rank]]
-    return ranks
-
-
-def window(ranks: Ranks) -> tuple[float, float] | None:
-    """Return the measured window: the latest first start to the latest last end over ranks; None without steps."""
-    sets = [steps for steps in ranks.measured.values() if steps]
-    if not sets:
-        return None
-    return max(s[0].start_s for s in sets), max(s[-1].end_s for s in sets)
 
 
 def step_times(ranks: Ranks) -> list[float]:
@@ -109,13 +89,6 @@ def _rest(step: Step) -> float | None:
     """Return the time of a step outside of its phases, s; None where no phase was marked."""
     phases = [v for name in PHASES if (v := getattr(step, name)) is not None]
     return max(step.end_s - step.start_s - sum(phases), 0.0) if phases else None
-
-
-def _moved(step: Step, by_s: float) -> Step:
-    if not by_s:
-        return step
-    values = {n: getattr(step, n) for n in step.__struct_fields__}
-    return Step(**{**values, "start_s": step.start_s + by_s, "end_s": step.end_s + by_s})
 
 
 def _samples(ranks: Ranks) -> Reading:

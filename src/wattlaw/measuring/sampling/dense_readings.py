@@ -22,21 +22,36 @@ from wattlaw.devices.meter import DeviceInfo, Sample, lag_of
 SHARE = 0.005
 """These readings take at most this share of one core, once a small credit is used up."""
 
+
 _CREDIT_S = 0.1
+
+
 _PIN_CREDIT_S = 0.06
 """CPU time that may be spent at once; only edges may use the last part of it."""
 
+
 _LOOK_S = 0.001
+
+
 _EDGE_S, _LEAST_EDGE_S = 0.25, 0.1
+
+
 _PIN_AFTER_S, _PIN_GROWTH, _PIN_EVERY_S, _PIN_S = 0.2, 1.6, 2.0, 0.15
 """Looks between edges come at growing distances: each tells the update period well enough to span the next."""
 
+
 _EDGE_CHANGES = 2
+
+
 _FIRST_S, _FIRST_CHANGES = 0.45, 4
 
+
 _POWER_S = 0.01
+
+
 _JUMP_W, _JUMP_SHARE = 2.0, 0.02
 """A power reading that differs from the last kept one by more than both is a jump."""
+
 
 _UPDATES_KNOWN, _MOST_PERIODS = 3, 100
 

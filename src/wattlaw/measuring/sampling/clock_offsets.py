@@ -21,14 +21,20 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.core.files import write_whole
-from wattlaw.measuring.files.host import Against, boot_id, clock_pair, host_name
+from wattlaw.measuring.files.host_files import Against, boot_id, clock_pair, host_name
 
 SERVED = ".clock.json"
 """Where the first host's clock is served, in an attempt's folder as long as it is."""
 
+
 _EXCHANGES = 30
+
+
 _TRY_S = 0.5
+
+
 _ANSWER_S = 2.0
+
 
 Clock = Callable[[], float]
 
