@@ -25,6 +25,7 @@ from wattlaw.analysis.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.core.derive import derive, energy
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.options import TUNABLE
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
@@ -38,12 +39,6 @@ from wattlaw.laws.statistics.ratios import (
     pooled_noise,
     probability_below,
 )
-
-KNOBS = (
-    "devices", "nodes", "devices_per_node", "batch_per_device", "precision", "power_cap_w", "sm_clock_mhz",
-    "memory_clock_mhz", "backend", "strategy", "accumulation", "compile", "checkpointing", "interface", "workers",
-)  # fmt: skip
-"""What a user may choose without training another thing; settings that differ in anything else are not compared."""
 
 
 class Choice(NamedTuple):
@@ -81,7 +76,7 @@ def advise(
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     asked = what_is_asked(minimise, max_slowdown, confidence, limits or {}, prices)
-    groups, notes = grouped(runs, KNOBS)
+    groups, notes = grouped(runs, TUNABLE, split_layouts=False)
     found: list[Advice] = []
     faults: list[tuple[str, str]] = []
     for group in groups:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from wattlaw.advice.advise import KNOBS, Choice, check_energy, choices_of, mean_of
+from wattlaw.advice.advise import Choice, check_energy, choices_of, mean_of
 from wattlaw.advice.request import check_prices, per_sample
 from wattlaw.advice.sentences import describe, differing
 from wattlaw.analysis.groups import Group, grouped, is_energy, summed, title
 from wattlaw.analysis.prices import COST, NO_PRICES, Prices
 from wattlaw.core.errors import FitError, UsageError
+from wattlaw.core.options import TUNABLE
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import DEVICE_TIME, ENERGY, TIME
@@ -46,7 +47,7 @@ def pareto_points(
     Raises FitError where no group gives both, as estimates of energy and energies of unlike boundaries do not.
     """
     x, y = per_sample(x), per_sample(y)
-    groups, _ = grouped(runs, KNOBS)
+    groups, _ = grouped(runs, TUNABLE, split_layouts=False)
     found: list[FrontPoint] = []
     faults: list[tuple[str, str]] = []
     for group in groups:

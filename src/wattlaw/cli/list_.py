@@ -12,11 +12,12 @@ NAMES = {"list": "list_"}
 
 
 @click.command("list", short_help="List workloads, meters, importers, studies and more.")
-@click.argument("kind", type=OneOf(list(KINDS)), required=False)
+@click.argument("kind", type=OneOf([*KINDS, "options"]), required=False)
 @json_option
 def list_(kind: str | None, as_json: bool) -> None:
     """List the plug-ins of one KIND; without KIND, list the kinds.
 
+    `run --option NAME=VALUE` takes the options, which every workload understands.
     `run` takes the names of workloads, `import` those of importers, `study run` those of studies.
     Meters, controls and sections of the report are used automatically where they apply.
     """
@@ -24,6 +25,8 @@ def list_(kind: str | None, as_json: bool) -> None:
         _list_kinds(as_json)
     elif kind == "workloads":
         _list_workloads(as_json)
+    elif kind == "options":
+        _list_options(as_json)
     else:
         _list_plugins(kind, as_json)
 
@@ -62,6 +65,22 @@ def _list_workloads(as_json: bool) -> None:
         if entry.options:
             defaults = ", ".join(f"{name}={value!r}" for name, value in entry.options.items())
             say(f"options of {entry.name}: {defaults}")
+
+
+def _list_options(as_json: bool) -> None:
+    from wattlaw.core.options import OPTIONS
+
+    if as_json:
+        items = [{"name": name, **option._asdict()} for name, option in OPTIONS.items()]
+        emit_json("list options", items)
+        return
+    rows = []
+    for name, option in OPTIONS.items():
+        choices = ", ".join(option.choices) or type(option.default).__name__
+        tunable = "yes" if option.is_tunable else "no"
+        rows.append((name, choices, str(option.default), tunable, option.meaning))
+    print_table(("name", "type or choices", "default", "tunable", "meaning"), rows)
+    say("tunable options change speed or energy, not what is trained: `wattlaw advise` picks them")
 
 
 def _list_plugins(kind: str, as_json: bool) -> None:

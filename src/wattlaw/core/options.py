@@ -1,63 +1,111 @@
-"""Options that every workload understands because the runner itself carries them out."""
+"""The options that every workload understands because the runner itself carries them out.
+
+This is the one place that names them: the runner, the advice, the command line and the documentation read it.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import OptionValue, Setting, known_choice
 
-TRAINING: dict[str, OptionValue] = {
-    "threads": 0,
-    "accumulation": 1,
-    "strategy": "ddp",
-    "activation_checkpointing": False,
-    "compile": False,
-    "loader_workers": 0,
-    "learning_rate": 0.0,
-    "learning_rate_scaling": "none",
-    "schedule": "constant",
-    "schedule_warmup": 0,
-    "schedule_steps": 0,
-    "schedule_end": 0.0,
-    "schedule_every": 0,
-    "schedule_factor": 0.1,
-    "schedule_patience": 10,
-    "schedule_metric": "",
-    "clip_norm": 0.0,
-    "evaluate_every": 0,
-    "evaluate_at_end": False,
-    "evaluate_samples": 0,
-    "checkpoint_every": 0,
-    "save_model": False,
-}
-"""Their defaults.
 
-threads                CPU threads a process; 0 shares the cores evenly
-accumulation           batches a device whose gradients are added before one step
-strategy               how several devices share the work; "ddp": the whole model on each, "fsdp": a share of it
-activation_checkpointing  blocks keep their inputs alone and are calculated again when needed
-loader_workers         processes that load data for a rank
-learning_rate          0 keeps the one the workload is published with
-learning_rate_scaling  of that rate with the samples of a step, against the workload's own batch on one device
-schedule               of the rate over the steps, warm-up steps included
-schedule_warmup        steps in which the rate rises linearly from 0
-schedule_steps         steps after which "cosine" and "linear" have come down; 0: all that the stop allows
-schedule_end           the share of the rate that they come down to, and below which "plateau" does not fall
-schedule_every         steps after which "step" multiplies the rate by schedule_factor
-schedule_patience      evaluations without a better metric after which "plateau" multiplies the rate by that factor
-schedule_metric        the metric of "plateau", which is to fall; "-NAME" for one that is to rise; "": the first
-clip_norm              the largest norm of all gradients together; 0 keeps what the workload is published with
-evaluate_every         measured steps between evaluations on the valid part, one more at the end; 0: none
-evaluate_at_end        evaluate once, at the end
-evaluate_samples       the first samples of the valid part that are evaluated; 0: all
-checkpoint_every       measured steps between checkpoints, from which a stopped trial goes on; 0: none
-save_model             write the trained model into the attempt's folder
-"""
+class TrainingOption(NamedTuple):
+    """One option: its default, which also gives its type, what it does in one line, and its choices if it has any.
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "strategy": ("ddp", "fsdp"),
-    "learning_rate_scaling": ("none", "linear", "sqrt"),
-    "schedule": ("constant", "cosine", "linear", "step", "plateau"),
+    ``is_tunable`` says that the option changes the speed or energy of training and not what is trained, so that
+    advice may choose between runs that differ in it.
+    """
+
+    default: OptionValue
+    meaning: str
+    choices: tuple[str, ...] = ()
+    is_tunable: bool = False
+
+
+OPTIONS: dict[str, TrainingOption] = {
+    "threads": TrainingOption(
+        0, "CPU threads per process; 0 shares the cores evenly", is_tunable=True
+    ),
+    "accumulation": TrainingOption(
+        1, "batches per device whose gradients are added before one step", is_tunable=True
+    ),
+    "strategy": TrainingOption(
+        "ddp",
+        "how devices share the model: ddp replicates it, fsdp shards it",
+        choices=("ddp", "fsdp"),
+        is_tunable=True,
+    ),
+    "activation_checkpointing": TrainingOption(
+        False, "keep only the inputs of each block and recompute the rest backward", is_tunable=True
+    ),
+    "compile": TrainingOption(False, "compile the model with torch.compile", is_tunable=True),
+    "loader_workers": TrainingOption(
+        0, "processes that load data for each rank; 0 loads in the rank itself", is_tunable=True
+    ),
+    "learning_rate": TrainingOption(0.0, "learning rate; 0 keeps the workload's published one"),
+    "learning_rate_scaling": TrainingOption(
+        "none",
+        "how the learning rate grows with the global batch",
+        choices=("none", "linear", "sqrt"),
+    ),
+    "schedule": TrainingOption(
+        "constant",
+        "schedule of the learning rate over all steps, warm-up steps included",
+        choices=("constant", "cosine", "linear", "step", "plateau"),
+    ),
+    "schedule_warmup": TrainingOption(0, "steps in which the learning rate rises from 0"),
+    "schedule_steps": TrainingOption(
+        0, "steps until cosine and linear reach their end; 0 takes all that the stop allows"
+    ),
+    "schedule_end": TrainingOption(
+        0.0, "final share of the learning rate, and the lowest that plateau reaches"
+    ),
+    "schedule_every": TrainingOption(
+        0, "steps after which step multiplies the learning rate by schedule_factor"
+    ),
+    "schedule_factor": TrainingOption(0.1, "factor of step and plateau"),
+    "schedule_patience": TrainingOption(
+        10, "evaluations without improvement before plateau multiplies the learning rate"
+    ),
+    "schedule_metric": TrainingOption(
+        "", "metric that plateau follows; -NAME if more is better; empty takes the first"
+    ),
+    "clip_norm": TrainingOption(
+        0.0, "largest norm of all gradients together; 0 keeps the workload's published one"
+    ),
+    "evaluate_every": TrainingOption(
+        0, "measured steps between evaluations on the validation set; 0 never evaluates"
+    ),
+    "evaluate_at_end": TrainingOption(False, "evaluate once, at the end"),
+    "evaluate_samples": TrainingOption(
+        0, "samples of the validation set that are evaluated; 0 takes all"
+    ),
+    "checkpoint_every": TrainingOption(
+        0, "measured steps between checkpoints, from which a trial resumes; 0 writes none"
+    ),
+    "save_model": TrainingOption(False, "write the trained model into the attempt's folder"),
 }
+
+TRAINING: dict[str, OptionValue] = {name: option.default for name, option in OPTIONS.items()}
+"""The default of every option."""
+
+TUNABLE_FIELDS = (
+    "devices",
+    "nodes",
+    "devices_per_node",
+    "batch_per_device",
+    "precision",
+    "power_cap_w",
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "backend",
+)
+"""Fields of a setting that a user may choose freely while the same thing is trained."""
+
+TUNABLE = (*TUNABLE_FIELDS, *(name for name, option in OPTIONS.items() if option.is_tunable))
+"""All that advice may choose; runs that differ in anything else are not compared."""
 
 
 def checked(name: str, value: OptionValue, default: OptionValue) -> OptionValue:
@@ -86,8 +134,9 @@ def training_options(setting: Setting) -> dict[str, OptionValue]:
     for name, value in chosen.items():
         if isinstance(value, int | float) and value < 0:
             raise SettingError(f"option {name} is {value!r}; it must not be negative")
-    for name, choices in CHOICES.items():
-        known_choice(name, str(chosen[name]), choices)
+    for name, option in OPTIONS.items():
+        if option.choices:
+            known_choice(name, str(chosen[name]), option.choices)
     if chosen["accumulation"] == 0:
         raise SettingError("option accumulation is 0; it must be at least 1")
     if setting.stop.target and not chosen["evaluate_every"]:
