@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wattlaw.accelerators.catalogue.entry import Entry
-from wattlaw.accelerators.catalogue.raw_csv import read_raw
+from wattlaw.core.csv_table import read_csv
 
 FIRST_YEAR = 2014
 
@@ -44,7 +44,7 @@ def read_epoch(
     path: Path, identity: Callable[[str, str, str, str], str], company_of: Callable[[str], str]
 ) -> Iterator[Entry]:
     """Yield the entries of Epoch's table. ``identity`` names a device by table, company, product and label."""
-    for row in read_raw(path).rows:
+    for row in read_csv(path, comment="#", fill_short_rows=True).rows:
         cells = row.cells
         name = cells["Hardware name"]
         company = "Groq" if name.startswith("Groq") else company_of(cells["Manufacturer"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-Handling = Literal["mended", "doubted", "dropped"]
+from wattlaw.core.csv_table import Handling as Handling
+from wattlaw.core.csv_table import TableFault
+
+Fault = TableFault
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -51,20 +54,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def op_per_joule(self) -> float | None:
         """Promised operations a joule (op/s/W); None where peak or power is not known."""
         return self.peak_op_per_s / self.power_w if self.peak_op_per_s and self.power_w else None
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """What is wrong in a table, and where. ``handling`` says what the reader did about it.
-
-    ``name`` is the rule's name, such as "unit-slip"; ``column`` is "" where the whole row or file is meant.
-    """
-
-    file: str
-    line: int
-    column: str
-    fault: str
-    handling: Handling
-    name: str
 
 
 class Table(NamedTuple):

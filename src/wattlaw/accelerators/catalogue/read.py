@@ -13,8 +13,18 @@ from pathlib import Path
 import msgspec
 
 from wattlaw.accelerators.catalogue import rules
-from wattlaw.accelerators.catalogue.entry import VOCABULARIES, Entry, Table, normalise, slug
-from wattlaw.accelerators.catalogue.raw_csv import RawTable, Row, fault, gathered, read_raw
+from wattlaw.accelerators.catalogue.entry import (
+    VOCABULARIES,
+    Entry,
+    Fault,
+    Handling,
+    Table,
+    normalise,
+    slug,
+)
+from wattlaw.core.csv_table import CsvRow as Row
+from wattlaw.core.csv_table import CsvTable as RawTable
+from wattlaw.core.csv_table import read_csv
 from wattlaw.core.errors import DataError, nearest
 
 FORMAT = 1
@@ -52,7 +62,7 @@ def read_table(path: Path, year: int | None = None) -> Table:
     ``year`` is the survey's year; by default the year in the file's name.
     Raises RecordError where there is no such file and DataError where it is no table of accelerators.
     """
-    raw = read_raw(path)
+    raw = read_csv(path, comment="#", fill_short_rows=True)
     columns = _layout(raw)
     if columns is _SURVEY:
         year = year or _year_of(path)
@@ -236,3 +246,23 @@ def _date(raw: RawTable, row: Row, column: str) -> None:
 def _year_of(path: Path) -> int | None:
     years = re.findall(r"20\d\d", path.name)
     return int(years[-1]) if years else None
+
+
+def fault(
+    faults: list[Fault], where: tuple[str, int, str], text: str, handling: Handling, name: str
+) -> None:
+    """Note a fault at (file, line, column)."""
+    faults.append(Fault(*where, text, handling, name))
+
+
+def gathered(faults: list[Fault]) -> list[Fault]:
+    """Return the faults, those with the same text of several lines merged at the first line."""
+    groups: dict[tuple[str, str, str], list[Fault]] = {}
+    for one in faults:
+        groups.setdefault((one.file, one.column, one.fault), []).append(one)
+    merged = []
+    for same in groups.values():
+        first, more = same[0], len(same) - 1
+        text = f"{first.fault} (and {more} more lines)" if more else first.fault
+        merged.append(Fault(first.file, first.line, first.column, text, first.handling, first.name))
+    return sorted(merged, key=lambda f: (f.file, f.line, f.column))
