@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from wattlaw.analysis.families import families
-from wattlaw.importers.imported import import_runs
+from wattlaw.importers.importer import import_runs
 from wattlaw.laws.priors import Family, learn, table_rows
 
 DATA = Path(os.environ.get("WATTLAW_DATA", Path(__file__).parents[2] / "shared" / "data"))

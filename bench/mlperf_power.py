@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wattlaw.importers.imported import import_runs
+from wattlaw.importers.importer import import_runs
 
 DATA = Path(os.environ.get("WATTLAW_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ARCHIVE = DATA / "mlperf" / "training_results_v4.1_excerpt.tar.xz"

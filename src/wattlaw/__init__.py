@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wattlaw.core.setting import Setting as Setting
     from wattlaw.core.setting import Stop as Stop
     from wattlaw.core.sweepfile import Sweep as Sweep
-    from wattlaw.importers.imported import import_runs as import_runs
+    from wattlaw.importers.importer import import_runs as import_runs
     from wattlaw.measuring.block import measure as measure
     from wattlaw.records import load_runs as load_runs
     from wattlaw.report.page import write_report as write_report
@@ -42,7 +42,7 @@ _PUBLIC = {
     "load_runs": "wattlaw.records",
     "measure": "wattlaw.measuring.block",
     "fit": "wattlaw.analysis.fit",
-    "import_runs": "wattlaw.importers.imported",
+    "import_runs": "wattlaw.importers.importer",
     "advise": "wattlaw.advice.advise",
     "predict": "wattlaw.analysis.predict",
     "run": "wattlaw.runner.api",

@@ -13,7 +13,7 @@ from wattlaw.analysis.cap_choice import choose_cap
 from wattlaw.analysis.cap_curves import cap_curves, grid_of, most_telling, weighed
 from wattlaw.analysis.fit import fit
 from wattlaw.core.errors import FitError, UsageError
-from wattlaw.importers.imported import import_runs
+from wattlaw.importers.importer import import_runs
 from wattlaw.laws.caps import response
 
 CAPS = np.array([100.0, 125, 150, 175, 200, 225, 250])

@@ -12,7 +12,7 @@ from tests.importers.records import CARBON, LIGHTNING, LOG, SACCT, WINDOWS, ZEUS
 
 from wattlaw.cli.main import main
 from wattlaw.core.errors import DataError
-from wattlaw.importers.imported import import_runs, number
+from wattlaw.importers.importer import import_runs, number
 from wattlaw.records import load_runs, write_index
 
 
@@ -32,7 +32,7 @@ def test_what_is_no_file_stops_no_import_of_the_others(tmp_path, source, name, t
     assert {r.trial for r in found.runs} == {
         r.trial for r in import_runs(source, tmp_path / "good" / name).runs
     }
-    assert {s.reason for s in found.skipped} == {"it is no file that can be read"}
+    assert {s.reason for s in found.skipped} == {"it is not a readable file"}
     assert {"folder", "pipe"} <= {Path(s.file).parent.name for s in found.skipped}
 
 
@@ -42,7 +42,7 @@ def test_a_link_to_nowhere_among_results_is_named(tmp_path):
     (log.parent / "result_1.txt").symlink_to("nowhere")
     found = import_runs("mlperf", tmp_path / "v3.0")
     assert len(found.runs) == 1
-    assert "result_1.txt: it is no file that can be read" in str(found.skipped[0])
+    assert "result_1.txt: it is not a readable file" in str(found.skipped[0])
 
 
 def test_versions_of_several_experiments_stay_apart(tmp_path):
@@ -107,11 +107,9 @@ def test_an_import_that_takes_the_place_of_another_says_so(tmp_path, capsys):
             main(["import", "csv", str(tmp_path / name / "x.csv"), "-o", str(tmp_path / "out")])
         return capsys.readouterr().err
 
-    assert "same names" not in imported("a")
-    assert "same names" not in imported("a")
-    assert "1 run imported earlier bore the same names and were others; they are gone" in imported(
-        "b"
-    )
+    assert "replaced" not in imported("a")
+    assert "replaced" not in imported("a")
+    assert "replaced 1 earlier run of the same name" in imported("b")
 
 
 def test_a_file_that_is_still_packed_is_called_so(tmp_path):
@@ -123,7 +121,7 @@ def test_a_file_that_is_still_packed_is_called_so(tmp_path):
 
 def test_control_characters_of_a_header_reach_no_terminal(tmp_path):
     (path := tmp_path / "x.csv").write_text("\x1b[31mgpus,ra\x08te\n1,2\n")
-    with pytest.raises(DataError, match=r"x\.csv:1: the file is no text"):
+    with pytest.raises(DataError, match=r"x\.csv:1: the file is not text"):
         import_runs("csv", path, columns={"samples_per_s": "rate"})
 
 

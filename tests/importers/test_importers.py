@@ -26,7 +26,7 @@ from tests.importers.records import (
 )
 
 from wattlaw.core.errors import DataError, UnknownNameError, UsageError, WattlawError
-from wattlaw.importers.imported import import_runs, number
+from wattlaw.importers.importer import import_runs, number
 
 FULL = os.environ.get("DEPTH") == "full"
 
@@ -102,7 +102,7 @@ def test_a_bad_cell_is_reported_with_file_line_and_column(tmp_path):
     path.write_text(MLPERF_TABLE)
     found = import_runs("mlperf", path)
     assert len(found.runs) == 1
-    assert str(found.skipped[0]) == f"{path}:3: accelerators_per_node: 'x' is no positive number"
+    assert str(found.skipped[0]) == f"{path}:3: accelerators_per_node: 'x' is not a positive number"
 
 
 def test_nvidia_smi_energy_is_summed_over_gpus_and_a_gap_is_reported(tmp_path):
@@ -152,7 +152,7 @@ def test_lightning_zeus_and_plain_tables_become_runs(tmp_path):
     (path := tmp_path / "plain.csv").write_text(PLAIN)
     found = import_runs("csv", path, columns=COLUMNS)
     assert [r.setting.devices for r in found.runs] == [1, 2]
-    assert "'six' is no number" in str(found.skipped[0])
+    assert "'six' is not a number" in str(found.skipped[0])
 
 
 def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
@@ -170,7 +170,7 @@ def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cell", "reason"), [("1 0", "'1 0' is no positive number"), ("-3", "no positive number")]
+    ("cell", "reason"), [("1 0", "'1 0' is not a positive number"), ("-3", "not a positive number")]
 )
 def test_two_numbers_in_a_cell_are_none_and_the_row_is_skipped(tmp_path, cell, reason):
     (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",150,", f",{cell},"))
@@ -267,9 +267,9 @@ def test_published_mlperf_power_is_the_trapezoid_to_a_thousandth(published):
     ("cell", "reason"),
     [
         ("-5", "'-5' is negative"),
-        ("0", "'0' is no time or rate of a run"),
-        ("100 ms", "'100 ms' has a unit of its own; samples_per_s is in 1/s"),
-        ("9 %", "has a unit of its own"),
+        ("0", "'0': a time or a rate of a run is never 0"),
+        ("100 ms", "'100 ms' has another unit; samples_per_s is in 1/s"),
+        ("9 %", "has another unit"),
     ],
 )
 def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column(
@@ -286,5 +286,5 @@ def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column
 
 def test_a_file_that_is_no_text_is_called_so_instead_of_being_shown(tmp_path):
     (tmp_path / "x.csv").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(DataError, match=r"x\.csv:1: the file is no text"):
+    with pytest.raises(DataError, match=r"x\.csv:1: the file is not text"):
         import_runs("csv", tmp_path / "x.csv")

@@ -23,7 +23,7 @@ from wattlaw.accelerators.catalogue.peaks import identity
 from wattlaw.core.files import write_whole
 from wattlaw.core.reading import quantile
 from wattlaw.core.run import Run
-from wattlaw.importers.mlperf_table import read_runs
+from wattlaw.importers.importer import import_runs
 
 BENCHMARKS = ("resnet", "bert")
 PREFACE = """# wattlaw mlperf 1
@@ -61,7 +61,7 @@ def table_text(path: Path) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(MlperfResult.__struct_fields__)
-    for result in summarise(read_runs(path).runs):
+    for result in summarise(import_runs("mlperf", path).runs):
         values = msgspec.structs.astuple(result)
         writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in values)
     return PREFACE + text.getvalue()

@@ -1,4 +1,4 @@
-"""``wattlaw import``: other people's records as runs."""
+"""`wattlaw import`: reads the records of other programs as runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import click
 
 from wattlaw.cli.output import emit_json, json_option, say, say_warnings
 from wattlaw.core.errors import UsageError
+from wattlaw.core.plugins import need
 from wattlaw.core.units import counted
 
 NAMES = {"import": "import_"}
 
 
-@click.command("import", short_help="Read other people's records as runs.")
+@click.command("import", short_help="Read the records of other programs as runs.")
 @click.argument("source")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
@@ -28,9 +29,9 @@ NAMES = {"import": "import_"}
     "--column",
     "columns",
     multiple=True,
-    help="NAME=COLUMN of a csv, such as elapsed_s=seconds; repeat it.",
+    help="NAME=COLUMN of a CSV table, such as elapsed_s=seconds; repeat it.",
 )
-@click.option("--workload", default=None, help="What was trained, where the file does not say.")
+@click.option("--workload", default=None, help="Name of the workload, where the file has none.")
 @json_option
 def import_(
     source: str,
@@ -43,27 +44,24 @@ def import_(
     """Read PATH, recorded by SOURCE, as runs.
 
     \b
-    SOURCE  mlperf       a round's results: folder, archive or table of runs
+    SOURCE  mlperf       results of a round: folder, archive or table of runs
             zeus         power summaries and profiling windows
             nvidia-smi   --query-gpu … --format=csv, or dmon
-            lightning    metrics.csv
+            lightning    metrics.csv, or a folder of them
             codecarbon   emissions.csv
-            sacct        sacct -P or --json
+            sacct        the output of sacct -P or sacct --json
             csv          any other table; --column says which column is what
     """
-    from wattlaw.importers.imported import import_runs
+    from wattlaw.importers.importer import import_runs
     from wattlaw.records import write_index
 
     options: dict[str, object] = {}
     if columns:
-        options["columns"] = dict(_pair(c) for c in columns)
+        options["columns"] = dict(_pair(text) for text in columns)
     if workload:
         options["workload"] = workload
-    try:
-        found = import_runs(source, path, **options)
-    except TypeError:
-        given = " and ".join(f"--{n}".rstrip("s") for n in options)
-        raise UsageError(f"{given}: {source} says this itself; leave it out") from None
+    need("pyarrow", "the index that `wattlaw import` writes")
+    found = import_runs(source, path, **options)
     written = write_index(folder, found.runs)
     if as_json:
         counts = {
@@ -73,12 +71,11 @@ def import_(
         }
         emit_json("import", found.skipped, counts, found.notes)
         return
-    left_out = f"; {counted(len(found.skipped), 'thing')} skipped" if found.skipped else ""
-    say(f"{counted(len(found.runs), 'run')} in {written.path}{left_out}")
+    skipped = f"; {counted(len(found.skipped), 'part')} skipped" if found.skipped else ""
+    say(f"{counted(len(found.runs), 'run')} in {written.path}{skipped}")
     if written.replaced:
-        say(
-            f"{counted(written.replaced, 'run')} imported earlier bore the same names and were others; they are gone"
-        )
+        replaced = counted(written.replaced, "earlier run")
+        say(f"replaced {replaced} of the same name and different content")
     say_warnings(found.notes)
 
 

@@ -1,1 +1,1 @@
-"""Other people's records read as runs, one file each."""
+"""Reads the records of other programs as runs; one file for each source."""

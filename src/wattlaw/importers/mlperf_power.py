@@ -2,101 +2,93 @@
 
 from __future__ import annotations
 
-import itertools
+from typing import NamedTuple
 
 from wattlaw.core.errors import DataError
-from wattlaw.core.reading import Note, Reading
+from wattlaw.core.integrate import trapezoid
+from wattlaw.core.reading import Note, Reading, measured
 from wattlaw.core.units import counted
-from wattlaw.importers.imported import Imported, number
-from wattlaw.importers.mlperf_log import events
+from wattlaw.importers.importer import Imported, number
+from wattlaw.importers.mlperf_result import events
+
+_SLACK_S = 2.0
+"""The log may begin or end this long inside the run; the nearest reading stands in."""
 
 
-def window_energy(logs: dict[str, str], window: tuple[float, float]) -> tuple[Reading, list[Note]]:
-    """Return the nodes' energy within ``window`` (s since the epoch), as metered, and notes.
+class PowerLog(NamedTuple):
+    """The power of one node or switch.
 
-    ``logs`` maps node_M or sw_M to the text of its power log. Whether the meter saw AC or DC is said, with the
-    energy on the other side of the conversion; network switches are not counted in the nodes.
-    Raises DataError where a node's readings do not cover the window.
+    points      (time in s since 1970, power in W), by ascending time
+    efficiency  DC ÷ AC power of its supply, in (0, 1]; None where it is not logged
+    side        side of the supply that was metered, "AC" or "DC"; "" where it is not logged
     """
-    energies, efficiencies, kinds = {}, set(), set()
-    switches: list[float] = []
+
+    points: list[tuple[float, float]]
+    efficiency: float | None
+    side: str
+
+
+def window_energy(
+    logs: dict[str, str], window: tuple[float, float]
+) -> tuple[Reading, tuple[Note, ...]]:
+    """Return the energy of the nodes in J over ``window`` (s since 1970), and notes.
+
+    ``logs`` maps node_M or sw_M to the text of its power log. The energy is that of the metered
+    side of the power supply; the text of the reading gives the other side. Switches are not part
+    of the nodes.
+    Raises DataError where the readings of a node do not cover the window.
+    """
+    nodes, switch_energies = [], []
+    energy = 0.0
     for name, text in sorted(logs.items()):
-        series, efficiency, kind = _series(text, name)
+        log = _parse(text, name)
+        is_covered = _covers(log, window)
         if name.startswith("sw"):
-            switches += covered(series, window, name)
-        else:
-            energies[name] = trapezoid(series, window, name)
-            efficiencies.add(efficiency)
-            kinds.add(kind)
-    nodes = list(energies.values())
+            if is_covered:
+                switch_energies.append(trapezoid(log.points, *window))
+            continue
+        if not is_covered:
+            raise DataError(f"{name}: its power readings do not cover the run")
+        nodes.append(log)
+        energy += trapezoid(log.points, *window)
     if not nodes:
         raise DataError("power was logged for switches only")
-    total = sum(nodes)
-    kind = kinds.pop() if len(kinds) == 1 else "mixed"
-    how = f"trapezoid of the power of {counted(len(nodes), 'node')} over the run, {kind or 'AC or DC not stated'}"
+    reading = measured(energy, _how(nodes, energy))
+    if not switch_energies:
+        return reading, ()
+    text = f"the network switch used {sum(switch_energies):.4g} J more; the nodes exclude it"
+    return reading, (Note("switch_energy", text),)
+
+
+def _how(nodes: list[PowerLog], energy: float) -> str:
+    sides = {log.side for log in nodes}
+    efficiencies = {log.efficiency for log in nodes}
+    side = sides.pop() if len(sides) == 1 else "mixed AC and DC"
+    how = f"trapezoid of the power of {counted(len(nodes), 'node')} over the run"
+    how += f", {side or 'AC or DC not stated'}"
     efficiency = efficiencies.pop() if len(efficiencies) == 1 else None
-    if efficiency and kind in ("AC", "DC"):
-        other = total * efficiency if kind == "AC" else total / efficiency
-        how += f"; {'DC' if kind == 'AC' else 'AC'} at conversion_eff {efficiency:g}: {other:.6g} J"
-    notes = []
-    if switches:
-        notes.append(
-            Note(
-                "switch_energy",
-                f"the network switch drew {sum(switches):.4g} J more, not counted in the nodes",
-            )
-        )
-    return Reading(total, "measured", how), notes
+    if efficiency and side == "AC":
+        how += f"; DC at conversion_eff {efficiency:g}: {energy * efficiency:.6g} J"
+    elif efficiency and side == "DC":
+        how += f"; AC at conversion_eff {efficiency:g}: {energy / efficiency:.6g} J"
+    return how
 
 
-def covered(
-    series: list[tuple[float, float]], window: tuple[float, float], name: str
-) -> list[float]:
-    """Return the integral in a list, or no value where the readings do not cover the window."""
-    try:
-        return [trapezoid(series, window, name)]
-    except DataError:
-        return []
-
-
-def trapezoid(series: list[tuple[float, float]], window: tuple[float, float], name: str) -> float:
-    """Return the integral, J, of power (time s, W) between two times; ends are interpolated.
-
-    Raises DataError where the readings begin after the window or end before it by more than 2 s.
-    """
+def _covers(log: PowerLog, window: tuple[float, float]) -> bool:
     start, stop = window
-    if len(series) < 2 or series[0][0] > start + 2 or series[-1][0] < stop - 2:
-        raise DataError(f"{name}: its power readings do not cover the run")
-    total = 0.0
-    for (t0, p0), (t1, p1) in itertools.pairwise(series):
-        a, b = max(t0, start), min(t1, stop)
-        if b > a and t1 > t0:
-            slope = (p1 - p0) / (t1 - t0)
-            total += (b - a) * (p0 + slope * ((a + b) / 2 - t0))
-    # up to 2 s without a reading at an end: the nearest one stands for them
-    total += (
-        max(series[0][0] - start, 0.0) * series[0][1]
-        + max(stop - series[-1][0], 0.0) * series[-1][1]
-    )
-    return total
+    if len(log.points) < 2:
+        return False
+    return log.points[0][0] <= start + _SLACK_S and log.points[-1][0] >= stop - _SLACK_S
 
 
-def _series(text: str, name: str) -> tuple[list[tuple[float, float]], float | None, str]:
-    series: list[tuple[float, float]] = []
-    efficiency, kind = None, ""
+def _parse(text: str, name: str) -> PowerLog:
+    points: list[tuple[float, float]] = []
+    efficiency, side = None, ""
     for _, event in events(text, name, Imported()):
-        time, value = number(event.get("time_ms")), number(event.get("value"))
-        if (
-            event.get("key") == "power_reading"
-            and time is not None
-            and value is not None
-            and value >= 0
-        ):
-            series.append((time / 1e3, value))
-        elif event.get("key") == "conversion_eff" and value and 0 < value <= 1:
-            extra = event.get("metadata")
-            efficiency, kind = (
-                value,
-                str(extra.get("measurement_type", "")) if isinstance(extra, dict) else "",
-            )
-    return sorted(series), efficiency, kind
+        key, value, time = event.key, number(event.value), event.time_ms
+        if key == "power_reading" and time is not None and value is not None and value >= 0:
+            points.append((time / 1e3, value))
+        elif key == "conversion_eff" and value and 0 < value <= 1:
+            efficiency = value
+            side = str(event.metadata.get("measurement_type", ""))
+    return PowerLog(sorted(points), efficiency, side)

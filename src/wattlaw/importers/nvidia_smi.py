@@ -1,103 +1,123 @@
-"""What nvidia-smi wrote: ``--query-gpu=… --format=csv`` in a loop, or ``dmon``. The whole file is one run."""
+"""A log of nvidia-smi: ``--query-gpu=… --format=csv`` in a loop, or ``dmon``. A file is one run."""
 
 from __future__ import annotations
 
+import csv
 import datetime
-import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+from wattlaw.core.csv_table import read_text
 from wattlaw.core.errors import DataError
+from wattlaw.core.integrate import trapezoid
 from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
 from wattlaw.core.units import counted
-from wattlaw.importers.imported import Imported, number, text_of
-from wattlaw.importers.tables import cells
+from wattlaw.importers.importer import Imported, Importer, head_of, number
 
-NAMES = {"nvidia-smi": "read"}
+NAMES = {"nvidia-smi": "NvidiaSmi"}
 
-_STAMPS = ("%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d %H:%M:%S")
+_STAMPS = (
+    "%Y/%m/%d %H:%M:%S.%f",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S",
+)
+_DMON_HEADER = re.compile(r"#\s*(Date|Time|gpu)\b")
+_HEADER_LINES = 20
+_BYTES_PER_MIB = 2**20
 
 
-class Row(NamedTuple):
-    """One reading of one GPU: time s, power W, utilisation as a share, memory bytes, temperature °C."""
+class SmiReading(NamedTuple):
+    """One reading of one GPU: time s, power W, utilisation in [0, 1], memory B, temperature °C."""
 
     time: float
     gpu: str
+    name: str
     power: float | None
     utilisation: float | None
     memory: float | None
     temperature: float | None
 
 
-def read(path: Path, workload: str = "command", interval_s: float = 1.0) -> Imported:
-    """Read one file; ``interval_s`` is the time between dmon's readings where it printed no clock."""
-    found = Imported()
-    lines = text_of(path).splitlines()
-    dmon = any(re.match(r"#\s*(Date|Time|gpu)\b", line) for line in lines[:20])
-    names: set[str] = set()
-    rows = list(
-        _dmon(lines, path, interval_s, found) if dmon else _query(lines, path, names, found)
-    )
-    if not rows:
-        if not found.skipped:
-            found.skip(str(path), "it holds no reading")
+@dataclass(frozen=True)
+class NvidiaSmi(Importer):
+    """Reads one file.
+
+    ``interval_s`` is the time between the readings of dmon where it printed no clock.
+    """
+
+    summary: ClassVar[str] = "--query-gpu … --format=csv, or dmon"
+
+    workload: str = "command"
+    interval_s: float = 1.0
+
+    def recognises(self, path: Path) -> bool:
+        lines = head_of(path).splitlines()[:_HEADER_LINES]
+        return _is_dmon(lines) or any("power.draw" in line for line in lines)
+
+    def read(self, path: Path) -> Imported:
+        found = Imported()
+        lines = read_text(path).splitlines()
+        if _is_dmon(lines):
+            readings = list(_read_dmon(lines, path, self.interval_s, found))
+        else:
+            readings = list(_read_query(lines, path, found))
+        if readings:
+            found.runs.append(_run(path, readings, self.workload, _is_dmon(lines)))
+        elif not found.skipped:
+            found.skip(path, "there is no reading in it")
         return found
-    found.runs.append(
-        _run(path, rows, workload, "dmon" if dmon else "query", ", ".join(sorted(names)))
-    )
-    return found
 
 
-def _query(lines: list[str], path: Path, names: set[str], found: Imported) -> Iterator[Row]:
+def _is_dmon(lines: list[str]) -> bool:
+    return any(_DMON_HEADER.match(line) for line in lines[:_HEADER_LINES])
+
+
+def _read_query(lines: list[str], path: Path, found: Imported) -> Iterator[SmiReading]:
     header: list[str] = []
     for index, line in enumerate(lines, 1):
-        values = [c.strip() for c in cells(line)]
-        if any(v.startswith("power.draw") for v in values):
-            header = [re.sub(r"\s*\[.*\]$", "", v) for v in values]
-            continue
         if not line.strip():
+            continue
+        cells = _cells(line)
+        if any(cell.startswith("power.draw") for cell in cells):
+            header = [re.sub(r"\s*\[.*\]$", "", cell) for cell in cells]
             continue
         if not header:
             raise DataError(
-                f"{path}:{index}: there is no header with power.draw; write one with --format=csv"
+                f"{path}:{index}: there is no header with power.draw; "
+                "record with --query-gpu=timestamp,index,power.draw --format=csv"
             )
-        if len(values) != len(header):
-            found.skip(
-                str(path),
-                f"{counted(len(values), 'cell')} where the header has {len(header)}",
-                index,
-            )
+        if len(cells) != len(header):
+            found.skip(path, _wrong_count(len(cells), len(header)), index)
             continue
-        row = dict(zip(header, values, strict=True))
-        time = _stamp(row.get("timestamp", ""))
+        row = dict(zip(header, cells, strict=True))
+        stamp = row.get("timestamp", "")
+        time = _seconds(stamp)
         if time is None:
-            found.skip(
-                str(path), f"{row.get('timestamp', '')!r} is no time stamp", index, "timestamp"
-            )
+            found.skip(path, f"{stamp!r} is not a time stamp", index, "timestamp")
             continue
-        power = next(
-            (
-                number(row[c])
-                for c in row
-                if c.startswith("power.draw") and number(row[c]) is not None
-            ),
-            None,
+        reading = SmiReading(
+            time=time,
+            gpu=row.get("index") or row.get("uuid") or row.get("pci.bus_id") or "0",
+            name=row.get("name", ""),
+            power=_power(row),
+            utilisation=_scaled(row.get("utilization.gpu"), 0.01),
+            memory=_scaled(row.get("memory.used"), _BYTES_PER_MIB),
+            temperature=number(row.get("temperature.gpu")),
         )
-        if power is None:
-            found.skip(str(path), "no power was read", index, "power.draw")
-        names.update({row["name"]} if row.get("name") else set())
-        memory = number(row.get("memory.used"))
-        share = number(row.get("utilization.gpu"))
-        gpu = row.get("index") or row.get("uuid") or row.get("pci.bus_id") or "0"
-        yield Row(time, gpu, power, None if share is None else share / 100,
-                  None if memory is None else memory * 2**20, number(row.get("temperature.gpu")))  # fmt: skip
+        if reading.power is None:
+            found.skip(path, "there is no reading of power", index, "power.draw")
+        yield reading
 
 
-def _dmon(lines: list[str], path: Path, interval_s: float, found: Imported) -> Iterator[Row]:
+def _read_dmon(
+    lines: list[str], path: Path, interval_s: float, found: Imported
+) -> Iterator[SmiReading]:
     header: list[str] = []
     ticks: dict[str, int] = {}
     for index, line in enumerate(lines, 1):
@@ -109,69 +129,106 @@ def _dmon(lines: list[str], path: Path, interval_s: float, found: Imported) -> I
         if not words or not header:
             continue
         if len(words) != len(header):
-            found.skip(
-                str(path),
-                f"{counted(len(words), 'word')} where the header has {len(header)}",
-                index,
-            )
+            found.skip(path, _wrong_count(len(words), len(header)), index)
             continue
         row = dict(zip(header, words, strict=True))
-        tick = ticks[row["gpu"]] = ticks.get(row["gpu"], -1) + 1
-        time = (
-            _stamp(f"{row['Date'][:4]}/{row['Date'][4:6]}/{row['Date'][6:]} {row['Time']}")
-            if "Date" in row
-            else None
+        gpu = row["gpu"]
+        ticks[gpu] = ticks.get(gpu, -1) + 1
+        time = _dmon_seconds(row)
+        reading = SmiReading(
+            time=time if time is not None else ticks[gpu] * interval_s,
+            gpu=gpu,
+            name="",
+            power=number(row["pwr"]),
+            utilisation=_scaled(row.get("sm"), 0.01),
+            memory=_scaled(row.get("fb"), _BYTES_PER_MIB),
+            temperature=number(row.get("gtemp")),
         )
-        power = number(row["pwr"])
-        if power is None:
-            found.skip(str(path), "no power was read", index, "pwr")
-        share, memory = number(row.get("sm")), number(row.get("fb"))
-        yield Row(time if time is not None else tick * interval_s, row["gpu"], power,
-                  None if share is None else share / 100, None if memory is None else memory * 2**20,
-                  number(row.get("gtemp")))  # fmt: skip
+        if reading.power is None:
+            found.skip(path, "there is no reading of power", index, "pwr")
+        yield reading
 
 
-def _run(path: Path, rows: list[Row], workload: str, how: str, name: str) -> Run:
-    gpus = sorted({r.gpu for r in rows})
-    series = {
-        g: sorted(
-            (r.time, r.power) for r in rows if r.gpu == g and r.power is not None and r.power >= 0
-        )
-        for g in gpus
-    }
-    energies = [_trapezoid(s) for s in series.values() if len(s) > 1]
-    start, stop = min(r.time for r in rows), max(r.time for r in rows)
-    energy = missing("fewer than two readings of power") if len(energies) < len(gpus) else measured(
-        sum(energies), f"trapezoid of nvidia-smi {how}, {counted(len(gpus), 'GPU')}"
-    )  # fmt: skip
-    readings: dict[str, Reading] = {"gpu_energy_j": energy}
-    if stop > start:
-        readings["elapsed_s"] = measured(stop - start, "first to last reading")
+def _run(path: Path, readings: list[SmiReading], workload: str, is_dmon: bool) -> Run:
+    gpus = {r.gpu for r in readings}
+    names = {r.name for r in readings if r.name}
+    times = [r.time for r in readings]
+    seconds = max(times) - min(times)
+    energy = _energy(readings, len(gpus), "dmon" if is_dmon else "query")
+    quantities = {"gpu_energy_j": energy}
+    if seconds > 0:
+        quantities["elapsed_s"] = measured(seconds, "first to last reading")
         if energy.value is not None:
-            readings["gpu_mean_power_w"] = measured(energy.value / (stop - start), "energy ÷ time")
-    used = [r.utilisation for r in rows if r.utilisation is not None]
+            quantities["gpu_mean_power_w"] = measured(energy.value / seconds, "energy ÷ time")
+    used = [r.utilisation for r in readings if r.utilisation is not None]
     if used:
-        readings["gpu_utilisation"] = measured(sum(used) / len(used), "mean of nvidia-smi")
-    for quantity, values in (
-        ("gpu_memory_peak_bytes", [r.memory for r in rows if r.memory is not None]),
-        ("gpu_temperature_c", [r.temperature for r in rows if r.temperature is not None]),
-    ):
-        if values:
-            readings[quantity] = measured(max(values), "highest of nvidia-smi")
+        quantities["gpu_utilisation"] = measured(sum(used) / len(used), "mean of nvidia-smi")
+    memory = [r.memory for r in readings if r.memory is not None]
+    if memory:
+        quantities["gpu_memory_peak_bytes"] = measured(max(memory), "highest of nvidia-smi")
+    temperatures = [r.temperature for r in readings if r.temperature is not None]
+    if temperatures:
+        quantities["gpu_temperature_c"] = measured(max(temperatures), "highest of nvidia-smi")
     return Run(
-        setting=setting_from({"workload": workload, "devices_per_node": len(gpus)}), trial=f"smi-{path.stem}",
-        source="nvidia-smi", machine=Machine(device_type="cuda", device_name=name), quantities=readings,
-    )  # fmt: skip
+        setting=setting_from({"workload": workload, "devices_per_node": len(gpus)}),
+        trial=f"smi-{path.stem}",
+        source="nvidia-smi",
+        machine=Machine(device_type="cuda", device_name=", ".join(sorted(names))),
+        quantities=quantities,
+    )
 
 
-def _trapezoid(series: list[tuple[float, float]]) -> float:
-    return sum((t1 - t0) * (p0 + p1) / 2 for (t0, p0), (t1, p1) in itertools.pairwise(series))
+def _energy(readings: list[SmiReading], gpus: int, mode: str) -> Reading:
+    series: dict[str, list[tuple[float, float]]] = {}
+    for r in readings:
+        if r.power is not None and r.power >= 0:
+            series.setdefault(r.gpu, []).append((r.time, r.power))
+    energies = []
+    for points in series.values():
+        if len(points) > 1:
+            points.sort()
+            energies.append(trapezoid(points, points[0][0], points[-1][0]))
+    if len(energies) < gpus:
+        return missing("fewer than two readings of power")
+    how = f"trapezoid of nvidia-smi {mode}, {counted(gpus, 'GPU')}"
+    return measured(sum(energies), how)
 
 
-def _stamp(text: str) -> float | None:
+def _cells(line: str) -> list[str]:
+    try:
+        cells = next(csv.reader([line], skipinitialspace=True), [])
+    except csv.Error:
+        cells = [line]
+    return [cell.strip() for cell in cells]
+
+
+def _wrong_count(cells: int, columns: int) -> str:
+    return f"{counted(cells, 'cell')} under {counted(columns, 'column')}"
+
+
+def _power(row: dict[str, str]) -> float | None:
+    """Return the first power of a row: of power.draw, power.draw.average or power.draw.instant."""
+    for name, cell in row.items():
+        if name.startswith("power.draw") and number(cell) is not None:
+            return number(cell)
+    return None
+
+
+def _scaled(text: str | None, factor: float) -> float | None:
+    value = number(text)
+    return None if value is None else value * factor
+
+
+def _dmon_seconds(row: dict[str, str]) -> float | None:
+    day, time = row.get("Date", ""), row.get("Time", "")
+    return _seconds(f"{day[:4]}/{day[4:6]}/{day[6:]} {time}")
+
+
+def _seconds(stamp: str) -> float | None:
+    """Return a time stamp in s since 1970, taken for UTC; None for other text."""
     for form in _STAMPS:
         try:
-            return datetime.datetime.strptime(text, form).replace(tzinfo=datetime.UTC).timestamp()
+            return datetime.datetime.strptime(stamp, form).replace(tzinfo=datetime.UTC).timestamp()
         except (ValueError, OverflowError):
             continue
     return None

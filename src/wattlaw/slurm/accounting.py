@@ -102,7 +102,7 @@ def read_sacct(text: str, wanted: str = "") -> JobUse:
     job = _one_job(rows, wanted)
     steps = [r for r in rows if r["JobIDRaw"].startswith(f"{job['JobIDRaw']}.")]
     runs = any(r["State"] == "RUNNING" for r in (job, *steps))
-    tres = _tres(job.get("AllocTRES", ""))
+    tres = tres_of(job.get("AllocTRES", ""))
     nodes, cpus = int(job["AllocNodes"] or 0), int(job["AllocCPUS"] or 0)
     return JobUse(
         id=job.get("JobID") or job["JobIDRaw"],
@@ -115,7 +115,7 @@ def read_sacct(text: str, wanted: str = "") -> JobUse:
         elapsed_s=float(job["ElapsedRaw"] or 0),
         limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdecimal() else None,
         cpus=cpus,
-        cpu_time_s=None if runs else _seconds(job.get("TotalCPU", "")),
+        cpu_time_s=None if runs else seconds_of(job.get("TotalCPU", "")),
         memory_asked_bytes=_asked(job.get("ReqMem", ""), nodes, cpus, tres),
         memory_used_bytes=None
         if runs
@@ -165,12 +165,13 @@ def _state(row: Mapping[str, str]) -> str:
     return row["State"].split()[0] if row["State"] else "UNKNOWN"
 
 
-def _tres(text: str) -> dict[str, str]:
+def tres_of(text: str) -> dict[str, str]:
+    """Return trackable resources by name: "cpu=8,gres/gpu=4" is {"cpu": "8", "gres/gpu": "4"}."""
     return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
-def _seconds(text: str) -> float | None:
-    """Read "2-03:04:05", "03:04:05" or "04:05.678"."""
+def seconds_of(text: str) -> float | None:
+    """Return a duration in s: of "2-03:04:05", "03:04:05" or "04:05.678"; None for other text."""
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text)
     if not found:
         return None
@@ -193,7 +194,7 @@ def _asked(text: str, nodes: int, cpus: int, tres: Mapping[str, str]) -> float |
 
 def _used(step: Mapping[str, str]) -> float | None:
     """Return the memory of all tasks of a step; without their sum at most the largest times their number."""
-    total = _size(_tres(step.get("TRESUsageInTot", "")).get("mem", ""))
+    total = _size(tres_of(step.get("TRESUsageInTot", "")).get("mem", ""))
     largest, tasks = _size(step.get("MaxRSS", "")), step.get("NTasks", "")
     if total is not None or largest is None:
         return total
@@ -201,7 +202,7 @@ def _used(step: Mapping[str, str]) -> float | None:
 
 
 def _utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
-    shares = [_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil") for r in steps]
+    shares = [tres_of(r.get("TRESUsageInAve", "")).get("gres/gpuutil") for r in steps]
     values = [float(s) / 100 for s in shares if s and re.fullmatch(r"\d+(\.\d+)?", s)]
     return max(values, default=None)
 
