@@ -16,10 +16,10 @@ from torch import Tensor
 
 from _side_by_side import alternate, grown, peak_bytes, ratio
 from schnet import training
-from wattlaw.workloads.molecules.data import Molecules, batch_molecules
-from wattlaw.workloads.molecules.dimenet import DimeNet, DimeNetPlusQM9, DimeNetQM9
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.qm9 import qm9
+from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
+from wattlaw.workloads.molecules.graphs.pairs import Graph
+from wattlaw.workloads.molecules.models.dimenet import DimeNet, DimeNetPlusQM9, DimeNetQM9
+from wattlaw.workloads.molecules.sources.qm9 import qm9
 
 BATCH = 32
 

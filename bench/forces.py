@@ -13,10 +13,10 @@ from torch import Tensor
 
 from _side_by_side import alternate, grown, peak_bytes, ratio
 from schnet import BATCH, SIZE, molecules
-from wattlaw.workloads.molecules.data import batch_molecules
-from wattlaw.workloads.molecules.forces import EnergyAndForces
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.schnet import SchNet
+from wattlaw.workloads.molecules.graphs.batches import batch_molecules
+from wattlaw.workloads.molecules.graphs.pairs import Graph
+from wattlaw.workloads.molecules.models.force_fields import EnergyAndForces
+from wattlaw.workloads.molecules.models.schnet import SchNet
 
 
 def main(rounds: int = 12, threads: int = 1) -> dict[str, Any]:

@@ -20,14 +20,14 @@ import forces
 import library_models
 import schnet
 from _side_by_side import grown, printed
-from wattlaw.workloads.molecules.bonds import BondedMolecules, batch_bonded
-from wattlaw.workloads.molecules.data import Molecules, batch_molecules
-from wattlaw.workloads.molecules.nnconv import SIZES as NNCONV
-from wattlaw.workloads.molecules.nnconv import NNConv
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.pna import PNA, PNAMolecules
-from wattlaw.workloads.molecules.pna import SIZES as PNAS
-from wattlaw.workloads.molecules.qm9 import qm9
+from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
+from wattlaw.workloads.molecules.graphs.bonds import BondedMolecules, batch_bonded
+from wattlaw.workloads.molecules.graphs.pairs import Graph
+from wattlaw.workloads.molecules.models.nnconv import SIZES as NNCONV
+from wattlaw.workloads.molecules.models.nnconv import NNConv
+from wattlaw.workloads.molecules.models.pna import PNA, PNAMolecules
+from wattlaw.workloads.molecules.models.pna import SIZES as PNAS
+from wattlaw.workloads.molecules.sources.qm9 import qm9
 
 Steps = dict[str, Callable[[], None]]
 BATCH = 32

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from _side_by_side import alternate, grown, peak_bytes, ratio
 from wattlaw.workloads.count import count
-from wattlaw.workloads.molecules.data import Molecules, batch_molecules
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.qm9 import qm9
-from wattlaw.workloads.molecules.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
+from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
+from wattlaw.workloads.molecules.graphs.pairs import Graph
+from wattlaw.workloads.molecules.models.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9
+from wattlaw.workloads.molecules.sources.qm9 import qm9
 
 BATCH = 32
 MOLECULES = 640

@@ -7,7 +7,7 @@ import json
 from click.testing import CliRunner
 
 from wattlaw.cli.main import wattlaw
-from wattlaw.workloads.molecules.trajectories import ETHANOL
+from wattlaw.workloads.molecules.sources.trajectories import ETHANOL
 
 FRAME = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH 0 0 0 0 0 0\n"
 

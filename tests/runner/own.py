@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from wattlaw.workloads.base import Workload
 from wattlaw.workloads.language.bert import BertBase
-from wattlaw.workloads.molecules.schnet import SchNetQM9
+from wattlaw.workloads.molecules.models.schnet import SchNetQM9
 
 
 class Line(Workload):

@@ -12,7 +12,7 @@ from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.batch_transfer import ALIGN, pack, unpack
 from wattlaw.runner.worker.data import Batches, Position
-from wattlaw.workloads.molecules.slots import changed
+from wattlaw.workloads.molecules.graphs.slots import changed
 
 
 def batches(workers, rank=0, ranks=1):

@@ -21,8 +21,8 @@ from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.strategy import Strategy, strategy_for
-from wattlaw.workloads.molecules.pairs import Graph
-from wattlaw.workloads.molecules.slots import changed
+from wattlaw.workloads.molecules.graphs.pairs import Graph
+from wattlaw.workloads.molecules.graphs.slots import changed
 
 SHARE = 4
 

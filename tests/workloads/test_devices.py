@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from wattlaw.core.plugins import WORKLOADS, load, plugins
-from wattlaw.workloads.molecules.elements import SYMBOLS
-from wattlaw.workloads.molecules.qm9 import qm9
+from wattlaw.workloads.molecules.sources.elements import SYMBOLS
+from wattlaw.workloads.molecules.sources.qm9 import qm9
 
 NAMES = sorted(plugins(WORKLOADS))
 WITH_BATCH_STATISTICS = {

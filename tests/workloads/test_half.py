@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from wattlaw.core.plugins import WORKLOADS, load
-from wattlaw.workloads.molecules.forces import Frames, PaiNNForces
-from wattlaw.workloads.molecules.trajectories import Frame
+from wattlaw.workloads.molecules.models.force_fields import Frames, PaiNNForces
+from wattlaw.workloads.molecules.sources.trajectories import Frame
 
 KINDS = ["dimenet", "dimenet++", "nnconv", "pna", "schnet"]
 

@@ -8,9 +8,9 @@ import torch
 
 from wattlaw.core.errors import DataError, UsageError
 from wattlaw.workloads.base import Workload
-from wattlaw.workloads.molecules.forces import SchNetForces
-from wattlaw.workloads.molecules.schnet import SchNetQM9
-from wattlaw.workloads.molecules.trajectories import made
+from wattlaw.workloads.molecules.models.force_fields import SchNetForces
+from wattlaw.workloads.molecules.models.schnet import SchNetQM9
+from wattlaw.workloads.molecules.sources.trajectories import made
 from wattlaw.workloads.saved import restore, save
 
 pytest.importorskip("safetensors")
@@ -73,7 +73,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
 
 def test_ase_gets_the_models_energy_and_forces(tmp_path):
     ase = pytest.importorskip("ase")
-    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+    from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
     workload, model = trained(2)
     save(tmp_path / "field.safetensors", "schnet-forces", workload, model)
@@ -96,7 +96,7 @@ def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picose
     from ase import units
     from ase.md.verlet import VelocityVerlet
 
-    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+    from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
     workload, model = trained(400)
     frame = made(1, seed=5)[0]
@@ -114,7 +114,7 @@ def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picose
 
 def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
     ase = pytest.importorskip("ase")
-    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+    from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
     workload, model = trained(1)
     save(tmp_path / "field.safetensors", "schnet-forces", workload, model)
@@ -138,7 +138,7 @@ def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
 )
 def test_a_force_field_gives_no_energy_of_what_is_no_molecule(symbols, places, says):
     ase = pytest.importorskip("ase")
-    from wattlaw.workloads.molecules.calculator import ForceFieldCalculator
+    from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
     atoms = ase.Atoms(symbols, positions=places)
     atoms.calc = ForceFieldCalculator(SchNetForces("tiny").model(), SchNetForces.cutoff)

@@ -18,7 +18,7 @@ from wattlaw.workloads.language.gpt2 import GPT2Workload
 from wattlaw.workloads.language.molecules_as_text import read_lines
 from wattlaw.workloads.language.text import read_text
 from wattlaw.workloads.language.vocabulary import of_bert, of_file, of_gpt2
-from wattlaw.workloads.molecules.formulas import read_table
+from wattlaw.workloads.molecules.sources.smiles_table import read_table
 
 EXAMPLES = 5 * settings().max_examples
 """What reads bytes gets more than other properties."""

@@ -28,7 +28,7 @@ def check(path: Path, as_json: bool) -> None:
 
     Exit code 1 where a record cannot be used; `--on-bad skip` of `wattlaw run` leaves such out.
     """
-    from wattlaw.workloads.molecules.checked import check_file
+    from wattlaw.workloads.molecules.sources.check_file import check_file
 
     held = check_file(path)
     if as_json:
@@ -103,7 +103,7 @@ def trajectory(molecule: str, out: Path | None, **fields: float) -> None:
     `wattlaw run painn-forces --data FILE`.
     """
     from wattlaw.core.files import check_file
-    from wattlaw.workloads.molecules.xtb import Plan, made_once
+    from wattlaw.workloads.molecules.sources.xtb import Plan, made_once
 
     if out is not None:
         check_file(out)

@@ -26,7 +26,7 @@ from wattlaw.workloads.data_options import (
 )
 from wattlaw.workloads.language.molecules_as_text import NOTATIONS, as_tokens, read_lines, written
 from wattlaw.workloads.language.text import Windows, generated, part
-from wattlaw.workloads.molecules.qm9 import qm9_smiles
+from wattlaw.workloads.molecules.sources.qm9 import qm9_smiles
 
 VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}

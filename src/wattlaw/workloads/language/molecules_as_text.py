@@ -17,8 +17,8 @@ from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.core.plugins import need
 from wattlaw.workloads.cache import cached
 from wattlaw.workloads.language.text import read_text
-from wattlaw.workloads.molecules.formulas import is_table, table_column
-from wattlaw.workloads.molecules.smiles import read_smiles
+from wattlaw.workloads.molecules.sources.smiles import read_smiles
+from wattlaw.workloads.molecules.sources.smiles_table import is_table, table_column
 
 NOTATIONS = ("selfies", "smiles")
 

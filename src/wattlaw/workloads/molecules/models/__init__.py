@@ -1,0 +1,1 @@
+"""Networks on molecules, one file per family, and their layers."""

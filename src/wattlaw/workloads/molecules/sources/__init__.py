@@ -1,0 +1,1 @@
+"""Where molecules come from: files, data sets, trajectories, molecules drawn at random."""

@@ -1,0 +1,65 @@
+"""Products of layers by oneDNN: those of PyTorch, and differentiable as often as forces need."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wattlaw.workloads.molecules.graphs import products
+from wattlaw.workloads.molecules.graphs.products import Linear, linear
+
+LARGE, SMALL = (512, 96, 64), (3, 4, 5)
+"""Rows, inside and outside of a product that oneDNN makes, and of one that is left to PyTorch."""
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def derivatives(make, rows: Tensor, weights: Tensor, bias: Tensor) -> list[Tensor]:
+    """Return a product, its gradients, and the gradients of the sum of their squares."""
+    inputs = [t.detach().clone().requires_grad_() for t in (rows, weights, bias)]
+    out = make(*inputs)
+    first = torch.autograd.grad(out.sin().sum(), inputs, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+    return [out.detach(), *(g.detach() for g in first), *second]
+
+
+@pytest.mark.parametrize("shape", [LARGE, SMALL])
+def test_a_product_and_its_first_and_second_derivatives_are_those_of_double_precision(shape):
+    N, inside, outside = shape
+    given = drawn(N, inside), drawn(outside, inside), drawn(outside)
+    ours = derivatives(linear, *given)
+    exact = derivatives(F.linear, *(t.double() for t in given))
+    for mine, other in zip(ours, exact, strict=True):
+        assert float((mine - other).abs().max()) < 1e-5 * float(other.abs().max())
+
+
+def test_parts_of_matrices_and_rows_in_more_dimensions_are_multiplied_alike():
+    wide, many = drawn(64, 300), drawn(8, 64, 200)
+    part, rows = wide[:, 100:200], many[..., 50:150]
+    torch.testing.assert_close(
+        linear(rows.flatten(0, 1), part), rows.flatten(0, 1) @ part.T, rtol=1e-4, atol=1e-4
+    )
+    layer = Linear(100, 64)
+    expected = F.linear(rows, layer.weight, layer.bias)
+    torch.testing.assert_close(layer(rows), expected, rtol=1e-4, atol=1e-4)
+    assert layer(rows).shape == (8, 64, 64)
+
+
+def test_autocast_and_other_precisions_are_left_to_pytorch(monkeypatch):
+    layer, rows = Linear(96, 64), drawn(512, 96)
+    plain = nn.Linear(96, 64)
+    plain.load_state_dict(layer.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(rows).dtype == torch.bfloat16
+        assert torch.equal(layer(rows), plain(rows))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "enabled", False)
+        assert torch.equal(layer(rows), plain(rows))
+    assert torch.equal(layer.double()(rows.double()), plain.double()(rows.double()))
+    assert products.product(
+        torch.empty(512, 96, device="meta"), torch.empty(64, 96, device="meta")
+    ).shape == (512, 64)

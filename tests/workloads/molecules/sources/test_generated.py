@@ -1,0 +1,84 @@
+"""Generated samples have the sizes, lengths and numbers of neighbours of real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from wattlaw.workloads.language.gpt2 import GPT2Workload
+from wattlaw.workloads.molecules.graphs.formulas import degrees
+from wattlaw.workloads.molecules.graphs.pairs import find_pairs
+from wattlaw.workloads.molecules.sources.generated import Drawn, drawn, drawn_formulas
+from wattlaw.workloads.molecules.sources.qm9 import Table, qm9, qm9_smiles
+from wattlaw.workloads.molecules.sources.smiles import read_smiles
+from wattlaw.workloads.vision.resnet import ResNet50
+
+COUNT = 1024
+
+
+PAIRS = {4.0: (112.9, 33.9), 5.0: (140.5, 44.2), 10.0: (157.9, 51.9)}
+"""Pairs of a molecule within so many Å: mean and deviation over all of QM9."""
+
+
+@pytest.fixture(scope="module")
+def molecules() -> Drawn:
+    return drawn(COUNT)
+
+
+def pairs(molecules: Drawn | Table, cutoff: float) -> tuple[float, float]:
+    found = np.diff(find_pairs(molecules.positions, molecules.atoms, cutoff).starts)
+    return float(found.mean()), float(found.std())
+
+
+def test_generated_molecules_are_as_large_as_those_of_qm9(molecules):
+    assert molecules.atoms.mean() == pytest.approx(18.03, rel=0.02)
+    assert molecules.atoms.std() == pytest.approx(2.95, rel=0.1)
+    assert 3 <= molecules.atoms.min() <= molecules.atoms.max() <= 29
+
+
+@pytest.mark.parametrize("cutoff", PAIRS)
+def test_generated_molecules_have_as_many_neighbours_as_those_of_qm9(molecules, cutoff):
+    mean, deviation = pairs(molecules, cutoff)
+    assert mean == pytest.approx(PAIRS[cutoff][0], rel=0.05)
+    assert deviation == pytest.approx(PAIRS[cutoff][1], rel=0.1)
+
+
+@pytest.mark.full
+def test_the_figures_of_qm9_are_those_of_all_of_it():
+    table = qm9()
+    assert (table.atoms.mean(), table.atoms.std()) == pytest.approx((18.03, 2.95), abs=0.02)
+    for cutoff, expected in PAIRS.items():
+        assert pairs(table, cutoff) == pytest.approx(expected, abs=0.1)
+
+
+def test_generated_molecules_keep_their_atoms_apart(molecules):
+    assert find_pairs(molecules.positions, molecules.atoms, 10.0).distance.min() > 0.9
+
+
+def test_generated_formulas_have_the_degrees_of_qm9():
+    mine = degrees(drawn_formulas(COUNT))
+    real = degrees(read_smiles(text) for text in qm9_smiles(2048)[0])
+    shares = [found[:5] / found.sum() for found in (np.pad(mine, (0, 5)), np.pad(real, (0, 5)))]
+    assert np.abs(shares[0] - shares[1]).max() < 0.05
+
+
+def test_generated_text_stays_within_the_vocabulary_and_has_rare_and_common_tokens():
+    workload = GPT2Workload("base", {"data": "generated"})
+    data = workload.data("train")
+    assert data[0].shape == (1025,)
+    tokens = torch.stack([data[k] for k in range(64)])
+    assert tokens.min() >= 0
+    assert tokens.max() < 50257
+    # Zipf's law: the hundred commonest of 50,257 tokens are about 40 % of a text
+    assert float((tokens < 100).float().mean()) == pytest.approx(
+        np.log(101) / np.log(50258), abs=0.02
+    )
+    assert len(tokens.unique()) > 5000
+
+
+def test_generated_images_come_as_a_folders_do():
+    sample = ResNet50("base", {"data": "generated"}).data("train")[0]
+    assert sample["pixels"].shape == (3, 224, 224)
+    assert float(sample["pixels"].std()) == pytest.approx(1, abs=0.05)
+    assert ResNet50("tiny", {"data": "generated"}).data("train")[0]["pixels"].shape == (1, 8, 8)

@@ -1,0 +1,78 @@
+"""Trajectories made by GFN2-xTB, and the one that comes along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wattlaw.core.errors import SettingError, UsageError
+from wattlaw.workloads.molecules.sources import xtb
+from wattlaw.workloads.molecules.sources.trajectories import ETHANOL, ethanol, read_frames
+
+needs_tblite = pytest.mark.skipif(
+    __import__("importlib.util").util.find_spec("tblite") is None, reason="needs tblite"
+)
+SHORT = xtb.Plan(frames=5, every=4, settle=8, seed=3)
+
+
+def test_the_trajectory_that_comes_along_is_a_file_of_rmd17():
+    read, told = read_frames(ETHANOL)
+    assert (len(read), told.skipped, told.kind) == (1200, 0, ".npz of rMD17")
+    assert all(a.energy == pytest.approx(b.energy) for a, b in zip(read, ethanol(), strict=True))
+    assert sorted(read[0].numbers.tolist()) == [1] * 6 + [6, 6, 8]
+
+
+def test_it_moves_as_ethanol_at_500_kelvin_does():
+    frames = ethanol()
+    energies = np.array([f.energy for f in frames])
+    # 21 vibrations share the potential energy: ½·k·T each, so this much on average above the bottom of the well
+    assert energies.mean() - energies.min() == pytest.approx(
+        21 / 2 * xtb.BOLTZMANN_EV * 500, rel=0.5
+    )
+    assert np.abs(np.mean([f.forces.sum(0) for f in frames])) < 1e-3
+
+
+@needs_tblite
+def test_labels_that_come_along_are_those_of_the_method():
+    for frame in ethanol()[::400]:
+        energy, forces = xtb.labels(frame.numbers, frame.positions.astype(float))
+        assert energy == pytest.approx(frame.energy, abs=1e-4)
+        assert np.allclose(forces, frame.forces, atol=1e-3)
+
+
+@needs_tblite
+def test_forces_are_minus_the_slope_of_the_energy():
+    frame = ethanol()[0]
+    places = frame.positions.astype(float)
+    _, forces = xtb.labels(frame.numbers, places)
+    for atom, axis in [(0, 0), (2, 1), (8, 2)]:
+        ends = []
+        for sign in (1, -1):
+            moved = places.copy()
+            moved[atom, axis] += sign * 1e-3
+            ends.append(xtb.labels(frame.numbers, moved)[0])
+        assert forces[atom, axis] == pytest.approx((ends[1] - ends[0]) / 2e-3, abs=2e-3)
+
+
+@needs_tblite
+def test_a_seed_gives_the_same_trajectory_and_another_gives_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    heard: list[int] = []
+    first = xtb.made_once("CCO", SHORT, tick=heard.append)
+    assert heard == [1, 2, 3, 4, 5]
+    xtb.made_once("CCO", SHORT, tick=heard.append)
+    assert len(heard) == 5, "it is made once"
+    again = xtb.made_once("CCO", SHORT, tmp_path / "again.npz")
+    other = xtb.made_once("CCO", SHORT._replace(seed=4))
+    mine, same, different = (read_frames(path)[0] for path in (first, again, other))
+    assert all(np.array_equal(a.forces, b.forces) for a, b in zip(mine, same, strict=True))
+    assert not np.array_equal(mine[0].forces, different[0].forces)
+
+
+def test_a_plan_or_molecule_that_cannot_be_is_answered():
+    frame = ethanol()[0]
+    for wrong in ({"frames": 0}, {"temperature_k": 0.0}, {"step_fs": 50.0}):
+        with pytest.raises(SettingError, match="no trajectory"):
+            xtb.trajectory(frame.numbers, frame.positions, xtb.Plan(**wrong))
+    with pytest.raises(UsageError, match="no SMILES of QM9"):
+        xtb.starting_geometry("CCOX")
