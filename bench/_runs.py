@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattlaw.core.folder import write_run
+from wattlaw.core.quantities import all_quantities
 from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.sweepfile import Trial
-from wattlaw.core.units import QUANTITIES
 
-NAMES = [n for n in QUANTITIES if "per_sample" not in n][:30]
+NAMES = [n for n in all_quantities() if "per_sample" not in n][:30]
 
 
 def make(sweep: Path, planned: Sequence[Trial]) -> None:

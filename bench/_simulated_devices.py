@@ -10,10 +10,10 @@ import numpy as np
 from wattlaw.advice.device_candidates import device_options
 from wattlaw.advice.devices import choose, weigh
 from wattlaw.analysis.prices import NO_PRICES
+from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import DEVICE_TIME, TIME
 
 SIZES = ((1, 2, 4), (1, 2, 4, 8), (1, 4, 16), (2, 4, 8, 16))
 

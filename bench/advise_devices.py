@@ -21,10 +21,10 @@ from wattlaw.advice.device_candidates import device_options
 from wattlaw.advice.devices import choose, next_run, weigh
 from wattlaw.analysis.noise import run_noise
 from wattlaw.analysis.prices import NO_PRICES
+from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import DEVICE_TIME, TIME
 from wattlaw.laws.priors import Family, Pool, learn
 
 LIMITS = (1.05, 1.1, 1.2, 1.4, 1.7, 2.0)

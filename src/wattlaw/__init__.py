@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from wattlaw.advice.advise import advise as advise
     from wattlaw.analysis.fit import fit as fit
     from wattlaw.analysis.predict import predict as predict
-    from wattlaw.core.derive import derive as derive
     from wattlaw.core.errors import WattlawError as WattlawError
+    from wattlaw.core.quantities import derive as derive
     from wattlaw.core.reading import Reading as Reading
     from wattlaw.core.run import Run as Run
     from wattlaw.core.setting import Setting as Setting
@@ -37,7 +37,7 @@ _PUBLIC = {
     "Setting": "wattlaw.core.setting",
     "Stop": "wattlaw.core.setting",
     "Sweep": "wattlaw.core.sweepfile",
-    "derive": "wattlaw.core.derive",
+    "derive": "wattlaw.core.quantities",
     "load_model": "wattlaw.workloads.saved",
     "load_runs": "wattlaw.records",
     "measure": "wattlaw.measuring.block",

@@ -12,8 +12,8 @@ from tests.factory import make_run
 import wattlaw
 from wattlaw.analysis.compare import compare
 from wattlaw.core.folder import SUMMARY
+from wattlaw.core.quantities import all_quantities
 from wattlaw.core.run import encode_run
-from wattlaw.core.units import QUANTITIES
 from wattlaw.records import compact, exported
 from wattlaw.records.table import tabulate, value
 
@@ -78,10 +78,10 @@ def test_any_damaged_summary_is_used_or_named_and_stops_no_other(tmp_path: Path)
     assert len(runs.damaged) > count / 20
     assert not [d for d in runs.damaged if "\n" in d.reason or not d.reason.startswith(str(d.path))]
     for run in runs:
-        for name in QUANTITIES:
+        for name in all_quantities():
             value(run, name)
     assert tabulate(runs).rows
-    compare(runs, runs, list(QUANTITIES))
+    compare(runs, runs, list(all_quantities()))
     for format in ("csv", "json", "parquet"):
         assert exported(runs, format)
     (written,) = compact(tmp_path)

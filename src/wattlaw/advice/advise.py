@@ -22,14 +22,13 @@ from wattlaw.analysis.groups import (
     title,
 )
 from wattlaw.analysis.prices import COST, NO_PRICES, Prices, priced
-from wattlaw.core.derive import derive, energy
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.options import TUNABLE
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME, derive, energy
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import DEVICE_TIME, ENERGY, TIME
 from wattlaw.laws.statistics.checks import LEAST, MOST
 from wattlaw.laws.statistics.ratios import (
     LogRatio,

@@ -21,10 +21,9 @@ from wattlaw.analysis.fit_scaling import scaling_of
 from wattlaw.analysis.groups import grouped
 from wattlaw.analysis.noise import as_run, run_noise
 from wattlaw.analysis.predict import WIDEST
-from wattlaw.core.derive import derive
 from wattlaw.core.factors import repeats
+from wattlaw.core.quantities import GPU_ENERGY, derive
 from wattlaw.core.run import Run
-from wattlaw.core.units import GPU_ENERGY
 from wattlaw.laws.averaging import DRAWS, Forecast, forecast
 from wattlaw.laws.network import MOST_DEVICES
 from wattlaw.laws.scaling import Points

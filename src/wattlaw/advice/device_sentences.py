@@ -9,7 +9,7 @@ from wattlaw.advice.candidates import Option
 from wattlaw.advice.sentences import batch_words, describe, differing, ranged
 from wattlaw.analysis.groups import title
 from wattlaw.core.findings import Interval
-from wattlaw.core.units import TIME, quantity
+from wattlaw.core.quantities import TIME, quantity
 
 _MANY = 4.0
 """More than so many times as much is told in times, not in percent."""

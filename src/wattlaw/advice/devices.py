@@ -19,11 +19,10 @@ from wattlaw.advice.request import Asked
 from wattlaw.analysis.groups import Group
 from wattlaw.analysis.noise import run_noise
 from wattlaw.analysis.prices import COST, Prices
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, derive
 from wattlaw.core.reading import Note
-from wattlaw.core.units import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME
 from wattlaw.laws.scaling import BEYOND
 from wattlaw.laws.statistics.checks import NONSENSE, far_exp
 from wattlaw.laws.statistics.posterior import interval_of_draws

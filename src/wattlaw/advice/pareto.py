@@ -13,9 +13,9 @@ from wattlaw.analysis.groups import Group, grouped, is_energy, summed, title
 from wattlaw.analysis.prices import COST, NO_PRICES, Prices
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.options import TUNABLE
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import DEVICE_TIME, ENERGY, TIME
 
 
 class FrontPoint(msgspec.Struct, frozen=True):

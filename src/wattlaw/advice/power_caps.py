@@ -14,8 +14,8 @@ from wattlaw.analysis.groups import Group, title
 from wattlaw.analysis.prices import COST, Prices
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME
 from wattlaw.core.reading import Note
-from wattlaw.core.units import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME
 
 _ENERGIES = (None, GPU_ENERGY, ENERGY)
 _TIMES = (TIME, DEVICE_TIME)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wattlaw.analysis.prices import COST, Prices
 from wattlaw.core.errors import UsageError
-from wattlaw.core.units import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, quantity
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, quantity
 
 _PER_SAMPLE = {
     "time": TIME, "elapsed_s": TIME, "step_time_s": TIME, "device_hours": DEVICE_TIME, "device_time": DEVICE_TIME,

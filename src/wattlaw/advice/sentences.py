@@ -7,9 +7,9 @@ from typing import Protocol
 
 from wattlaw.analysis.groups import Factor, factors, title
 from wattlaw.core.findings import Interval
+from wattlaw.core.quantities import quantity
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import quantity
 from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise
 
 _NOUNS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs")}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wattlaw.analysis.cap_choice import CapOption, weigh_caps
 from wattlaw.analysis.groups import Group, grouped
-from wattlaw.core.derive import derive
+from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws.caps import CapLaw, fit_caps

@@ -8,12 +8,11 @@ from statistics import median
 
 import msgspec
 
-from wattlaw.core.derive import derive, energy
 from wattlaw.core.factors import Factor, factors
 from wattlaw.core.findings import Interval
+from wattlaw.core.quantities import derive, energy, quantity
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES, quantity
 from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise
 
 QUANTITIES_COMPARED = ("step_time_s", "samples_per_s", "energy_per_sample_j")
@@ -124,7 +123,7 @@ def _compare_one(name: str, pairs: list[tuple[list[Run], list[Run]]]) -> list[Di
                 b=median(y),
                 ratio=ratio,
                 larger_than_noise=_leaves_out_1(ratio),
-                verdict=_verdict(ratio, QUANTITIES[name].better),
+                verdict=_verdict(ratio, quantity(name).better),
                 runs_a=len(x),
                 runs_b=len(y),
                 status="estimated" if estimated else "measured",

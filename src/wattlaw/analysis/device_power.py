@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wattlaw.core.derive import derive
+from wattlaw.core.quantities import derive
 from wattlaw.core.run import Run
 from wattlaw.laws.statistics.posterior import NU, Noise, forecasts
 

@@ -9,7 +9,7 @@ from statistics import median
 import numpy as np
 
 from wattlaw.analysis.groups import grouped
-from wattlaw.core.derive import derive
+from wattlaw.core.quantities import derive
 from wattlaw.core.run import Run
 from wattlaw.laws.priors import Family
 from wattlaw.laws.scaling import Points

@@ -21,9 +21,9 @@ from wattlaw.analysis.groups import (
 )
 from wattlaw.core.errors import FitError, UnknownNameError
 from wattlaw.core.findings import Fit, Interval
+from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.core.units import quantity
 from wattlaw.laws import usl
 from wattlaw.laws.power import Array, fit_power, held_out_error
 from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import FitError, UsageError, nearest
 from wattlaw.core.factors import Factor as Factor
 from wattlaw.core.factors import factors as factors
+from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted

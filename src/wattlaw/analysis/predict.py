@@ -41,9 +41,10 @@ from wattlaw.analysis.prediction_request import check
 from wattlaw.analysis.time_to_target import samples_to_target
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
+from wattlaw.core.quantities import TIME
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.core.units import TIME, counted
+from wattlaw.core.units import counted
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.network import exposed, ring_all_reduce, straggling
 from wattlaw.laws.scaling import BEYOND, REACH, Points

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import UsageError
+from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Reading, missing
 from wattlaw.core.run import Run
 from wattlaw.laws.statistics.checks import LEAST, MOST

@@ -10,7 +10,8 @@ import click
 from wattlaw.cli.output import emit_json, json_option, runs_in, say, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import UsageError
-from wattlaw.core.units import QUANTITIES, show
+from wattlaw.core.quantities import quantity
+from wattlaw.core.units import show
 
 if TYPE_CHECKING:
     from wattlaw.analysis.prices import Prices
@@ -135,7 +136,7 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
         emit_json("pareto", found)
         return
     x, y = found[0].values
-    units = [QUANTITIES[name].unit for name in (x, y)]
+    units = [quantity(name).unit for name in (x, y)]
     for group in {tuple(p.group.items()): p.group for p in found}.values():
         rows = [
             [p.words, show(p.values[x], units[0]), show(p.values[y], units[1]), str(p.n)]
@@ -144,7 +145,7 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
         ]
         # the title of a table is broken where the table is narrower
         click.echo(title(group))
-        print_table(["setting", QUANTITIES[x].title, QUANTITIES[y].title, "runs"], rows)
+        print_table(["setting", quantity(x).title, quantity(y).title, "runs"], rows)
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:

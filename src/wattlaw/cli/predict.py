@@ -10,7 +10,8 @@ import click
 from wattlaw.cli.output import emit_json, json_option, runs_in, say, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import UsageError
-from wattlaw.core.units import QUANTITIES, show
+from wattlaw.core.quantities import quantity
+from wattlaw.core.units import show
 
 if TYPE_CHECKING:
     from wattlaw.analysis.predict import Prediction
@@ -97,6 +98,6 @@ _UNITS = {"time_s": "s", "energy_j": "J", "cost": "", "device_hours": "h"}
 def _row(found: Prediction, name: str, value: Interval) -> list[str]:
     from wattlaw.analysis.groups import title
 
-    unit = _UNITS[name] if name in _UNITS else QUANTITIES[name].unit
+    unit = _UNITS[name] if name in _UNITS else quantity(name).unit
     ends = f"{show(value.low or 0.0, unit)} … {show(value.high or 0.0, unit)}"
     return [title(found.group), name, show(value.value, unit), ends, found.extrapolated or "no"]

@@ -12,7 +12,8 @@ import click
 from wattlaw.cli.output import OneOf, begun, emit_json, json_option, runs_in, say, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import RecordError
-from wattlaw.core.units import QUANTITIES, counted, show, show_time
+from wattlaw.core.quantities import all_quantities, find_quantity, quantity
+from wattlaw.core.units import counted, show, show_time
 
 if TYPE_CHECKING:
     from wattlaw.analysis.compare import Difference
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
 NAMES = {"runs": "runs"}
 
 folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-_SHORT = {
-    "step_time_s": "step",
-    "samples_per_s": "samples/s",
-    "energy_per_sample_j": "energy/sample",
-    "target_time_s": "to target",
-    "valid_mae_mev": "valid MAE",
-    "valid_energy_mae_mev": "valid energy MAE",
-    "valid_force_mae_mev_per_angstrom": "valid force MAE",
-}
 _TAIL = 12
 
 
@@ -189,8 +181,11 @@ def print_rows(tabled: Table) -> None:
 
 
 def _short(name: str) -> str:
-    # the unit stands in the cells
-    return _SHORT.get(name, re.sub(r"_(s|j|w|mhz|c|bytes)$", "", name).replace("_", " "))
+    known = find_quantity(name)
+    if known and known.heading:
+        return known.heading
+    # the unit is in the cells
+    return re.sub(r"_(s|j|w|mhz|c|bytes)$", "", name).replace("_", " ")
 
 
 def _is_known(tabled: Table, name: str) -> bool:
@@ -254,7 +249,9 @@ def _show_trial(run: Run, as_json: bool) -> None:
     }
     facts |= run.labels
     print_table(["", run.trial], [[name, text] for name, text in facts.items() if text])
-    derived = [n for n in QUANTITIES if n not in run.quantities and value(run, n).value is not None]
+    derived = [
+        n for n in all_quantities() if n not in run.quantities and value(run, n).value is not None
+    ]
     rows = []
     for name in [*run.quantities, *derived]:
         reading = value(run, name)
@@ -298,7 +295,7 @@ def _compared(differences: list[Difference]) -> list[list[str]]:
     telling = tell_apart([d.group for d in differences])
     rows = []
     for d in sorted(differences, key=lambda d: [str(d.group.get(n)) for n in telling]):
-        unit = QUANTITIES[d.quantity].unit
+        unit = quantity(d.quantity).unit
         is_known = d.status == "measured" and d.ratio.low is not None and d.ratio.high is not None
         ends = f"{d.ratio.low:.3g} … {d.ratio.high:.3g}" if is_known else ""
         values = [
@@ -309,7 +306,7 @@ def _compared(differences: list[Difference]) -> list[list[str]]:
             for n in telling
             if (v := d.group.get(n))
         )
-        name = _SHORT.get(d.quantity, d.quantity)
+        name = quantity(d.quantity).heading or d.quantity
         rows.append(
             [
                 setting,
@@ -327,7 +324,7 @@ def _compared(differences: list[Difference]) -> list[list[str]]:
 def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
     if reading.value is None:
         return "–"
-    known = QUANTITIES.get(name)
+    known = find_quantity(name)
     unit = known.unit if known else ""
     text = (
         show_time(reading.value)

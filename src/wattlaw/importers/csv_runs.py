@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from wattlaw.core.errors import UnknownNameError, UsageError
+from wattlaw.core.quantities import all_quantities, quantity
 from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import FIELDS, setting_from
-from wattlaw.core.units import QUANTITIES
 from wattlaw.importers.importer import Imported, Importer, number, read_rows
 
 NAMES = {"csv": "CsvRuns"}
@@ -47,7 +47,7 @@ class CsvRuns(Importer):
 
     def __post_init__(self) -> None:
         """Raise UnknownNameError where ``columns`` has a name that wattlaw does not know."""
-        known = _SETTING | set(QUANTITIES) | {"device_name"}
+        known = _SETTING | set(all_quantities()) | {"device_name"}
         for name in self.columns or ():
             if name not in known and not name.startswith(("label.", "option.")):
                 raise UnknownNameError("name", name, known)
@@ -61,7 +61,7 @@ class CsvRuns(Importer):
         columns = dict(self.columns or {})
         for line, row in read_rows(path, tuple(columns.values()), found):
             columns = columns or _known_columns(row)
-            if columns.keys().isdisjoint(QUANTITIES):
+            if columns.keys().isdisjoint(all_quantities()):
                 raise UsageError(
                     f"{path}: no column is mapped to a quantity; add --column elapsed_s=COLUMN "
                     f"or the like; columns: {', '.join(row)}"
@@ -76,7 +76,7 @@ class CsvRuns(Importer):
 
 
 def _known_columns(row: Mapping[str, str]) -> dict[str, str]:
-    known = _SETTING | set(QUANTITIES) | {"device_name"}
+    known = _SETTING | set(all_quantities()) | {"device_name"}
     return {name: name for name in row if name in known}
 
 
@@ -87,7 +87,7 @@ def _run(row: dict[str, str], columns: Mapping[str, str], workload: str, trial: 
     quantities: dict[str, Reading] = {}
     for name, column in columns.items():
         cell = row[column]
-        if name in QUANTITIES:
+        if name in all_quantities():
             quantities[name] = _reading(name, column, cell)
         elif name.startswith("label."):
             labels[name.removeprefix("label.")] = cell
@@ -111,7 +111,7 @@ def _run(row: dict[str, str], columns: Mapping[str, str], workload: str, trial: 
 def _reading(name: str, column: str, cell: str) -> Reading:
     if not cell:
         return missing("empty cell")
-    value, unit = number(cell), QUANTITIES[name].unit
+    value, unit = number(cell), quantity(name).unit
     if value is None:
         raise _BadCell(column, f"{cell!r} is not a number")
     suffix = "%" if cell.endswith("%") else cell.partition(" ")[2].strip()

@@ -14,8 +14,8 @@ from wattlaw import __version__
 from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import need
+from wattlaw.core.quantities import all_quantities
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES
 from wattlaw.records.columns import COLUMNS, column_of, row
 from wattlaw.records.index import array, types_of
 from wattlaw.records.table import value
@@ -55,13 +55,13 @@ def exported(runs: Sequence[Run], format: str) -> bytes:
 def flat(runs: Sequence[Run]) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the columns that at least one run fills, and the rows; a missing value is not in its row."""
     recorded = dict.fromkeys(name for run in runs for name in run.quantities)
-    names = list(dict.fromkeys([*recorded, *QUANTITIES]))
+    names = list(dict.fromkeys([*recorded, *all_quantities()]))
     rows = [row(run) | _quantities(run, names) for run in runs]
     filled = {column for one in rows for column, v in one.items() if v is not None}
     # a quantity that is missing in every run is of interest where a run says why
     said = {column_of(n) for n in recorded} | {f"{column_of(n)}_status" for n in recorded}
-    quantities = [f"{column_of(n)}{end}" for n in names for end in ("", "_status", "_low", "_high")]
-    return [*(c.name for c in COLUMNS), *(c for c in quantities if c in filled or c in said)], rows
+    columns = [f"{column_of(n)}{end}" for n in names for end in ("", "_status", "_low", "_high")]
+    return [*(c.name for c in COLUMNS), *(c for c in columns if c in filled or c in said)], rows
 
 
 def _quantities(run: Run, names: Sequence[str]) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.factors import Factor, factors, repeats
+from wattlaw.core.quantities import all_quantities, derive
 from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES
 from wattlaw.laws.statistics.repeats import summarise_readings
 
 COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
@@ -95,9 +94,9 @@ def tabulate(
 
 def check_columns(runs: Iterable[Run], columns: Sequence[str]) -> None:
     """Raise UnknownNameError where a name is no quantity and no run recorded it."""
-    odd = [name for name in columns if name not in QUANTITIES]
+    odd = [name for name in columns if name not in all_quantities()]
     if odd:
-        known = {name for run in runs for name in run.quantities} | set(QUANTITIES)
+        known = {name for run in runs for name in run.quantities} | set(all_quantities())
         for name in odd:
             if name not in known:
                 raise UnknownNameError("quantity", name, known)
@@ -105,7 +104,7 @@ def check_columns(runs: Iterable[Run], columns: Sequence[str]) -> None:
 
 def value(run: Run, name: str) -> Reading:
     """Return a quantity as ``derive`` does; one that only other runs recorded is missing."""
-    if name in run.quantities or name in QUANTITIES:
+    if name in run.quantities or name in all_quantities():
         return derive(run, name)
     return missing("not recorded")
 

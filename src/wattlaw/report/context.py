@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from wattlaw.core.derive import derive, energy
 from wattlaw.core.environment import Environment
 from wattlaw.core.factors import Factor, factors, repeats
 from wattlaw.core.findings import Advice, Fit
+from wattlaw.core.quantities import derive, energy
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting

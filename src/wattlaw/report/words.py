@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from wattlaw.core.errors import reason
 from wattlaw.core.findings import Advice, Fit, Interval
+from wattlaw.core.quantities import quantity
 from wattlaw.core.setting import Setting
-from wattlaw.core.units import counted, quantity, show
+from wattlaw.core.units import counted, show
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import shown
 from wattlaw.report.meanings import plain

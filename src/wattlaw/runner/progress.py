@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from wattlaw.core.derive import derive
 from wattlaw.core.errors import reason
+from wattlaw.core.quantities import derive
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial

@@ -23,6 +23,8 @@ from wattlaw.core.options import checked
 from wattlaw.core.reading import Note
 from wattlaw.core.setting import OptionValue
 
+METRICS = {"loss": {"title": "loss", "better": "less"}}
+
 Split = Literal["train", "valid", "test"]
 
 

@@ -20,8 +20,8 @@ from wattlaw.accelerators.catalogue.mlperf_results import (
     mlperf_results,
 )
 from wattlaw.accelerators.catalogue.peaks import sixteen_bit
-from wattlaw.core.derive import derive, energy, per_sample
 from wattlaw.core.factors import told
+from wattlaw.core.quantities import derive, energy, per_sample
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run
 from wattlaw.workloads import table as workloads

@@ -7,9 +7,10 @@ import io
 import signal
 from typing import Any
 
+from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
-from wattlaw.core.units import QUANTITIES, show, show_time
+from wattlaw.core.units import show, show_time
 from wattlaw.measuring.command.measure_command import Outcome
 from wattlaw.measuring.reduce.device_use import MOVED
 from wattlaw.measuring.reduce.summary import Summary
@@ -136,7 +137,7 @@ def _show(name: str, reading: Reading) -> str:
     return (
         f"missing: {reading.how}"
         if reading.value is None
-        else show(reading.value, QUANTITIES[name].unit)
+        else show(reading.value, quantity(name).unit)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from wattlaw.core.findings import Advice, Interval
-from wattlaw.core.units import quantity
+from wattlaw.core.quantities import quantity
 from wattlaw.report.context import Context, Group
 from wattlaw.report.figure import Section, filled, with_ends
 from wattlaw.report.speedups import group_words

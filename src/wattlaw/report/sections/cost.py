@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from wattlaw.core.plugins import need
+from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Reading
-from wattlaw.core.units import counted, quantity
+from wattlaw.core.units import counted
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import (
     MOST_PANELS,

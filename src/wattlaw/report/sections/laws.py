@@ -5,7 +5,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from wattlaw.core.findings import Fit, Interval
-from wattlaw.core.units import counted, quantity
+from wattlaw.core.quantities import quantity
+from wattlaw.core.units import counted
 from wattlaw.report.context import Context, Group, natural
 from wattlaw.report.figure import Section, Table, with_ends
 from wattlaw.report.speedups import series_name

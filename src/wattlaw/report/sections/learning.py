@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from wattlaw.core.errors import DamagedRunError, RecordError
 from wattlaw.core.plugins import need
+from wattlaw.core.quantities import find_quantity, quantity
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Target
-from wattlaw.core.units import QUANTITIES, show
+from wattlaw.core.units import show
 from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.measuring.files.rank_files import read_metrics
 from wattlaw.records.table import value
@@ -110,7 +111,7 @@ def _curves(context: Context, group: Group) -> list[Curve]:
 
 def _chart(group: Group, metric: str, curves: list[Curve]) -> dict[str, Any]:
     alt = need("altair", "the report")
-    known = QUANTITIES.get(f"valid_{metric}")
+    known = find_quantity(f"valid_{metric}")
     name = known.unit if known else ""
     data: list[dict[str, Cell]] = [
         {
@@ -169,7 +170,7 @@ def _table(rows: list[tuple[Group, Row]]) -> Table:
 
 
 def _cell(row: Row, name: str) -> str:
-    reading, known = summarise_readings([value(r, name) for r in row.runs]), QUANTITIES.get(name)
+    reading, known = summarise_readings([value(r, name) for r in row.runs]), find_quantity(name)
     return shown(reading, known.unit if known else "") if reading.value is not None else ""
 
 
@@ -177,7 +178,7 @@ def _cost(row: Row, name: str) -> str:
     if not any(r.setting.stop.target for r in row.runs):
         return ""
     reading = row.reading(name)
-    return shown(reading, QUANTITIES[name].unit) if reading.value is not None else "not met"
+    return shown(reading, quantity(name).unit) if reading.value is not None else "not met"
 
 
 def _energy(row: Row) -> str:

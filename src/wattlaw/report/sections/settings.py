@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from wattlaw.core.errors import reason
+from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Reading
-from wattlaw.core.units import quantity
 from wattlaw.report.context import Context, Group, Row
 from wattlaw.report.figure import Cell, Section, Table, shown
 from wattlaw.report.meanings import plain

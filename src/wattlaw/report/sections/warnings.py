@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wattlaw.core.notes import meaning
 from wattlaw.core.reading import Note
+from wattlaw.core.warning_texts import meaning
 from wattlaw.report.context import Context
 from wattlaw.report.figure import Section, Table
 from wattlaw.report.meanings import clipped, coded, plain

@@ -22,6 +22,11 @@ from wattlaw.workloads.base import Split
 from wattlaw.workloads.cache import cached
 from wattlaw.workloads.language.vocabulary import Vocabulary
 
+METRICS = {
+    "perplexity": {"title": "perplexity", "better": "less"},
+    "accuracy": {"title": "share of right answers", "better": "more"},
+}
+
 SOURCE_BYTES = 8 * 2**20
 """The most that is read of Python's sources."""
 

@@ -23,6 +23,11 @@ from wattlaw.workloads.vision.digits import Digits, Generated
 from wattlaw.workloads.vision.folder import ImageFolder
 from wattlaw.workloads.vision.image import Image
 
+METRICS = {
+    "top1": {"title": "Top-1 accuracy, a share of 1,", "better": "more"},
+    "top5": {"title": "Top-5 accuracy, a share of 1,", "better": "more"},
+}
+
 CLASSES = {"tiny": 10, "base": 1000}
 """So many classes the network of a preset tells apart: the digits', ImageNet's."""
 

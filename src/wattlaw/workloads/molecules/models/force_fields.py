@@ -42,6 +42,21 @@ from wattlaw.workloads.molecules.sources.trajectories import Frame, ethanol, mad
 VERSION = 2
 NAMES = {"schnet-forces": "SchNetForces", "painn-forces": "PaiNNForces"}
 
+METRICS = {
+    "energy_mae_mev": {
+        "title": "mean absolute error of energies",
+        "unit": "meV",
+        "better": "less",
+        "heading": "energy MAE",
+    },
+    "force_mae_mev_per_angstrom": {
+        "title": "mean absolute error of forces",
+        "unit": "meV/Å",
+        "better": "less",
+        "heading": "force MAE",
+    },
+}
+
 ENERGY_WEIGHT, FORCE_WEIGHT = 0.05, 0.95
 """Weights of the two squared errors in the loss, as LitMatter has them."""
 

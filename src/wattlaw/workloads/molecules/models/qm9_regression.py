@@ -48,6 +48,21 @@ def part_of(known: Learnt, split: Split, cutoff: float) -> Part:
     return Part(data, standard, None if known.bonds is None else [known.bonds[k] for k in chosen])
 
 
+METRICS = {
+    "mae": {
+        "title": "mean absolute error in the property's unit",
+        "better": "less",
+        "heading": "MAE",
+    },
+    "mae_mev": {
+        "title": "mean absolute error",
+        "unit": "meV",
+        "better": "less",
+        "heading": "MAE",
+    },
+}
+
+
 class QM9Regression(Workload):
     """A model learns one property of QM9's molecules by its mean squared error.
 

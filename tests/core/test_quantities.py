@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlaw.core import environment, errors
-from wattlaw.core.derive import derive, energy
 from wattlaw.core.errors import UnknownNameError, UsageError, WattlawError, nearest
 from wattlaw.core.factors import factors, repeats
+from wattlaw.core.quantities import derive, energy
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import Setting

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import wattlaw
-from wattlaw.core.notes import NOTES, meaning
+from wattlaw.core.warning_texts import NOTES, meaning
 
 
 def made() -> set[str]:
