@@ -19,13 +19,13 @@ from _scaling_prior import published
 from _simulated_devices import calibration, simulated
 from wattlaw.advice.device_candidates import device_options
 from wattlaw.advice.devices import choose, next_run, weigh
-from wattlaw.analysis.noise import run_noise
 from wattlaw.analysis.prices import NO_PRICES
+from wattlaw.analysis.run_laws import run_noise
 from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.priors import Family, Pool, learn
+from wattlaw.laws.priors import Family, PriorPool, learn_priors
 
 LIMITS = (1.05, 1.1, 1.2, 1.4, 1.7, 2.0)
 DEADLINES = (1.05, 1.2, 1.5, 2.0)
@@ -53,7 +53,7 @@ def cases(family: Family) -> list[tuple[str, str, float, float]]:
     return found + [(DEVICE_TIME, TIME, x * float(times.min()), x) for x in DEADLINES]
 
 
-def judged(family: Family, pool: Pool) -> list[dict[str, Any]]:
+def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
     """Follow the advice of the law, of the power law and of the runs alone in every case."""
     times, devices = 1 / family.rates, family.points.devices
     truth = {TIME: times, DEVICE_TIME: times * devices}
@@ -128,7 +128,7 @@ def main() -> dict[str, Any]:
     tried = [f for f in data if len(f.rates) >= 3]
     rows = []
     for fold in range(FOLDS):
-        pool = learn([f for i, f in enumerate(data) if i % FOLDS != fold])
+        pool = learn_priors([f for i, f in enumerate(data) if i % FOLDS != fold])
         rows += [
             r
             for i, f in enumerate(data)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wattlaw.advice.advise import advise
-from wattlaw.analysis.caps_on_devices import same_work
-from wattlaw.analysis.predict import Wanted, predict
+from wattlaw.analysis.caps_on_devices import equal_work
+from wattlaw.analysis.predict import PredictionRequest, predict
 from wattlaw.core.errors import FitError
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
@@ -93,7 +93,7 @@ def one(seed: int) -> list[tuple[float, float, bool, bool]]:
     found = []
     for n in (sizes[2], 2 * sizes[-1]):
         told, free = (
-            predict(runs, Wanted(devices=n, power_cap_w=c), extrapolate=True)[0]
+            predict(runs, PredictionRequest(devices=n, power_cap_w=c), extrapolate=True)[0]
             for c in (cap, HIGHEST_W)
         )
         (seconds, joules), at_highest = truth.at(n, cap), truth.at(n, HIGHEST_W)
@@ -180,7 +180,7 @@ def _unshared(seed: int) -> list[tuple[float, float, bool, bool]]:
 
     shared: Callable[..., Any] = module.work_share
     try:
-        module.work_share = lambda *_: same_work()
+        module.work_share = lambda *_: equal_work()
         return one(seed)
     finally:
         module.work_share = shared

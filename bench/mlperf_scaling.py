@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from _scaling_prior import published
-from wattlaw.analysis.time_to_target import time_to_target
+from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.findings import Interval
 from wattlaw.laws.averaging import time_per_sample
-from wattlaw.laws.priors import TAUGHT_BY, Family, learn
-from wattlaw.laws.priors import Pool as Lessons
+from wattlaw.laws.priors import PRIOR_ROUNDS, Family, learn_priors
+from wattlaw.laws.priors import PriorPool as Lessons
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
+from wattlaw.laws.scaling import Points, fit_scaling, log_step, scale_prior
 
 EXTRAP = os.environ.get("EXTRAP_PYTHON", "")
 
@@ -70,7 +70,7 @@ def judged(work: tuple[list[Family], int]) -> dict[str, Any]:
     """Forecast each next size of one family with a prior learnt from all others."""
     data, index = work
     family = data[index]
-    lessons = learn([f for f in data if f.name != family.name])
+    lessons = learn_priors([f for f in data if f.name != family.name])
     sizes = len(family.rates)
     return {
         "name": family.name,
@@ -82,7 +82,7 @@ def judged(work: tuple[list[Family], int]) -> dict[str, Any]:
 def other_rounds(work: tuple[list[Family], str]) -> list[dict[str, Any]]:
     """Forecast each next size of the families of one round with a prior learnt from the other rounds."""
     data, name = work
-    lessons = learn([f for f in data if name not in f.name])
+    lessons = learn_priors([f for f in data if name not in f.name])
     found = []
     for family in (f for f in data if name in f.name and len(f.rates) >= 3):
         sizes = len(family.rates)
@@ -114,7 +114,7 @@ def simulated(lessons: Lessons, count: int = 200, seed: int = 11) -> float:
         devices = 8.0 * 2.0 ** np.sort(rng.choice(9, 4, replace=False))
         batches = devices * 2.0 ** rng.integers(1, 7, 4)
         points = Points.of(devices, batches, devices / 8)
-        z, true = rng.normal(size=len(prior)), placed(prior, 0.002 * math.exp(rng.normal()))
+        z, true = rng.normal(size=len(prior)), scale_prior(prior, 0.002 * math.exp(rng.normal()))
         noise = 0.04 * np.sqrt(3 / rng.chisquare(3)) * rng.normal(size=4)
         rates = batches / np.exp(log_step(z[None], points, true)[0] + noise)
         law = fit_scaling(Points(*(v[:3] for v in points)), rates[:3], prior)
@@ -152,14 +152,14 @@ def main() -> dict[str, Any]:
     tried = [i for i, f in enumerate(data) if len(f.rates) >= 3]
     with Workers(2) as workers:
         results = workers.map(judged, [(data, i) for i in tried], chunksize=1)
-        rounds = workers.map(other_rounds, [(data, name) for name in TAUGHT_BY], chunksize=1)
+        rounds = workers.map(other_rounds, [(data, name) for name in PRIOR_ROUNDS], chunksize=1)
     large = [
         (data[i], r["forecasts"][-1])
         for i, r in zip(tried, results, strict=True)
         if r["sizes"] >= 4
     ]
     nexts = [f for r in results for f in r["forecasts"]]
-    made = simulated(learn(data), 200)
+    made = simulated(learn_priors(data), 200)
     result: dict[str, Any] = {
         "bench": "mlperf_scaling",
         "families": len(large),

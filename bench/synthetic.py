@@ -17,7 +17,7 @@ from wattlaw.laws.learning import fit_offset
 from wattlaw.laws.power import fit_power
 from wattlaw.laws.priors import shipped_prior
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling, log_step, placed
+from wattlaw.laws.scaling import Points, fit_scaling, log_step, scale_prior
 from wattlaw.laws.statistics.ratios import interval, log_ratio
 from wattlaw.laws.usl import fit_usl
 
@@ -81,7 +81,7 @@ def rate(rng: np.random.Generator) -> bool:
     prior = shipped_prior()
     devices = 8.0 * 2.0 ** np.sort(rng.choice(7, 4, replace=False))
     points = Points.of(devices, devices * 2.0 ** rng.integers(2, 7, 4), devices / 8)
-    z, true = rng.normal(size=len(prior)), placed(prior, 0.002 * math.exp(rng.normal()))
+    z, true = rng.normal(size=len(prior)), scale_prior(prior, 0.002 * math.exp(rng.normal()))
     rates = points.batches / np.exp(log_step(z[None], points, true)[0]) * noise(rng, 0.05, 4)
     law = fit_scaling(Points(*(v[:3] for v in points)), rates[:3], prior)
     return holds(law.rate(Points(*(v[3:] for v in points)))[0], float(rates[3]))
@@ -107,7 +107,7 @@ def usl_ahead(rng: np.random.Generator) -> bool:
 
 def alpha_beta_ahead(rng: np.random.Generator) -> bool:
     """The same; the truth is the α–β law."""
-    z, true = rng.normal(size=(1, 8)), placed(shipped_prior(), 0.002)
+    z, true = rng.normal(size=(1, 8)), scale_prior(shipped_prior(), 0.002)
     return ahead(rng, lambda n: np.exp(log_step(z, weak(n), true)[0]) / (32 * n))
 
 

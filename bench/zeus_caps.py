@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from wattlaw.analysis.cap_choice import choose_cap, weigh_caps
+from wattlaw.analysis.cap_curves import choose_cap, evaluate_caps
 from wattlaw.laws.caps import PRIOR, fit_caps
 
 DATA = Path(os.environ.get("WATTLAW_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -79,7 +79,7 @@ def judge(
             found[f"{name}_rival"].append(abs(float(rival(caps[i])) / values[i] - 1))
     measured = {float(caps[i]): (float(times[i]), float(energies[i])) for i in probes}
     for bound in bounds:
-        chosen = choose_cap(weigh_caps(law, caps.tolist(), bound, measured)).cap_w
+        chosen = choose_cap(evaluate_caps(law, caps.tolist(), bound, measured)).cap_w
         i = int(np.flatnonzero(caps == chosen)[0])
         slower = times / times[-1] - 1
         best = energies[slower <= bound].min()

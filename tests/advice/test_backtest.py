@@ -9,8 +9,13 @@ from tests.factory import scaled
 
 from wattlaw.advice.advise import advise
 from wattlaw.advice.backtest import backtest_advise, backtest_fit, summary, summary_of_advice
-from wattlaw.analysis.cap_choice import choose_cap
-from wattlaw.analysis.cap_curves import cap_curves, grid_of, most_telling, weighed
+from wattlaw.analysis.cap_curves import (
+    candidate_caps,
+    choose_cap,
+    evaluate_curve,
+    find_cap_curves,
+    most_informative_cap,
+)
 from wattlaw.analysis.fit import fit
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.importers.importer import import_runs
@@ -84,17 +89,17 @@ def test_a_cap_that_nobody_ran_can_be_advised_and_says_that_it_was_not_run():
 
 
 def test_the_run_that_would_tell_most_is_near_the_edge_of_the_bound_and_ends_with_certainty():
-    ((_, curve),) = cap_curves(capped(CAPS[[0, 3, 6]]))[0]
-    options = weighed(curve, 0.08)
-    telling = most_telling(options, choose_cap(options))
+    ((_, curve),) = find_cap_curves(capped(CAPS[[0, 3, 6]]))[0]
+    options = evaluate_curve(curve, 0.08)
+    telling = most_informative_cap(options, choose_cap(options))
     assert telling is not None
     assert 0.05 < telling.probability < 0.95
     flat = [
         run(1.0, 1, 0, energy=e, power_cap_w=c)
         for c, e in ((100.0, 40.0), (175.0, 40.0), (250.0, 40.0))
     ]
-    ((_, still),) = cap_curves(flat)[0]
-    assert len(grid_of(still)) == 31
+    ((_, still),) = find_cap_curves(flat)[0]
+    assert len(candidate_caps(still)) == 31
 
 
 def test_published_zeus_advice_has_little_regret(published):

@@ -13,16 +13,16 @@ from tests.factory import scaled
 
 from wattlaw.advice.advise import advise
 from wattlaw.advice.device_candidates import batches_at, device_options, numbers
-from wattlaw.analysis.fit_scaling import scaling_of
-from wattlaw.analysis.predict import Wanted, predict
+from wattlaw.analysis.predict import PredictionRequest, predict
 from wattlaw.analysis.prices import Prices
+from wattlaw.analysis.run_laws import fit_scaling_to_runs
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError
 from wattlaw.core.folder import write_run
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.caps import response
 from wattlaw.laws.scaling import Points
-from wattlaw.laws.statistics.value_of_information import losses, saved_by_runs
+from wattlaw.laws.statistics.value_of_information import costs_with_fallback, expected_savings
 
 
 def shared(n: float) -> float:
@@ -67,7 +67,7 @@ def test_a_number_beyond_those_run_is_marked_and_one_that_nobody_can_tell_is_not
     time = advice.predicted["time_per_sample_s"]
     assert time.high / time.low < 2
     with pytest.raises(FitError, match="spans a factor of"):
-        predict(runs, Wanted(devices=64 * advice.setting.devices))
+        predict(runs, PredictionRequest(devices=64 * advice.setting.devices))
 
 
 def test_a_higher_confidence_takes_more_devices_to_meet_a_deadline():
@@ -138,12 +138,12 @@ def test_a_run_is_worth_what_choosing_after_it_saves():
     doubtful = rng.normal(1.0, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
     shown = [[doubtful], [rng.normal(size=20_000)]]
-    told, nothing = saved_by_runs(costs, [shown[1], shown[0]], np.array([True, True]))[::-1]
+    told, nothing = expected_savings(costs, [shown[1], shown[0]], np.array([True, True]))[::-1]
     # E[max(1 − c, 0)] of a normal is σ/√(2π)
     assert told == pytest.approx(0.2 / np.sqrt(2 * np.pi), rel=0.05)
     assert nothing < 0.002
     flat = np.array([np.full(100, 1.0), np.full(100, 1.5)])
-    assert saved_by_runs(
+    assert expected_savings(
         flat, [[rng.normal(size=100)]] * 2, np.array([True, True])
     ) == pytest.approx([0, 0], abs=1e-12)
 
@@ -153,7 +153,7 @@ def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
     doubtful = rng.normal(0.8, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
     shown = [[doubtful], [doubtful]]
-    other, own = saved_by_runs(costs, shown, np.array([True, False]))
+    other, own = expected_savings(costs, shown, np.array([True, False]))
     assert other == pytest.approx(0, abs=1e-9)
     # E[max(1 − c, 0)] with c normal: σφ(1) + σΦ(1)
     assert own == pytest.approx(0.2 * (0.2420 + 0.8413), rel=0.03)
@@ -163,13 +163,15 @@ def test_a_setting_that_is_dearer_in_every_draw_changes_no_choice():
     rng = np.random.default_rng(0)
     costs = np.abs(rng.normal(1.0, 0.1, (3, 1000)))
     shown = [[c] for c in costs]
-    told = saved_by_runs(costs, shown, np.array([True] * 3))
+    told = expected_savings(costs, shown, np.array([True] * 3))
     more = np.concatenate([costs, costs + 1e-9])
-    assert saved_by_runs(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(told)
+    assert expected_savings(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(told)
 
 
 def test_a_broken_bound_costs_what_one_goes_back_to():
-    found = losses(np.array([[2.0, 2.0], [1.0, 1.0]]), np.array([[True, True], [True, False]]), 0)
+    found = costs_with_fallback(
+        np.array([[2.0, 2.0], [1.0, 1.0]]), np.array([[True, True], [True, False]]), 0
+    )
     assert found.tolist() == [[2.0, 2.0], [1.0, 2.0]]
 
 
@@ -196,7 +198,9 @@ def test_caps_of_several_devices_are_weighed_by_the_energy_of_all():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_forecast_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
-    law, _, rates = scaling_of(scaled({n: shared(n) for n in (1, 2, 4)}, noise=0.03, seed=seed))
+    law, _, rates = fit_scaling_to_runs(
+        scaled({n: shared(n) for n in (1, 2, 4)}, noise=0.03, seed=seed)
+    )
     (found,) = forecast(law, np.array(rates), Points.of([8], [256]))
     assert len(found.shares) > 2
     assert len(found.draws) == len(found.of_law) == DRAWS

@@ -7,7 +7,7 @@ from tests.factory import trial_run as run
 
 from wattlaw.advice.advise import advise
 from wattlaw.advice.sentences import describe, ranged
-from wattlaw.analysis.groups import summed
+from wattlaw.analysis.groups import summarise_faults
 from wattlaw.core.findings import Interval
 
 
@@ -41,11 +41,11 @@ def test_single_runs_say_that_nothing_is_known_of_chance(second: float):
 
 def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
     faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
-    told = summed(faults)
+    told = summarise_faults(faults)
     assert told.count(";") == 3
     assert told.startswith("w0: fault a (and 9 more groups alike); ")
     assert told.endswith("; 40 more groups for other reasons")
-    assert summed(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
+    assert summarise_faults(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
 
 
 def test_an_option_that_a_setting_lacks_is_said_as_a_word():

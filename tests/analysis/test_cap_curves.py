@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.analysis.cap_choice import choose_cap, weigh_caps
+from wattlaw.analysis.cap_curves import choose_cap, evaluate_caps
 from wattlaw.core.errors import FitError
 from wattlaw.laws.caps import PRIOR, fit_caps, response
 
@@ -63,11 +63,11 @@ def test_the_cap_chosen_saves_energy_and_keeps_the_bound():
     probes = [0, 3, 6]
     law = fit_caps(CAPS[probes], times[probes], powers[probes])
     measured = {CAPS[i]: (times[i], times[i] * powers[i]) for i in probes}
-    chosen = choose_cap(weigh_caps(law, CAPS.tolist(), 0.1, measured))
+    chosen = choose_cap(evaluate_caps(law, CAPS.tolist(), 0.1, measured))
     i = CAPS.tolist().index(chosen.cap_w)
     assert times[i] / times[-1] - 1 <= 0.1
     assert chosen.energy.value < 0.97
-    assert choose_cap(weigh_caps(law, CAPS.tolist(), 0.0, measured)).cap_w == 250
+    assert choose_cap(evaluate_caps(law, CAPS.tolist(), 0.0, measured)).cap_w == 250
 
 
 def test_without_powers_the_law_gives_times_and_says_that_it_knows_no_energy():

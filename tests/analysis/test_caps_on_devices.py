@@ -12,14 +12,14 @@ from tests.factory import law_run as run
 from wattlaw.advice.advise import advise
 from wattlaw.advice.device_candidates import device_options
 from wattlaw.analysis.caps_on_devices import (
-    LogRatio,
-    base_of,
-    cappings,
-    nearest,
-    same_work,
+    LogDraws,
+    cap_laws_by_devices,
+    equal_work,
+    nearest_cap_law,
     work_share,
 )
-from wattlaw.analysis.predict import Wanted, predict
+from wattlaw.analysis.groups import baseline_runs
+from wattlaw.analysis.predict import PredictionRequest, predict
 from wattlaw.core.errors import FitError
 from wattlaw.laws.averaging import DRAWS
 from wattlaw.laws.caps import PRIOR, physical, response, with_work
@@ -60,8 +60,8 @@ def test_a_device_that_works_less_waits_the_rest_and_is_else_the_same(z, log_sha
 
 
 def test_where_caps_were_tried_a_cap_does_what_its_law_says():
-    (capping,) = cappings(tried())
-    effect = capping.effect(150.0, same_work())
+    (capping,) = cap_laws_by_devices(tried())
+    effect = capping.effect(150.0, equal_work())
     best, _ = capping.law.log_time([150.0, HIGHEST_W])
     assert effect.time.middle == pytest.approx(float(best[0] - best[1]), abs=1e-6)
     assert (
@@ -69,11 +69,11 @@ def test_where_caps_were_tried_a_cap_does_what_its_law_says():
         < effect.time.middle
         < np.quantile(effect.time.draws, 0.95)
     )
-    assert capping.effect(HIGHEST_W, same_work()).time == LogRatio(
+    assert capping.effect(HIGHEST_W, equal_work()).time == LogDraws(
         0.0, pytest.approx(np.zeros(DRAWS))
     )
     with pytest.raises(FitError, match="outside the caps that were run, 125 to 250 W"):
-        capping.effect(100.0, same_work())
+        capping.effect(100.0, equal_work())
 
 
 def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
@@ -81,7 +81,8 @@ def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
     ratios = []
     for n in (1, 8):
         free, capped = (
-            predict(runs, Wanted(devices=n, power_cap_w=cap))[0].quantities for cap in (None, 130.0)
+            predict(runs, PredictionRequest(devices=n, power_cap_w=cap))[0].quantities
+            for cap in (None, 130.0)
         )
         ratios.append([capped[name].value / free[name].value for name in ("time_s", "energy_j")])
         seconds, joules = truth(n, 130.0, 0.2)
@@ -94,7 +95,7 @@ def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
 def test_a_share_of_work_is_that_of_the_times_of_a_device():
     # 8 devices take a fifth of the time of one: each works 5/8 of it
     found = work_share(
-        LogRatio(0.0, np.zeros(3)), LogRatio(-np.log(5), np.full(3, -np.log(5))), 8, 1
+        LogDraws(0.0, np.zeros(3)), LogDraws(-np.log(5), np.full(3, -np.log(5))), 8, 1
     )
     assert np.exp(found.middle) == pytest.approx(5 / 8)
     assert np.exp(found.draws) == pytest.approx(5 / 8)
@@ -136,10 +137,12 @@ def test_two_caps_make_no_law_and_each_has_a_law_over_devices_of_its_own():
 def test_caps_tried_at_another_batch_serve_only_where_asked_for():
     runs = tried()
     with pytest.raises(FitError, match="three power caps of one number of devices"):
-        nearest(cappings([r for r in runs if r.setting.power_cap_w != 125.0]), 1, 32)
-    (capping,) = cappings(runs)
-    assert nearest([capping, capping._replace(share=64.0, devices=8)], 8, 32.0).devices == 1
-    assert nearest([capping, capping._replace(devices=8)], 4, 32.0).devices == 8
+        nearest_cap_law(
+            cap_laws_by_devices([r for r in runs if r.setting.power_cap_w != 125.0]), 1, 32
+        )
+    (capping,) = cap_laws_by_devices(runs)
+    assert nearest_cap_law([capping, capping._replace(share=64.0, devices=8)], 8, 32.0).devices == 1
+    assert nearest_cap_law([capping, capping._replace(devices=8)], 4, 32.0).devices == 8
 
 
 def test_the_prior_of_a_device_is_left_as_it_was():
@@ -167,7 +170,7 @@ def uncapped(made):
 def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_counts(base, sizes):
     runs = tried_below(base, sizes)
     for n in (1, 4, 8):
-        (told,) = predict(runs, Wanted(devices=n, power_cap_w=105.0))
+        (told,) = predict(runs, PredictionRequest(devices=n, power_cap_w=105.0))
         seconds, joules = truth(n, 105.0)
         for name, value in (("time_per_sample_s", seconds), ("energy_j", joules)):
             assert told.quantities[name].low < value < told.quantities[name].high
@@ -182,7 +185,10 @@ def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
     for option in [o for o in device_options(runs) if o.is_at_new_cap and not o.is_beyond]:
         if option.devices not in (1, 2, 4, 8):
             (told,) = predict(
-                runs, Wanted(devices=option.devices, power_cap_w=option.run.setting.power_cap_w)
+                runs,
+                PredictionRequest(
+                    devices=option.devices, power_cap_w=option.run.setting.power_cap_w
+                ),
             )
             assert np.exp(option.log_t) == pytest.approx(
                 told.quantities["time_per_sample_s"].value, rel=1e-6
@@ -191,14 +197,14 @@ def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
 
 def test_one_run_without_a_cap_leaves_the_law_over_devices_to_those_with_one():
     runs = [*tried((1, 2, 4)), run(1.0, 1, energy=200.0)]
-    assert {r.setting.power_cap_w for r in base_of(runs)} == {HIGHEST_W}
-    (told,) = predict(runs, Wanted(devices=3))
+    assert {r.setting.power_cap_w for r in baseline_runs(runs)} == {HIGHEST_W}
+    (told,) = predict(runs, PredictionRequest(devices=3))
     assert told.setting["power_cap_w"] == HIGHEST_W
 
 
 def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
     runs = [r for r in tried((1,)) if r.setting.devices == 1]
-    (told,) = predict(runs, Wanted(devices=1, power_cap_w=150.0))
+    (told,) = predict(runs, PredictionRequest(devices=1, power_cap_w=150.0))
     seconds, joules = truth(1, 150.0)
     assert (
         told.quantities["time_per_sample_s"].low
@@ -208,12 +214,12 @@ def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
     assert told.quantities["energy_j"].low < joules < told.quantities["energy_j"].high
     assert told.extrapolated == ""
     with pytest.raises(FitError, match="runs of one size say nothing of another"):
-        predict(runs, Wanted(devices=2, power_cap_w=150.0))
+        predict(runs, PredictionRequest(devices=2, power_cap_w=150.0))
 
 
 def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
     runs = tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2, 4))
-    (told,) = predict(runs, Wanted(devices=3, power_cap_w=125.0))
+    (told,) = predict(runs, PredictionRequest(devices=3, power_cap_w=125.0))
     seconds, _ = truth(3, 125.0)
     assert (
         told.quantities["time_per_sample_s"].low

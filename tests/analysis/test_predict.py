@@ -12,17 +12,17 @@ import pytest
 from tests.factory import law_run as run
 from tests.factory import power_law, scaled
 
-from wattlaw.analysis.predict import Wanted, predict
+from wattlaw.analysis.predict import PredictionRequest, predict
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Run
 from wattlaw.laws.caps import response
 from wattlaw.laws.network import (
-    exposed,
+    exposed_communication,
     hierarchical_all_reduce,
     nic_bytes,
     ring_all_reduce,
-    straggling,
+    straggler_factor,
     tree_all_reduce,
 )
 
@@ -44,15 +44,15 @@ def test_a_tree_pays_less_latency_than_a_ring_and_a_hierarchy_lies_between():
 
 
 def test_the_backward_pass_hides_communication_up_to_its_length():
-    assert exposed([0.1, 0.3], 0.2).tolist() == pytest.approx([0.0, 0.1])
+    assert exposed_communication([0.1, 0.3], 0.2).tolist() == pytest.approx([0.0, 0.1])
 
 
 def test_the_slowest_of_many_is_as_slow_as_simulation_says():
     rng = np.random.default_rng(0)
     for n in (2, 64, 1000):
         simulated = (1 + 0.05 * rng.normal(size=(4000, n))).max(axis=1).mean()
-        assert straggling([n], 0.05)[0] == pytest.approx(simulated, rel=0.005)
-    assert straggling([1], 0.05)[0] == 1.0
+        assert straggler_factor([n], 0.05)[0] == pytest.approx(simulated, rel=0.005)
+    assert straggler_factor([1], 0.05)[0] == 1.0
 
 
 def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
@@ -61,7 +61,7 @@ def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
         for n, t in ((1, 1.0), (2, 0.51), (8, 0.14))
         for r in range(2)
     ]  # 100 W a device
-    (found,) = predict(runs, Wanted(devices=4, samples=3600, price_per_device_hour=2.0))
+    (found,) = predict(runs, PredictionRequest(devices=4, samples=3600, price_per_device_hour=2.0))
     time, energy = found.quantities["time_s"], found.quantities["energy_j"]
     assert time.low < 0.27 * 3600 < time.high
     assert energy.value == pytest.approx(400 * time.value, rel=0.01)
@@ -76,7 +76,7 @@ def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
         for i, (n, t) in enumerate(((1, 1.0), (2, 0.51), (8, 0.14)))
         for r in range(2)
     ]
-    asked = Wanted(devices=4, price_per_kwh=0.3, pue=1.5)
+    asked = PredictionRequest(devices=4, price_per_kwh=0.3, pue=1.5)
     (found,) = predict(runs, asked)
     time, energy, cost = (found.quantities[n] for n in ("time_s", "energy_j", "cost"))
     assert energy.high / energy.low > 1.1 * time.high / time.low
@@ -86,7 +86,8 @@ def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
 
 def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so():
     (found,) = predict(
-        scaled({1: 1.0, 2: 0.6}), Wanted(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0)
+        scaled({1: 1.0, 2: 0.6}),
+        PredictionRequest(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0),
     )
     assert "cost" not in found.quantities
     assert [n.name for n in found.warnings] == ["no_cost"]
@@ -102,7 +103,7 @@ def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so(
 )
 def test_an_exact_law_over_devices_is_predicted_as_if_it_had_been_named(law, truth):
     runs = scaled({n: truth(n) for n in (1, 2, 4, 8, 16, 32)}, noise=0.005)
-    (found,) = predict(runs, Wanted(devices=64))
+    (found,) = predict(runs, PredictionRequest(devices=64))
     assert found.quantities["time_per_sample_s"].value == pytest.approx(truth(64), rel=0.05)
     assert next(iter(found.forms)) == law
 
@@ -122,8 +123,8 @@ def test_the_next_size_of_a_thousand_simulated_laws_lies_within_nine_intervals_i
 def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():
     runs = scaled({1: 0.002, 2: 0.0012}, batch_per_device=4)
     with pytest.raises(FitError, match="spans a factor of"):
-        predict(runs, Wanted(devices=50_000))
-    (found,) = predict(runs, Wanted(devices=50_000), extrapolate=True)
+        predict(runs, PredictionRequest(devices=50_000))
+    (found,) = predict(runs, PredictionRequest(devices=50_000), extrapolate=True)
     assert found.extrapolated
 
 
@@ -134,27 +135,34 @@ def test_a_cap_slows_and_saves_as_its_law_says():
         (125.0, 187.5, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True
     ):
         runs += [run(float(t) / n, n, 0, energy=float(t * p), power_cap_w=cap) for n in (1, 2)]
-    (free,) = predict(runs, Wanted(devices=2))
-    (capped,) = predict(runs, Wanted(devices=2, power_cap_w=150.0))
+    (free,) = predict(runs, PredictionRequest(devices=2))
+    (capped,) = predict(runs, PredictionRequest(devices=2, power_cap_w=150.0))
     assert capped.quantities["time_s"].value > 1.05 * free.quantities["time_s"].value
     assert capped.quantities["energy_j"].value < 0.97 * free.quantities["energy_j"].value
     with pytest.raises(FitError, match="outside the caps"):
-        predict(runs, Wanted(devices=2, power_cap_w=50.0))
+        predict(runs, PredictionRequest(devices=2, power_cap_w=50.0))
 
 
 def test_one_device_and_a_link_give_a_prediction_that_says_it_is_a_formula():
     runs = scaled({1: 0.01})
     with pytest.raises(FitError, match="run a second"):
-        predict(runs, Wanted(devices=8))
+        predict(runs, PredictionRequest(devices=8))
     (found,) = predict(
-        runs, Wanted(devices=8, message_bytes=1e8, link_bytes_per_s=1e9), extrapolate=True
+        runs,
+        PredictionRequest(devices=8, message_bytes=1e8, link_bytes_per_s=1e9),
+        extrapolate=True,
     )
     assert [n.name for n in found.warnings] == ["formula"]
     assert found.quantities["step_time_s"].value > 0.32
 
 
 @pytest.mark.parametrize(
-    "wanted", [Wanted(devices=0), Wanted(devices=10**6), Wanted(devices=2, samples=-1)]
+    "wanted",
+    [
+        PredictionRequest(devices=0),
+        PredictionRequest(devices=10**6),
+        PredictionRequest(devices=2, samples=-1),
+    ],
 )
 def test_impossible_settings_are_refused(wanted):
     with pytest.raises(UsageError, match="give"):
@@ -175,7 +183,7 @@ def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
 
 def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt_of_both():
     runs = [aimed(n, 32, 2000.0, 10 * n + k) for n in (1, 2, 4, 8, 16) for k in range(2)]
-    (found,) = predict(runs, Wanted(devices=64, samples=None), extrapolate=True)
+    (found,) = predict(runs, PredictionRequest(devices=64, samples=None), extrapolate=True)
     truth = 1e6 * (1 + 64 * 32 / 2000)
     need, time = found.quantities["samples"], found.quantities["time_s"]
     assert need.low <= truth <= need.high
@@ -191,24 +199,25 @@ def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt
 
 def test_a_target_that_no_run_reached_is_said_in_one_line():
     with pytest.raises(FitError, match="no run reached a target; give the runs one"):
-        predict(scaled(power_law(1e-3, 0.9, (1, 2, 4))), Wanted(devices=8, samples=None))
+        predict(scaled(power_law(1e-3, 0.9, (1, 2, 4))), PredictionRequest(devices=8, samples=None))
 
 
 def test_groups_that_fail_alike_are_told_once():
     runs = [r for w in ("gpt2", "pna", "schnet") for r in scaled({1: 1e-3}, workload=w)]
     with pytest.raises(FitError) as error:
-        predict(runs, Wanted(devices=8))
+        predict(runs, PredictionRequest(devices=8))
     assert str(error.value).count("runs of one size say nothing") == 1
     assert "and 2 more groups alike" in str(error.value)
     (found,) = predict(
-        [*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")], Wanted(devices=2)
+        [*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")],
+        PredictionRequest(devices=2),
     )
     assert "no_prediction" in {n.name for n in found.warnings}
 
 
 def test_runs_that_lack_energy_or_a_rate_are_told_of():
     runs = [run(1 / n, n, energy=10.0 if n < 4 else None) for n in (1, 2, 4)]
-    (told,) = predict([*runs, run(0.0, 8)], Wanted(devices=3))
+    (told,) = predict([*runs, run(0.0, 8)], PredictionRequest(devices=3))
     assert "energy_j" not in told.quantities
     said = {n.name: n.message for n in told.warnings}
     assert said["no_energy"] == "energy is left out: only 2 of 3 runs measured it"
@@ -218,11 +227,11 @@ def test_runs_that_lack_energy_or_a_rate_are_told_of():
 @pytest.mark.parametrize("joules", [1e300, 1e-300, 0.0])
 def test_what_no_device_draws_is_no_energy(joules):
     runs = [run(1 / n, n, energy=joules if n == 2 else 10.0) for n in (1, 2, 4)]
-    (told,) = predict(runs, Wanted(devices=3))
+    (told,) = predict(runs, PredictionRequest(devices=3))
     assert "energy_j" not in told.quantities
 
 
 def test_runs_that_are_no_law_at_all_are_refused_whatever_is_asked():
     runs = [run(t, n) for n, t in ((1, 1.0), (2, 1e-9), (4, 1e12), (8, 1e-12))]
     with pytest.raises(FitError, match="some runs are far off the others"):
-        predict(runs, Wanted(devices=4), extrapolate=True)
+        predict(runs, PredictionRequest(devices=4), extrapolate=True)

@@ -8,7 +8,7 @@ from tests.factory import law_run as run
 
 from wattlaw.advice.advise import advise
 from wattlaw.advice.pareto import pareto_points
-from wattlaw.analysis.cap_curves import curve_of
+from wattlaw.analysis.cap_curves import cap_curve
 from wattlaw.analysis.prices import COST, Prices, priced
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.laws.caps import response
@@ -130,7 +130,7 @@ def test_readings_that_nothing_measures_are_no_points_of_a_cap_curve():
         run(1.0 + 10 / cap, energy=cap, power_cap_w=cap) for cap in (100.0, 150.0, 200.0, 250.0)
     ]
     for bad in (run(1.0, energy=-1.0, power_cap_w=300.0), run(-1.0, energy=1.0, power_cap_w=300.0)):
-        curve = curve_of([*runs, bad])
+        curve = cap_curve([*runs, bad])
         assert curve is not None
         assert curve.caps.tolist() == [100.0, 150.0, 200.0, 250.0]
 

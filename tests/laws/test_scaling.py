@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.analysis.time_to_target import time_to_target
+from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.errors import FitError
-from wattlaw.laws.priors import Family, learn, shipped_critical, shipped_prior
+from wattlaw.laws.priors import Family, learn_priors, shipped_critical, shipped_prior
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step, placed
+from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step, scale_prior
 
 PRIOR = shipped_prior()
 
@@ -20,7 +20,7 @@ def made(devices, batches, z=(0.0,) * 8, sample_s=0.002):
     """Points on 8-device nodes and their exact rates."""
     points = Points.of(devices, batches, np.maximum(np.array(devices) / 8, 1))
     return points, points.batches / np.exp(
-        log_step(np.array([z]), points, placed(PRIOR, sample_s))[0]
+        log_step(np.array([z]), points, scale_prior(PRIOR, sample_s))[0]
     )
 
 
@@ -69,7 +69,7 @@ def test_a_family_never_informs_its_own_prior():
     for name in range(6):
         points, rates = made([8, 16, 32], [256, 512, 1024], z=rng.normal(size=8))
         data.append(Family((str(name),), "task", points, rates, np.full(3, np.nan)))
-    pool = learn(data, rounds=2)
+    pool = learn_priors(data, rounds=2)
     odd = pool.lessons[("0",)]._replace(mean=np.full(8, 9.0))
     changed = pool._replace(lessons={**pool.lessons, ("0",): odd})
     assert np.array_equal(pool.prior("task", [("0",)]), changed.prior("task", [("0",)]))

@@ -15,11 +15,11 @@ from wattlaw.analysis.groups import (
     Factor,
     Group,
     factors,
-    grouped,
+    group_runs,
+    group_title,
     is_energy,
-    left_out,
-    summed,
-    title,
+    notes_on_left_out,
+    summarise_faults,
 )
 from wattlaw.analysis.prices import COST, NO_PRICES, Prices, priced
 from wattlaw.core.errors import FitError
@@ -29,7 +29,7 @@ from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME, derive, energy
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.laws.statistics.checks import LEAST, MOST
+from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST
 from wattlaw.laws.statistics.ratios import (
     LogRatio,
     bounded_exp,
@@ -75,17 +75,17 @@ def advise(
     freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
     """
     asked = what_is_asked(minimise, max_slowdown, confidence, limits or {}, prices)
-    groups, notes = grouped(runs, TUNABLE, split_layouts=False)
+    groups, notes = group_runs(runs, TUNABLE, split_layouts=False)
     found: list[Advice] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
-            told = (*notes, *left_out(group.runs, TIME))
+            told = (*notes, *notes_on_left_out(group.runs, TIME))
             found += (_advise_unmeasured if unmeasured else _advise_measured)(group, asked, told)
         except FitError as error:
-            faults.append((title(group.key), str(error)))
+            faults.append((group_title(group.key), str(error)))
     if not found:
-        raise FitError(summed(faults) or "there is no run to choose from")
+        raise FitError(summarise_faults(faults) or "there is no run to choose from")
     return found
 
 
@@ -97,7 +97,7 @@ def _advise_unmeasured(group: Group, asked: Asked, notes: Sequence[Note]) -> lis
     if any(found):
         return [advice for advice in found if advice]
     text = (
-        f"{title(group.key)}: only settings that were run are weighed: others need two numbers of devices with a "
+        f"{group_title(group.key)}: only settings that were run are weighed: others need two numbers of devices with a "
         "batch, or three power caps with GPU energy"
     )
     return _advise_measured(group, asked, (*notes, Note("only_settings_run", text)))
@@ -210,7 +210,7 @@ def choices_of(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
 
 def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
     readings = (priced(r, name, prices).value for r in runs)
-    return [v for v in readings if v is not None and LEAST <= v <= MOST]
+    return [v for v in readings if v is not None and SMALLEST <= v <= LARGEST]
 
 
 def _lacking(runs: list[Run], what: str, prices: Prices) -> str:

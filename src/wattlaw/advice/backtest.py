@@ -13,20 +13,19 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from wattlaw.analysis.cap_choice import choose_cap
-from wattlaw.analysis.cap_curves import CapCurve, cap_curves, weighed
-from wattlaw.analysis.families import families
-from wattlaw.analysis.time_to_target import time_to_target
+from wattlaw.analysis.cap_curves import CapCurve, choose_cap, evaluate_curve, find_cap_curves
+from wattlaw.analysis.groups import find_families
+from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted
 from wattlaw.laws.averaging import time_per_sample
 from wattlaw.laws.priors import (
+    PRIOR_ROUNDS,
     START,
-    TAUGHT_BY,
     Family,
-    Pool,
-    learn,
+    PriorPool,
+    learn_priors,
     shipped_critical,
     shipped_prior,
 )
@@ -78,8 +77,8 @@ def backtest_fit(
     if hide not in ("largest", "next", "random"):
         raise UsageError(f"cannot hide {hide!r}; valid: largest, next, random")
     runs = [r for r in runs if r.state == "done"]
-    found = families(runs, 2, to_target)
-    taught = bool({r.labels.get("round") for r in runs} & set(TAUGHT_BY))
+    found = find_families(runs, 2, to_target)
+    taught = bool({r.labels.get("round") for r in runs} & set(PRIOR_ROUNDS))
     pools = _pools(found) if taught else {}
     forecasts = []
     for family in found:
@@ -102,7 +101,7 @@ def backtest_advise(
     """
     if probes < 3:
         raise UsageError(f"{counted(probes, 'probe')}; a cap law needs at least 3")
-    curves, _ = cap_curves(runs, probes + 1)
+    curves, _ = find_cap_curves(runs, probes + 1)
     if not curves:
         raise FitError(f"no group of runs has measured GPU energy at more than {probes} power caps")
     return [
@@ -131,13 +130,13 @@ def summary_of_advice(followed: Sequence[Followed]) -> dict[str, float]:
     }
 
 
-def _pools(found: Sequence[Family]) -> dict[tuple[str, ...], Pool]:
+def _pools(found: Sequence[Family]) -> dict[tuple[str, ...], PriorPool]:
     # by name, in five folds: what a family is told was learnt without its whole fold
-    pools: dict[tuple[str, ...], Pool] = {}
+    pools: dict[tuple[str, ...], PriorPool] = {}
     for fold in range(FOLDS):
         others = [f for i, f in enumerate(found) if i % FOLDS != fold]
         if len(others) >= FOLDS:
-            pool = learn(others)
+            pool = learn_priors(others)
             pools.update({f.name: pool for i, f in enumerate(found) if i % FOLDS == fold})
     return pools
 
@@ -154,7 +153,12 @@ def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
 
 
 def _forecast(
-    family: Family, kept: list[int], hidden: int, pool: Pool | None, taught: bool, to_target: bool
+    family: Family,
+    kept: list[int],
+    hidden: int,
+    pool: PriorPool | None,
+    taught: bool,
+    to_target: bool,
 ) -> list[Foretold]:
     known, target = (
         Points(*(v[kept] for v in family.points)),
@@ -187,7 +191,7 @@ def _forecast(
 def _followed(name: str, curve: CapCurve, probes: int, bound: float) -> Followed:
     count = len(curve.caps)
     kept = sorted({int(i * (count - 1) / (probes - 1)) for i in range(probes)})
-    chosen = choose_cap(weighed(curve.at(kept), bound, curve.caps.tolist())).cap_w
+    chosen = choose_cap(evaluate_curve(curve.at(kept), bound, curve.caps.tolist())).cap_w
     i = int(np.flatnonzero(curve.caps == chosen)[0])
     slower = curve.times / curve.times[-1] - 1
     holds = slower <= bound

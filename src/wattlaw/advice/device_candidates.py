@@ -14,13 +14,24 @@ import numpy as np
 
 from wattlaw.advice.candidates import Array, Option, Watts
 from wattlaw.advice.power_cap_candidates import cap_options
-from wattlaw.analysis.caps_on_devices import base_of, cappings, sizes
-from wattlaw.analysis.device_power import DevicePower, fit_power_of
-from wattlaw.analysis.families import VARIED, batch_of, rate_of, share_of
-from wattlaw.analysis.fit_scaling import scaling_of
-from wattlaw.analysis.groups import grouped
-from wattlaw.analysis.noise import as_run, run_noise
-from wattlaw.analysis.predict import WIDEST
+from wattlaw.analysis.caps_on_devices import cap_laws_by_devices
+from wattlaw.analysis.groups import (
+    FAMILY_FACTORS,
+    baseline_runs,
+    batch_of,
+    batch_per_device_of,
+    count_device_numbers,
+    group_runs,
+    rate_of,
+)
+from wattlaw.analysis.predict import WIDEST_EXTRAPOLATION
+from wattlaw.analysis.run_laws import (
+    DevicePower,
+    fit_device_power,
+    fit_scaling_to_runs,
+    measured_time,
+    run_noise,
+)
 from wattlaw.core.factors import repeats
 from wattlaw.core.quantities import GPU_ENERGY, derive
 from wattlaw.core.run import Run
@@ -49,16 +60,18 @@ def device_options(
     noise = run_noise(known)
     measured = [_measured(members, noise, seed) for seed, members in enumerate(repeats(known))]
     found = list(measured)
-    for whole in grouped(known, (*VARIED, "power_cap_w"), split_layouts=False)[0]:
-        base = base_of(whole.runs)
-        caps = cappings(whole.runs, any_batch=sizes(base) == 1)
-        most = sizes(base) if caps else 0
-        by_cap = [family.runs for family in grouped(whole.runs, VARIED, split_layouts=False)[0]]
+    for whole in group_runs(known, (*FAMILY_FACTORS, "power_cap_w"), split_layouts=False)[0]:
+        base = baseline_runs(whole.runs)
+        caps = cap_laws_by_devices(whole.runs, any_batch=count_device_numbers(base) == 1)
+        most = count_device_numbers(base) if caps else 0
+        by_cap = [
+            family.runs for family in group_runs(whole.runs, FAMILY_FACTORS, split_layouts=False)[0]
+        ]
         # few sizes at some cap tell less than what that cap does to the law of many
         told = [
             o
             for runs in by_cap
-            if sizes(runs) >= most
+            if count_device_numbers(runs) >= most
             for o in _forecast_options(runs, wanted, prior)
         ]
         found += told
@@ -112,7 +125,7 @@ def batches_at(devices: int, seen: Sequence[tuple[int, float]]) -> list[float]:
 
 
 def _measured(members: list[Run], noise: Noise, seed: int) -> Option:
-    ran = as_run(members, noise, DRAWS, seed)
+    ran = measured_time(members, noise, DRAWS, seed)
     return Option(members[0], tuple(members), *ran, _watts(members, ran.middle), True)
 
 
@@ -135,7 +148,7 @@ def _forecast_options(
     runs: list[Run], wanted: Sequence[tuple[int, float]] | None, prior: Array | None
 ) -> list[Option]:
     runs = [r for r in runs if batch_of(r)]
-    seen = sorted({(r.setting.devices, share_of(r)) for r in runs})
+    seen = sorted({(r.setting.devices, batch_per_device_of(r)) for r in runs})
     ran = sorted({n for n, _ in seen})
     if len(ran) < 2:
         return []
@@ -145,11 +158,11 @@ def _forecast_options(
     new = [pair for pair in wanted if pair not in seen]
     if not new:
         return []
-    law, _, rates = scaling_of(runs, prior=prior)
+    law, _, rates = fit_scaling_to_runs(runs, prior=prior)
     devices, shares = np.array(new, float).T
     targets = Points.of(devices, devices * shares, np.maximum(1, np.ceil(devices / per_node)))
     told = forecast(law, np.array(rates), targets)
-    power = fit_power_of(runs)
+    power = fit_device_power(runs)
     found = [
         _told(runs, n, b, per_node, each, power) for (n, b), each in zip(new, told, strict=True)
     ]
@@ -179,7 +192,7 @@ def _told(
 
 def _near(options: list[Option], ran: list[int]) -> list[Option]:
     # outward from the runs up to the first one whose time nobody can tell, which may be run but not advised
-    wide = [o.devices for o in options if o.is_beyond and _factor(o) > WIDEST]
+    wide = [o.devices for o in options if o.is_beyond and _factor(o) > WIDEST_EXTRAPOLATION]
     least = max([n for n in wide if n < ran[0]], default=0)
     most = min([n for n in wide if n > ran[-1]], default=math.inf)
     return [

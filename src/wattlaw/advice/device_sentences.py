@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wattlaw.advice.candidates import Option
 from wattlaw.advice.sentences import batch_words, describe, differing, ranged
-from wattlaw.analysis.groups import title
+from wattlaw.analysis.groups import group_title
 from wattlaw.core.findings import Interval
 from wattlaw.core.quantities import TIME, quantity
 
@@ -41,7 +41,7 @@ def sentence(
 ) -> str:
     """Return such as "schnet: take 6 GPUs (not run; …): 12 % less … for 30 % more time than …"."""
     names = differing(o.run for o in options)
-    chosen = f"{title(dict(key))}: take {describe(best.run, names)}{_standing(best)}"
+    chosen = f"{group_title(dict(key))}: take {describe(best.run, names)}{_standing(best)}"
     kept = (
         f"; {said.bounds} {_hold(said.bounds)} with probability {said.chance:.2f}"
         if said.chance is not None

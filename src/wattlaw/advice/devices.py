@@ -17,16 +17,16 @@ from wattlaw.advice.candidates import Option
 from wattlaw.advice.device_sentences import Said, sentence
 from wattlaw.advice.request import Asked
 from wattlaw.analysis.groups import Group
-from wattlaw.analysis.noise import run_noise
 from wattlaw.analysis.prices import COST, Prices
+from wattlaw.analysis.run_laws import run_noise
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
 from wattlaw.core.quantities import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, derive
 from wattlaw.core.reading import Note
-from wattlaw.laws.scaling import BEYOND
-from wattlaw.laws.statistics.checks import NONSENSE, far_exp
-from wattlaw.laws.statistics.posterior import interval_of_draws
-from wattlaw.laws.statistics.value_of_information import losses, saved_by_runs
+from wattlaw.laws.scaling import BEYOND_RUNS
+from wattlaw.laws.statistics.arrays import WIDEST_SANE, clipped_exp
+from wattlaw.laws.statistics.posterior import draws_interval
+from wattlaw.laws.statistics.value_of_information import costs_with_fallback, expected_savings
 
 Array = NDArray[Any]
 
@@ -123,8 +123,8 @@ def choose(weighed: Weighed, confidence: float) -> int | None:
 def next_run(weighed: Weighed) -> tuple[int, float]:
     """Return the option whose run would narrow the choice most, and the share of the cost it is expected to save."""
     safe = choose(weighed, min(SAFE, float(weighed.chances[weighed.open_now].max())))
-    lost = losses(weighed.of_mean, weighed.mean_holds, safe or 0)
-    saved = saved_by_runs(lost, [_shown(o) for o in weighed.options], weighed.open_now)
+    lost = costs_with_fallback(weighed.of_mean, weighed.mean_holds, safe or 0)
+    saved = expected_savings(lost, [_shown(o) for o in weighed.options], weighed.open_now)
     best = int(np.argmax(saved))
     return best, float(saved[best])
 
@@ -140,8 +140,8 @@ def _value(option: Option, what: str, prices: Prices, log_t: ArrayLike | None = 
     # of the middle, or of draws of ln time
     watts = option.watts
     log_w: Any = 0.0 if watts is None else watts.middle if log_t is None else watts.draws
-    seconds = far_exp(option.log_t if log_t is None else log_t)
-    joules = option.devices * seconds * far_exp(log_w)
+    seconds = clipped_exp(option.log_t if log_t is None else log_t)
+    joules = option.devices * seconds * clipped_exp(log_w)
     if what == COST:
         return prices.cost(option.devices * seconds, joules)
     found: Array = {TIME: seconds, DEVICE_TIME: option.devices * seconds, GPU_ENERGY: joules}[what]
@@ -189,7 +189,7 @@ def _advice(
         else _ratio(weighed.middles, weighed.of_run, chosen, weighed.fastest)
     )
     slower = Interval(1.0, 1.0, 1.0) if same else _slower(best, fastest)
-    if any((i.high or math.inf) > NONSENSE * (i.low or math.inf) for i in (ratio, slower)):
+    if any((i.high or math.inf) > WIDEST_SANE * (i.low or math.inf) for i in (ratio, slower)):
         raise FitError(
             "some runs are far off the others, so nothing can be advised; look at them: `wattlaw runs show`"
         )
@@ -216,7 +216,7 @@ def _advice(
         ),
         probability_bound_holds=chance,
         is_measured=best.is_measured,
-        extrapolated=BEYOND if best.is_beyond else "",
+        extrapolated=BEYOND_RUNS if best.is_beyond else "",
         next_run=weighed.options[telling].run.setting if saves > noise else None,
         next_run_saves=saves,
         words=sentence(group.key, best, fastest, weighed.options, said),
@@ -229,18 +229,16 @@ def _advice(
 
 
 def _ratio(middles: Array, draws: Array, chosen: int, against: int) -> Interval:
-    return interval_of_draws(
-        float(middles[chosen] / middles[against]), draws[chosen] / draws[against]
-    )
+    return draws_interval(float(middles[chosen] / middles[against]), draws[chosen] / draws[against])
 
 
 def _slower(best: Option, fastest: Option) -> Interval:
-    return interval_of_draws(
-        float(np.exp(best.log_t - fastest.log_t)), far_exp(best.of_run - fastest.of_run)
+    return draws_interval(
+        float(np.exp(best.log_t - fastest.log_t)), clipped_exp(best.of_run - fastest.of_run)
     )
 
 
 def _predicted(option: Option, name: str, prices: Prices) -> Interval:
-    return interval_of_draws(
+    return draws_interval(
         float(_value(option, name, prices)), _value(option, name, prices, option.of_run)
     )

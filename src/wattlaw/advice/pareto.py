@@ -9,7 +9,7 @@ import msgspec
 from wattlaw.advice.advise import Choice, check_energy, choices_of, mean_of
 from wattlaw.advice.request import check_prices, per_sample
 from wattlaw.advice.sentences import describe, differing
-from wattlaw.analysis.groups import Group, grouped, is_energy, summed, title
+from wattlaw.analysis.groups import Group, group_runs, group_title, is_energy, summarise_faults
 from wattlaw.analysis.prices import COST, NO_PRICES, Prices
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.options import TUNABLE
@@ -47,16 +47,16 @@ def pareto_points(
     Raises FitError where no group gives both, as estimates of energy and energies of unlike boundaries do not.
     """
     x, y = per_sample(x), per_sample(y)
-    groups, _ = grouped(runs, TUNABLE, split_layouts=False)
+    groups, _ = group_runs(runs, TUNABLE, split_layouts=False)
     found: list[FrontPoint] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
             found += _points_of(group, x, y, prices)
         except FitError as error:
-            faults.append((title(group.key), str(error)))
+            faults.append((group_title(group.key), str(error)))
     if not found:
-        raise FitError(summed(faults) or f"no run gives both {x} and {y}")
+        raise FitError(summarise_faults(faults) or f"no run gives both {x} and {y}")
     return found
 
 

@@ -10,18 +10,16 @@ import numpy as np
 
 from wattlaw.advice.candidates import Array, Option, Watts
 from wattlaw.analysis.caps_on_devices import (
-    Base,
-    Capping,
-    Effect,
-    LogRatio,
-    nearest,
-    same_work,
-    sizes,
+    CapBaseline,
+    CapEffect,
+    CapLawOnDevices,
+    LogDraws,
+    equal_work,
+    nearest_cap_law,
     work_share,
 )
-from wattlaw.analysis.device_power import fit_power_of
-from wattlaw.analysis.families import share_of
-from wattlaw.analysis.fit_scaling import scaling_of
+from wattlaw.analysis.groups import batch_per_device_of, count_device_numbers
+from wattlaw.analysis.run_laws import fit_device_power, fit_scaling_to_runs
 from wattlaw.core.run import Run
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.scaling import Points
@@ -34,7 +32,7 @@ ROUND_W = 5.0
 
 def cap_options(
     base: Sequence[Run],
-    laws: Sequence[Capping],
+    laws: Sequence[CapLawOnDevices],
     options: Sequence[Option],
     taken: Sequence[Option],
     prior: Array | None = None,
@@ -50,7 +48,9 @@ def cap_options(
     found: list[Option] = []
     shares = sorted({law.share for law in laws})
     for share in shares:
-        here = [o for o in options if o.is_advisable and math.isclose(share_of(o.run), share)]
+        here = [
+            o for o in options if o.is_advisable and math.isclose(batch_per_device_of(o.run), share)
+        ]
         mine = [law for law in laws if law.share == share]
         for option, (law, work, against) in zip(
             here, _works(base, mine, here, share, prior), strict=True
@@ -62,23 +62,23 @@ def cap_options(
 
 def _works(
     base: Sequence[Run],
-    laws: list[Capping],
+    laws: list[CapLawOnDevices],
     options: list[Option],
     share: float,
     prior: Array | None,
-) -> Iterator[tuple[Capping, LogRatio, Base]]:
+) -> Iterator[tuple[CapLawOnDevices, LogDraws, CapBaseline]]:
     # the law nearest to each option, how much a device works there against where its caps were tried, and what the
     # base gives there; all stand on the same draws of one law
-    if sizes(base) < 2:
+    if count_device_numbers(base) < 2:
         for option in options:
-            watts = option.watts and LogRatio(*option.watts)
+            watts = option.watts and LogDraws(*option.watts)
             yield (
-                nearest(laws, option.devices, share),
-                same_work(),
-                Base(None, LogRatio(option.log_t, option.of_mean), watts),
+                nearest_cap_law(laws, option.devices, share),
+                equal_work(),
+                CapBaseline(None, LogDraws(option.log_t, option.of_mean), watts),
             )
         return
-    law, _, rates = scaling_of(list(base), prior=prior)
+    law, _, rates = fit_scaling_to_runs(list(base), prior=prior)
     layouts = {o.devices: o.run.setting.nodes for o in options}
     layouts |= {each.devices: each.runs[0].setting.nodes for each in laws}
     devices = np.array(sorted(layouts), float)
@@ -87,27 +87,27 @@ def _works(
         np.array(rates),
         Points.of(devices, devices * share, [layouts[n] for n in sorted(layouts)]),
     )
-    power = fit_power_of(base)
+    power = fit_device_power(base)
     times = {
-        n: LogRatio(each.middle, each.of_law) for n, each in zip(sorted(layouts), told, strict=True)
+        n: LogDraws(each.middle, each.of_law) for n, each in zip(sorted(layouts), told, strict=True)
     }
     for option in options:
-        near = nearest(laws, option.devices, share)
+        near = nearest_cap_law(laws, option.devices, share)
         here, there = times[near.devices], times[option.devices]
         work = work_share(here, there, option.devices, near.devices)
         watts = (
-            None if power is None else LogRatio(*power.forecast(near.devices, DRAWS, of_run=False))
+            None if power is None else LogDraws(*power.forecast(near.devices, DRAWS, of_run=False))
         )
-        yield near, work, Base(base[0].setting.power_cap_w, here, watts)
+        yield near, work, CapBaseline(base[0].setting.power_cap_w, here, watts)
 
 
-def _caps(law: Capping) -> list[float]:
+def _caps(law: CapLawOnDevices) -> list[float]:
     grid = ROUND_W * np.round(np.linspace(law.caps_w[0], law.caps_w[-1], STEPS + 2) / ROUND_W)
     inside = grid[(grid > law.caps_w[0]) & (grid < law.caps_w[-1])]
     return sorted({*law.caps_w, *inside.tolist()})
 
 
-def _capped(option: Option, law: Capping, cap_w: float, effect: Effect) -> Option:
+def _capped(option: Option, law: CapLawOnDevices, cap_w: float, effect: CapEffect) -> Option:
     setting = msgspec.structs.replace(option.run.setting, power_cap_w=cap_w)
     watts = None
     if option.watts and effect.power:
@@ -127,4 +127,4 @@ def _capped(option: Option, law: Capping, cap_w: float, effect: Effect) -> Optio
 
 
 def _place(option: Option, cap_w: float | None) -> tuple[int, float, float | None]:
-    return option.devices, round(share_of(option.run), 6), cap_w
+    return option.devices, round(batch_per_device_of(option.run), 6), cap_w

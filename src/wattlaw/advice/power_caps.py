@@ -8,9 +8,15 @@ import msgspec
 
 from wattlaw.advice.request import Asked
 from wattlaw.advice.sentences import ranged
-from wattlaw.analysis.cap_choice import CapOption, choose_cap
-from wattlaw.analysis.cap_curves import CapCurve, cap_curves, most_telling, weighed
-from wattlaw.analysis.groups import Group, title
+from wattlaw.analysis.cap_curves import (
+    CapCurve,
+    CapOption,
+    choose_cap,
+    evaluate_curve,
+    find_cap_curves,
+    most_informative_cap,
+)
+from wattlaw.analysis.groups import Group, group_title
 from wattlaw.analysis.prices import COST, Prices
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
@@ -29,13 +35,15 @@ def advise_cap(group: Group, asked: Asked, notes: Sequence[Note]) -> Advice | No
     known = (*_ENERGIES, *_TIMES, COST)
     if asked.minimise not in known or any(name not in known for name in asked.limits):
         return None
-    curves = [curve for _, curve in cap_curves(group.runs)[0]]
+    curves = [curve for _, curve in find_cap_curves(group.runs)[0]]
     if not curves:
         return None
     curve = min(curves, key=lambda c: float(c.times[-1]))
     share = _time_share(curve, asked.minimise, asked.prices)
     try:
-        options = weighed(curve, 10.0 if asked.bound is None else asked.bound, time_share=share)
+        options = evaluate_curve(
+            curve, 10.0 if asked.bound is None else asked.bound, time_share=share
+        )
     except FitError:
         return None
     limits = asked.limits.items()
@@ -84,7 +92,7 @@ def _advice(
         TIME: _scaled(chosen.slowdown, seconds, 1.0),
         GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
     }
-    telling = most_telling(options, chosen)
+    telling = most_informative_cap(options, chosen)
     if minimise == COST:
         predicted[COST] = _scaled(
             chosen.cost, float(asked.prices.cost(curve.devices * seconds, joules)), 0.0
@@ -138,7 +146,7 @@ def _name(group: Group, curve: CapCurve) -> str:
     setting = curve.runs[0].setting
     batch = f" at batch {setting.batch_per_device}" if setting.batch_per_device else ""
     devices = f" on {setting.devices} devices" if setting.devices > 1 else ""
-    return f"{title(group.key)}{batch}{devices}"
+    return f"{group_title(group.key)}{batch}{devices}"
 
 
 def _scaled(value: Interval, factor: float, shift: float) -> Interval:

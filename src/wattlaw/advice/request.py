@@ -78,7 +78,7 @@ def per_sample(name: str) -> str:
 def check_prices(prices: Prices, names: Sequence[str]) -> None:
     """Raise UsageError for prices that mean nothing, or none where a cost is asked about."""
     prices.check()
-    if COST in names and not prices.asked:
+    if COST in names and not prices.are_set:
         raise UsageError("a cost needs a price per device-hour, per kWh, or both")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from wattlaw.analysis.groups import Factor, factors, title
+from wattlaw.analysis.groups import Factor, factors, group_title
 from wattlaw.core.findings import Interval
 from wattlaw.core.quantities import quantity
 from wattlaw.core.run import Run
@@ -38,7 +38,7 @@ def sentence(
     chance: float | None,
 ) -> str:
     """Return the advice in words, such as "schnet: take 2 processes at batch 64: …"."""
-    name = title(dict(group))
+    name = group_title(dict(group))
     telling = differing(c.runs[0] for c in choices)
     chosen = describe(best.runs[0], telling)
     if len(choices) == 1:

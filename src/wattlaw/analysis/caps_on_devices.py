@@ -16,39 +16,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wattlaw.analysis.device_power import device_power
-from wattlaw.analysis.families import batch_of, rate_of
+from wattlaw.analysis.groups import batch_of, rate_of
+from wattlaw.analysis.run_laws import measured_device_power
 from wattlaw.core.errors import FitError
 from wattlaw.core.run import Run
 from wattlaw.laws.averaging import DRAWS
 from wattlaw.laws.caps import CapLaw, fit_caps, response, with_work
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array
 
 _MIDDLE = 0.5
 """The middle of v."""
 
 
-class LogRatio(NamedTuple):
+class LogDraws(NamedTuple):
     """ln of a ratio: its middle, and equally likely draws (n,)."""
 
     middle: float
     draws: Array
 
 
-class Effect(NamedTuple):
+class CapEffect(NamedTuple):
     """What a cap does against the highest one: to the time per sample, and to a device's power where it is known."""
 
-    time: LogRatio
-    power: LogRatio | None
+    time: LogDraws
+    power: LogDraws | None
 
 
-class Base(NamedTuple):
+class CapBaseline(NamedTuple):
     """What caps are set against: the cap of the runs behind the law over devices, None being no cap.
 
     ``time`` and ``power`` are ln of the time per sample, s, and of a device's power, W, that this law gives where caps
@@ -56,11 +54,11 @@ class Base(NamedTuple):
     """
 
     cap_w: float | None
-    time: LogRatio
-    power: LogRatio | None
+    time: LogDraws
+    power: LogDraws | None
 
 
-class Capping(NamedTuple):
+class CapLawOnDevices(NamedTuple):
     """The law of runs on ``devices`` devices, ``share`` samples a device, at three caps or more."""
 
     law: CapLaw
@@ -69,7 +67,7 @@ class Capping(NamedTuple):
     caps_w: tuple[float, ...]
     runs: tuple[Run, ...]
 
-    def effect(self, cap_w: float, work: LogRatio, base: Base | None = None) -> Effect:
+    def effect(self, cap_w: float, work: LogDraws, base: CapBaseline | None = None) -> CapEffect:
         """Return what a cap does where a device works the share exp(``work``) of the time that it worked here.
 
         It does so against ``base``, by default the highest cap. Raises FitError for a cap outside those that were run.
@@ -90,79 +88,62 @@ class Capping(NamedTuple):
         )
         draws = with_work(picked[:, :-1], stays * work.draws, law.prior)
         (middle_t, middle_p), (time, power) = (response(z, caps, law.prior) for z in (best, draws))
-        found = Effect(
+        found = CapEffect(
             _against(middle_t, time), _against(middle_p, power) if law.has_power else None
         )
         if base is None or is_tried:
             return found
-        works = LogRatio(math.exp(_MIDDLE * work.middle), np.exp(stays * work.draws))
+        works = LogDraws(math.exp(_MIDDLE * work.middle), np.exp(stays * work.draws))
         highest = self._highest(picked, base)
         of_power = (
             _with(found.power, highest.power, works) if found.power and highest.power else None
         )
-        return Effect(_with(found.time, highest.time, works), of_power)
+        return CapEffect(_with(found.time, highest.time, works), of_power)
 
-    def _highest(self, picked: Array, base: Base) -> Effect:
+    def _highest(self, picked: Array, base: CapBaseline) -> CapEffect:
         # what the highest cap tried does to the setting on which caps were tried, against the base
         law = self.law
         (best_t, best_p), (time, power) = (
             response(z[:, :-1], np.ones(1), law.prior) for z in (law.posterior.best[None], picked)
         )
         level = law.centre + law.posterior.best[-1] - base.time.middle
-        of_time = LogRatio(
+        of_time = LogDraws(
             float(best_t[0, 0] + level), time[:, 0] + law.centre + picked[:, -1] - base.time.draws
         )
         if base.power is None:
-            return Effect(of_time, None)
+            return CapEffect(of_time, None)
         watts = math.log(law.scale_w)
         middle = float(best_p[0, 0] + watts - base.power.middle)
-        return Effect(of_time, LogRatio(middle, power[:, 0] + watts - base.power.draws))
+        return CapEffect(of_time, LogDraws(middle, power[:, 0] + watts - base.power.draws))
 
 
-def _against(middle: Array, draws: Array) -> LogRatio:
-    return LogRatio(float(middle[0, 0] - middle[0, 1]), draws[:, 0] - draws[:, 1])
+def _against(middle: Array, draws: Array) -> LogDraws:
+    return LogDraws(float(middle[0, 0] - middle[0, 1]), draws[:, 0] - draws[:, 1])
 
 
-def _with(effect: LogRatio, highest: LogRatio, works: LogRatio) -> LogRatio:
-    return LogRatio(
+def _with(effect: LogDraws, highest: LogDraws, works: LogDraws) -> LogDraws:
+    return LogDraws(
         effect.middle + works.middle * highest.middle, effect.draws + works.draws * highest.draws
     )
 
 
-def same_work(count: int = DRAWS) -> LogRatio:
+def equal_work(count: int = DRAWS) -> LogDraws:
     """Return the share of work of the setting on which caps were tried: the same."""
-    return LogRatio(0.0, np.zeros(count))
+    return LogDraws(0.0, np.zeros(count))
 
 
-def work_share(here: LogRatio, there: LogRatio, devices: int, tried_on: int) -> LogRatio:
+def work_share(here: LogDraws, there: LogDraws, devices: int, tried_on: int) -> LogDraws:
     """Return ln of the share of work on ``devices`` over that on ``tried_on``, from ln of both times per sample.
 
     The draws of both are to belong together.
     """
     if devices == tried_on:
-        return same_work(len(here.draws))
+        return equal_work(len(here.draws))
     shift = math.log(tried_on / devices)
-    return LogRatio(here.middle - there.middle + shift, here.draws - there.draws + shift)
+    return LogDraws(here.middle - there.middle + shift, here.draws - there.draws + shift)
 
 
-def base_of(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that a law over devices is made of: those without a cap, or else those at the highest.
-
-    The first of them with several numbers of devices, where there is any.
-    """
-    by_cap: dict[float, list[Run]] = {}
-    for run in runs:
-        by_cap.setdefault(run.setting.power_cap_w or math.inf, []).append(run)
-    ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
-    return next((some for some in ordered if sizes(some) > 1), ordered[0] if ordered else [])
-
-
-def sizes(runs: Iterable[Run]) -> int:
-    """Return how many numbers of devices were run."""
-    return len({r.setting.devices for r in runs})
-
-
-def cappings(runs: Iterable[Run], any_batch: bool = False) -> list[Capping]:
+def cap_laws_by_devices(runs: Iterable[Run], any_batch: bool = False) -> list[CapLawOnDevices]:
     """Return the cap law of each number of devices and batch that was run at three caps or more.
 
     The runs are to differ in devices, batch and cap only. With ``any_batch`` those without a recorded batch count, too.
@@ -176,11 +157,13 @@ def cappings(runs: Iterable[Run], any_batch: bool = False) -> list[Capping]:
     for (devices, share), members in sorted(found.items()):
         caps = tuple(sorted({r.setting.power_cap_w or 0.0 for r in members}))
         if len(caps) >= 3:
-            made.append(Capping(_law(members), devices, share, caps, tuple(members)))
+            made.append(CapLawOnDevices(_law(members), devices, share, caps, tuple(members)))
     return made
 
 
-def nearest(found: Sequence[Capping], devices: int, share: float) -> Capping:
+def nearest_cap_law(
+    found: Sequence[CapLawOnDevices], devices: int, share: float
+) -> CapLawOnDevices:
     """Return the one of the batch a device asked for, if any, and of the nearest number of devices.
 
     Raises FitError where there is none at all.
@@ -195,7 +178,7 @@ def nearest(found: Sequence[Capping], devices: int, share: float) -> Capping:
 
 
 def _law(runs: list[Run]) -> CapLaw:
-    powers = [device_power(r) for r in runs]
+    powers = [measured_device_power(r) for r in runs]
     watts = None if any(p is None for p in powers) else [p for p in powers if p is not None]
     return fit_caps(
         [r.setting.power_cap_w or 0.0 for r in runs], [1 / (rate_of(r) or 1.0) for r in runs], watts

@@ -6,26 +6,29 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wattlaw.analysis.cap_curves import CapCurve, curve_of, grid_of
-from wattlaw.analysis.fit_scaling import fit_alpha_beta
+from wattlaw.analysis.cap_curves import CapCurve, candidate_caps, cap_curve
 from wattlaw.analysis.groups import (
     Group,
-    Sample,
+    Measurements,
     check_factor,
-    grouped,
+    group_runs,
+    group_title,
     is_energy,
-    numbers_varied,
-    sample,
-    summed,
-    title,
+    measurements,
+    summarise_faults,
+    varied_numbers,
 )
+from wattlaw.analysis.run_laws import fit_scaling_to_runs
 from wattlaw.core.errors import FitError, UnknownNameError
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.laws import usl
-from wattlaw.laws.power import Array, fit_power, held_out_error
+from wattlaw.laws.power import fit_power, held_out_error
+from wattlaw.laws.priors import shipped_prior
+from wattlaw.laws.scaling import Points, fit_scaling
+from wattlaw.laws.statistics.arrays import Array
 from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise
 
 LAWS = ("auto", "speedup", "power", "amdahl", "usl", "alpha-beta", "cap")
@@ -67,27 +70,27 @@ def fit_groups(
     if runs:
         check_factor(runs, over)
     if law == "alpha-beta":
-        groups, notes = grouped(runs, ("devices", "batch_per_device"), split_layouts=False)
+        groups, notes = group_runs(runs, ("devices", "batch_per_device"), split_layouts=False)
     else:
-        groups, notes = grouped(runs, (over,))
+        groups, notes = group_runs(runs, (over,))
     fits: list[Fit] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
             fits.append(_fit_group(group, target, over, law))
         except FitError as error:
-            faults.append((title(group.key), str(error)))
+            faults.append((group_title(group.key), str(error)))
     if not fits:
-        said = [*(n.message for n in notes), *([summed(faults)] if faults else [])]
+        said = [*(n.message for n in notes), *([summarise_faults(faults)] if faults else [])]
         raise FitError(
             ("; ".join(dict.fromkeys(said)) or "there is no run to fit") + _other(runs, over)
         )
-    return fits, (*notes, *([Note("no_law", summed(faults))] if faults else []))
+    return fits, (*notes, *([Note("no_law", summarise_faults(faults))] if faults else []))
 
 
 def _other(runs: list[Run], over: str) -> str:
     """Say which other number these runs differ in, as ``over`` may be forgotten."""
-    varied = numbers_varied(runs)
+    varied = varied_numbers(runs)
     if over in varied or not varied:
         return ""
     return (
@@ -96,7 +99,7 @@ def _other(runs: list[Run], over: str) -> str:
 
 
 def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
-    data = sample(group.runs, target, over)
+    data = measurements(group.runs, target, over)
     if is_energy(target) and data.status == "estimated":
         raise FitError(f"{target} is an estimate here; a law of it would only repeat the time")
     sizes = len(set(data.x))
@@ -115,7 +118,7 @@ def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
     return _curve(group, data, target, over, law)
 
 
-def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
+def _best(group: Group, data: Measurements, target: str, over: str) -> Fit:
     if over == "power_cap_w" and target in _CAP_TARGETS:
         return _cap(group, data, target, over)
     # in order of parameters: a richer law must earn its place on sizes that it has not seen
@@ -128,18 +131,18 @@ def _best(group: Group, data: Sample, target: str, over: str) -> Fit:
     return _curve(group, data, target, over, chosen)
 
 
-def _cap(group: Group, data: Sample, target: str, over: str) -> Fit:
+def _cap(group: Group, data: Measurements, target: str, over: str) -> Fit:
     if over != "power_cap_w" or target not in _CAP_TARGETS:
         raise FitError(
             f"the cap law explains {', '.join(_CAP_TARGETS)} over power_cap_w, not {target} over {over}"
         )
-    curve = curve_of(group.runs)
+    curve = cap_curve(group.runs)
     if curve is None or len(curve.caps) < 3:
         raise FitError("a cap law needs a measured GPU energy at three power caps")
     law = curve.law()
     # energies of all devices, where the law speaks of one
     scale = curve.devices if is_energy(target) else 1
-    grid = grid_of(curve)
+    grid = candidate_caps(curve)
     found = zip(grid, law.band(grid, energy=is_energy(target)), strict=True)
     rows = [
         (w, scale * t.value, scale * (t.low or t.value), scale * (t.high or t.value))
@@ -174,7 +177,7 @@ def _cap_held_out(curve: CapCurve, energy: bool) -> float | None:
     return float(np.median(errors)) if errors else None
 
 
-def _curve(group: Group, data: Sample, target: str, over: str, law: str) -> Fit:
+def _curve(group: Group, data: Measurements, target: str, over: str, law: str) -> Fit:
     if law == "power":
         return _power(group, data, target, over)
     if target != "time_per_sample_s" or over != "devices":
@@ -203,7 +206,7 @@ def _form(law: str) -> usl.Form:
     return "amdahl" if law == "amdahl" else "usl"
 
 
-def _power(group: Group, data: Sample, target: str, over: str) -> Fit:
+def _power(group: Group, data: Measurements, target: str, over: str) -> Fit:
     line = fit_power(data.x, data.y)
     grid = np.geomspace(min(data.x), max(data.x), 50)
     return Fit(
@@ -230,9 +233,11 @@ def _named(parameters: dict[str, Interval], target: str) -> dict[str, Interval]:
     return {**parameters, "elasticity": Interval(-beta.value, -beta.high, -beta.low)}
 
 
-def _speedup(group: Group, data: Sample, target: str, over: str) -> Fit:
+def _speedup(group: Group, data: Measurements, target: str, over: str) -> Fit:
     # a step of N devices does N times the work, so times are compared per sample
-    compared = sample(group.runs, "time_per_sample_s", over) if target == "step_time_s" else data
+    compared = (
+        measurements(group.runs, "time_per_sample_s", over) if target == "step_time_s" else data
+    )
     by_size = _by_size(compared)
     first = min(by_size)
     noise = pooled_noise(list(by_size.values()))
@@ -277,14 +282,14 @@ def _too_good(parameters: dict[str, Interval], first: float, over: str) -> list[
     return []
 
 
-def _by_size(data: Sample) -> dict[float, list[float]]:
+def _by_size(data: Measurements) -> dict[float, list[float]]:
     found: dict[float, list[float]] = {}
     for x, y in zip(data.x, data.y, strict=True):
         found.setdefault(x, []).append(y)
     return found
 
 
-def _points(data: Sample) -> tuple[tuple[float, float, float, float], ...]:
+def _points(data: Measurements) -> tuple[tuple[float, float, float, float], ...]:
     rows = ((x, float(np.median(ys)), min(ys), max(ys)) for x, ys in sorted(_by_size(data).items()))
     return tuple(rows)
 
@@ -293,7 +298,7 @@ def _rows(grid: Array, band: Array) -> tuple[tuple[float, float, float, float], 
     return tuple(zip(*(v.tolist() for v in (grid, *band)), strict=True))
 
 
-def _repeat_notes(data: Sample, over: str) -> tuple[Note, ...]:
+def _repeat_notes(data: Measurements, over: str) -> tuple[Note, ...]:
     by_size = _by_size(data)
     few = [f"{x:g}" for x, ys in sorted(by_size.items()) if len(ys) < FEW_REPEATS]
     if not few:
@@ -312,3 +317,49 @@ def _weak_scaling(target: str, over: str) -> tuple[Note, ...]:
         return ()
     message = "with the batch per device fixed a step of N devices does N times the work; see time_per_sample_s"
     return (Note("weak_scaling", message),)
+
+
+def fit_alpha_beta(group: Group, data: Measurements) -> Fit:
+    """Return the law of a group, drawn for its own settings from the fewest devices to the most."""
+    law, points, rates = fit_scaling_to_runs(group.runs)
+    order = np.lexsort((points.batches, points.devices))
+    ordered = Points(*(values[order] for values in points))
+    curve = [
+        (float(n), 1 / rate.value, 1 / (rate.high or rate.value), 1 / (rate.low or rate.value))
+        for n, rate in zip(ordered.devices, law.rate(ordered, of_a_run=False), strict=True)
+    ]
+    notes = (
+        Note(
+            "prior",
+            "times of communication start from what published MLPerf runs teach; see laws/pooling.py",
+        ),
+    )
+    return Fit(
+        group=group.key,
+        target="time_per_sample_s",
+        over="devices",
+        law="alpha-beta",
+        parameters=law.parameters(),
+        points=tuple(
+            (float(n), 1 / r, 1 / r, 1 / r) for n, r in zip(points.devices, rates, strict=True)
+        ),
+        curve=tuple(dict.fromkeys(curve)),
+        n=len(rates),
+        sizes=len(set(points.devices.tolist())),
+        held_out_error=_alpha_beta_held_out(points, rates, group.runs[0].setting.workload),
+        status=data.status,
+        warnings=(*data.notes, *notes),
+    )
+
+
+def _alpha_beta_held_out(points: Points, rates: list[float], task: str) -> float | None:
+    sizes = sorted(set(points.devices.tolist()))
+    errors = []
+    for size in sizes if len(sizes) > 2 else []:
+        keep = points.devices != size
+        law = fit_scaling(
+            Points(*(v[keep] for v in points)), np.array(rates)[keep], shipped_prior(task)
+        )
+        middle, _ = law.log_rate(Points(*(v[~keep] for v in points)))
+        errors.append(float(np.abs(np.expm1(middle - np.log(np.array(rates)[~keep]))).mean()))
+    return float(np.median(errors)) if errors else None

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import NamedTuple
+
+import numpy as np
 
 from wattlaw.core.errors import FitError, UsageError, nearest
 from wattlaw.core.factors import Factor as Factor
@@ -14,7 +17,9 @@ from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted
-from wattlaw.laws.statistics.checks import LEAST, MOST
+from wattlaw.laws.priors import Family
+from wattlaw.laws.scaling import Points
+from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST
 
 LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
 
@@ -26,7 +31,7 @@ class Group(NamedTuple):
     runs: list[Run]
 
 
-class Sample(NamedTuple):
+class Measurements(NamedTuple):
     """One quantity of a group's runs: x (value of ``over``), y (positive, SI), and what stood beside them."""
 
     x: list[float]
@@ -35,7 +40,7 @@ class Sample(NamedTuple):
     notes: tuple[Note, ...]
 
 
-def grouped(
+def group_runs(
     runs: Iterable[Run], over: Sequence[str], split_layouts: bool = True
 ) -> tuple[list[Group], tuple[Note, ...]]:
     """Group runs by all factors but ``over``; runs that failed are left out, and a note says how many.
@@ -57,7 +62,7 @@ def grouped(
     return groups, _failed_note(runs, done)
 
 
-def value_of(run: Run, over: str) -> float | None:
+def factor_value(run: Run, over: str) -> float | None:
     """Return the number that a run has for a factor; None where it has none (such as no power cap)."""
     value = factors(run).get(over)
     if isinstance(value, bool) or value is None:
@@ -71,23 +76,23 @@ def value_of(run: Run, over: str) -> float | None:
 
 def check_factor(runs: Sequence[Run], over: str) -> None:
     """Raise UsageError where no run has a number for ``over``."""
-    if any(value_of(r, over) is not None for r in runs):
+    if any(factor_value(r, over) is not None for r in runs):
         return
-    known = {name for run in runs for name in factors(run) if value_of(run, name) is not None}
+    known = {name for run in runs for name in factors(run) if factor_value(run, name) is not None}
     raise UsageError(f"no run has a number for {over!r}; {nearest(over, known)}")
 
 
-def numbers_varied(runs: Sequence[Run]) -> list[str]:
+def varied_numbers(runs: Sequence[Run]) -> list[str]:
     """Return the factors of which the runs that are done have several numbers; devices stand for their layouts."""
     found: dict[str, set[float]] = {}
     for run in runs:
         for name in factors(run) if run.state == "done" else ():
-            if (number := value_of(run, name)) is not None:
+            if (number := factor_value(run, name)) is not None:
                 found.setdefault(name, set()).add(number)
     return [n for n, values in found.items() if len(values) > 1 and n not in LAYOUT - {"devices"}]
 
 
-def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
+def measurements(runs: Iterable[Run], target: str, over: str) -> Measurements:
     """Return a group's points for one quantity. Raises FitError where no run gave a usable one."""
     xs: list[float] = []
     ys: list[float] = []
@@ -95,7 +100,7 @@ def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
     statuses: list[str] = []
     notes: list[Note] = []
     for run in runs:
-        x, reading = value_of(run, over), derive(run, target)
+        x, reading = factor_value(run, over), derive(run, target)
         fault = _unusable(x, reading, over)
         if fault or x is None or reading.value is None:
             why[fault] = why.get(fault, 0) + 1
@@ -110,10 +115,10 @@ def sample(runs: Iterable[Run], target: str, over: str) -> Sample:
         Note("runs_left_out", f"{count} without {target}: {fault}") for fault, count in why.items()
     ]
     status = "estimated" if "estimated" in statuses else "measured"
-    return Sample(xs, ys, status, tuple(dict.fromkeys(notes)))
+    return Measurements(xs, ys, status, tuple(dict.fromkeys(notes)))
 
 
-def left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
+def notes_on_left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
     """Return notes on the runs that give no usable value of a quantity: how many, and why."""
     faults = [_unusable(0.0, derive(run, target), "") for run in runs]
     counts = {fault: faults.count(fault) for fault in faults if fault}
@@ -123,12 +128,12 @@ def left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
     )
 
 
-def title(key: dict[str, str]) -> str:
+def group_title(key: dict[str, str]) -> str:
     """Return a group's key as people say it: "schnet, batch_per_device 32"."""
     return ", ".join(v if n in ("workload", "preset") else f"{n} {v}" for n, v in key.items())
 
 
-def summed(faults: Sequence[tuple[str, str]]) -> str:
+def summarise_faults(faults: Sequence[tuple[str, str]]) -> str:
     """Return one line for (group, reason) that could not be done.
 
     Reasons that differ in their numbers only are told once, of the first such group, with how many there are.
@@ -167,7 +172,9 @@ def _unusable(x: float | None, reading: Reading, over: str) -> str:
     if reading.value <= 0:
         return f"it is {reading.value:g}, not positive"
     return (
-        "" if LEAST <= reading.value <= MOST else f"it is {reading.value:g}, which nothing measures"
+        ""
+        if SMALLEST <= reading.value <= LARGEST
+        else f"it is {reading.value:g}, which nothing measures"
     )
 
 
@@ -199,3 +206,83 @@ def _failed_note(runs: list[Run], done: list[Run]) -> tuple[Note, ...]:
         if failed
         else ()
     )
+
+
+FAMILY_FACTORS = ("devices", "batch_per_device")
+
+
+def find_families(
+    runs: Iterable[Run], least_sizes: int = 2, target_samples: bool = True
+) -> list[Family]:
+    """Return the families with at least so many numbers of devices, each size at the median of its runs.
+
+    Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's window are
+    those that its target needed, as in MLPerf; without, they are unknown.
+    """
+    found = []
+    for group in group_runs(runs, FAMILY_FACTORS, split_layouts=False)[0]:
+        sizes: dict[int, list[Run]] = {}
+        for run in group.runs:
+            if rate_of(run) and batch_of(run):
+                sizes.setdefault(run.setting.devices, []).append(run)
+        if len(sizes) >= least_sizes:
+            found.append(_family(group.runs[0], tuple(group.key.values()), sizes, target_samples))
+    return found
+
+
+def rate_of(run: Run) -> float | None:
+    """Return samples per s of a run, where it is one that a clock could give: positive and not absurd."""
+    value = derive(run, "samples_per_s").value
+    return value if value is not None and SMALLEST <= value <= LARGEST else None
+
+
+def batch_of(run: Run) -> float | None:
+    """Return the global batch of a run: as recorded, or devices × batch a device."""
+    recorded = run.reading("global_batch").value
+    if recorded:
+        return recorded
+    share = run.setting.batch_per_device
+    return float(share * run.setting.devices) if share else None
+
+
+def batch_per_device_of(run: Run) -> float:
+    """Return the samples of a step that one device takes; of a run without a batch as if its batch were 1."""
+    return (batch_of(run) or 1.0) / run.setting.devices
+
+
+def _family(
+    first: Run, name: tuple[str, ...], sizes: dict[int, list[Run]], target_samples: bool
+) -> Family:
+    devices = sorted(sizes)
+    rows = [
+        (
+            median(batch_of(r) or 0.0 for r in sizes[n]),
+            median(r.setting.nodes for r in sizes[n]),
+            median(rate_of(r) or 0.0 for r in sizes[n]),
+            median(r.reading("samples").value or math.nan for r in sizes[n])
+            if target_samples
+            else math.nan,
+        )
+        for n in devices
+    ]
+    batches, nodes, rates, samples = (np.array(column, float) for column in zip(*rows, strict=True))
+    return Family(name, first.setting.workload, Points.of(devices, batches, nodes), rates, samples)
+
+
+def baseline_runs(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs that a law over devices is made of: those without a cap, or else those at the highest.
+
+    The first of them with several numbers of devices, where there is any.
+    """
+    by_cap: dict[float, list[Run]] = {}
+    for run in runs:
+        by_cap.setdefault(run.setting.power_cap_w or math.inf, []).append(run)
+    ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
+    return next(
+        (some for some in ordered if count_device_numbers(some) > 1), ordered[0] if ordered else []
+    )
+
+
+def count_device_numbers(runs: Iterable[Run]) -> int:
+    """Return how many numbers of devices were run."""
+    return len({r.setting.devices for r in runs})

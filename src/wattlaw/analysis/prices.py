@@ -11,7 +11,7 @@ from wattlaw.core.errors import UsageError
 from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Reading, missing
 from wattlaw.core.run import Run
-from wattlaw.laws.statistics.checks import LEAST, MOST
+from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST
 
 COST = "cost_per_sample"
 
@@ -27,7 +27,7 @@ class Prices(NamedTuple):
     pue: float = 1.0
 
     @property
-    def asked(self) -> bool:
+    def are_set(self) -> bool:
         """Whether any price was given."""
         return self.per_device_hour > 0 or self.per_kwh > 0
 
@@ -63,16 +63,16 @@ def priced(run: Run, name: str, prices: Prices) -> Reading:
     """
     if name != COST:
         return derive(run, name)
-    if not prices.asked:
+    if not prices.are_set:
         return missing("no price was given")
     time, energy = derive(run, "device_time_per_sample_s"), derive(run, "energy_per_sample_j")
     if time.value is None:
         return time
-    if not LEAST <= time.value <= MOST:
+    if not SMALLEST <= time.value <= LARGEST:
         return missing(f"a time per sample of {time.value:g} s has no cost")
     if prices.per_kwh and (energy.value is None or energy.status != "measured"):
         return missing("energy has a price, but no meter measured it")
     joules = (energy.value or 0.0) if prices.per_kwh else 0.0
-    if joules < 0 or joules > MOST:
+    if joules < 0 or joules > LARGEST:
         return missing(f"an energy per sample of {joules:g} J has no cost")
     return Reading(float(prices.cost(time.value, joules)), time.status)

@@ -129,7 +129,7 @@ def _limits(texts: tuple[str, ...]) -> dict[str, float]:
 
 def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
     from wattlaw.advice.pareto import pareto_points
-    from wattlaw.analysis.groups import title
+    from wattlaw.analysis.groups import group_title
 
     found = pareto_points(runs_in(folder), *names, prices)
     if as_json:
@@ -144,7 +144,7 @@ def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool)
             if p.group == group
         ]
         # the title of a table is broken where the table is narrower
-        click.echo(title(group))
+        click.echo(group_title(group))
         print_table(["setting", quantity(x).title, quantity(y).title, "runs"], rows)
 
 

@@ -90,10 +90,18 @@ def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
 
 
 def _row(fit: Fit, name: str, value: Interval) -> list[str]:
-    from wattlaw.analysis.groups import title
+    from wattlaw.analysis.groups import group_title
 
     error = "" if fit.held_out_error is None else f"{100 * fit.held_out_error:.1f} %"
-    return [title(fit.group), fit.law, name, f"{value.value:.4g}", _ends(value), str(fit.n), error]
+    return [
+        group_title(fit.group),
+        fit.law,
+        name,
+        f"{value.value:.4g}",
+        _ends(value),
+        str(fit.n),
+        error,
+    ]
 
 
 def _ends(value: Interval) -> str:

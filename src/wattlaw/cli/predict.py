@@ -64,11 +64,11 @@ def predict(
     folder: Path, samples: str, extrapolate: bool, as_json: bool, **wanted: float | None
 ) -> None:
     """Predict a setting from the runs in DIR, with 90 % intervals."""
-    from wattlaw.analysis.predict import Wanted
+    from wattlaw.analysis.predict import PredictionRequest
     from wattlaw.analysis.predict import predict as predict_runs
 
     given = {k: v for k, v in wanted.items() if v is not None}
-    asked = Wanted(samples=_samples(samples), **given)  # type: ignore[arg-type]
+    asked = PredictionRequest(samples=_samples(samples), **given)  # type: ignore[arg-type]
     found = predict_runs(runs_in(folder), asked, extrapolate)
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))
@@ -96,8 +96,14 @@ _UNITS = {"time_s": "s", "energy_j": "J", "cost": "", "device_hours": "h"}
 
 
 def _row(found: Prediction, name: str, value: Interval) -> list[str]:
-    from wattlaw.analysis.groups import title
+    from wattlaw.analysis.groups import group_title
 
     unit = _UNITS[name] if name in _UNITS else quantity(name).unit
     ends = f"{show(value.low or 0.0, unit)} … {show(value.high or 0.0, unit)}"
-    return [title(found.group), name, show(value.value, unit), ends, found.extrapolated or "no"]
+    return [
+        group_title(found.group),
+        name,
+        show(value.value, unit),
+        ends,
+        found.extrapolated or "no",
+    ]

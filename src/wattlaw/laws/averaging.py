@@ -7,23 +7,21 @@ the forms disagree on widens the interval, which is what keeps a far extrapolati
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wattlaw.core.findings import Interval
 from wattlaw.laws import usl
-from wattlaw.laws.scaling import REACH, Points, ScalingLaw, fit_scaling
+from wattlaw.laws.scaling import EXTRAPOLATION_SD, Points, ScalingLaw, fit_scaling
+from wattlaw.laws.statistics.arrays import Array
 from wattlaw.laws.statistics.posterior import (
     Noise,
-    forecasts,
-    interval_of_draws,
+    draws_interval,
     log_density,
+    predictive_draws,
     quantiles,
 )
-
-Array = NDArray[Any]
 
 LEAST_SIZES = 3
 """Below so many sizes no form has foretold anything, and the α–β law with its prior stands alone."""
@@ -52,7 +50,7 @@ class Forecast(NamedTuple):
 
     def interval(self) -> Interval:
         """Return the time per sample, s, with its 90 % interval."""
-        return interval_of_draws(float(np.exp(self.middle)), np.exp(self.draws))
+        return draws_interval(float(np.exp(self.middle)), np.exp(self.draws))
 
 
 class _Told(NamedTuple):
@@ -85,10 +83,12 @@ def _mixed(told: list[_Told], shares: dict[str, float], index: int) -> Forecast:
     # rounded where the shares add up, so that there are DRAWS in all
     counts = np.diff(np.rint(DRAWS * np.cumsum([0.0, *shares.values()]))).astype(int).tolist()
     for seed, (form, count) in enumerate(zip(told, counts, strict=True)):
-        laws.append(forecasts(form.draws, form.weights, form.unsure, count, seed))
+        laws.append(predictive_draws(form.draws, form.weights, form.unsure, count, seed))
         # every run scatters by itself: its noise is drawn anew for each setting
         none = np.zeros(len(form.draws))
-        runs.append(laws[-1] + forecasts(none, form.weights, form.noise, count, (seed, index + 1)))
+        runs.append(
+            laws[-1] + predictive_draws(none, form.weights, form.noise, count, (seed, index + 1))
+        )
     weights = np.concatenate(
         [form.weights * share for form, share in zip(told, shares.values(), strict=True)]
     )
@@ -144,7 +144,7 @@ def _tell(name: str, law: ScalingLaw, rates: Array, targets: Points) -> list[_To
         _Told(
             column,
             grid.weights,
-            (level, Noise(np.full(len(column), REACH * each), 30.0)),
+            (level, Noise(np.full(len(column), EXTRAPOLATION_SD * each), 30.0)),
             (grid.noise,),
         )
         for column, each in zip(draws.T, far.tolist(), strict=True)

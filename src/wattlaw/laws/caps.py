@@ -14,18 +14,16 @@ Time is flat above what the work draws, rises as a power of the cap below it, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.statistics.checks import positive
-from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array, positive
+from wattlaw.laws.statistics.posterior import Posterior, fit_posterior, weighted_interval
 
 PARAMETERS = (
     "waiting_share",
@@ -91,19 +89,21 @@ class CapLaw(NamedTuple):
         """Return time at a cap with its 90 % interval: of one more measurement, or of the law itself."""
         best, draws = self.log_time([cap_w])
         noise = self.posterior.noise[:1] if of_a_run else ()
-        return interval_of(draws[:, 0], self.posterior.weights, float(np.exp(best[0])), noise)
+        return weighted_interval(draws[:, 0], self.posterior.weights, float(np.exp(best[0])), noise)
 
     def energy(self, cap_w: float, of_a_run: bool = True) -> Interval:
         """Return energy at a cap with its 90 % interval."""
         best, draws = self.log_energy([cap_w])
         noise = self.posterior.noise if of_a_run else ()
-        return interval_of(draws[:, 0], self.posterior.weights, float(np.exp(best[0])), noise)
+        return weighted_interval(draws[:, 0], self.posterior.weights, float(np.exp(best[0])), noise)
 
     def band(self, caps_w: ArrayLike, energy: bool = False) -> list[Interval]:
         """Return time, or energy, of the law itself at many caps with 90 % intervals."""
         best, draws = self.log_energy(caps_w) if energy else self.log_time(caps_w)
         columns = zip(draws.T, np.exp(best).tolist(), strict=True)
-        return [interval_of(column, self.posterior.weights, value) for column, value in columns]
+        return [
+            weighted_interval(column, self.posterior.weights, value) for column, value in columns
+        ]
 
     def parameters(self) -> dict[str, Interval]:
         """Return the physical parameters; demand and static power as shares of the highest cap."""
@@ -111,7 +111,9 @@ class CapLaw(NamedTuple):
         draws = physical(self.posterior.draws[:, :-1], self.prior)
         weights = self.posterior.weights
         pairs = zip(PARAMETERS, best.tolist(), draws.T, strict=True)
-        return {name: interval_of(np.log(values), weights, value) for name, value, values in pairs}
+        return {
+            name: weighted_interval(np.log(values), weights, value) for name, value, values in pairs
+        }
 
     def _both(self, caps_w: ArrayLike) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         caps = np.asarray(caps_w, float) / self.scale_w
@@ -159,7 +161,9 @@ def fit_caps(
         [first, second, *[0.0] * (k - 1)]
         for first, second in ((0.0, 0.0), (1.5, 0.0), (-0.5, -1.5))
     ]
-    posterior = explore(residuals, NOISE if powers is not None else NOISE[:1], starts, free=[k])
+    posterior = fit_posterior(
+        residuals, NOISE if powers is not None else NOISE[:1], starts, free=[k]
+    )
     return CapLaw(scale, float(caps.min()), centre, powers is not None, prior, posterior)
 
 

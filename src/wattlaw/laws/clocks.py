@@ -15,17 +15,15 @@ The prior is that of the cap law where both have a parameter; no published clock
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.statistics.checks import positive
-from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array, positive
+from wattlaw.laws.statistics.posterior import Posterior, fit_posterior, weighted_interval
 
 PARAMETERS = ("waiting_share", "static_share", "kink", "exponent")
 
@@ -48,7 +46,7 @@ class ClockLaw(NamedTuple):
         """Return time at a clock with its 90 % interval."""
         best, draws = self._both(clock_mhz)
         noise = self.posterior.noise[:1] if of_a_run else ()
-        return interval_of(
+        return weighted_interval(
             draws[0][:, 0], self.posterior.weights, float(np.exp(best[0][0, 0])), noise
         )
 
@@ -59,7 +57,7 @@ class ClockLaw(NamedTuple):
         best, draws = self._both(clock_mhz)
         logs = draws[0][:, 0] + draws[1][:, 0]
         value = float(np.exp(best[0][0, 0] + best[1][0, 0]))
-        return interval_of(
+        return weighted_interval(
             logs, self.posterior.weights, value, self.posterior.noise if of_a_run else ()
         )
 
@@ -68,7 +66,7 @@ class ClockLaw(NamedTuple):
         best, draws = _physical(self.posterior.best[None]), _physical(self.posterior.draws)
         columns = zip(PARAMETERS, best[0].tolist(), draws.T, strict=True)
         return {
-            name: interval_of(np.log(values), self.posterior.weights, value)
+            name: weighted_interval(np.log(values), self.posterior.weights, value)
             for name, value, values in columns
         }
 
@@ -109,7 +107,9 @@ def fit_clocks(
         float(log_p.max()) if log_p is not None else 0.0,
     ]
     free = [4, 5] if log_p is not None else [4]
-    posterior = explore(residuals, NOISE if log_p is not None else NOISE[:1], [start], free=free)
+    posterior = fit_posterior(
+        residuals, NOISE if log_p is not None else NOISE[:1], [start], free=free
+    )
     return ClockLaw(scale, float(clocks.min()), powers is not None, posterior)
 
 

@@ -9,16 +9,15 @@ by then enters a score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.laws.learning import lcga, tse, tse_e, tse_ema
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array
 
 PARTS = 20
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import optimize
 
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.findings import Interval
 from wattlaw.core.units import counted
 from wattlaw.laws.power import fit_power
-from wattlaw.laws.statistics.checks import LEAST, MOST, positive
+from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST, Array, positive
 from wattlaw.laws.statistics.ratios import t_quantile
-
-Array = NDArray[Any]
 
 _WIDEST = 1e6
 
@@ -91,7 +89,7 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
             f"{len(kept)} steps in the first {fitted} epochs; a curve needs four, with a positive loss"
         )
     most, k = float(kept.max()), np.arange(1, len(kept) + 1, dtype=float)
-    if not LEAST <= most <= MOST or float(np.abs(kept).max()) > _WIDEST * most:
+    if not SMALLEST <= most <= LARGEST or float(np.abs(kept).max()) > _WIDEST * most:
         raise FitError(f"losses from {kept.min():g} to {most:g} are no training curve")
     b = _hyperbola(k, kept / most)
     after = k[int((number < skipped).sum()) :]

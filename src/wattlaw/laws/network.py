@@ -6,15 +6,12 @@ Sources: Thakur, Rabenseifner, Gropp 2005 (ring, tree); Patarasuk, Yuan 2009 (ri
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from wattlaw.core.errors import UsageError
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array
 
 MOST_DEVICES = 100_000
 
@@ -63,7 +60,9 @@ def nic_bytes(devices: ArrayLike, message_bytes: float) -> Array:
     return found
 
 
-def exposed(communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 1.0) -> Array:
+def exposed_communication(
+    communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 1.0
+) -> Array:
     """Return the part of an all-reduce that the backward pass does not hide, s.
 
     ``overlap`` is the share of the backward pass behind which communication can run, 0 to 1.
@@ -76,7 +75,7 @@ def exposed(communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 
     return found
 
 
-def straggling(devices: ArrayLike, spread: float) -> Array:
+def straggler_factor(devices: ArrayLike, spread: float) -> Array:
     """Return the factor by which the slowest of N devices exceeds the mean one.
 
     Step times are taken as normal with relative standard deviation ``spread``, see ``late``.
@@ -86,11 +85,11 @@ def straggling(devices: ArrayLike, spread: float) -> Array:
         raise UsageError(
             f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1"
         )
-    found: Array = 1 + spread * late(n)
+    found: Array = 1 + spread * expected_maximum(n)
     return found
 
 
-def late(devices: Array) -> Array:
+def expected_maximum(devices: Array) -> Array:
     """Return the expected maximum of N standard normals, Φ⁻¹((N − 0.375)/(N + 0.25)) (Blom 1958), within 1 %."""
     found: Array = np.maximum(special.ndtri((devices - 0.375) / (devices + 0.25)), 0.0)
     return found

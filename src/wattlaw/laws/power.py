@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
 from wattlaw.core.units import counted
-from wattlaw.laws.statistics.checks import positive
+from wattlaw.laws.statistics.arrays import Array, positive
 from wattlaw.laws.statistics.ratios import LEVEL, bounded_exp, t_quantile
-
-Array = NDArray[Any]
 
 
 class PowerLaw(NamedTuple):

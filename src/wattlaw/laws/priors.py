@@ -14,12 +14,10 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wattlaw.laws.samples import UNKNOWN_TASK, fit_samples
 from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array
 
 START = np.log(
     [
@@ -40,7 +38,7 @@ sample costs least device-time two thirds of that are compute."""
 TASK_SHARE = 0.5
 """Share of the variance between families that belongs to the task."""
 
-TAUGHT_BY = ("v1.0", "v3.0", "v4.1")
+PRIOR_ROUNDS = ("v1.0", "v3.0", "v4.1")
 """Rounds of MLPerf Training whose families taught the table that ships; a test of it must not use them."""
 
 _TASK_SPREAD = 0.3
@@ -57,7 +55,7 @@ class Family(NamedTuple):
     samples: Array
 
 
-class Lesson(NamedTuple):
+class FamilyEstimate(NamedTuple):
     """What one family taught: standardised parameters (mean, variance) and ln of its critical batch."""
 
     task: str
@@ -66,11 +64,11 @@ class Lesson(NamedTuple):
     critical: tuple[float, float] | None
 
 
-class Pool(NamedTuple):
+class PriorPool(NamedTuple):
     """A prior and the lessons behind it."""
 
     general: Array
-    lessons: dict[tuple[str, ...], Lesson]
+    lessons: dict[tuple[str, ...], FamilyEstimate]
 
     def prior(self, task: str, without: Collection[tuple[str, ...]] = ()) -> Array:
         """Return the prior (8, 2) of a task's scaling law, not counting the families in ``without``."""
@@ -89,7 +87,7 @@ class Pool(NamedTuple):
         return _joined(found)
 
 
-def learn(families: Sequence[Family], rounds: int = 10) -> Pool:
+def learn_priors(families: Sequence[Family], rounds: int = 10) -> PriorPool:
     """Return the pool that these families teach; each needs two settings."""
     general, lessons = START.copy(), {}
     for _ in range(rounds):
@@ -103,7 +101,7 @@ def learn(families: Sequence[Family], rounds: int = 10) -> Pool:
             for n, x in lessons.items()
         }
         general = np.column_stack([general[:, 0] + general[:, 1] * centre, general[:, 1] * wide])
-    return Pool(general, lessons)
+    return PriorPool(general, lessons)
 
 
 def shipped_prior(task: str = "") -> Array:
@@ -118,7 +116,7 @@ def shipped_critical(task: str) -> tuple[float, float] | None:
     return _table().get(task, {}).get("critical_batch")
 
 
-def table_rows(pool: Pool, source: str) -> list[dict[str, str]]:
+def table_rows(pool: PriorPool, source: str) -> list[dict[str, str]]:
     """Return the rows of the table that ships: one a task and parameter, mean and standard deviation of its ln."""
     rows = []
     for task in ["", *sorted({x.task for x in pool.lessons.values()})]:
@@ -135,13 +133,13 @@ def table_rows(pool: Pool, source: str) -> list[dict[str, str]]:
     return rows
 
 
-def _lesson(family: Family, general: Array) -> Lesson:
+def _lesson(family: Family, general: Array) -> FamilyEstimate:
     found = fit_scaling(family.points, family.rates, general).posterior
     mean = found.best.copy()
     variance = found.weights @ (found.draws - mean) ** 2
     # not learnt: those who publish keep their devices busy, others may not
     mean[-1], variance[-1] = 0.0, 1.0
-    return Lesson(family.task, mean, variance, _critical(family))
+    return FamilyEstimate(family.task, mean, variance, _critical(family))
 
 
 def _critical(family: Family) -> tuple[float, float] | None:
@@ -155,7 +153,7 @@ def _critical(family: Family) -> tuple[float, float] | None:
     return mean, float(np.sqrt(law.posterior.weights @ (logs - mean) ** 2))
 
 
-def _shifted(general: Array, siblings: Sequence[Lesson]) -> Array:
+def _shifted(general: Array, siblings: Sequence[FamilyEstimate]) -> Array:
     if not siblings:
         return general
     # each sibling counts as far as its data, not the prior, placed its parameters

@@ -7,17 +7,15 @@ samples, above it samples grow in proportion. A task that others have trained in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.statistics.checks import positive
-from wattlaw.laws.statistics.posterior import Posterior, explore, interval_of, quantiles
-
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array, positive
+from wattlaw.laws.statistics.posterior import Posterior, fit_posterior, quantiles, weighted_interval
 
 NOISE = 0.06
 """Scale of the relative noise of samples to a target: seeds, and the distance between evaluations."""
@@ -44,7 +42,7 @@ class SamplesLaw(NamedTuple):
     def critical_batch(self) -> Interval:
         """Return B_c in samples with its 90 % interval."""
         logs = self.critical[0] + self.critical[1] * self.posterior.draws[:, 0]
-        return interval_of(
+        return weighted_interval(
             logs, self.posterior.weights, float(np.exp(self.posterior.weights @ logs))
         )
 
@@ -69,7 +67,7 @@ def fit_samples(
     def residuals(z: Array) -> Sequence[Array]:
         return [_log_samples(z, b, known) - np.log(s)]
 
-    return SamplesLaw(known, explore(residuals, [noise], [[0.0, start]], free=[1]))
+    return SamplesLaw(known, fit_posterior(residuals, [noise], [[0.0, start]], free=[1]))
 
 
 def _log_samples(z: Array, batches: Array, critical: tuple[float, float]) -> Array:

@@ -17,18 +17,22 @@ which is what lets one workload inform another: a launch takes about as long wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.network import late
-from wattlaw.laws.statistics.checks import positive
-from wattlaw.laws.statistics.posterior import Noise, Posterior, explore, interval_of, quantiles
-
-Array = NDArray[Any]
+from wattlaw.laws.network import expected_maximum
+from wattlaw.laws.statistics.arrays import Array, positive
+from wattlaw.laws.statistics.posterior import (
+    Noise,
+    Posterior,
+    fit_posterior,
+    quantiles,
+    weighted_interval,
+)
 
 PARAMETERS = (
     "fixed_s",
@@ -46,11 +50,11 @@ NOISE = 0.04
 """Scale of the relative noise of a rate: configurations of one family differ in more than N and batch."""
 
 
-REACH = 0.05
+EXTRAPOLATION_SD = 0.05
 """Standard deviation of ln rate that each e-fold beyond the sizes run adds: other switches, other tuning."""
 
 
-BEYOND = "outside the devices or the batch a device that were run"
+BEYOND_RUNS = "outside the devices or the batch a device that were run"
 """Why a prediction reaches beyond the runs, in words; see ``ScalingLaw.extrapolates``."""
 
 
@@ -93,7 +97,7 @@ class ScalingLaw(NamedTuple):
         noises = self.noises(points) if of_a_run else [()] * len(middle)
         columns = zip(draws.T, np.exp(middle).tolist(), noises, strict=True)
         return [
-            interval_of(column, self.posterior.weights, value, noise)
+            weighted_interval(column, self.posterior.weights, value, noise)
             for column, value, noise in columns
         ]
 
@@ -105,7 +109,10 @@ class ScalingLaw(NamedTuple):
         )
         beyond = np.log(np.maximum(np.maximum(above, below), 1.0))
         count = len(self.posterior.weights)
-        return [(*self.posterior.noise, Noise(np.full(count, REACH * far), 30.0)) for far in beyond]
+        return [
+            (*self.posterior.noise, Noise(np.full(count, EXTRAPOLATION_SD * far), 30.0))
+            for far in beyond
+        ]
 
     def parameters(self) -> dict[str, Interval]:
         """Return the law's parameters, times in s, with 90 % intervals."""
@@ -113,7 +120,7 @@ class ScalingLaw(NamedTuple):
         found = {}
         for name, column in zip((*PARAMETERS[:-1], "sample_s"), draws.T, strict=True):
             logs = np.log(np.maximum(column, 1e-300))
-            found[name] = interval_of(logs, weights, float(np.exp(weights @ logs)))
+            found[name] = weighted_interval(logs, weights, float(np.exp(weights @ logs)))
         return found
 
     def extrapolates(self, points: Points) -> Array:
@@ -140,7 +147,7 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     if len(set(zip(points.devices.tolist(), points.batches.tolist(), strict=True))) < 2:
         raise FitError("a scaling law needs two settings that differ in devices or batch")
     log_t = np.log(points.batches / rate)
-    here = placed(prior, float(np.min(points.devices / rate)))
+    here = scale_prior(prior, float(np.min(points.devices / rate)))
 
     # repeats share a setting, and what the law says of it
     each, place = np.unique(np.stack(points), axis=1, return_inverse=True)
@@ -150,11 +157,11 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
         return [log_step(z, settings, here)[:, place] - log_t]
 
     return ScalingLaw(
-        prior, here, explore(residuals, [noise], _starts(here, float(log_t.min()))), points
+        prior, here, fit_posterior(residuals, [noise], _starts(here, float(log_t.min()))), points
     )
 
 
-def placed(prior: Array, device_s: float) -> Array:
+def scale_prior(prior: Array, device_s: float) -> Array:
     """Return the prior with τ in s, where ``device_s`` is the least device-time a sample that was measured."""
     found = prior.copy()
     found[-1, 0] += np.log(device_s)
@@ -174,7 +181,9 @@ def log_step(z: Array, points: Points, prior: Array) -> Array:
     ]
     devices, nodes = points.devices, points.nodes
     share = devices / nodes
-    compute = np.log(sample * points.batches / devices) + np.log1p(spread * late(devices))
+    compute = np.log(sample * points.batches / devices) + np.log1p(
+        spread * expected_maximum(devices)
+    )
     network = (
         within * (share - 1) / share + between * (nodes - 1) / nodes + latency * np.log2(devices)
     )

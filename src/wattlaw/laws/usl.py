@@ -11,18 +11,16 @@ from the data; the prior is even over β, √σ and √κ: none of the two is fa
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.statistics.checks import positive
-from wattlaw.laws.statistics.posterior import Noise, interval_of, quantiles
+from wattlaw.laws.statistics.arrays import Array, positive
+from wattlaw.laws.statistics.posterior import Noise, quantiles, weighted_interval
 from wattlaw.laws.statistics.ratios import t_quantile
-
-Array = NDArray[Any]
 
 Form = Literal["usl", "amdahl", "power"]
 
@@ -60,7 +58,7 @@ class UslLaw(NamedTuple):
         """Return t at one size with its 90 % interval."""
         middle, draws = self.log_time([size])
         noise = [Noise(self.error, self.noise.df)] + ([self.noise] if of_a_run else [])
-        return interval_of(draws[:, 0], self.weights, float(np.exp(middle[0])), noise)
+        return weighted_interval(draws[:, 0], self.weights, float(np.exp(middle[0])), noise)
 
     def band(self, sizes: ArrayLike) -> Array:
         """Return t and the ends of its 90 % interval at many sizes, (3, c), from the moments of ln t."""

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special, stats
 from scipy.stats import qmc
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
+from wattlaw.laws.statistics.arrays import Array
 
-Array = NDArray[Any]
 Residuals = Callable[[Array], Sequence[Array]]
 """Maps parameter sets of shape (n, k) to blocks of residuals, each of shape (n, m)."""
 
@@ -53,7 +52,7 @@ class Posterior(NamedTuple):
         return found
 
 
-def explore(
+def fit_posterior(
     residuals: Residuals,
     scales: Sequence[float],
     starts: Sequence[Sequence[float]],
@@ -103,7 +102,7 @@ def quantiles(values: Array, weights: Array, points: Sequence[float]) -> list[fl
     return [float(np.interp(p, reached, values[order])) for p in points]
 
 
-def interval_of(
+def weighted_interval(
     values: Array, weights: Array, value: float, noise: Sequence[Noise] = (), level: float = 0.9
 ) -> Interval:
     """Return the interval of exp(values), widened by independent noises; ``value`` is its middle."""
@@ -118,13 +117,13 @@ def interval_of(
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
 
 
-def interval_of_draws(value: float, draws: Array) -> Interval:
+def draws_interval(value: float, draws: Array) -> Interval:
     """Return a value with the middle 90 % of equally likely draws (n,) of it."""
     low, high = np.quantile(draws, [0.05, 0.95]).tolist()
     return Interval(value, min(low, value), max(high, value))
 
 
-def forecasts(
+def predictive_draws(
     values: Array, weights: Array, noise: Sequence[Noise], count: int, seed: int | Sequence[int] = 0
 ) -> Array:
     """Return ``count`` equally likely forecasts (count,) of one more measurement of what has draws ``values`` (n,).

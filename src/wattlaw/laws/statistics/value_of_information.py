@@ -8,13 +8,11 @@ what the run would show in the same draws (Strong, Oakley & Brennan 2014), here 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from wattlaw.laws.statistics.arrays import Array
 
 DEGREE = 4
 """Degree of the polynomials: enough for a bound that holds up to some value and not above."""
@@ -23,13 +21,13 @@ _NEVER = 4.0
 """An option that is dearer than the best by so many standard deviations of their difference is never chosen."""
 
 
-def losses(costs: Array, holds: Array, fallback: int) -> Array:
+def costs_with_fallback(costs: Array, holds: Array, fallback: int) -> Array:
     """Return what each option costs in each draw (k, n): who finds a bound broken goes back to the fallback."""
     found: Array = np.where(holds, costs, costs[fallback])
     return found
 
 
-def saved_by_runs(losses: Array, shown: Sequence[Sequence[Array]], open_now: Array) -> Array:
+def expected_savings(losses: Array, shown: Sequence[Sequence[Array]], open_now: Array) -> Array:
     """Return for a run of each option the share of the cost that is expected to be saved by choosing after it, (k,).
 
     losses    (k, n): what each option costs in each of n equally likely draws
