@@ -8,7 +8,6 @@ import pytest
 
 from wattlaw.core.csv_table import read_csv
 from wattlaw.core.errors import DataError, RecordError
-from wattlaw.core.integrate import trapezoid
 
 
 def table(folder, data, **options):
@@ -78,10 +77,3 @@ def test_a_file_that_is_no_table_is_one_clear_line(tmp_path, data, reason):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"there is no .*absent\.csv"):
         read_csv(tmp_path / "absent.csv")
-
-
-def test_an_integral_holds_the_nearest_value_outside_of_its_points():
-    points = [(1.0, 10.0), (2.0, 20.0), (4.0, 20.0)]
-    assert trapezoid(points, 1.0, 4.0) == 55.0
-    assert trapezoid(points, 1.5, 2.0) == pytest.approx(0.5 * 17.5)
-    assert trapezoid(points, 0.0, 5.0) == 55.0 + 10.0 + 20.0

@@ -1,22 +1,35 @@
-"""The integral of a sampled quantity over time."""
+"""The integral of a sampled quantity over time, without numpy."""
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 
-def trapezoid(points: Sequence[tuple[float, float]], start: float, stop: float) -> float:
-    """Return the integral of (time, value) from ``start`` to ``stop`` by the trapezoid rule.
+def trapezoid(times: Sequence[float], values: Sequence[float], start: float, stop: float) -> float:
+    """Return the integral of ``values`` over ``times`` from ``start`` to ``stop``.
 
-    ``points`` are at least one, by ascending time. Values between them are interpolated; before
-    the first and after the last one the nearest value is held.
+    ``times`` ascend and are at least one. The rule is that of trapezoids; values at ``start`` and
+    ``stop`` are interpolated, and beyond both ends the nearest value is held.
     """
-    (first_time, first), (last_time, last) = points[0], points[-1]
-    total = max(first_time - start, 0.0) * first + max(stop - last_time, 0.0) * last
-    for (t0, v0), (t1, v1) in itertools.pairwise(points):
-        a, b = max(t0, start), min(t1, stop)
-        if b > a and t1 > t0:
-            slope = (v1 - v0) / (t1 - t0)
-            total += (b - a) * (v0 + slope * ((a + b) / 2 - t0))
-    return total
+    first, last = bisect_right(times, start), bisect_left(times, stop)
+    total, time_before, value_before = 0.0, start, interpolate(times, values, start)
+    for time, value in zip(times[first:last], values[first:last], strict=True):
+        total += (time - time_before) * (value + value_before) / 2
+        time_before, value_before = time, value
+    value_at_stop = interpolate(times, values, stop)
+    return total + (stop - time_before) * (value_at_stop + value_before) / 2
+
+
+def interpolate(times: Sequence[float], values: Sequence[float], at: float) -> float:
+    """Return the value at a time by linear interpolation; beyond both ends the nearest value.
+
+    ``times`` ascend and are at least one.
+    """
+    i = bisect_left(times, at)
+    if i == 0:
+        return values[0]
+    if i == len(times):
+        return values[-1]
+    before = times[i - 1]
+    return values[i - 1] + (values[i] - values[i - 1]) * (at - before) / (times[i] - before)

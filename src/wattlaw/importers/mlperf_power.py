@@ -27,6 +27,11 @@ class PowerLog(NamedTuple):
     efficiency: float | None
     side: str
 
+    def energy(self, window: tuple[float, float]) -> float:
+        """Return the energy in J over ``window`` (s since 1970)."""
+        times, powers = zip(*self.points, strict=True)
+        return trapezoid(times, powers, *window)
+
 
 def window_energy(
     logs: dict[str, str], window: tuple[float, float]
@@ -45,12 +50,12 @@ def window_energy(
         is_covered = _covers(log, window)
         if name.startswith("sw"):
             if is_covered:
-                switch_energies.append(trapezoid(log.points, *window))
+                switch_energies.append(log.energy(window))
             continue
         if not is_covered:
             raise DataError(f"{name}: its power readings do not cover the run")
         nodes.append(log)
-        energy += trapezoid(log.points, *window)
+        energy += log.energy(window)
     if not nodes:
         raise DataError("power was logged for switches only")
     reading = measured(energy, _how(nodes, energy))

@@ -187,7 +187,8 @@ def _energy(readings: list[SmiReading], gpus: int, mode: str) -> Reading:
     for points in series.values():
         if len(points) > 1:
             points.sort()
-            energies.append(trapezoid(points, points[0][0], points[-1][0]))
+            times, powers = zip(*points, strict=True)
+            energies.append(trapezoid(times, powers, times[0], times[-1]))
     if len(energies) < gpus:
         return missing("fewer than two readings of power")
     how = f"trapezoid of nvidia-smi {mode}, {counted(gpus, 'GPU')}"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from types import TracebackType
 
+from wattlaw.core.helper_process import helper_command, helper_environment
 from wattlaw.launchers.sessions import end
 
 
@@ -20,8 +21,9 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "wattlaw.launchers.keeper"],
+            helper_command("wattlaw.launchers.keeper"),
             stdin=subprocess.PIPE,
+            env=helper_environment(),
             start_new_session=True,  # Ctrl-C on the terminal is for the runner, which tells the keeper
         )
         return self

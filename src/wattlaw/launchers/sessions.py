@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterable
 
 import psutil
+
+from wattlaw.core.polling import wait_until
 
 GRACE_S = 3.0
 
@@ -29,9 +30,7 @@ def end(sessions: Iterable[int], grace_s: float = GRACE_S) -> None:
     """Ask all processes of sessions to end; kill those that have not after ``grace_s``. Returns when they are gone."""
     family = {p.pid: p for p in members(sessions)}
     _signal(family.values(), signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
-    while time.monotonic() < deadline and any(map(_is_alive, family.values())):
-        time.sleep(0.02)
+    wait_until(lambda: not any(map(_is_alive, family.values())), grace_s, every_s=0.02)
     # what was started in the meantime belongs to the family too
     family.update({p.pid: p for p in members(sessions)})
     _signal(filter(_is_alive, family.values()), signal.SIGKILL)

@@ -18,6 +18,7 @@ import msgspec
 from wattlaw.core.errors import DamagedRunError, NewerFormatError, RecordError, UsageError
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.folder import SUMMARY, SWEEP, read_run
+from wattlaw.core.polling import wait_until
 from wattlaw.core.run import Run
 from wattlaw.core.sweepfile import Trial
 from wattlaw.runner.plan import Plan
@@ -134,13 +135,10 @@ def cancel(folder: Path) -> Holder:
         )
     with contextlib.suppress(ProcessLookupError):
         os.kill(holder.pid, signal.SIGTERM)
-    until = time.monotonic() + _CANCEL_S
-    while running(folder):
-        if time.monotonic() > until:
-            raise RecordError(
-                f"process {holder.pid} was asked to stop the sweep in {folder}, but has not"
-            )
-        time.sleep(0.1)
+    if not wait_until(lambda: not running(folder), _CANCEL_S, every_s=0.1):
+        raise RecordError(
+            f"process {holder.pid} was asked to stop the sweep in {folder}, but has not"
+        )
     return holder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from wattlaw.core.environment import Environment, capture, utc_now
 from wattlaw.core.errors import RecordError, WattlawError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.helper_process import helper_command
 from wattlaw.core.options import training_options
 from wattlaw.core.reading import Reading, measured, missing
 from wattlaw.core.run import Run
@@ -120,8 +120,7 @@ def _job(setting: Setting, attempt: Path, checkpoint: Path | None) -> Job:
         resume=str(checkpoint.absolute()) if checkpoint else "",
     )
     write_spec(attempt / "spec.json", spec)
-    # -P keeps a queue.py or csv.py in the user's folder from standing in for Python's own
-    words = [sys.executable, "-P", "-m", "wattlaw.runner.worker", str(attempt / "spec.json")]
+    words = helper_command("wattlaw.runner.worker", str(attempt / "spec.json"))
     return Job(words, setting.devices, attempt, variables)
 
 
