@@ -1,4 +1,4 @@
-"""`wattlaw job JOBID`: one job's efficiency in a page of text."""
+"""`wattlaw job JOBID`: the efficiency of one job as a page of text."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from wattlaw.cli.output import emit_json, json_option
 NAMES = {"job": "job"}
 
 
-@click.command(short_help="Say what a Slurm job used of what it asked for.")
+@click.command(short_help="Compare what a Slurm job requested with what it used.")
 @click.argument("jobid")
 @click.option(
     "--runs",
     type=click.Path(path_type=Path),
-    help="Folder of wattlaw's runs; those made within the job are used.",
+    help="Folder with wattlaw's runs; the page uses those that were made in this job.",
 )
 @click.option(
     "--sacct",
     "table",
     type=click.File("r"),
-    help="Read sacct's table from this file (- is stdin), ask nobody.",
+    help="Read a saved table of sacct from this file (- is stdin) and do not run sacct.",
 )
 @json_option
 def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> None:
-    """Set what a Slurm job asked for against what it used, and say what to change: three things at most.
+    """Compare what a Slurm job requested with what it used, and give at most three pieces of advice.
 
-    Fit for an epilog: `wattlaw job $SLURM_JOB_ID --runs runs`.
+    For an epilog: `wattlaw job $SLURM_JOB_ID --runs runs`.
     """
-    from wattlaw.cluster.job import page, records_of, text
-    from wattlaw.slurm.accounting import ask_sacct, read_sacct
+    from wattlaw.cluster.job_efficiency import page, summaries_of_job, text
+    from wattlaw.slurm.accounting import read_job, run_sacct
 
-    use = read_sacct(table.read() if table is not None else ask_sacct(jobid), jobid)
-    found = page(use, records_of(use.raw_id, runs) if runs else ())
+    use = read_job(table.read() if table is not None else run_sacct(jobid), jobid)
+    found = page(use, summaries_of_job(use.raw_id, runs) if runs else ())
     if as_json:
         emit_json("job", [found])
         return

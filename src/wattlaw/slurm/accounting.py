@@ -1,7 +1,8 @@
-"""What Slurm's accounting says of one job: asked of sacct, its units turned into SI."""
+"""Slurm's accounting: runs sacct, and parses its tables and its JSON into SI units."""
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,39 +12,44 @@ import msgspec
 from wattlaw.core.errors import DataError, MissingPartError, UnknownNameError, UsageError
 
 FIELDS = (
-    "JobID", "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes", "AllocCPUS",
-    "TotalCPU", "ReqMem", "MaxRSS", "AllocTRES", "ConsumedEnergyRaw", "TRESUsageInAve", "NodeList",
-    "NTasks", "TRESUsageInTot",
+    "JobID", "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes",
+    "AllocCPUS", "TotalCPU", "ReqMem", "MaxRSS", "AllocTRES", "ConsumedEnergyRaw",
+    "TRESUsageInAve", "NodeList", "NTasks", "TRESUsageInTot",
+)  # fmt: skip
+"""The columns that ``wattlaw job`` requests from sacct."""
+
+_REQUIRED = (
+    "JobIDRaw", "JobName", "User", "State", "ElapsedRaw", "TimelimitRaw", "AllocNodes",
+    "AllocCPUS",
 )  # fmt: skip
 
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
-_NO_ENERGY = 2**63
-_FIRST = (
-    "JobIDRaw",
-    "JobName",
-    "User",
-    "State",
-    "ElapsedRaw",
-    "TimelimitRaw",
-    "AllocNodes",
-    "AllocCPUS",
-)
+_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+_DECIMAL = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_MAX_ENERGY_J = 1e15
+"""Slurm writes "no value" as numbers near 2**63 and 2**64."""
+
+_MAX_NODES = 1e6
+_TIMEOUT_S = 60
+
 _REMEDIES = {
-    "onfiguration source": "run this on a machine of the Slurm cluster, or give a saved table with --sacct FILE",
-    "storage is disabled": "this cluster keeps no accounting; `wattlaw measure -o runs -- CMD` needs none",
-    "Connection refused": "its accounting service does not answer; try again later, or ask the operators",
+    "onfiguration source": "run this on a machine of the Slurm cluster, "
+    "or give a saved table with --sacct FILE",
+    "storage is disabled": "this cluster keeps no accounting; "
+    "`wattlaw measure -o runs -- CMD` needs none",
+    "Connection refused": "its accounting service does not answer; "
+    "try again later, or ask the operators",
     "Invalid job id": "give a job's number, such as 123456 or 123456_7",
 }
-"""What to do about sacct's own words, by a part of them."""
+"""What to do next, by a part of sacct's error message."""
 
 
 class JobUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One job as accounted: what it asked for and what it used. None is "not accounted".
+    """One accounted job: what it requested and what it used. None is "not accounted".
 
-    ``id`` as people write it, such as 123_7; ``raw_id`` is the number that the job itself finds in SLURM_JOB_ID.
-
-    Times in s, memory in bytes over all nodes, energy in J, ``gpu_utilisation`` a share of 1. CPU time and memory
-    of a step are accounted when it ends, so those of a job that still runs are not known.
+    ``id`` is written as for people, such as 123_7; ``raw_id`` is the job's SLURM_JOB_ID.
+    ``state`` is the first word of ``state_text``, such as "CANCELLED by 1000".
+    Times are in s, memory in bytes over all nodes, energy in J; ``gpu_utilisation`` is a fraction.
+    Slurm accounts CPU time and memory when a step ends, so a running job has neither.
     """
 
     id: str
@@ -62,154 +68,261 @@ class JobUse(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int
     gpu_utilisation: float | None
     energy_j: float | None
+    partition: str = ""
+    started: str = ""
+    state_text: str = ""
 
 
-def ask_sacct(job: str) -> str:
-    """Return sacct's table of a job and its steps. Raises UsageError, MissingPartError or DataError."""
+def run_sacct(job: str) -> str:
+    """Return sacct's table of a job and its steps.
+
+    Raises UsageError, MissingPartError or DataError.
+    """
     if not re.fullmatch(r"\d+([_+]\d+)?", job):
-        raise UsageError(f"job {job!r} is no job number, such as 123456 or 123456_7")
+        raise UsageError(f"{job!r} is not a job number; give one such as 123456 or 123456_7")
     words = ["sacct", "-j", job, "--parsable2", f"--format={','.join(FIELDS)}"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except FileNotFoundError:
-        raise MissingPartError(
-            "sacct is not here; run this on a machine of the Slurm cluster"
-        ) from None
+        message = "sacct is not installed; run this on a machine of the Slurm cluster"
+        raise MissingPartError(message) from None
     except subprocess.TimeoutExpired:
-        raise DataError("sacct did not answer within 60 s; try again later") from None
+        message = f"sacct did not answer within {_TIMEOUT_S} s; try again later"
+        raise DataError(message) from None
     if done.returncode:
-        raise DataError(_refusal(done.stderr))
+        raise DataError(_explain_failure(done.stderr))
     return done.stdout
 
 
-def read_sacct(text: str, wanted: str = "") -> JobUse:
-    """Read what sacct printed of the job ``wanted``. Raises DataError where it holds none, or one that never ran.
+def read_job(table: str, job: str = "") -> JobUse:
+    """Parse one job from a table of sacct; without ``job`` the table must hold one job only.
 
-    Raises UsageError where it holds several tasks of an array: each is a job of its own. Without ``wanted`` the
-    table is of one job alone.
+    Raises DataError where the table holds no job or the job never ran, UnknownNameError where it
+    does not hold ``job``, UsageError where several tasks of an array match.
     """
-    lines = [line.split("|") for line in text.splitlines() if line.strip()]
+    lines = [line.split("|") for line in table.splitlines() if line.strip()]
     if len(lines) < 2:
         raise DataError(
-            "sacct knows no such job; look it up with `sacct -X -S now-7days`, or ask for its cluster (-M)"
+            "sacct knows no such job; list recent jobs with `sacct -X -S now-7days`, "
+            "or name the job's cluster (-M)"
         )
     rows = [dict(zip(lines[0], cells, strict=False)) for cells in lines[1:]]
-    missing = [f for f in _FIRST if f not in rows[0]]
-    if missing:
-        raise DataError(
-            f"sacct's table has no column {missing[0]}; make it with --format={','.join(FIELDS)}"
-        )
-    job = _one_job(rows, wanted)
-    steps = [r for r in rows if r["JobIDRaw"].startswith(f"{job['JobIDRaw']}.")]
-    runs = any(r["State"] == "RUNNING" for r in (job, *steps))
-    tres = tres_of(job.get("AllocTRES", ""))
-    nodes, cpus = int(job["AllocNodes"] or 0), int(job["AllocCPUS"] or 0)
+    for column in _REQUIRED:
+        if column not in rows[0]:
+            raise DataError(
+                f"sacct's table has no column {column}; make it with --format={','.join(FIELDS)}"
+            )
+    row = _row_of(rows, job)
+    steps = [r for r in rows if r["JobIDRaw"].startswith(f"{row['JobIDRaw']}.")]
+    use = job_of_row(row, steps)
+    if use.state == "PENDING" or use.nodes == 0:
+        raise DataError(f"job {use.id} is {use.state}: it has not run, so it used nothing")
+    return use
+
+
+def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) -> JobUse:
+    """Parse a job from its row of sacct's table and the rows of its steps; all columns may lack."""
+    raw_id = row.get("JobIDRaw") or row.get("JobID", "")
+    is_running = any(r.get("State") == "RUNNING" for r in (row, *steps))
+    tres = _tres(row.get("AllocTRES", ""))
+    nodes = _count(row.get("AllocNodes") or row.get("NNodes"))
+    cpus = _count(row.get("AllocCPUS"))
+    elapsed_s = _number(row.get("ElapsedRaw")) or seconds_of(row.get("Elapsed", "")) or 0.0
+    limit_minutes = _number(row.get("TimelimitRaw"))
     return JobUse(
-        id=job.get("JobID") or job["JobIDRaw"],
-        raw_id=job["JobIDRaw"],
-        name=job["JobName"],
-        user=job["User"],
-        state=_state(job),
+        id=row.get("JobID") or raw_id,
+        raw_id=raw_id,
+        name=row.get("JobName", ""),
+        user=row.get("User", ""),
+        state=_state(row.get("State", "")),
         nodes=nodes,
-        node_list=job.get("NodeList", ""),
-        elapsed_s=float(job["ElapsedRaw"] or 0),
-        limit_s=float(job["TimelimitRaw"]) * 60 if job["TimelimitRaw"].isdecimal() else None,
+        node_list=row.get("NodeList", ""),
+        elapsed_s=elapsed_s,
+        limit_s=None if limit_minutes is None else limit_minutes * 60,
         cpus=cpus,
-        cpu_time_s=None if runs else seconds_of(job.get("TotalCPU", "")),
-        memory_asked_bytes=_asked(job.get("ReqMem", ""), nodes, cpus, tres),
-        memory_used_bytes=None
-        if runs
-        else max((m for r in steps if (m := _used(r)) is not None), default=None),
-        gpus=int(tres.get("gres/gpu", "0") or 0),
-        gpu_utilisation=_utilisation(steps),
-        energy_j=_energy([job, *steps]),
+        cpu_time_s=None if is_running else seconds_of(row.get("TotalCPU", "")),
+        memory_asked_bytes=_requested_memory(row.get("ReqMem", ""), nodes, cpus, tres),
+        memory_used_bytes=None if is_running else _used_memory(steps),
+        gpus=_gpus(tres),
+        gpu_utilisation=_gpu_utilisation(steps),
+        energy_j=_energy([row, *steps]),
+        partition=row.get("Partition", ""),
+        started=row.get("Start", ""),
+        state_text=row.get("State", ""),
     )
 
 
-def _refusal(said: str) -> str:
-    """Return sacct's last words, and what to do about them."""
-    last = (said.strip().splitlines() or ["it failed and said nothing"])[-1].removeprefix("sacct: ")
-    remedy = next(
-        (do for part, do in _REMEDIES.items() if part in said), "ask the cluster's operators"
+def job_of_json(job: Mapping[str, object]) -> JobUse:
+    """Parse a job from ``sacct --json``; what it lacks, or has in another form, is not accounted."""
+    times, state = _object(job.get("time")), _object(job.get("state")).get("current")
+    first_state = state[0] if isinstance(state, list) and state else state or job.get("state")
+    tres = _allocated(job)
+    nodes = _object(job.get("allocation_nodes")).get("number") or job.get("allocation_nodes")
+    limit_minutes = _number(_object(times.get("limit")).get("number"))
+    cpu_time = _object(times.get("total"))
+    cpu_time_s = _number(cpu_time.get("seconds"))
+    return JobUse(
+        id=str(job.get("job_id", "")),
+        raw_id=str(job.get("job_id", "")),
+        name=str(job.get("name", "")),
+        user=str(job.get("user", "")),
+        state=_state(str(first_state)),
+        nodes=_count(nodes),
+        node_list=str(job.get("nodes", "")),
+        elapsed_s=_number(times.get("elapsed")) or 0.0,
+        limit_s=None if limit_minutes is None else limit_minutes * 60,
+        cpus=_count(tres.get("cpu")),
+        cpu_time_s=None if first_state == "RUNNING" else cpu_time_s,
+        memory_asked_bytes=None,
+        memory_used_bytes=None,
+        gpus=_count(tres.get("gres/gpu")),
+        gpu_utilisation=None,
+        energy_j=_valid_energy(_number(tres.get("energy"))),
+        partition=str(job.get("partition", "")),
+        started=str(times.get("start", "")),
+        state_text=str(first_state),
     )
-    return f"sacct: {last}; {remedy}"
-
-
-def _one_job(rows: Sequence[Mapping[str, str]], wanted: str) -> Mapping[str, str]:
-    jobs = {r["JobIDRaw"]: r for r in rows if "." not in r["JobIDRaw"]}
-    names = {raw: r.get("JobID") or raw for raw, r in jobs.items()}
-    if wanted:
-        # an array's number means all its tasks, also where one of them has it as its own number
-        chosen = [raw for raw, name in names.items() if name == wanted]
-        chosen = chosen or [
-            raw for raw, name in names.items() if re.split(r"[_+]", name)[0] == wanted
-        ]
-        jobs = {raw: jobs[raw] for raw in chosen or [raw for raw in names if raw == wanted]}
-    if wanted and not jobs:
-        raise UnknownNameError("job", wanted, names.values())
-    if len(jobs) > 1:
-        some = names[next(iter(jobs))]
-        raise UsageError(
-            f"these are {len(jobs)} jobs of one array or group; name one of them, such as {some}"
-        )
-    job = next(iter(jobs.values()), rows[0])
-    if _state(job) == "PENDING" or int(job["AllocNodes"] or 0) == 0:
-        raise DataError(
-            f"job {job.get('JobID') or job['JobIDRaw']} is {_state(job)}: it has not run, so it used nothing"
-        )
-    return job
-
-
-def _state(row: Mapping[str, str]) -> str:
-    # "CANCELLED by 1000"
-    return row["State"].split()[0] if row["State"] else "UNKNOWN"
-
-
-def tres_of(text: str) -> dict[str, str]:
-    """Return trackable resources by name: "cpu=8,gres/gpu=4" is {"cpu": "8", "gres/gpu": "4"}."""
-    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
 def seconds_of(text: str) -> float | None:
-    """Return a duration in s: of "2-03:04:05", "03:04:05" or "04:05.678"; None for other text."""
-    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text)
+    """Return Slurm's [[DD-]HH:]MM:SS[.mmm] in s; None where it is not such a time."""
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text.strip())
     if not found:
         return None
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def _size(text: str) -> float | None:
+def _explain_failure(stderr: str) -> str:
+    """Return sacct's last error line and what to do about it."""
+    lines = stderr.strip().splitlines() or ["it failed without a message"]
+    for part, remedy in _REMEDIES.items():
+        if part in stderr:
+            return f"sacct: {lines[-1].removeprefix('sacct: ')}; {remedy}"
+    return f"sacct: {lines[-1].removeprefix('sacct: ')}; ask the cluster's operators"
+
+
+def _row_of(rows: Sequence[Mapping[str, str]], job: str) -> Mapping[str, str]:
+    """Return the row of the one job that is meant."""
+    jobs = {r["JobIDRaw"]: r for r in rows if "." not in r["JobIDRaw"]}
+    names = {raw: r.get("JobID") or raw for raw, r in jobs.items()}
+    if job:
+        jobs = {raw: jobs[raw] for raw in _matching(names, job)}
+        if not jobs:
+            raise UnknownNameError("job", job, names.values())
+    if len(jobs) > 1:
+        example = names[next(iter(jobs))]
+        raise UsageError(
+            f"these are {len(jobs)} jobs of one array or group; name one of them, such as {example}"
+        )
+    return next(iter(jobs.values()), rows[0])
+
+
+def _matching(names: Mapping[str, str], job: str) -> list[str]:
+    """Return the raw ids of the jobs that ``job`` names; ``names`` maps raw ids to ids."""
+    exact = [raw for raw, name in names.items() if name == job]
+    if exact:
+        return exact
+    # an array's number means all its tasks, even if one of them has it as its own raw id
+    tasks = [raw for raw, name in names.items() if re.split(r"[_+]", name)[0] == job]
+    return tasks or [raw for raw in names if raw == job]
+
+
+def _state(text: str) -> str:
+    # such as "CANCELLED by 1000"
+    return text.split()[0] if text.split() else "UNKNOWN"
+
+
+def _tres(text: str) -> dict[str, str]:
+    """Parse trackable resources such as "cpu=40,gres/gpu=2,mem=320G"."""
+    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
+
+
+def _allocated(job: Mapping[str, object]) -> dict[str, object]:
+    """Return the allocated trackable resources of a job in JSON, by the names of its table."""
+    entries = _object(job.get("tres")).get("allocated")
+    found: dict[str, object] = {}
+    for entry in map(_object, entries if isinstance(entries, list) else ()):
+        kind, name = str(entry.get("type", "")), str(entry.get("name") or "")
+        found[f"{kind}/{name}" if name else kind] = entry.get("count")
+    if "gres/gpu" not in found and "gres" in found:
+        found["gres/gpu"] = found["gres"]
+    return found
+
+
+def _gpus(tres: Mapping[str, str]) -> int:
+    if "gres/gpu" in tres:
+        return _count(tres["gres/gpu"])
+    return sum(_count(count) for name, count in tres.items() if name.startswith("gres/gpu:"))
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number that is not negative; None for everything else."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _count(value: object) -> int:
+    number = _number(value)
+    return int(number) if number is not None and number < _MAX_NODES else 0
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _bytes(text: str) -> float | None:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", text)
-    return float(found[1]) * _UNITS[found[2]] if found else None
+    return float(found[1]) * _BINARY[found[2]] if found else None
 
 
-def _asked(text: str, nodes: int, cpus: int, tres: Mapping[str, str]) -> float | None:
+def _requested_memory(text: str, nodes: int, cpus: int, tres: Mapping[str, str]) -> float | None:
     if "mem" in tres:
-        return _size(tres["mem"])
-    # before Slurm 21.08 the request was a node's ("n") or a CPU's ("c")
-    times = {"n": nodes, "c": cpus}.get(text[-1:], 1)
-    return None if (one := _size(text.rstrip("nc"))) is None else one * times
+        return _bytes(tres["mem"])
+    # before Slurm 21.08 a request was per node ("n") or per CPU ("c")
+    each = _bytes(text.rstrip("nc"))
+    count = {"n": nodes, "c": cpus}.get(text[-1:], 1)
+    return None if each is None else each * count
 
 
-def _used(step: Mapping[str, str]) -> float | None:
-    """Return the memory of all tasks of a step; without their sum at most the largest times their number."""
-    total = _size(tres_of(step.get("TRESUsageInTot", "")).get("mem", ""))
-    largest, tasks = _size(step.get("MaxRSS", "")), step.get("NTasks", "")
-    if total is not None or largest is None:
+def _used_memory(steps: Sequence[Mapping[str, str]]) -> float | None:
+    used = [_used_memory_of_step(step) for step in steps]
+    return max((u for u in used if u is not None), default=None)
+
+
+def _used_memory_of_step(step: Mapping[str, str]) -> float | None:
+    """Return the memory of all tasks of a step; without it the largest task's times their number."""
+    total = _bytes(_tres(step.get("TRESUsageInTot", "")).get("mem", ""))
+    if total is not None:
         return total
-    return largest * (int(tasks) if tasks.isdecimal() else 1)
+    largest = _bytes(step.get("MaxRSS", ""))
+    return None if largest is None else largest * max(1, _count(step.get("NTasks")))
 
 
-def _utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
-    shares = [tres_of(r.get("TRESUsageInAve", "")).get("gres/gpuutil") for r in steps]
-    values = [float(s) / 100 for s in shares if s and re.fullmatch(r"\d+(\.\d+)?", s)]
-    return max(values, default=None)
+def _gpu_utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
+    percents = [_number(_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil")) for r in steps]
+    return max((p / 100 for p in percents if p is not None), default=None)
 
 
 def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
-    """Return the energy of the whole job; 0 and Slurm's "no value" mean that no plug-in reads any."""
-    values = [
-        int(r["ConsumedEnergyRaw"]) for r in rows if r.get("ConsumedEnergyRaw", "").isdecimal()
-    ]
-    return float(max(known)) if (known := [v for v in values if 0 < v < _NO_ENERGY]) else None
+    """Return the energy of a whole job: the largest of its own and those of its steps."""
+    texts = [r.get("ConsumedEnergyRaw") or r.get("ConsumedEnergy") or "" for r in rows]
+    energies = [_valid_energy(_joules(text)) for text in texts]
+    return max((e for e in energies if e is not None), default=None)
+
+
+def _joules(text: str) -> float | None:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text.strip())
+    return float(found[1]) * _DECIMAL[found[2]] if found else None
+
+
+def _valid_energy(joules: float | None) -> float | None:
+    """Return an energy; None for 0, which Slurm writes where no plug-in reads energy."""
+    return joules if joules is not None and 0 < joules < _MAX_ENERGY_J else None

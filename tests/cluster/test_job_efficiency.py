@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from wattlaw.cluster.job import page, text
+from wattlaw.cluster.job_efficiency import page, text
 from wattlaw.core.errors import DataError, UsageError
 from wattlaw.core.reading import measured
 from wattlaw.measuring.reduce.device_use import DeviceUse
 from wattlaw.measuring.reduce.summary import Summary
-from wattlaw.slurm.accounting import FIELDS, ask_sacct, read_sacct
+from wattlaw.slurm.accounting import FIELDS, read_job, run_sacct
 
 GIB = 2**30
 
@@ -43,58 +43,58 @@ def gpu(device: str, utilisation: float) -> DeviceUse:
     )
 
 
-def test_a_page_sets_asked_against_used() -> None:
-    said = text(page(read_sacct(table())))
+def test_a_page_compares_the_request_with_the_use() -> None:
+    said = text(page(read_job(table())))
     assert said.splitlines()[0] == "job 123 (bert) of ada: COMPLETED, 1 node n7"
     assert "time     1 h 00 min of 24 h 00 min  4%" in said
     assert "CPUs     4.0 cores busy of 40 cores  10%" in said
     assert "memory   20 GiB of 320 GiB  6%" in said
     assert "GPUs     0.6 GPUs busy (Slurm's accounting) of 2 GPUs  31%" in said
-    assert "energy   missing: Slurm reads none here" in said
+    assert "energy   missing: Slurm reads no energy on this cluster" in said
 
 
-def test_a_saved_table_of_many_jobs_gives_the_page_of_the_one_that_is_named() -> None:
+def test_a_saved_table_of_many_jobs_gives_the_page_of_the_named_one() -> None:
     both = table() + table(JobID="124", JobIDRaw="124", JobName="vgg").splitlines()[1] + "\n"
-    assert read_sacct(both, "124").name == "vgg"
+    assert read_job(both, "124").name == "vgg"
     with pytest.raises(UsageError, match=r"unknown job '122'; did you mean '12[34]'"):
-        read_sacct(both, "122")
+        read_job(both, "122")
     array = (
         table(JobID="123_1")
         + table(JobID="123_2", JobIDRaw="125", JobName="vgg").splitlines()[1]
         + "\n"
     )
-    assert [read_sacct(array, name).name for name in ("123_2", "125")] == ["vgg", "vgg"]
+    assert [read_job(array, name).name for name in ("123_2", "125")] == ["vgg", "vgg"]
     with pytest.raises(
         UsageError, match="2 jobs of one array or group; name one of them, such as 123_1"
     ):
-        read_sacct(array, "123")
+        read_job(array, "123")
 
 
-def test_an_energy_of_nothing_is_missing_and_slurms_own_is_measured() -> None:
+def test_an_energy_of_zero_or_no_value_is_missing() -> None:
     assert (
-        page(read_sacct(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
+        page(read_job(table(ConsumedEnergyRaw="18446744073709551614"))).energy.status == "missing"
     )
-    assert page(read_sacct(table(ConsumedEnergyRaw="7200000"))).energy.value == 7.2e6
+    assert page(read_job(table(ConsumedEnergyRaw="7200000"))).energy.value == 7.2e6
 
 
 def test_idle_devices_come_first_among_at_most_three_pieces_of_advice() -> None:
     used = (gpu("gpu:0", 0.9), gpu("gpu:1", 0.01))
     found = page(
-        read_sacct(table()), [Summary(quantities={"gpu_energy_j": measured(2e6)}, devices=used)]
+        read_job(table()), [Summary(quantities={"gpu_energy_j": measured(2e6)}, devices=used)]
     )
     assert found.idle == ("gpu:1 on n7",)
     assert found.energy.value == 2e6
     assert len(found.advice) == 3
-    assert found.advice[0] == "1 of 2 GPUs were idle: ask for 1 GPU"
+    assert found.advice[0] == "1 of 2 GPUs were idle: request 1 GPU"
 
 
 def test_a_well_used_job_gets_no_advice() -> None:
     well = table(TotalCPU="1-06:00:00", TimelimitRaw="90", AllocTRES="cpu=40,mem=24G,node=1")
-    assert page(read_sacct(well)).advice == ()
+    assert page(read_job(well)).advice == ()
 
 
-def test_older_slurms_memory_by_cpu_is_understood() -> None:
-    use = read_sacct(table(ReqMem="8500Mc", AllocTRES="cpu=40,node=1"))
+def test_the_memory_per_cpu_of_older_slurms_is_parsed() -> None:
+    use = read_job(table(ReqMem="8500Mc", AllocTRES="cpu=40,node=1"))
     assert use.memory_asked_bytes == 8500 * 2**20 * 40
 
 
@@ -103,7 +103,7 @@ def test_the_memory_of_all_tasks_counts() -> None:
     step = dict(zip(FIELDS, lines[2].split("|"), strict=True))
 
     def used(**more: str) -> float | None:
-        return read_sacct(
+        return read_job(
             "\n".join([*lines[:2], "|".join({**step, **more}[f] for f in FIELDS)])
         ).memory_used_bytes
 
@@ -111,11 +111,11 @@ def test_the_memory_of_all_tasks_counts() -> None:
     assert used(NTasks="4", TRESUsageInTot="cpu=1,mem=30G") == 30 * GIB
 
 
-def test_a_job_that_slurm_does_not_know_is_said_plainly() -> None:
+def test_a_job_that_slurm_does_not_know_is_a_clear_error() -> None:
     with pytest.raises(DataError, match="sacct knows no such job"):
-        read_sacct("|".join(FIELDS) + "\n")
-    with pytest.raises(UsageError, match="no job number"):
-        ask_sacct("--all")
+        read_job("|".join(FIELDS) + "\n")
+    with pytest.raises(UsageError, match="not a job number"):
+        run_sacct("--all")
 
 
 def test_tasks_of_an_array_are_not_mixed() -> None:
@@ -124,21 +124,21 @@ def test_tasks_of_an_array_are_not_mixed() -> None:
     with pytest.raises(
         UsageError, match="2 jobs of one array or group; name one of them, such as 123"
     ):
-        read_sacct("\n".join([head, job, other]))
+        read_job("\n".join([head, job, other]))
 
 
-def test_what_runs_still_is_not_called_unused() -> None:
-    use = read_sacct(table(State="RUNNING", TotalCPU="00:00:00"))
+def test_a_running_job_has_no_cpu_time_and_no_memory_yet() -> None:
+    use = read_job(table(State="RUNNING", TotalCPU="00:00:00"))
     assert (use.cpu_time_s, use.memory_used_bytes) == (None, None)
-    assert "not known before it ends of 40 cores" in text(page(use))
+    assert "unknown until the job ends, of 40 cores" in text(page(use))
 
 
 def test_a_job_that_waits_has_used_nothing() -> None:
     with pytest.raises(DataError, match="job 123 is PENDING: it has not run"):
-        read_sacct(table(State="PENDING", AllocNodes="0", ElapsedRaw="0"))
+        read_job(table(State="PENDING", AllocNodes="0", ElapsedRaw="0"))
 
 
-def test_outside_slurm_the_next_step_is_said(tmp_path) -> None:
+def test_outside_slurm_the_error_names_the_next_step(tmp_path) -> None:
     program = tmp_path / "sacct"
     program.write_text(
         "#!/bin/sh\necho 'sacct: fatal: Could not establish a configuration source' >&2; exit 1\n"
@@ -146,7 +146,7 @@ def test_outside_slurm_the_next_step_is_said(tmp_path) -> None:
     program.chmod(0o755)
     for path, said in (
         (str(tmp_path), "run this on a machine of the Slurm cluster, or give"),
-        ("/nowhere", "is not here"),
+        ("/nowhere", "is not installed"),
     ):
         words = [sys.executable, "-m", "wattlaw", "job", "5"]
         done = subprocess.run(

@@ -61,7 +61,7 @@ def ended(cluster: Cluster, number: str) -> None:
     wait_until(holds, "the job was not accounted")
 
 
-def test_a_real_job_is_set_against_its_request_also_in_its_epilog(
+def test_a_real_job_is_compared_with_its_request_also_in_its_epilog(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster.run(BURN, tmp_path, ask="-N2 -n2 --gres=gpu:1 -t 10")
@@ -85,12 +85,12 @@ def test_a_real_job_is_set_against_its_request_also_in_its_epilog(
         assert "of 10 min 00 s" in said
 
 
-def test_a_job_that_runs_and_one_that_waits_say_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_running_and_a_pending_job_say_so(cluster: Cluster, tmp_path: Path) -> None:
     running = cluster.start("srun sleep 60", tmp_path, ask="-N1 -n1 -t 10")
     wait_until(
         lambda: "RUNNING" in job(cluster, running)[0], "the job was not accounted as running"
     )
-    assert "not known before it ends of 1 core" in job(cluster, running)[0]
+    assert "unknown until the job ends, of 1 core" in job(cluster, running)[0]
     held = cluster.start("srun true", tmp_path, ask="-N1 -n1 -t 10 -H")
     wait_until(
         lambda: "is PENDING: it has not run" in job(cluster, held)[1],
@@ -108,7 +108,7 @@ def test_an_arrays_tasks_are_jobs_of_their_own(cluster: Cluster, tmp_path: Path)
     assert job(cluster, f"{array}_1")[0].startswith(f"job {array}_1 (job.sh) of root: COMPLETED")
 
 
-def test_a_record_made_in_the_job_tells_its_gpus_and_their_energy(
+def test_a_record_made_in_the_job_gives_its_gpus_and_their_energy(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     library = build(tmp_path / "nvml")
@@ -125,4 +125,4 @@ def test_a_record_made_in_the_job_tells_its_gpus_and_their_energy(
     ]
     assert item["energy"]["status"] == "measured" or "status" not in item["energy"]
     assert sorted(item["idle"]) == ["gpu:1 on a", "gpu:1 on b"]
-    assert item["advice"][0] == "2 of 4 GPUs were idle: ask for 2 GPUs"
+    assert item["advice"][0] == "2 of 4 GPUs were idle: request 2 GPUs"
