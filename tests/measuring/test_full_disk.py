@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from wattlaw.core.folder import TELEMETRY_COLUMNS
+from wattlaw.devices.meter import TELEMETRY_COLUMNS
 from wattlaw.measuring.files.host_files import read_telemetry
 
 FILLS = """

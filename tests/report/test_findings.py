@@ -10,9 +10,9 @@ from tests.factory import grid_runs as sweep
 from tests.factory import trial_run as run
 
 from wattlaw.core.errors import RecordError
-from wattlaw.core.folder import STEP_COLUMNS, TELEMETRY_COLUMNS, write_run
+from wattlaw.core.folder import STEP_COLUMNS, write_run
 from wattlaw.core.reading import Reading
-from wattlaw.devices.meter import DeviceInfo, Probe
+from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe
 from wattlaw.measuring.files.host_files import Host
 from wattlaw.report.export import paper_spec
 from wattlaw.report.figure import shown, with_ends

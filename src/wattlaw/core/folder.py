@@ -27,17 +27,6 @@ STEP_COLUMNS = (
 )  # fmt: skip
 """Columns of steps-<rank>.csv. Times in s; start and end on the host's monotonic clock; an empty cell is missing."""
 
-TELEMETRY_COLUMNS = (
-    "time_s", "device", "power_w", "energy_j", "utilisation", "memory_utilisation", "memory_used_bytes",
-    "temperature_c", "sm_clock_mhz", "memory_clock_mhz", "throttle", "cpu_time_s", "processes",
-    "received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes",
-    "application_sm_clock_mhz", "application_memory_clock_mhz",
-)  # fmt: skip
-"""Columns of telemetry-<host>.csv. ``time_s`` on the host's monotonic clock; ``energy_j``, ``cpu_time_s`` and
-the bytes (over PCIe, where NVLink is not named) are running counters; ``utilisation`` is a share of 1;
-``throttle`` is "-" where nothing held the clocks down; ``processes`` are the job's on the device "job", and those
-that are not the job's on a GPU. An empty cell was not read at that time."""
-
 
 class Found(NamedTuple):
     """What a scan of folders found, in the order in which the folders sort.

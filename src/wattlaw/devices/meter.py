@@ -1,15 +1,16 @@
-"""The role Meter: it reads one kind of device, and says plainly what it cannot read and who could grant it."""
+"""The role Meter: it reads one kind of device, and says what it cannot read and how to permit it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 
 Boundary = Literal["gpu", "cpu", "dram", "node", "psys", "job"]
-"""What an energy takes in. ``psys`` is what a board's maker wired to the processor's platform domain; it differs
-from board to board, so it is recorded but never taken for a node's energy. ``job`` is a tree of processes."""
+"""What an energy includes. ``psys`` is whatever a board's maker connected to the processor's platform
+domain; it differs from board to board, so it is recorded but never used as a node's energy. ``job`` is a
+tree of processes."""
 
 EnergyBy = Literal["counter", "power", "none"]
 
@@ -18,15 +19,16 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One device that a meter reads.
 
     id            unique on its host, such as "gpu:0", "cpu:package-0", "dram:package-0", "node", "job"
-    energy        how its energy is had: its own "counter", sampled "power", or "none"
+    uuid          of the hardware, the same in every meter; "" where the device has none
+    energy        source of its energy: its own "counter", sampled "power", or "none"
     limits        as read back, such as {"power_limit_w": 300.0, "power_limit_default_w": 350.0}
     update_s      how often its energy counter or power reading changes, s, where known
-    lag_s         by how much a power reading trails what it tells of, s, on the mean, where known
+    lag_s         mean delay of a power reading behind the power that it reports, s, where known
     resolution_j  smallest step of its energy counter, J, where known
     reason        what of it cannot be read, and why
-    lacks         single quantities that it does not give, by the name of a Sample's field, and why
-    part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for a whole one
-    shared        why its energy may be others' too, though it was asked for; "" where it is the job's
+    lacks         single quantities that it does not give, by the name of a field of Sample, and why
+    part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for none
+    shared        why its energy may include other jobs, though the user named it; "" where it does not
     """
 
     id: str
@@ -48,11 +50,11 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One reading of one device; its fields are the columns of telemetry-<host>.csv, None is "not read".
 
-    ``time_s`` is time.monotonic() at the reading; ``energy_j``, ``cpu_time_s`` and the bytes (received and sent
-    over PCIe, and over NVLink) are running counters; an application clock is the one that the device was told
-    to run at under load, as Slurm's ``--gpu-freq`` does; ``throttle`` names what holds the clocks down, joined
-    by "|"; ``processes`` counts the job's live processes on the device "job", and on a GPU those that are not
-    the job's.
+    ``time_s`` is time.monotonic() at the reading. ``energy_j``, ``cpu_time_s`` and the bytes (received
+    and sent over PCIe, and over NVLink) are running counters. An application clock is the clock that was
+    requested for the device under load, as Slurm's ``--gpu-freq`` does. ``throttle`` names what limits
+    the clocks, joined by "|". ``processes`` counts the job's live processes on the device "job", and on a
+    GPU those of others.
     """
 
     time_s: float
@@ -76,29 +78,41 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     application_memory_clock_mhz: float | None = None
 
 
-class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a meter can read here. ``reason`` says what it cannot, ``grant`` is the command that would change that.
+TELEMETRY_COLUMNS = Sample.__struct_fields__
+"""Columns of telemetry-<host>.csv: ``time_s`` on the host's monotonic clock, ``utilisation`` as a share of 1,
+``throttle`` is "-" where nothing limited the clocks. An empty cell was not read at that time."""
 
-    ``doubt`` says why what it reads may not be the job's.
+LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
+"""The counters of bytes that a GPU moved over PCIe and NVLink."""
+
+
+class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a meter can read on this host.
+
+    boundaries  of the energies that the meter reads where its devices are present
+    reason      what it cannot read, and why
+    grant       the command that would permit it
+    doubt       why what it reads may not be the job's
     """
 
     meter: str
     devices: tuple[DeviceInfo, ...] = ()
+    boundaries: tuple[Boundary, ...] = ()
     reason: str = ""
     grant: str = ""
     doubt: str = ""
 
 
 class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the meters of one sampler are to read, and where the system's files lie.
+    """What the meters of one sampler read, and where the system's files are.
 
-    root_pid  root of the job's tree of processes
-    slurm_job  processes of this Slurm job belong to it too, wherever they descend from
-    mark      processes with this in their environment, "NAME=value", belong to it too; "" is none
-    gpus      indices or UUIDs of the GPUs to read; None is all that the job may use
-    replay    a trace that the meter "replay" plays
-    apart     processes that are no part of the job even where they descend from it (the sampler itself),
-              or though they are its root (the runner of a trial)
+    root_pid   root of the job's tree of processes
+    slurm_job  processes of this Slurm job belong to it too, whatever they descend from
+    mark       processes with "NAME=value" in their environment belong to it too; "" is none
+    gpus       indices or UUIDs of the GPUs to read; None is all that the job may use
+    replay     a trace for the meter "replay" to play
+    apart      processes that are not part of the job though they descend from it (the sampler itself)
+               or are its root (the runner of a trial)
     """
 
     root_pid: int
@@ -112,7 +126,15 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Meter(ABC):
-    """Reads one kind of device. Made from a Scope; ``probe`` is called once, before any reading."""
+    """Reads one kind of device. It is made from a Scope; ``probe`` is called once, before any reading.
+
+    boundaries  of the energies that it reads; () where it reads none
+    priority    where two meters read one device, the one of higher priority is used. Meters of this
+                package have 50 to 100; give more to replace one of them on purpose
+    """
+
+    boundaries: ClassVar[tuple[Boundary, ...]] = ()
+    priority: ClassVar[int] = 0
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -123,30 +145,34 @@ class Meter(ABC):
 
     @abstractmethod
     def read(self) -> list[Sample]:
-        """Read every device once, fast quantities only. Raises DeviceError or OSError where nothing could be read."""
+        """Read every device once, fast quantities only.
+
+        Raises DeviceError or OSError where nothing could be read.
+        """
 
     def read_slow(self) -> list[Sample]:
-        """Read what changes slowly or takes long, in rows of its own; called about once a second, beside ``read``."""
+        """Read what changes slowly or takes long, as rows of its own; called about once a second."""
         return []
 
     def read_quick(self) -> list[Sample]:
-        """Read what energy comes from, and nothing else: the counter, or power where a device has none.
+        """Read the energy counter alone, or power where a device has no counter.
 
-        Called up to a thousand times a second around a window's edge. Empty where readings are slow or the
-        counter is renewed within milliseconds.
+        Called up to a thousand times a second around a window's edge. Empty where readings are slow or
+        the counter is updated within milliseconds.
         """
         return []
 
     def close(self) -> None:
-        """Let go of what ``probe`` opened."""
+        """Release what ``probe`` opened."""
         return
 
 
 def lag_of(update_s: float) -> float:
-    """Return by how much power readings trail, s, where only their update period is known.
+    """Return the mean delay of power readings, s, where only their update period is known.
 
-    Half the period, since a reading stands for that long, and half the time that it averages over: GPUs average
-    over a quarter of the period or over all of it, by model (arXiv 2312.02741); the middle of that is taken.
+    Half the period, since a reading is shown for that long, and half the time that it averages over:
+    GPUs average over a quarter of the period or all of it, by model (arXiv 2312.02741); this takes the
+    middle.
     """
     return 0.8 * update_s
 
@@ -154,4 +180,4 @@ def lag_of(update_s: float) -> float:
 def boundary_of(device: str) -> Boundary:
     """Return the boundary that a device's id begins with; "node" for any other."""
     kind = device.partition(":")[0]
-    return next((b for b in get_args(Boundary) if b == kind), "node")
+    return next((boundary for boundary in get_args(Boundary) if boundary == kind), "node")

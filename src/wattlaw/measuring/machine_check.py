@@ -13,10 +13,10 @@ from wattlaw.core.plugins import CONTROLS, plugins
 from wattlaw.devices.control import Control
 from wattlaw.devices.cpu_model import VARIABLE, watts_per_core
 from wattlaw.devices.meter import DeviceInfo, Probe, Scope
+from wattlaw.devices.probe_meters import probe_meters
 from wattlaw.measuring.files.host_files import host_name
 from wattlaw.measuring.limits.guard import opened
 from wattlaw.measuring.limits.limit_state import left_behind
-from wattlaw.measuring.sampling.host_sampler import probe_meters
 from wattlaw.measuring.sampling.sampler_process import REPLAY
 
 _WHAT = {
@@ -45,9 +45,9 @@ def check_up() -> list[Finding]:
     Raises UsageError where WATTLAW_CPU_WATTS_PER_CORE is no number.
     """
     probed = probe_meters(Scope(root_pid=os.getpid(), replay=os.environ.get(REPLAY, "")))
-    for meter, _ in probed:
+    for meter in probed:
         meter.close()
-    probes = [p for _, p in probed]
+    probes = [meter.probe for meter in probed]
     return [
         *_energies(probes),
         *_refusals(probes),
@@ -100,19 +100,19 @@ def _refusals(probes: list[Probe]) -> list[Finding]:
     return [
         Finding(what=f"meter {p.meter}", status="missing", how=p.reason, do=p.grant)
         for p in probes
-        if p.reason and p.meter != "replay"
+        if p.reason
     ]
 
 
 def _rest(probes: list[Probe]) -> list[Finding]:
-    ids = {d.id for p in probes for d in p.devices}
+    meters = {d.id: d.meter for p in probes for d in p.devices}
     found = []
     for device, what in (
         ("job", "CPU time and memory of the job"),
         ("node", "utilisation of the machine"),
     ):
-        if device in ids:
-            found.append(Finding(what=what, status="measured", how="procfs"))
+        if device in meters:
+            found.append(Finding(what=what, status="measured", how=meters[device]))
     return found
 
 

@@ -14,8 +14,7 @@ import msgspec
 import pytest
 
 from wattlaw.core.errors import DamagedRunError, UsageError
-from wattlaw.core.folder import TELEMETRY_COLUMNS
-from wattlaw.devices.meter import Sample
+from wattlaw.devices.meter import TELEMETRY_COLUMNS, Sample
 from wattlaw.measuring.files.host_files import (
     Host,
     TelemetryFile,

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+from wattlaw.devices.meter import LINK_BYTES, DeviceInfo, Meter, Probe, Sample, Scope
 from wattlaw.devices.nvml_devices import wanted_devices
 
 NAMES = {"amdsmi": "AmdSmi"}
@@ -24,6 +24,9 @@ class AmdSmi(Meter):
     Power is the socket's. The energy counter counts in units of ``counter_resolution`` µJ (AMD SMI's
     documentation of ``amdsmi_get_energy_count``).
     """
+
+    boundaries = ("gpu",)
+    priority = 100
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
@@ -109,6 +112,7 @@ class AmdSmi(Meter):
             energy="counter" if has_counter else "power" if has_power else "none",
             limits=limits,
             update_s=_UPDATE_S,
+            lacks=dict.fromkeys(LINK_BYTES, "AMD SMI's counters of bytes are not read"),
             reason=""
             if has_counter or has_power
             else "AMD SMI gives neither energy nor power of it",

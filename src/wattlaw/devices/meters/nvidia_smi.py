@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+from wattlaw.devices.meter import LINK_BYTES, DeviceInfo, Meter, Probe, Sample, Scope
 from wattlaw.devices.nvml_devices import LIBRARY, wanted_devices
 
 NAMES = {"nvidia-smi": "NvidiaSmi"}
@@ -30,6 +30,9 @@ class NvidiaSmi(Meter):
 
     A reading's time is when its line arrived, some milliseconds after the device was read.
     """
+
+    boundaries = ("gpu",)
+    priority = 50
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
@@ -131,6 +134,7 @@ def _info(row: list[str]) -> DeviceInfo:
         limits={} if limit is None else {"power_limit_w": limit},
         update_s=_PERIOD_MS / 1000,
         reason="" if power is not None else "nvidia-smi gives no power of it",
+        lacks=dict.fromkeys(LINK_BYTES, "nvidia-smi has no such counters"),
     )
 
 

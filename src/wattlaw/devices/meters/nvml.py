@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.meter import DeviceInfo, EnergyBy, Meter, Probe, Sample, Scope, lag_of
+from wattlaw.devices.meter import (
+    LINK_BYTES,
+    DeviceInfo,
+    EnergyBy,
+    Meter,
+    Probe,
+    Sample,
+    Scope,
+    lag_of,
+)
 from wattlaw.devices.nvml_devices import Handle, all_handles, open_nvml, throttle_names
 from wattlaw.devices.nvml_instances import Chosen, Instance, chosen_gpus, doubtful_order, word
 from wattlaw.devices.nvml_links import Links, Moved, fields
@@ -29,7 +38,6 @@ _POWER_LIMITS = {
 }
 _MEMORY_V2 = 0x02000028
 _GRAPHICS, _GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 0, 1, 2, 0
-_OF_WHOLE_GPU = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 
 
 class _Gpu:
@@ -56,6 +64,9 @@ class _Gpu:
 
 class Nvml(Meter):
     """The GPUs that the job may use. MIG instances are named as such and have no energy of their own."""
+
+    boundaries = ("gpu",)
+    priority = 100
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
@@ -211,9 +222,7 @@ def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
         uuid=instance.uuid,
         part_of=gpu,
         reason=f"{whole}; {where}",
-        lacks=dict.fromkeys(
-            _OF_WHOLE_GPU, "it is counted for the whole GPU, not for a MIG instance"
-        ),
+        lacks=dict.fromkeys(LINK_BYTES, "it is counted for the whole GPU, not for a MIG instance"),
     )
 
 

@@ -22,6 +22,8 @@ _FEW = 32
 class Procfs(Meter):
     """Two devices: "job" (the tree of processes) and "node" (the whole machine's cores and memory)."""
 
+    priority = 100
+
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.tree = Tree(scope.root_pid, scope.apart, scope.proc, scope.slurm_job, scope.mark)

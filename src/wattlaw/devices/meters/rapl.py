@@ -49,6 +49,9 @@ class Rapl(Meter):
     within their package and are left out.
     """
 
+    boundaries = ("cpu", "dram", "psys")
+    priority = 100
+
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.root = Path(scope.sys) / "class" / "powercap"

@@ -10,7 +10,16 @@ import time
 from collections.abc import Callable
 
 from wattlaw.core.errors import DataError
-from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope, boundary_of, lag_of
+from wattlaw.devices.meter import (
+    LINK_BYTES,
+    DeviceInfo,
+    Meter,
+    Probe,
+    Sample,
+    Scope,
+    boundary_of,
+    lag_of,
+)
 
 NAMES = {"replay": "Replay"}
 
@@ -21,6 +30,9 @@ class Replay(Meter):
     The trace has the columns of telemetry-<host>.csv; its rows are the moments at which the device
     updates, its first row is the moment of the probe. After its last row a device answers no more.
     """
+
+    boundaries = ("gpu", "cpu", "dram", "node")
+    priority = 50
 
     def __init__(self, scope: Scope, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(scope)
@@ -68,6 +80,7 @@ class Replay(Meter):
         has_counter = any(r.energy_j is not None for r in rows)
         has_power = any(r.power_w is not None for r in rows)
         steps = sorted(b - a for a, b in itertools.pairwise(times))
+        not_in_trace = [n for n in LINK_BYTES if all(getattr(r, n) is None for r in rows)]
         update_s = steps[len(steps) // 2] if steps else None
         return DeviceInfo(
             id=device,
@@ -76,6 +89,7 @@ class Replay(Meter):
             name=f"replay of {os.path.basename(self.scope.replay)}",
             energy="counter" if has_counter else "power" if has_power else "none",
             update_s=update_s,
+            lacks=dict.fromkeys(not_in_trace, "the trace has no such column"),
             lag_s=lag_of(update_s) if update_s and has_power else 0.0,
         )
 

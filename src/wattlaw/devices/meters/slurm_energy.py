@@ -26,6 +26,9 @@ class SlurmEnergy(Meter):
     A node that other jobs share has this energy too, but it is not the job's: the summary leaves it out.
     """
 
+    boundaries = ("node",)
+    priority = 50
+
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.node = os.environ.get("SLURMD_NODENAME", "")

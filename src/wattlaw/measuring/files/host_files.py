@@ -17,8 +17,7 @@ import msgspec
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import why
-from wattlaw.core.folder import TELEMETRY_COLUMNS
-from wattlaw.devices.meter import DeviceInfo, Probe, Sample
+from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe, Sample
 
 
 class Jump(msgspec.Struct, frozen=True):

@@ -150,9 +150,8 @@ def _absent(boundary: Boundary, host: Host) -> str:
     known = [d.reason for d in host.devices if d.boundary == boundary and d.reason]
     if known:
         return f"{known[0]} on {host.host}"
-    meters = {"gpu": ("nvml", "amdsmi"), "cpu": ("rapl",), "dram": ("rapl",)}.get(boundary, ())
     said = [p.reason + (f"; `{p.grant}` would grant it" if p.grant else "")
-            for p in host.probes if p.meter in meters and p.reason]  # fmt: skip
+            for p in host.probes if boundary in p.boundaries and p.reason]  # fmt: skip
     what = {"gpu": "GPU", "cpu": "CPU packages", "dram": "memory", "node": "whole node"}.get(
         boundary, boundary
     )
@@ -321,9 +320,7 @@ def _moved_by_all(gpus: list[tuple[HostWindow, DeviceInfo]], column: str) -> Rea
     for w, device in gpus:
         found = moved((w.series.get(device.id) or Series()).column(column), w.start_s, w.end_s)
         if found.value is None:
-            why = device.lacks.get(column) or (
-                found.why if device.meter == "nvml" else f"{device.meter} has none"
-            )
+            why = device.lacks.get(column, found.why)
             return missing(f"{device.id} on {w.host.host}: {why}")
         total += found.value
     return measured(

@@ -13,16 +13,13 @@ import msgspec
 
 from wattlaw.core.cores import cpu_name, usable_cores
 from wattlaw.core.errors import (
-    BrokenPluginError,
-    DeviceError,
-    MissingPartError,
     RecordError,
     UsageError,
     WattlawError,
 )
 from wattlaw.core.files import make_folder, write_whole
-from wattlaw.core.plugins import METERS, load, plugins
-from wattlaw.devices.meter import Meter, Probe, Sample, Scope
+from wattlaw.devices.meter import Probe, Sample, Scope
+from wattlaw.devices.probe_meters import ProbedMeter, probe_meters
 from wattlaw.measuring.files.host_files import (
     Host,
     Jump,
@@ -151,7 +148,7 @@ class Engine:
         self.names = meters
         self.sink: deque[Sample] = deque()
         self.file = TelemetryFile(folder / f"telemetry-{host_name()}.csv")
-        self.meters: list[Meter] = []
+        self.meters: list[ProbedMeter] = []
         self.fast: list[Lane] = []
         self.slow: list[Lane] = []
         self.dense: list[DenseLane] = []
@@ -168,30 +165,25 @@ class Engine:
         """Find the meters, take the first readings, and go on."""
         probed = probe_meters(self.scope, self.names)
         self.host = msgspec.structs.replace(
-            self.host, clock_start=clock_pair(), probes=tuple(probe for _, probe in probed)
+            self.host, clock_start=clock_pair(), probes=tuple(meter.probe for meter in probed)
         )
         if self.scope.gpus is None and not self.scope.replay:
-            seen = sum(d.boundary == "gpu" and d.meter != "replay" for d in self.host.devices)
+            seen = sum(d.boundary == "gpu" for d in self.host.devices)
             self.host = msgspec.structs.replace(self.host, gpus_unread=why_gpus_unread(seen))
         period = 1 / self.host.hz
-        for meter, probe in probed:
-            if not probe.devices:
+        for meter in probed:
+            name, devices = meter.probe.meter, meter.probe.devices
+            if not devices:
                 meter.close()
                 continue
             self.meters.append(meter)
-            self.fast.append(Lane(probe.meter, meter.read, period, self.sink))
-            if type(meter).read_slow is not Meter.read_slow:
-                self.slow.append(
-                    Lane(
-                        f"{probe.meter}-slow",
-                        meter.read_slow,
-                        max(_SLOW_PERIOD_S, period),
-                        self.sink,
-                    )
-                )
-            if type(meter).read_quick is not Meter.read_quick:
-                rule = Dense(probe.devices, time.monotonic())
-                self.dense.append(DenseLane(probe.meter, meter.read_quick, rule, self.sink))
+            self.fast.append(Lane(name, meter.read, period, self.sink))
+            if meter.read_slow:
+                slow = max(_SLOW_PERIOD_S, period)
+                self.slow.append(Lane(f"{name}-slow", meter.read_slow, slow, self.sink))
+            if meter.read_quick:
+                rule = Dense(devices, time.monotonic())
+                self.dense.append(DenseLane(name, meter.read_quick, rule, self.sink))
         for lane in [*self.fast, *self.slow]:
             lane.read_now()
             lane.start()
@@ -326,27 +318,6 @@ def check_rate(hz: float) -> None:
         raise UsageError(f"hz is {hz}; it must be between 0.1 and 100")
 
 
-def probe_meters(scope: Scope, names: tuple[str, ...] | None = None) -> list[tuple[Meter, Probe]]:
-    """Make and probe the meters; one that cannot be made or probed says why in its Probe.
-
-    Without ``names`` these are all; with a trace to play, what the trace plays stands for the real devices.
-    """
-    if names is None:
-        names = (
-            ("procfs", "replay")
-            if scope.replay
-            else tuple(n for n in plugins(METERS) if n != "replay")
-        )
-    found: list[tuple[Meter, Probe]] = []
-    for name in names:
-        try:
-            meter: Meter = load(METERS, name)(scope)
-            found.append((meter, meter.probe()))
-        except (BrokenPluginError, DeviceError, MissingPartError, OSError) as error:
-            found.append((_Absent(scope), Probe(meter=name, reason=str(error))))
-    return found
-
-
 def _newest(before: Sample | None, sample: Sample) -> Sample:
     """Return a sample with the values that it lacks taken from the one before."""
     if before is None:
@@ -356,13 +327,3 @@ def _newest(before: Sample | None, sample: Sample) -> Sample:
         for n in Sample.__struct_fields__
     }
     return Sample(**values)
-
-
-class _Absent(Meter):
-    """Stands for a meter that could not be made."""
-
-    def probe(self) -> Probe:
-        return Probe(meter="")
-
-    def read(self) -> list[Sample]:
-        return []

@@ -1,0 +1,139 @@
+"""Probes the meters of a host, and chooses one meter for each device, so that no energy is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from wattlaw.core.errors import BrokenPluginError, DeviceError, MissingPartError
+from wattlaw.core.plugins import METERS, load, plugins
+from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+
+Read = Callable[[], list[Sample]]
+
+
+class ProbedMeter(NamedTuple):
+    """A meter with the devices that it reads on this host.
+
+    read_slow, read_quick  None where the meter has no such readings
+    """
+
+    probe: Probe
+    read: Read
+    read_slow: Read | None
+    read_quick: Read | None
+    close: Callable[[], None]
+
+
+def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[ProbedMeter]:
+    """Make and probe the meters, all of them without ``names``.
+
+    A meter that cannot be made says why in its probe. With a trace to play, the trace replaces the devices.
+    """
+    if names is None:
+        names = (
+            ("procfs", "replay") if scope.replay else [n for n in plugins(METERS) if n != "replay"]
+        )
+    return one_meter_for_each_device([_probed(name, scope) for name in names])
+
+
+def one_meter_for_each_device(found: Sequence[tuple[Meter, Probe]]) -> list[ProbedMeter]:
+    """Return the meters with their probes, each device being left to one of them.
+
+    A meter that reads a device's energy precedes one that does not; then the one of higher priority does.
+    Devices of different meters whose ids are equal, though they are different devices, get new ids.
+    """
+    devices = [(meter, device) for meter, probe in found for device in probe.devices]
+    devices.sort(key=lambda pair: (pair[1].energy == "none", -pair[0].priority))
+    chosen: list[DeviceInfo] = []
+    ids: dict[Meter, dict[str, str]] = {meter: {} for meter, _ in found}
+    read_by: dict[Meter, dict[str, str]] = {meter: {} for meter, _ in found}
+    for meter, device in devices:
+        others = (other for other in chosen if other.meter != device.meter)
+        same = next((other for other in others if is_same_device(device, other)), None)
+        if same is not None:
+            read_by[meter][device.id] = same.meter
+            continue
+        ids[meter][device.id] = device.id
+        chosen.append(device)
+    _rename_duplicates(found, ids)
+    return [_limited(meter, probe, ids[meter], read_by[meter]) for meter, probe in found]
+
+
+def is_same_device(one: DeviceInfo, other: DeviceInfo) -> bool:
+    """Return whether two meters read one device: by UUID, else whether that cannot be excluded.
+
+    Without UUIDs, two energies of one boundary may be the same energy, as of one node.
+    """
+    if one.uuid and other.uuid:
+        return one.uuid.lower() == other.uuid.lower()
+    has_energy = one.energy != "none" and other.energy != "none"
+    return has_energy and one.boundary == other.boundary
+
+
+def _probed(name: str, scope: Scope) -> tuple[Meter, Probe]:
+    try:
+        meter: Meter = load(METERS, name)(scope)
+        probe = meter.probe()
+    except (BrokenPluginError, DeviceError, MissingPartError, OSError) as error:
+        return _AbsentMeter(scope), Probe(meter=name, reason=str(error))
+    devices = tuple(replace(device, meter=name) for device in probe.devices)
+    return meter, replace(probe, meter=name, devices=devices, boundaries=meter.boundaries)
+
+
+def _rename_duplicates(
+    found: Sequence[tuple[Meter, Probe]], ids: dict[Meter, dict[str, str]]
+) -> None:
+    taken: set[str] = set()
+    for meter, probe in sorted(found, key=lambda pair: -pair[0].priority):
+        for device in ids[meter]:
+            if device in taken:
+                boundary, _, rest = device.partition(":")
+                ids[meter][device] = ":".join(filter(None, (boundary, probe.meter, rest)))
+            taken.add(ids[meter][device])
+
+
+def _limited(
+    meter: Meter, probe: Probe, ids: dict[str, str], read_by: dict[str, str]
+) -> ProbedMeter:
+    """Return a meter of which only the devices in ``ids`` are read, under the ids that these map to."""
+    if read_by:
+        parts = [f"{device} is read by {other}" for device, other in read_by.items()]
+        probe = replace(probe, reason="; ".join(filter(None, (probe.reason, *parts))))
+    devices = [replace(d, id=ids[d.id]) for d in probe.devices if d.id in ids]
+    parents = {d.id: d.part_of for d in devices}
+    probe = replace(
+        probe,
+        devices=tuple(replace(d, part_of=ids.get(d.part_of, parents[d.id])) for d in devices),
+    )
+    has_slow = type(meter).read_slow is not Meter.read_slow
+    has_quick = type(meter).read_quick is not Meter.read_quick
+    is_whole = not read_by and all(device == new for device, new in ids.items())
+
+    def limited(read: Read) -> Read:
+        # quick readings are taken a thousand times a second: leave them alone where all are kept
+        return read if is_whole else lambda: _renamed(read(), ids)
+
+    return ProbedMeter(
+        probe,
+        limited(meter.read),
+        limited(meter.read_slow) if has_slow else None,
+        limited(meter.read_quick) if has_quick else None,
+        meter.close,
+    )
+
+
+def _renamed(samples: list[Sample], ids: dict[str, str]) -> list[Sample]:
+    return [replace(s, device=ids[s.device]) for s in samples if s.device in ids]
+
+
+class _AbsentMeter(Meter):
+    """Replaces a meter that could not be made."""
+
+    def probe(self) -> Probe:
+        return Probe(meter="")
+
+    def read(self) -> list[Sample]:
+        return []
