@@ -53,6 +53,12 @@ def job_id() -> str:
     return os.environ.get("SLURM_JOB_ID", "")
 
 
+def restart_count() -> int:
+    """Return how often the job was requeued after it had started; 0 outside Slurm."""
+    text = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(text) if text.isdigit() else 0
+
+
 def why_gpus_unread(seen: int) -> str:
     """Return why this task's sampler sees fewer GPUs than its step holds on the node; "" where it sees all.
 
