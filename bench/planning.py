@@ -27,12 +27,11 @@ PLAN = """
 import json, sys, time
 from pathlib import Path
 from wattlaw.core.sweepfile import read_sweep, trials
-from wattlaw.runner.api import prepare
-from wattlaw.runner.sweep import undone
+from wattlaw.runner.sweeps import plan_sweep, undone
 start = time.perf_counter()
 ordered = trials(read_sweep(Path(sys.argv[1])))
 listed = time.perf_counter()
-order = prepare(Path(sys.argv[1]), sys.argv[2])
+order = plan_sweep(Path(sys.argv[1]), sys.argv[2])
 left = len(undone(order.plan, order.folder))
 end = time.perf_counter()
 print(json.dumps({"trials": len(ordered), "list_s": listed - start, "plan_s": end - listed, "left": left}))

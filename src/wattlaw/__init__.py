@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from wattlaw.measuring.block import measure as measure
     from wattlaw.records import load_runs as load_runs
     from wattlaw.report.page import write_report as write_report
-    from wattlaw.runner.api import run as run
-    from wattlaw.runner.api import sweep as sweep
+    from wattlaw.runner.sweeps import run as run
+    from wattlaw.runner.sweeps import sweep as sweep
     from wattlaw.workloads.saved import load_model as load_model
 
 __version__ = "0.1.0"
@@ -45,8 +45,8 @@ _PUBLIC = {
     "import_runs": "wattlaw.importers.importer",
     "advise": "wattlaw.advice.advise",
     "predict": "wattlaw.analysis.predict",
-    "run": "wattlaw.runner.api",
-    "sweep": "wattlaw.runner.api",
+    "run": "wattlaw.runner.sweeps",
+    "sweep": "wattlaw.runner.sweeps",
     "write_report": "wattlaw.report.page",
 }
 

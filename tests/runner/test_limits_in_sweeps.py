@@ -44,7 +44,7 @@ def sweep_file(tmp_path, seconds, caps):
 
 
 def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
-    script = "from wattlaw.runner.machine import here; print(here().gpus)"
+    script = "from wattlaw.runner.node_devices import here; print(here().gpus)"
     first, second = "Fake GPU (no hardware)", "Fake GPU 1 (no hardware)"
     gpus.set(1, kind=1)
     for visible, names in (

@@ -12,11 +12,11 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.core.sweepfile import sweep_from
 from wattlaw.runner.estimate import START_UP_S, scaled
-from wattlaw.runner.machine import Place
+from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.runner.plan import check, plan
 from wattlaw.workloads.inspect_class import ClassFacts, inspect_class
 
-HERE = Place((), 4)
+HERE = NodeDevices((), 4)
 
 
 def planned(setting, runs=(), over=None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -10,10 +9,13 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import psutil
 import pytest
 
 from tests.runner.conftest import wattlaw
+from wattlaw.core.files import make_folder
+from wattlaw.executors.claims import RUNNERS, Runner
 
 SWEEP = """
 name = "naps"
@@ -100,36 +102,120 @@ def test_a_stopped_runner_leaves_no_process_behind_not_even_a_grandchild(tmp_pat
     )
 
 
-def test_a_second_runner_of_one_sweep_is_refused_and_cancel_stops_the_first(sweep, tmp_path):
+def test_status_shows_which_process_runs_which_trial_and_cancel_stops_all_of_this_machine(
+    sweep, tmp_path
+):
     path, log = sweep
     path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[30.5]"))
     out = tmp_path / "runs"
-    runner = start(path, out)
+    first = start(path, out)
     wait_for(lambda: log.exists())
-    second = wattlaw("sweep", "start", str(path), "-o", str(out))
-    assert second.returncode == 1
-    assert f"process {runner.pid} of" in second.stderr
-    status = wattlaw("sweep", "status", str(path), "-o", str(out), "--json")
-    assert json.loads(status.stdout)["overall"]["running_pid"] == runner.pid
-    assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 0
-    runner.communicate(timeout=20)
-    assert runner.returncode == 130
+    second = start(path, out)
+    wait_for(lambda: log.read_text().count("begin") == 2)
+    words = ["sweep", "status", str(path), "-o", str(out)]
+    overall = json.loads(wattlaw(*words, "--json").stdout)["overall"]
+    assert overall["running_pid"] in (first.pid, second.pid)
+    running = {row["pid"]: row["trial"] for row in overall["running"]}
+    assert running.keys() == {first.pid, second.pid}
+    assert {trial[-3:] for trial in running.values()} == {"-r0", "-r1"}
+    shown = wattlaw(*words)
+    assert "2 processes run it" in shown.stderr
+    assert f"process {first.pid} of" in shown.stdout
+    cancelled = wattlaw("sweep", "cancel", str(path), "-o", str(out))
+    assert cancelled.returncode == 0, cancelled.stderr
+    for runner in (first, second):
+        said = runner.communicate(timeout=20)[1]
+        assert runner.returncode == 130, said
+        assert f"process {runner.pid} of" in cancelled.stderr
     assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 2
+    assert log.read_text().count("end") == 0
 
 
 def test_a_sweep_that_runs_on_another_host_is_not_cancelled_from_here(sweep, tmp_path):
     path, _ = sweep
     folder = tmp_path / "runs" / "naps"
-    folder.mkdir(parents=True)
-    with subprocess.Popen(["sleep", "60"]) as bystander, open(folder / ".running", "w") as lock:
-        lock.write(json.dumps({"host": "elsewhere", "pid": bystander.pid}))
-        lock.flush()
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        runner = Runner(
+            name="elsewhere", host="elsewhere", machine="m", pid=bystander.pid, start_ticks=1
+        )
+        make_folder(folder / RUNNERS).joinpath("elsewhere.json").write_bytes(
+            msgspec.json.encode(runner)
+        )
         refused = wattlaw("sweep", "cancel", str(path), "-o", str(tmp_path / "runs"))
         assert bystander.poll() is None
         bystander.kill()
     assert refused.returncode == 2
     assert "cancel it there" in refused.stderr
+
+
+def test_two_processes_share_a_sweep_and_run_each_trial_once(sweep, tmp_path):
+    path, log = sweep
+    out = tmp_path / "runs"
+    both = [start(path, out), start(path, out)]
+    for runner in both:
+        said = runner.communicate(timeout=60)[1]
+        assert runner.returncode == 0, said
+        assert "in another process" in said
+    assert len(summaries(out)) == 6
+    assert log.read_text().count("begin") == 6
+    assert len(list(out.glob("naps/*/attempt-*"))) == 6
+    assert not list(out.glob("naps/.runners/*"))
+    assert not list(out.glob("naps/*/attempt-*/.claim.json"))
+
+
+def test_a_trial_whose_process_was_killed_is_taken_over_by_the_other(sweep, tmp_path):
+    path, log = sweep
+    path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[6.0]"))
+    out = tmp_path / "runs"
+    first, second = start(path, out), start(path, out)
+    wait_for(lambda: log.exists() and log.read_text().count("begin") == 2)
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=20)
+    said = second.communicate(timeout=60)[1]
+    assert second.returncode == 0, said
+    assert len(summaries(out)) == 2
+    assert (log.read_text().count("begin"), log.read_text().count("end")) == (3, 2)
+    assert sorted(p.name for p in out.glob("naps/*/attempt-*")) == ["attempt-1"] * 2 + ["attempt-2"]
+
+
+def test_a_prepared_trial_is_carried_out_by_a_worker_from_anywhere_and_only_once(sweep, tmp_path):
+    path, log = sweep
+    out = tmp_path / "runs"
+    prepared = wattlaw("sweep", "prepare", str(path), "-o", str(out), cwd=tmp_path)
+    assert prepared.returncode == 0, prepared.stderr
+    specs = prepared.stdout.split()
+    assert len(specs) == 6
+    assert not log.exists()
+    spec = json.loads((tmp_path / specs[0]).read_text())
+    assert spec["code"]["file"].endswith("nap.py")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for _ in range(2):
+        done = wattlaw("worker", str(tmp_path / specs[0]), cwd=elsewhere)
+        assert done.returncode == 0, done.stderr
+    assert list(summaries(out)) == [spec["id"]]
+    assert log.read_text().count("end") == 1
+    rest = wattlaw("sweep", "start", str(path), "-o", str(out))
+    assert rest.returncode == 0, rest.stderr
+    assert log.read_text().count("end") == 6
+
+
+def test_a_prepared_trial_fails_if_its_script_has_changed_and_retry_runs_the_new_one(
+    sweep, tmp_path
+):
+    path, log = sweep
+    out = tmp_path / "runs"
+    specs = wattlaw("sweep", "prepare", str(path), "-o", str(out)).stdout.split()
+    script = tmp_path / "nap.py"
+    script.write_text(script.read_text() + "# a comment\n")
+    failed = wattlaw("worker", specs[0])
+    assert failed.returncode == 1
+    assert "nap.py has changed since the trial was prepared" in failed.stderr
+    assert not log.exists()
+    again = wattlaw("sweep", "prepare", str(path), "-o", str(out), "--retry").stdout.split()
+    assert sorted(again) == sorted(specs)
+    assert wattlaw("worker", specs[0]).returncode == 0
+    assert log.read_text().count("end") == 1
 
 
 def test_cancel_stops_a_sweep_that_a_shell_put_in_the_background(sweep, tmp_path):

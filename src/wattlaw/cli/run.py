@@ -82,7 +82,7 @@ def run(
     target: str | None, save_model: bool, as_json: bool, **fields: Any,
 ) -> None:  # fmt: skip
     """Run one setting of WORKLOAD: a name from `wattlaw list workloads` or file:Class of your own."""
-    from wattlaw.cli.sweep import carry_out_shown, show_runs
+    from wattlaw.cli.sweep import run_with_display, show_runs
 
     stop: dict[str, Any] = {
         n: v for n in ("steps", "epochs", "seconds") if (v := fields.pop(n)) is not None
@@ -98,5 +98,5 @@ def run(
     values = {"name": name, "repeats": repeats, "hz": hz, "setting": setting}
     if time_limit_s is not None:
         values["time_limit_s"] = time_limit_s
-    runs = carry_out_shown(values, out, is_retry=True)
+    runs = run_with_display(values, out, is_retry=True)
     show_runs(runs, as_json, out)

@@ -60,8 +60,8 @@ def run(
     name: str, scale: str | None, out: str, report: Path | None, max_slowdown: float, dry_run: bool
 ) -> None:
     """Run the study NAME, print what it found and write its page."""
-    from wattlaw.cli.sweep import carry_out_shown
-    from wattlaw.runner.api import as_sweep, to_toml
+    from wattlaw.cli.sweep import run_with_display
+    from wattlaw.runner.sweeps import as_sweep, to_toml
     from wattlaw.studies.run_study import find, sweep_of
 
     chosen = find(name)
@@ -74,7 +74,7 @@ def run(
     )  # before hours of trials, not after: a missing part is named at once
 
     say(f"{chosen.title}: {chosen.question}")
-    carry_out_shown(values, out)
+    run_with_display(values, out)
     folder = Path(out) / str(values["name"])
     page = report or folder / "report.html"
     written = write_report(folder, page, title=chosen.title, max_slowdown=max_slowdown)

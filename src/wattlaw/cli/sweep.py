@@ -1,13 +1,13 @@
-"""`wattlaw sweep`: a grid of settings, planned, run, stopped, resumed."""
+"""`wattlaw sweep`: plan, run, stop and resume a grid of settings."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,210 +19,294 @@ from wattlaw.core.units import counted
 if TYPE_CHECKING:
     from wattlaw.core.run import Run
     from wattlaw.core.sweepfile import Trial
-    from wattlaw.runner.plan import Plan
+    from wattlaw.executors.claims import Runner
+    from wattlaw.runner.plan import SweepPlan
+    from wattlaw.runner.sweeps import SweepSource
 
 NAMES = {"sweep": "sweep"}
 
 out_option = click.option(
     "-o", "--out", default="runs", show_default=True, help="Folder of all runs."
 )
-file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+executor_option = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    help="Where the trials run; see `wattlaw list executors`.",
+)
+_file_argument = click.argument("file", type=click.Path(path_type=Path), metavar="SWEEP.toml")
+
+
+def _of_sweep(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every subcommand takes: the sweep's file, the folder of all runs, the executor."""
+    return _file_argument(out_option(executor_option(command)))
 
 
 @click.group(short_help="Run a grid of settings; stop and resume it at any time.")
 def sweep() -> None:
-    """Run a grid of settings with repeats, in random order; it can be stopped and resumed at any time."""
+    """Run a grid of settings with repeats, in random order.
+
+    A sweep can be stopped and resumed at any time. Several processes, on one machine or on many that
+    see the same folder, may run the same sweep: each trial runs once.
+    """
 
 
 @sweep.command()
-@file_argument
-@out_option
+@_of_sweep
 @click.option(
-    "--dry-run", is_flag=True, help="Print the trials and how long they should take; run nothing."
+    "--dry-run", is_flag=True, help="Print the trials and their estimated times; run none."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def start(file: Path, out: str, dry_run: bool, as_json: bool) -> None:
-    """Run the trials that are not done yet."""
+@json_flag
+def start(file: Path, out: str, executor: str, dry_run: bool, as_json: bool) -> None:
+    """Run the trials that have no result yet.
+
+    Other processes may run the same sweep: they share its trials, and each returns when all trials
+    have a result.
+    """
     if dry_run:
         show_plan(file, out, as_json)
     else:
-        show_runs(carry_out_shown(file, out), as_json, out)
+        show_runs(run_with_display(file, out, executor=executor), as_json, out)
 
 
 @sweep.command()
-@file_argument
-@out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def resume(file: Path, out: str, as_json: bool) -> None:
-    """Go on where a sweep was stopped: the same as start."""
-    show_runs(carry_out_shown(file, out), as_json, out)
+@_of_sweep
+@json_flag
+def resume(file: Path, out: str, executor: str, as_json: bool) -> None:
+    """Run the trials that a stopped sweep has left: the same as start."""
+    show_runs(run_with_display(file, out, executor=executor), as_json, out)
 
 
 @sweep.command()
-@file_argument
-@out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def retry(file: Path, out: str, as_json: bool) -> None:
-    """Run the failed trials again, and those not done yet."""
-    show_runs(carry_out_shown(file, out, is_retry=True), as_json, out)
+@_of_sweep
+@json_flag
+def retry(file: Path, out: str, executor: str, as_json: bool) -> None:
+    """Run the failed trials again, and those that have no result yet."""
+    runs = run_with_display(file, out, is_retry=True, executor=executor)
+    show_runs(runs, as_json, out)
 
 
 @sweep.command()
-@file_argument
+@_file_argument
 @out_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(file: Path, out: str, as_json: bool) -> None:
-    """Say what is done, what failed and what is left."""
+@click.option("--retry", "is_retry", is_flag=True, help="Prepare the failed trials as well.")
+def prepare(file: Path, out: str, is_retry: bool) -> None:
+    """Write one SPEC.json per trial that has no result, and print their paths.
+
+    `wattlaw worker SPEC.json` carries out one of them, on any machine that sees the folder. This
+    machine's devices are not looked at.
+    """
+    from wattlaw.runner.sweeps import plan_sweep, prepare_sweep
+
+    for path in prepare_sweep(plan_sweep(file, out, is_elsewhere=True), is_retry):
+        click.echo(path)
+
+
+@sweep.command()
+@_of_sweep
+@json_flag
+def status(file: Path, out: str, executor: str, as_json: bool) -> None:
+    """Show what is done, what failed, what is left, and which process runs which trial."""
     from wattlaw.records import load_runs
-    from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import outcome
-    from wattlaw.runner.sweep import running, undone
+    from wattlaw.runner.sweeps import executor_of, plan_sweep, undone
 
-    plan, folder, _ = prepare(file, out)
+    plan, folder, _ = plan_sweep(file, out)
     runs = load_runs(folder) if folder.is_dir() else []
-    wanted = {t.id for t in plan.trials}
-    failed = [r for r in runs if r.state == "failed" and r.trial in wanted]
+    ids = {trial.id for trial in plan.trials}
+    failed = [run for run in runs if run.state == "failed" and run.trial in ids]
     left = undone(plan, folder)
-    left_s, is_guess = plan.time_of(left)
-    holder = running(folder)
-    overall = {
-        "trials": len(plan.trials), "done": len(plan.trials) - len(left) - len(failed), "failed": len(failed),
-        "left": len(left), "left_s": left_s, "is_guess": is_guess, "running_host": holder.host if holder else None,
-        "running_pid": holder.pid if holder else None,
-    }  # fmt: skip
+    runners = executor_of(executor, folder).status()
+    overall = _status(plan, failed, left, runners)
     if as_json:
-        emit_json("sweep status", [{"trial": r.trial, "error": r.error} for r in failed], overall)
+        items = [{"trial": run.trial, "error": run.error} for run in failed]
+        emit_json("sweep status", items, overall)
         return
-    who = f"run by process {holder.pid} of {holder.host}" if holder else "not running"
-    say(f"{plan.sweep.name}: {who}")
-    print_table(
-        ["trials", "done", "failed", "left", "time left"],
-        [[*(str(overall[k]) for k in ("trials", "done", "failed", "left")), _about(plan, left)]],
-    )
+    who = counted(len(runners), "process runs", "processes run") if runners else "not running"
+    say(f"{plan.sweep.name}: {who}" + (" it" if runners else ""))
+    counts = [str(overall[name]) for name in ("trials", "done", "failed", "left")]
+    print_table(["trials", "done", "failed", "left", "time left"], [[*counts, _about(plan, left)]])
+    for runner in runners:
+        doing = f"{runner.trial}, since {runner.since}" if runner.trial else "between two trials"
+        click.echo(f"{runner}: {doing}")
     for run in failed:
         click.echo(f"{run.trial}: {outcome(run)}")
 
 
-@sweep.command(short_help="Stop a sweep that another process runs here.")
-@file_argument
-@out_option
-def cancel(file: Path, out: str) -> None:
-    """Stop a sweep that another process runs on this machine; returns when it has stopped."""
+def _status(
+    plan: SweepPlan, failed: Sequence[Run], left: Sequence[Trial], runners: Sequence[Runner]
+) -> dict[str, object]:
+    left_s, is_guess = plan.time_of(left)
+    first = runners[0] if runners else None
+    return {
+        "trials": len(plan.trials),
+        "done": len(plan.trials) - len(left) - len(failed),
+        "failed": len(failed),
+        "left": len(left),
+        "left_s": left_s,
+        "is_guess": is_guess,
+        "running_host": first.host if first else None,
+        "running_pid": first.pid if first else None,
+        "running": [
+            {
+                "host": runner.host,
+                "pid": runner.pid,
+                "slurm_job": runner.slurm_job or None,
+                "trial": runner.trial or None,
+                "attempt": runner.attempt or None,
+                "since": runner.since,
+            }
+            for runner in runners
+        ],
+    }
+
+
+@sweep.command(short_help="Stop the processes that run a sweep on this machine.")
+@_of_sweep
+def cancel(file: Path, out: str, executor: str) -> None:
+    """Stop all processes that run a sweep on this machine; returns when they have ended.
+
+    Finished trials are kept. Processes on other machines continue.
+    """
     from wattlaw.core.sweepfile import read_sweep
-    from wattlaw.runner import sweep as runner
+    from wattlaw.runner.sweeps import executor_of
 
-    holder = runner.cancel(Path(out) / read_sweep(file).name)
-    say(f"process {holder.pid} has stopped; `wattlaw sweep resume {file}` goes on from there")
+    chosen = executor_of(executor, Path(out) / read_sweep(file).name)
+    for runner in chosen.cancel():
+        say(f"{runner} has stopped")
+    for runner in chosen.status():
+        say(f"{runner} still runs the sweep; cancel it there")
+    say(f"`wattlaw sweep resume {file}` runs what is left")
 
 
-def carry_out_shown(
-    what: str | Path | dict[str, Any], out: str, is_retry: bool = False
+def run_with_display(
+    source: SweepSource, out: str, *, is_retry: bool = False, executor: str = "local"
 ) -> list[Run]:
-    """Carry out a sweep with a progress display; Ctrl-C and SIGTERM stop it and say how to go on."""
-    from wattlaw.runner.api import prepare, results
+    """Run a sweep and display its progress; Ctrl-C and SIGTERM stop it and say how to resume."""
     from wattlaw.runner.progress import Display
-    from wattlaw.runner.sweep import carry_out, undone
+    from wattlaw.runner.sweeps import executor_of, plan_sweep, results, run_trials, undone
 
-    order = prepare(what, out)
-    todo = undone(order.plan, order.folder, is_retry)
+    planned = plan_sweep(source, out)
+    plan, folder = planned.plan, planned.folder
+    todo, count = undone(plan, folder, is_retry), counted(len(plan.trials), "trial")
     if todo:
-        say(
-            f"{len(todo)} of {counted(len(order.plan.trials), 'trial')} to run, {_about(order.plan, todo)}"
-        )
+        say(f"{len(todo)} of {count} to run, {_about(plan, todo)}")
+        _say_others(executor_of(executor, folder).status())
     else:
-        say(f"done already: {counted(len(order.plan.trials), 'trial')}")
+        say(f"done already: {count}")
     try:
-        with _stoppable(), Display(order.plan, todo) as display:
-            carry_out(order.plan, order.folder, order.source, display, is_retry)
+        with stoppable(), Display(plan, todo) as display:
+            run_trials(planned, display, is_retry, executor)
     except KeyboardInterrupt:
-        again = f"wattlaw sweep resume {what}" if isinstance(what, Path) else "the same command"
-        say(f"stopped; what is done is kept, {again} goes on from there")
+        again = f"wattlaw sweep resume {source}" if isinstance(source, Path) else "the same command"
+        say(f"stopped; what is done is kept, and {again} runs the rest")
         sys.exit(130)
-    return results(order)
+    return results(planned)
+
+
+def _say_others(runners: Sequence[Runner]) -> None:
+    """Tell the user with whom the trials are shared; on one machine the trials disturb each other."""
+    for runner in runners:
+        say(f"{runner} runs this sweep too; its trials are shared")
+    if any(runner.is_here for runner in runners):
+        say(
+            "trials that run on this machine at the same time disturb each other's times and "
+            "energies, unless each process has its own devices (CUDA_VISIBLE_DEVICES, taskset)"
+        )
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    # a shell starts `command &` with SIGINT ignored, and schedulers send SIGTERM first: both mean stop
-    before = {
-        n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)
-    }
+def stoppable() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt as long as the context lasts."""
+    # a shell starts `command &` with SIGINT ignored, and schedulers send SIGTERM first
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
 def show_plan(file: Path, out: str, as_json: bool) -> None:
     """Print the trials of a sweep in the order in which they would run."""
     from wattlaw.core.units import show_time
-    from wattlaw.runner.api import prepare
     from wattlaw.runner.progress import name
-    from wattlaw.runner.sweep import undone
+    from wattlaw.runner.sweeps import plan_sweep, undone
 
-    plan, folder, _ = prepare(file, out)
+    plan, folder, _ = plan_sweep(file, out)
     todo = undone(plan, folder)
-    left = {t.id for t in todo}
+    left = {trial.id for trial in todo}
     if as_json:
-        items = [
-            {"trial": t.id, "setting": t.setting, "repeat": t.repeat, "seconds": plan.seconds[t.id],
-             "done": t.id not in left}
-            for t in plan.trials
-        ]  # fmt: skip
-        left_s, is_guess = plan.time_of(todo)
-        overall = {
-            "trials": len(plan.trials),
-            "left": len(todo),
-            "left_s": left_s,
-            "is_guess": is_guess,
-        }
-        emit_json("sweep plan", items, overall)
+        _emit_plan(plan, todo)
         return
-    rows = [
-        [str(i), name(t.setting, list(plan.sweep.over)), str(t.repeat + 1),
-         show_time(plan.seconds[t.id]) if t.id in left else "done", t.id]
-        for i, t in enumerate(plan.trials, 1)
-    ]  # fmt: skip
+    rows = []
+    for number, trial in enumerate(plan.trials, 1):
+        time = show_time(plan.seconds[trial.id]) if trial.id in left else "done"
+        varied = name(trial.setting, list(plan.sweep.over))
+        rows.append([str(number), varied, str(trial.repeat + 1), time, trial.id])
     print_table(["#", "setting", "repeat", "estimated time", "trial"], rows)
     say(f"{len(todo)} of {counted(len(plan.trials), 'trial')} to run, {_about(plan, todo)}")
 
 
-def _about(plan: Plan, wanted: Sequence[Trial]) -> str:
+def _emit_plan(plan: SweepPlan, todo: Sequence[Trial]) -> None:
+    left = {trial.id for trial in todo}
+    items = [
+        {
+            "trial": trial.id,
+            "setting": trial.setting,
+            "repeat": trial.repeat,
+            "seconds": plan.seconds[trial.id],
+            "done": trial.id not in left,
+        }
+        for trial in plan.trials
+    ]
+    left_s, is_guess = plan.time_of(todo)
+    counts = {"trials": len(plan.trials), "left": len(todo)}
+    emit_json("sweep plan", items, {**counts, "left_s": left_s, "is_guess": is_guess})
+
+
+def _about(plan: SweepPlan, trials: Sequence[Trial]) -> str:
     from wattlaw.core.units import show_time
 
-    seconds, is_guess = plan.time_of(wanted)
-    # a guess comes from another setting's runs, or from none
+    seconds, is_guess = plan.time_of(trials)
+    # a guess comes from runs of another setting, or from none
     return f"about {show_time(seconds)}" + (" (a rough guess)" if is_guess else "")
 
 
 def show_runs(runs: Sequence[Run], as_json: bool, out: str) -> None:
-    """Print a row for each setting and the warnings beside it; exit code 1 where a run failed.
+    """Print a row for each setting and the warnings; exit with code 1 if a run failed.
 
-    What a failed trial lacks follows from its failing, so only the warnings of the others are told.
+    The warnings of failed trials are left out: they follow from the failure.
     """
     from wattlaw.cli.runs import print_rows
     from wattlaw.records.table import columns_of, tabulate
 
+    done = [run for run in runs if run.state == "done"]
+    failed = [run for run in runs if run.state == "failed"]
     if as_json:
-        emit_json("trials", list(runs), warnings=dict.fromkeys(n for r in runs for n in r.warnings))
-    elif any(r.state == "done" for r in runs):
+        every = dict.fromkeys(note for run in runs for note in run.warnings)
+        emit_json("trials", list(runs), warnings=every)
+    elif done:
         print_rows(tabulate(runs, columns=columns_of(runs)))
-    say_warnings(n for r in runs if r.state == "done" for n in r.warnings)
-    failed = [r for r in runs if r.state == "failed"]
+    say_warnings(note for run in done for note in run.warnings)
     if failed:
         say(_failures(failed, len(runs), out))
         sys.exit(1)
 
 
 def _failures(failed: Sequence[Run], count: int, out: str) -> str:
-    """Return how many trials failed and the first traceback; an error of one line was shown when it happened."""
+    """Return how many trials failed, with the first traceback unless its only line was shown before."""
     text = failed[0].error.rstrip()
-    place = Path(out) / failed[0].sweep
-    told = f"{len(failed)} of {counted(count, 'trial')} failed; `wattlaw runs show {place} --failed` shows "
-    told += "it with its error" if len(failed) == 1 else "each with its error"
-    line = reason(text)
-    is_told = all(
-        part.strip().partition("; the end of its")[0] in line for part in text.splitlines()
+    folder = Path(out) / failed[0].sweep
+    each = "it with its error" if len(failed) == 1 else "each with its error"
+    message = (
+        f"{len(failed)} of {counted(count, 'trial')} failed; "
+        f"`wattlaw runs show {folder} --failed` shows {each}"
     )
-    return told if is_told else f"{told}; the first, {failed[0].trial}:\n{text}"
+    line = reason(text)
+    parts = [part.strip().partition("; the end of its")[0] for part in text.splitlines()]
+    if all(part in line for part in parts):
+        return message
+    return f"{message}; the first, {failed[0].trial}:\n{text}"

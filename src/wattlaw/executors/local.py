@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wattlaw.core.errors import NewerFormatError, RecordError, UsageError
+from wattlaw.core.polling import wait_until
 from wattlaw.core.run import Run
 from wattlaw.executors.claims import Claims, Runner, joined, runners
 from wattlaw.executors.executor import Executor, TrialSpec, is_left, result_of
@@ -81,15 +82,12 @@ class LocalExecutor(Executor):
         for runner in here:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(runner.pid, signal.SIGTERM)
-        self._wait_until_ended(here)
-        return here
+        names = {runner.name for runner in here}
 
-    def _wait_until_ended(self, stopped: Sequence[Runner]) -> None:
-        names = {runner.name for runner in stopped}
-        until = time.monotonic() + _CANCEL_S
-        while remaining := [r for r in runners(self.folder) if r.name in names]:
-            if time.monotonic() > until:
-                raise RecordError(
-                    f"{remaining[0]} was asked to stop {_CANCEL_S:g} s ago, but has not"
-                )
-            time.sleep(0.1)
+        def have_ended() -> bool:
+            return names.isdisjoint(runner.name for runner in runners(self.folder))
+
+        if not wait_until(have_ended, _CANCEL_S, every_s=0.1):
+            stopped = ", ".join(map(str, here))
+            raise RecordError(f"{stopped}: asked to stop {_CANCEL_S:g} s ago, but still running")
+        return here

@@ -18,6 +18,7 @@ class Job(msgspec.Struct, frozen=True):
                 does not: it may start ranks itself, or none
     folder      where ``output-<rank>.log`` is written
     variables   added to the environment of every rank
+    nodes       machines over which the ranks are spread evenly
     """
 
     words: Sequence[str]
@@ -25,6 +26,7 @@ class Job(msgspec.Struct, frozen=True):
     folder: Path
     variables: Mapping[str, str] = {}
     are_ranks: bool = True
+    nodes: int = 1
 
 
 class Exit(msgspec.Struct, frozen=True):

@@ -1,88 +1,93 @@
-"""Carries out one trial in fresh processes and writes its record."""
+"""The second part of a trial: on the node, in fresh processes, measured.
+
+The other parts are prepare.py, wherever the trial is submitted, and record_trial.py. What happens
+when a rank dies is in watch_ranks.py.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from wattlaw import __version__
 from wattlaw.core.environment import Environment, capture, utc_now
 from wattlaw.core.errors import RecordError, WattlawError
-from wattlaw.core.files import write_whole
-from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.files import explained, write_whole
+from wattlaw.core.folder import SUMMARY, write_run
 from wattlaw.core.helper_process import helper_command
 from wattlaw.core.options import training_options
-from wattlaw.core.reading import Reading, measured, missing
+from wattlaw.core.plugins import LAUNCHERS, load
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.core.sweepfile import Trial
-from wattlaw.launchers.launcher import Job, Launched, Launcher
-from wattlaw.launchers.local import Local
+from wattlaw.executors.claims import is_latest
+from wattlaw.executors.executor import TrialSpec
+from wattlaw.launchers.launcher import Job, Launcher
 from wattlaw.measuring.files.rank_files import StepLog
 from wattlaw.measuring.hosts.node_samplers import sampled_step
 from wattlaw.measuring.limits.limits import limited
-from wattlaw.measuring.reduce.summary import summarise
 from wattlaw.measuring.sampling.sampler_process import start_sampler
-from wattlaw.runner import machine
-from wattlaw.runner.command.output_steps import OutputSteps, with_output
+from wattlaw.runner import node_devices
+from wattlaw.runner.command.output_steps import OutputSteps
 from wattlaw.runner.command.template import words_of
-from wattlaw.runner.failure import Failure, first_failure, oom_kills
-from wattlaw.runner.learning import learning
+from wattlaw.runner.prepare import check_unchanged
+from wattlaw.runner.rank_spec import RankSpec, write_rank_spec
+from wattlaw.runner.record_trial import record
 from wattlaw.runner.resume import clear_checkpoints, latest_checkpoint
-from wattlaw.runner.spec import Spec, read_answer, write_spec
+from wattlaw.runner.watch_ranks import Failure, Tick, watch
 from wattlaw.slurm.environment import starts_step
 
-LOOK_S = 0.05
 LIMITS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
-Tick = Callable[[Path], None]
 
 
 def run_trial(
-    trial: Trial,
-    sweep_folder: Path,
-    *,
-    sweep: str = "",
-    hz: float = 10.0,
-    time_limit_s: float | None = None,
-    launcher: Launcher | None = None,
-    tick: Tick | None = None,
-) -> Run:
-    """Carry out a trial and return its record, which then lies in ``sweep_folder``.
+    spec: TrialSpec, attempt: Path, tick: Tick | None = None, is_code_checked: bool = False
+) -> Run | None:
+    """Carry out a prepared trial in an attempt folder that is claimed for it; record and return it.
 
-    A trial that fails is recorded as failed and raises nothing. ``tick`` is called with the attempt's folder
-    about twenty times a second. KeyboardInterrupt ends the processes and leaves the trial undone.
+    A trial that fails is recorded as failed and raises nothing. ``tick`` is called with the attempt
+    folder about twenty times per second. With ``is_code_checked`` a trial fails whose source file has
+    changed since it was prepared. Returns None, and records nothing, if another process has taken
+    over the trial in the meantime. KeyboardInterrupt ends the processes and leaves the trial
+    undone. Raises RecordError if the folder cannot be written.
     """
-    folder = sweep_folder / trial.id
-    checkpoint = latest_checkpoint(folder, trial.setting)
-    attempt = new_attempt(folder)
+    setting, trial_folder = spec.trial.setting, spec.trial_folder
+    _set_aside_result(trial_folder)
     started, clock = utc_now(), time.monotonic()
-    write_whole(
-        attempt / "setting.json", msgspec.json.format(msgspec.json.encode(trial.setting), indent=1)
-    )
-    write_whole(
-        attempt / "environment.json",
-        msgspec.json.format(msgspec.json.encode(_environment()), indent=1),
-    )
-    job = _job(trial.setting, attempt, checkpoint)
-    failure = _carry_out(job, trial.setting, attempt, hz, time_limit_s, launcher or Local(), tick)
+    _write_json(attempt / "setting.json", setting)
+    _write_json(attempt / "environment.json", _environment())
+    ticks = [tick] if tick else []
+    failure = _carry_out(spec, attempt, ticks, is_code_checked)
     if failure:
         write_whole(attempt / "error.txt", failure.text.encode())
-    run = _record(trial, attempt, sweep, started, time.monotonic() - clock, failure)
-    write_run(folder, run)
+    run = record(spec, attempt, started, time.monotonic() - clock, failure)
+    if not is_latest(attempt):
+        return None
+    write_run(trial_folder, run)
     if not failure:
-        clear_checkpoints(folder)
+        clear_checkpoints(trial_folder)
     return run
+
+
+def _set_aside_result(trial: Path) -> None:
+    """Rename an earlier result of a trial, so that it is kept but no longer counts."""
+    summary = trial / SUMMARY
+    if summary.exists():
+        number = len(list(trial.glob("earlier-*.json"))) + 1
+        with explained(summary):
+            summary.rename(summary.with_name(f"earlier-{number}.json"))
+
+
+def _write_json(path: Path, value: msgspec.Struct) -> None:
+    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
 def _environment() -> Environment:
     global _captured
-    # what the machine is does not change between the trials of one sweep; the moment does
+    # only the moment changes between the trials of one sweep
     if _captured is None:
         _captured = capture()
     return msgspec.structs.replace(_captured, clock=(time.monotonic(), utc_now()))
@@ -91,185 +96,101 @@ def _environment() -> Environment:
 _captured: Environment | None = None
 
 
-def _job(setting: Setting, attempt: Path, checkpoint: Path | None) -> Job:
-    there = machine.here()
-    threads = machine.threads(setting, there, int(training_options(setting)["threads"]))
+def _carry_out(
+    spec: TrialSpec, attempt: Path, ticks: Sequence[Tick], is_code_checked: bool
+) -> Failure | None:
+    """Start the ranks of a trial between sampler and limits; return why it failed."""
+    setting = spec.trial.setting
+    try:
+        if is_code_checked:
+            check_unchanged(spec.code)
+        node = node_devices.here()
+        node_devices.check_on_node(setting, node)
+        launcher: Launcher = load(LAUNCHERS, spec.launcher)()
+        job = _job(spec, attempt, node)
+        with (
+            _measured(setting, job, attempt, spec.hz) as words,
+            _output_steps(setting, attempt) as follow,
+        ):
+            launched = launcher.launch(msgspec.structs.replace(job, words=words))
+            try:
+                return watch(launched, job.ranks, attempt, spec.time_limit_s, [*follow, *ticks])
+            finally:
+                launched.stop()
+    except RecordError:
+        raise
+    except WattlawError as error:
+        # such as a refused limit or a command that cannot be started: the sweep continues
+        return Failure(0, f"{error}\n")
+
+
+def _job(spec: TrialSpec, attempt: Path, node: node_devices.NodeDevices) -> Job:
+    """Return the processes of a trial, with "auto" resolved for this node."""
+    setting, folder = spec.trial.setting, str(attempt.absolute())
+    threads = node_devices.threads(setting, node, int(training_options(setting)["threads"]))
+    variables = _variables(setting, node, threads)
+    if setting.command:
+        variables["WATTLAW_ATTEMPT"] = folder
+        variables["WATTLAW_WARMUP_STEPS"] = str(setting.warmup_steps)
+        return Job(words_of(setting, folder), 1, attempt, variables, are_ranks=False)
+    checkpoint = latest_checkpoint(spec.trial_folder, setting)
+    rank_spec = RankSpec(
+        setting=setting,
+        folder=folder,
+        device_type=node_devices.device_type(setting, node),
+        backend=node_devices.backend(setting, node),
+        threads=threads,
+        resume=str(checkpoint.absolute()) if checkpoint else spec.checkpoint,
+    )
+    write_rank_spec(attempt / "spec.json", rank_spec)
+    words = helper_command("wattlaw.runner.worker", str(attempt / "spec.json"))
+    return Job(words, setting.devices, attempt, variables, nodes=setting.nodes)
+
+
+def _variables(setting: Setting, node: node_devices.NodeDevices, threads: int) -> dict[str, str]:
     variables = {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
     }
-    if setting.nodes == 1 and machine.backend(setting, there) == "gloo":
-        # ranks of one machine talk over loopback; a host name that resolves elsewhere must not matter
+    if setting.nodes == 1 and node_devices.backend(setting, node) == "gloo":
+        # ranks of one machine use loopback, whatever its host name resolves to
         variables["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
-    if machine.device_type(setting, there) == "cuda":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(there.gpus)))))
-        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible.split(",")[: setting.devices_per_node])
-    if setting.command:
-        variables["WATTLAW_ATTEMPT"] = str(attempt.absolute())
-        variables["WATTLAW_WARMUP_STEPS"] = str(setting.warmup_steps)
-        return Job(
-            words_of(setting, str(attempt.absolute())), 1, attempt, variables, are_ranks=False
-        )
-    spec = Spec(
-        setting=setting,
-        folder=str(attempt.absolute()),
-        device_type=machine.device_type(setting, there),
-        backend=machine.backend(setting, there),
-        threads=threads,
-        resume=str(checkpoint.absolute()) if checkpoint else "",
-    )
-    write_spec(attempt / "spec.json", spec)
-    words = helper_command("wattlaw.runner.worker", str(attempt / "spec.json"))
-    return Job(words, setting.devices, attempt, variables)
-
-
-def _carry_out(
-    job: Job,
-    setting: Setting,
-    attempt: Path,
-    hz: float,
-    limit_s: float | None,
-    launcher: Launcher,
-    tick: Tick | None,
-) -> Failure | None:
-    wanted = {name: getattr(setting, name) for name in LIMITS}
-    # the sampler comes before the processes, so that a short command is seen from its beginning
-    try:
-        if setting.command and starts_step(job.words):
-            with sampled_step(job.words, attempt, hz, wanted) as words:
-                return _launch(
-                    msgspec.structs.replace(job, words=words),
-                    setting,
-                    attempt,
-                    limit_s,
-                    launcher,
-                    tick,
-                )
-        with (
-            limited(wanted, _gpus(job), attempt),
-            start_sampler(attempt, hz=hz, gpus=_gpus(job), is_root_apart=True),
-        ):
-            return _launch(job, setting, attempt, limit_s, launcher, tick)
-    except RecordError:
-        raise
-    except WattlawError as error:
-        # a limit that was refused, or a command that cannot be started: this trial failed, the sweep goes on
-        return Failure(0, f"{error}\n")
-
-
-def _launch(
-    job: Job,
-    setting: Setting,
-    attempt: Path,
-    limit_s: float | None,
-    launcher: Launcher,
-    tick: Tick | None,
-) -> Failure | None:
-    kills = oom_kills()
-    with _output_steps(setting, attempt) as follow:
-        launched = launcher.launch(job)
-        try:
-            return _wait(job, launched, attempt, limit_s, kills, [follow, tick])
-        finally:
-            launched.stop()
-
-
-def _gpus(job: Job) -> list[str]:
-    return [v for v in job.variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if v]
-
-
-def _wait(
-    job: Job,
-    launched: Launched,
-    attempt: Path,
-    limit_s: float | None,
-    kills: int,
-    ticks: list[Tick | None],
-) -> Failure | None:
-    start, grace_until = time.monotonic(), None
-    while True:
-        exits = launched.poll()
-        if len(exits) == job.ranks and all(e.code == 0 for e in exits):
-            return None
-        now = time.monotonic()
-        if any(e.code for e in exits):
-            # the others find out within moments; their errors are consequences, kept in their own files
-            grace_until = grace_until or now + 1.0
-            if now >= grace_until or len(exits) == job.ranks:
-                return first_failure(attempt, exits, oom_kills() > kills)
-        if limit_s is not None and now - start > limit_s:
-            if (attempt / "spec.json").exists():
-                _ask_where(launched)
-            return Failure.hang(attempt, job.ranks, limit_s)
-        for call in ticks:
-            if call:
-                call(attempt)
-        time.sleep(LOOK_S)
-
-
-def _ask_where(launched: Launched) -> None:
-    # wattlaw's own ranks answer SIGUSR1 with their stack; a user's command would only die of it
-    for pid in launched.pids():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGUSR1)
-    time.sleep(0.5)
+    if node_devices.device_type(setting, node) == "cuda":
+        every = ",".join(map(str, range(len(node.gpus))))
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", every).split(",")
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(visible[: setting.devices_per_node])
+    return variables
 
 
 @contextlib.contextmanager
-def _output_steps(setting: Setting, attempt: Path) -> Iterator[Tick | None]:
+def _measured(setting: Setting, job: Job, attempt: Path, hz: float) -> Iterator[Sequence[str]]:
+    """Set the limits and sample the devices of a job; yields the words to start."""
+    limits = {name: getattr(setting, name) for name in LIMITS}
+    if setting.command and starts_step(job.words):
+        with sampled_step(job.words, attempt, hz, limits) as words:
+            yield words
+        return
+    gpus = [v for v in job.variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if v]
+    # the sampler starts before the processes, so that it sees a short command from the beginning
+    with (
+        limited(limits, gpus, attempt),
+        start_sampler(attempt, hz=hz, gpus=gpus, is_root_apart=True),
+    ):
+        yield job.words
+
+
+@contextlib.contextmanager
+def _output_steps(setting: Setting, attempt: Path) -> Iterator[list[Tick]]:
+    """Record the steps in the output of a command that has a step pattern."""
     if not (setting.command and setting.step_pattern):
-        yield None
+        yield []
         return
     output = attempt / "output-0.log"
-    output.touch()  # it is followed from before the command starts: the command may delete it at once
+    # it is followed from before the command starts: the command may delete it immediately
+    output.touch()
     with (
         StepLog(attempt, 0) as log,
         OutputSteps(output, setting.step_pattern, setting, log) as steps,
     ):
-        yield lambda _: steps.check()
-
-
-def _record(
-    trial: Trial, attempt: Path, sweep: str, started: str, seconds: float, failure: Failure | None
-) -> Run:
-    setting = trial.setting
-    summary = summarise(attempt, setting.devices)
-    answer = read_answer(attempt, 0)
-    measures, warnings = with_output(attempt, setting, summary.quantities, summary.warnings)
-    learned, notes = learning(attempt, setting)
-    quantities: dict[str, Reading] = {
-        **measures,
-        **learned,
-        "trial_s": measured(seconds, "monotonic clock"),
-    }
-    if answer.gpu_memory_peak_bytes is not None:
-        peaks = [
-            read_answer(attempt, rank).gpu_memory_peak_bytes or 0 for rank in range(setting.devices)
-        ]
-        quantities["gpu_memory_peak_bytes"] = measured(
-            float(max(peaks)), "torch's allocator, largest of the ranks"
-        )
-    if (
-        not setting.command
-        and training_options(setting)["strategy"] == "fsdp"
-        and setting.devices > 1
-    ):
-        quantities["communication_s"] = missing(
-            "fsdp exchanges within the passes, where no mark tells waiting apart"
-        )
-    return Run(
-        setting=setting,
-        trial=trial.id,
-        sweep=sweep,
-        wattlaw=__version__,
-        workload_version=trial.version,
-        repeat=trial.repeat,
-        attempt=int(attempt.name.removeprefix("attempt-")),
-        state="failed" if failure else "done",
-        started=started,
-        machine=machine.machine(setting, machine.here()),
-        quantities=quantities,
-        warnings=(*warnings, *notes, *answer.notes),
-        error=failure.text if failure else "",
-    )
+        yield [lambda _: steps.check()]

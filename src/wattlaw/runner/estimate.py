@@ -1,4 +1,4 @@
-"""How long trials should take: from earlier runs where there are any, else a rough guess called one."""
+"""Estimates how long trials take: from earlier runs, else a rough guess that is called one."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from operator import attrgetter
 from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Trial
-from wattlaw.runner.machine import Place, device_type
+from wattlaw.runner.node_devices import NodeDevices, device_type
 from wattlaw.workloads import table
 
 START_UP_S = 6.0
-"""Assumed time from a process's start to its first step, where no run of the workload is at hand, s."""
+"""Assumed time from the start of a process to its first step if the workload has no run yet, s."""
 ASSUMED_FLOP_PER_S = {"cpu": 1e10, "cuda": 2e13}
-"""Assumed rate of one device where no run is at hand: a rough guess, called one wherever it is shown."""
+"""Assumed rate of one device if there is no run: a rough guess, and called one wherever it is shown."""
 
+_LATEST = 100
 _LENGTH = ("seed", "stop", "warmup_steps", "step_pattern", "options")
-_alike = attrgetter(*(n for n in FIELDS if n not in _LENGTH))
+_without_length = attrgetter(*(name for name in FIELDS if name not in _LENGTH))
 Key = tuple[object, ...]
 
 
 def estimate(
-    ordered: Iterable[Trial], place: Place, runs: Sequence[Run]
+    ordered: Iterable[Trial], node: NodeDevices | None, runs: Sequence[Run]
 ) -> tuple[dict[str, float], set[str]]:
-    """Return each trial's time by id, s, and the ids of those for which it is a guess.
+    """Return the time of each trial by id, s, and the ids of those for which it is a guess.
 
-    Taken from runs of the same setting, scaled to its steps or seconds; else from the nearest that ran, with
-    equal devices and batch or only the same workload or command, which is a guess; else from assumed rates.
+    The time is the median of runs of the same setting, scaled to its number of steps or seconds. If
+    there are none, it is guessed from the nearest runs: those with the same devices and batch, else
+    those of the same workload or command; else from an assumed rate. ``node`` is None if it is not
+    known where the trials will run.
     """
     by_key: dict[Key, list[Run]] = {}
     for run in runs:
@@ -37,9 +40,9 @@ def estimate(
                 by_key.setdefault(key, []).append(run)
     seconds, guessed, known = {}, set(), dict[object, tuple[float, bool]]()
     for trial in ordered:
-        # repeats have one estimate
+        # all repeats of a setting have the same estimate
         if (setting := id(trial.setting)) not in known:
-            known[setting] = _one(trial.setting, place, by_key)
+            known[setting] = _estimate_one(trial.setting, node, by_key)
         seconds[trial.id], is_guess = known[setting]
         if is_guess:
             guessed.add(trial.id)
@@ -47,51 +50,54 @@ def estimate(
 
 
 def _keys(setting: Setting) -> list[Key]:
-    """Return what a setting shares with others, from all that matters to the workload or command alone."""
+    """Return keys that similar settings share, from the most specific to the workload or command."""
     what = (setting.workload, setting.preset, setting.command)
     return [
-        (*_alike(setting), *sorted(setting.options.items())),
+        (*_without_length(setting), *sorted(setting.options.items())),
         (*what, setting.devices, setting.batch_per_device),
         what,
     ]
 
 
-def _one(setting: Setting, place: Place, by_key: dict[Key, list[Run]]) -> tuple[float, bool]:
+def _estimate_one(
+    setting: Setting, node: NodeDevices | None, by_key: dict[Key, list[Run]]
+) -> tuple[float, bool]:
     for distance, key in enumerate(_keys(setting)):
         if key in by_key:
-            # the latest runs tell enough
-            return statistics.median(
-                scaled(run, setting) for run in by_key[key][-100:]
-            ), distance > 0
-    return _guess(setting, place), True
+            times_s = [scaled(run, setting) for run in by_key[key][-_LATEST:]]
+            return statistics.median(times_s), distance > 0
+    return _guess(setting, node), True
 
 
 def scaled(run: Run, setting: Setting) -> float:
-    """Return the time of a run, s, were its stop that of ``setting``: start and warm-up stay, the steps scale."""
+    """Return the time that a run would have taken with the stop of ``setting``, s.
+
+    The time of start and warm-up stays, that of the measured steps is scaled.
+    """
     whole = run.reading("trial_s").value or 0.0
     window, steps = run.reading("elapsed_s").value or 0.0, run.reading("steps").value
-    asked, ran = setting.stop, run.setting.stop
-    if asked == ran or (setting.command and "{steps}" not in setting.command):
+    new, old = setting.stop, run.setting.stop
+    if new == old or (setting.command and "{steps}" not in setting.command):
         return whole
     if setting.command:
-        return whole * asked.steps / ran.steps if asked.steps and ran.steps else whole
-    lengths = [asked.seconds] if asked.seconds else []
-    if asked.steps and steps:
-        lengths.append(window * asked.steps / steps)
-    if asked.epochs and ran.epochs and ran.steps is None and ran.seconds is None:
-        lengths.append(window * asked.epochs / ran.epochs)
-    return max(0.0, whole - window) + min(lengths) if lengths else whole
+        return whole * new.steps / old.steps if new.steps and old.steps else whole
+    lengths = [new.seconds] if new.seconds else []
+    if new.steps and steps:
+        lengths.append(window * new.steps / steps)
+    if new.epochs and old.epochs and old.steps is None and old.seconds is None:
+        lengths.append(window * new.epochs / old.epochs)
+    if not lengths:
+        return whole
+    return max(0.0, whole - window) + min(lengths)
 
 
-def _guess(setting: Setting, place: Place) -> float:
+def _guess(setting: Setting, node: NodeDevices | None) -> float:
     if setting.stop.seconds is not None:
         return START_UP_S + setting.stop.seconds
     known = None if setting.command else table.counts(setting.workload, setting.preset)
     if known is None or setting.stop.steps is None:
         return 10 * START_UP_S
     batch = setting.batch_per_device or known.batch
-    rate = ASSUMED_FLOP_PER_S[device_type(setting, place)]
-    return (
-        START_UP_S
-        + (setting.stop.steps + setting.warmup_steps) * batch * known.flop_per_sample / rate
-    )
+    steps = setting.stop.steps + setting.warmup_steps
+    kind = device_type(setting, node) if node else "cuda"
+    return START_UP_S + steps * batch * known.flop_per_sample / ASSUMED_FLOP_PER_S[kind]

@@ -1,4 +1,4 @@
-"""Which devices this machine has for training, without importing torch."""
+"""Which devices this node has for training, and what a setting means here. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,88 +14,93 @@ from wattlaw.core.units import counted
 from wattlaw.devices.nvml_devices import all_handles, open_nvml
 from wattlaw.devices.nvml_instances import chosen_gpus, word
 
+_PROCESSES_PER_CORE = 8
+"""A few processes may share a core, which is a warning; more of them are a mistake."""
 
-class Place(msgspec.Struct, frozen=True):
-    """GPUs that training may use here, by name, and the CPU cores of this host."""
+
+class NodeDevices(msgspec.Struct, frozen=True):
+    """The names of the GPUs that training may use on this node, and the number of its CPU cores."""
 
     gpus: tuple[str, ...]
     cores: int
 
 
 @functools.cache
-def here() -> Place:
-    """Look at this machine. CUDA_VISIBLE_DEVICES bounds the GPUs, affinity and cgroup the cores."""
-    return Place(_visible_names(), usable_cores())
+def here() -> NodeDevices:
+    """Return the devices of this node.
+
+    CUDA_VISIBLE_DEVICES limits the GPUs; affinity and control group limit the cores.
+    """
+    return NodeDevices(_visible_gpus(), usable_cores())
 
 
-def device_type(setting: Setting, place: Place) -> str:
-    """Return "cuda" or "cpu" for a setting on this machine."""
+def device_type(setting: Setting, node: NodeDevices) -> str:
+    """Return "cuda" or "cpu" for a setting on a node."""
     if setting.device_type != "auto":
         return setting.device_type
-    return "cuda" if place.gpus else "cpu"
+    return "cuda" if node.gpus else "cpu"
 
 
-def backend(setting: Setting, place: Place) -> str:
-    """Return the communication back-end of a setting on this machine."""
+def backend(setting: Setting, node: NodeDevices) -> str:
+    """Return the communication back-end of a setting on a node."""
     if setting.backend != "auto":
         return setting.backend
-    return "nccl" if device_type(setting, place) == "cuda" else "gloo"
+    return "nccl" if device_type(setting, node) == "cuda" else "gloo"
 
 
-def check_place(setting: Setting, place: Place) -> None:
-    """Raise SettingError where this machine cannot carry out a setting."""
+def check_on_node(setting: Setting, node: NodeDevices) -> None:
+    """Raise SettingError if a node cannot carry out a setting."""
     if setting.nodes > 1:
         raise SettingError(
             f"nodes is {setting.nodes}, but this machine is one; several need a Slurm allocation"
         )
-    kind = device_type(setting, place)
-    if kind == "cuda" and setting.devices > len(place.gpus):
-        have = counted(len(place.gpus), "GPU")
+    if device_type(setting, node) == "cpu":
+        _check_on_cpu(setting, node)
+    elif setting.devices > len(node.gpus):
+        wanted, found = counted(setting.devices, "device"), counted(len(node.gpus), "GPU")
+        raise SettingError(f"the setting needs {wanted}, but this machine has {found}")
+
+
+def _check_on_cpu(setting: Setting, node: NodeDevices) -> None:
+    if setting.devices > _PROCESSES_PER_CORE * node.cores:
+        wanted, found = setting.devices, counted(node.cores, "CPU core")
+        raise SettingError(f"the setting needs {wanted} processes, but this machine has {found}")
+    if setting.precision == "tf32" and not setting.command:
         raise SettingError(
-            f"{counted(setting.devices, 'device')} asked for, but this machine has {have}"
-        )
-    # processes may share cores, which is a warning; far more of them than cores is a mistake
-    if kind == "cpu" and setting.devices > 8 * place.cores:
-        raise SettingError(
-            f"{setting.devices} processes are asked for, but this machine has {counted(place.cores, 'CPU core')}"
-        )
-    if kind == "cpu" and setting.precision == "tf32" and not setting.command:
-        raise SettingError(
-            "precision tf32 is arithmetic of NVIDIA GPUs; on a CPU use fp32, bf16 or fp16"
+            "precision tf32 exists on NVIDIA GPUs only; on a CPU use fp32, bf16 or fp16"
         )
     for name in ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz"):
-        if kind == "cpu" and getattr(setting, name) is not None:
-            raise SettingError(f"{name} is set on GPUs, and {_none(place)}; leave it out")
-    if kind == "cpu" and setting.backend == "nccl":
+        if getattr(setting, name) is not None:
+            why = "device_type is cpu" if node.gpus else "this machine has none"
+            raise SettingError(f"{name} is set on GPUs, and {why}; leave it out")
+    if setting.backend == "nccl":
         raise SettingError("backend nccl needs GPUs; on a CPU use gloo")
 
 
-def threads(setting: Setting, place: Place, asked: int) -> int:
-    """Return the CPU threads of each process: as asked, else the cores shared evenly."""
-    return asked or max(1, place.cores // setting.devices_per_node)
+def threads(setting: Setting, node: NodeDevices, chosen: int) -> int:
+    """Return the CPU threads of each process: ``chosen``, or if that is 0 an equal share of the cores."""
+    return chosen or max(1, node.cores // setting.devices_per_node)
 
 
-def machine(setting: Setting, place: Place) -> Machine:
-    """Return the machine as a run's record names it."""
-    kind = device_type(setting, place)
-    name = place.gpus[0] if kind == "cuda" and place.gpus else cpu_name()
-    return Machine(kind, name, setting.nodes, place.cores, cpu_name())
+def machine(setting: Setting, node: NodeDevices) -> Machine:
+    """Return the machine as the record of a run describes it."""
+    kind = device_type(setting, node)
+    name = node.gpus[0] if kind == "cuda" and node.gpus else cpu_name()
+    return Machine(kind, name, setting.nodes, node.cores, cpu_name())
 
 
-def _none(place: Place) -> str:
-    return "device_type is cpu" if place.gpus else "this machine has none"
-
-
-def _visible_names() -> tuple[str, ...]:
-    """Return the names of the GPUs that CUDA_VISIBLE_DEVICES leaves, by index or UUID as NVML knows them."""
+def _visible_gpus() -> tuple[str, ...]:
+    """Return the names of the GPUs in CUDA_VISIBLE_DEVICES, which has indices or UUIDs as in NVML."""
     try:
         nvml = open_nvml()
     except (DeviceError, ImportError):
         return ()
     try:
-        chosen = chosen_gpus(all_handles(nvml), None)
-        handles = [h for one in chosen for h in ([i.handle for i in one.instances] or [one.handle])]
-        return tuple(word(h.ask("GetName")) for h in handles if h.handle is not None)
+        names = []
+        for gpu in chosen_gpus(all_handles(nvml), None):
+            handles = [instance.handle for instance in gpu.instances] or [gpu.handle]
+            names += [word(h.ask("GetName")) for h in handles if h is not None]
+        return tuple(names)
     except DeviceError:
         return ()
     finally:

@@ -16,14 +16,14 @@ from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Sweep, Trial, settings, trials
 from wattlaw.runner.command import template
 from wattlaw.runner.estimate import estimate
-from wattlaw.runner.machine import Place, check_place
+from wattlaw.runner.node_devices import NodeDevices, check_on_node
 from wattlaw.workloads import table
 from wattlaw.workloads.inspect_class import inspect_class
 
 _NAMES = (*TRAINING, *(f for f in FIELDS if f != "options"), "devices")
 
 
-class Plan(msgspec.Struct, frozen=True):
+class SweepPlan(msgspec.Struct, frozen=True):
     """Trials in the order in which they run, and how long each should take, s.
 
     ``guessed`` are those whose time comes from no run of their own setting.
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
         ), not self.guessed.isdisjoint(ids)
 
 
-def plan(sweep: Sweep, place: Place, runs: Sequence[Run] = ()) -> Plan:
+def plan(sweep: Sweep, node: NodeDevices | None, runs: Sequence[Run] = ()) -> SweepPlan:
     """Check every setting of a sweep and order its trials.
 
     ``runs`` are earlier runs that the estimate of time is taken from. Raises SettingError or
@@ -50,20 +50,21 @@ def plan(sweep: Sweep, place: Place, runs: Sequence[Run] = ()) -> Plan:
     """
     grid = settings(sweep)
     for setting in grid:
-        check(setting, place)
+        check(setting, node)
     commands = {s.command for s in grid if s.command}
     if commands:
         template.check_swept(commands, sweep.over)
     for each in commands:
         template.check_given(each, [*sweep.setting, *sweep.over])
     ordered = trials(sweep, {s.workload: version(s.workload) for s in grid})
-    seconds, guessed = estimate(ordered, place, runs)
-    return Plan(sweep, tuple(ordered), seconds, frozenset(guessed))
+    seconds, guessed = estimate(ordered, node, runs)
+    return SweepPlan(sweep, tuple(ordered), seconds, frozenset(guessed))
 
 
-def check(setting: Setting, place: Place) -> None:
+def check(setting: Setting, node: NodeDevices | None) -> None:
     """Raise SettingError or UnknownNameError where a setting cannot be carried out here."""
-    check_place(setting, place)
+    if node is not None:
+        check_on_node(setting, node)
     training_options(setting)
     if setting.command:
         template.check_options(setting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from wattlaw.core.quantities import derive
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.core.sweepfile import Trial
-from wattlaw.core.units import show, show_time
-from wattlaw.runner.plan import Plan
+from wattlaw.core.units import counted, show, show_time
+from wattlaw.executors.claims import Runner
+from wattlaw.runner.plan import SweepPlan
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
 class Display:
     """A watcher for people. The time left starts from the plan and follows what trials really take."""
 
-    def __init__(self, plan: Plan, todo: list[Trial]) -> None:
+    def __init__(self, plan: SweepPlan, todo: list[Trial]) -> None:
         self._plan, self._varied = plan, list(plan.sweep.over)
         self._left = {t.id: plan.seconds[t.id] for t in todo}
         self._number = len(plan.trials) - len(todo)
         self._took = self._thought = 0.0
         self._start = time.monotonic()
+        self._waited_for: set[str] = set()
         self._bar: tqdm | None = None
 
     def __enter__(self) -> Display:
@@ -64,18 +67,38 @@ class Display:
             self._update(f"{self._words(self._trial)} · {_steps_done(attempt)} steps")
 
     def end(self, trial: Trial, run: Run) -> None:
-        self._number += 1
         self._took += time.monotonic() - self._start
-        self._thought += self._left.pop(trial.id, 0.0)
-        line = f"[{self._number}/{len(self._plan.trials)}] {self._words(trial)}: {outcome(run)}"
+        self._thought += self._left.get(trial.id, 0.0)
+        self._show_result(trial, outcome(run))
+
+    def end_elsewhere(self, trial: Trial, run: Run) -> None:
+        self._show_result(trial, f"{outcome(run)} (in another process)")
+
+    def wait(self, runners: Sequence[Runner]) -> None:
+        waited_for = [str(runner) for runner in runners if runner.name not in self._waited_for]
+        self._waited_for |= {runner.name for runner in runners}
+        if waited_for:
+            trials = counted(len(self._left), "trial")
+            self._print(
+                f"waiting for {trials} of {', '.join(waited_for)}; Ctrl-C leaves them running"
+            )
+
+    def _show_result(self, trial: Trial, words: str) -> None:
+        self._number += 1
+        self._left.pop(trial.id, None)
+        line = f"[{self._number}/{len(self._plan.trials)}] {self._words(trial)}: {words}"
+        if self._bar is None and self._left:
+            line = f"{line}; {self._time_left()}"
+        self._print(line)
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
             self._bar.update(1)
             self._update("")
+
+    def _print(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
         else:
-            print(
-                f"{line}; {self._time_left()}" if self._left else line, file=sys.stderr, flush=True
-            )
+            print(line, file=sys.stderr, flush=True)
 
     def _update(self, words: str) -> None:
         if self._bar is not None:

@@ -1,4 +1,4 @@
-"""The file by which a trial's runner tells its ranks what to do, and the one by which a rank answers."""
+"""The files between a trial's runner and its ranks: spec.json to the ranks, answer-<rank>.json back."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wattlaw.core.reading import Note
 from wattlaw.core.setting import Setting
 
 CHECKPOINT = "checkpoint-"
-"""Folders of an attempt that begin so and end in a number of steps are checkpoints."""
+"""A checkpoint is a folder of an attempt with this prefix, followed by the number of steps taken."""
 
 
-class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What every rank of an attempt reads: the setting, with "auto" resolved for where it runs.
+class RankSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """spec.json of an attempt, which every rank reads: the setting and what "auto" means on this node.
 
-    ``resume`` is the folder of the checkpoint from which the training goes on, "" where it begins.
+    ``resume`` is the checkpoint folder to resume from, "" to start from scratch.
     """
 
     setting: Setting
@@ -29,36 +29,37 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     resume: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rank reports besides its steps; None where it does not know. ``notes`` are the workload's warnings."""
+class RankAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rank reports besides its steps; None is unknown. ``notes`` are the workload's warnings."""
 
     gpu_memory_peak_bytes: int | None = None
     notes: tuple[Note, ...] = ()
 
 
-def write_spec(path: Path, spec: Spec) -> None:
+def write_rank_spec(path: Path, spec: RankSpec) -> None:
     """Write the spec of an attempt."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(spec), indent=1))
 
 
-def read_spec(path: Path) -> Spec:
-    """Read a spec. Raises DamagedRunError or RecordError."""
+def read_rank_spec(path: Path) -> RankSpec:
+    """Read the spec of an attempt. Raises DamagedRunError or RecordError."""
     with explained(path):
         data = path.read_bytes()
     try:
-        return msgspec.json.decode(data, type=Spec)
+        return msgspec.json.decode(data, type=RankSpec)
     except msgspec.MsgspecError as error:
         raise DamagedRunError(f"{path} is damaged: {error}") from None
 
 
-def write_answer(folder: Path, rank: int, answer: Answer) -> None:
-    """Write what a rank reports."""
+def write_answer(folder: Path, rank: int, answer: RankAnswer) -> None:
+    """Write the answer of a rank."""
     write_whole(folder / f"answer-{rank}.json", msgspec.json.encode(answer))
 
 
-def read_answer(folder: Path, rank: int) -> Answer:
-    """Read what a rank reported; an empty answer where it left none."""
+def read_answer(folder: Path, rank: int) -> RankAnswer:
+    """Return the answer of a rank; an empty one if it left none."""
     try:
-        return msgspec.json.decode((folder / f"answer-{rank}.json").read_bytes(), type=Answer)
+        data = (folder / f"answer-{rank}.json").read_bytes()
+        return msgspec.json.decode(data, type=RankAnswer)
     except (OSError, msgspec.MsgspecError):
-        return Answer()
+        return RankAnswer()

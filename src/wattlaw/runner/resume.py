@@ -1,4 +1,4 @@
-"""Where a trial goes on that was stopped: the checkpoints of its earlier attempts."""
+"""Finds the checkpoint that a trial resumes from, and the attempts that a training went through."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from wattlaw.core.folder import attempts
 from wattlaw.core.options import training_options
 from wattlaw.core.setting import Setting
-from wattlaw.runner.spec import CHECKPOINT, read_spec
+from wattlaw.runner.rank_spec import CHECKPOINT, read_rank_spec
 
 
 def latest_checkpoint(trial: Path, setting: Setting) -> Path | None:
-    """Return the checkpoint from which a trial's next attempt goes on; None where it begins anew."""
+    """Return the checkpoint that the next attempt of a trial resumes from; None to start from scratch."""
     if setting.command or not training_options(setting)["checkpoint_every"]:
         return None
     for attempt in reversed(attempts(trial)):
@@ -23,34 +23,38 @@ def latest_checkpoint(trial: Path, setting: Setting) -> Path | None:
 
 
 def clear_checkpoints(trial: Path) -> None:
-    """Delete the checkpoints of a trial that is done; half-written ones too."""
+    """Delete the checkpoints of a finished trial, incomplete ones too."""
     for attempt in attempts(trial):
-        for place in [*_checkpoints(attempt), *attempt.glob(f".{CHECKPOINT}*")]:
-            shutil.rmtree(place, ignore_errors=True)
+        for folder in [*_checkpoints(attempt), *attempt.glob(f".{CHECKPOINT}*")]:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checkpoints(attempt: Path) -> list[Path]:
-    found = [
-        p for p in attempt.glob(f"{CHECKPOINT}*") if p.name.removeprefix(CHECKPOINT).isdecimal()
-    ]
-    return sorted(found, key=lambda p: int(p.name.removeprefix(CHECKPOINT)))
+    by_step = {}
+    for path in attempt.glob(f"{CHECKPOINT}*"):
+        number = path.name.removeprefix(CHECKPOINT)
+        if number.isdecimal():
+            by_step[int(number)] = path
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def checkpoint_of(attempt: Path) -> tuple[str, int] | None:
-    """Return the attempt that an attempt goes on from, by its folder's name, and its first step; None if it is anew."""
+    """Return the folder name of the attempt that an attempt resumed from, and its first step.
+
+    None if it started from scratch. Raises DamagedRunError or RecordError.
+    """
     spec = attempt / "spec.json"
-    resume = read_spec(spec).resume if spec.exists() else ""
-    return (
-        (Path(resume).parent.name, int(Path(resume).name.removeprefix(CHECKPOINT)))
-        if resume
-        else None
-    )
+    resume = read_rank_spec(spec).resume if spec.exists() else ""
+    if not resume:
+        return None
+    checkpoint = Path(resume)
+    return checkpoint.parent.name, int(checkpoint.name.removeprefix(CHECKPOINT))
 
 
 def went_through(attempt: Path, known: Sequence[Path]) -> list[Path]:
-    """Return the attempts that a training went through: from the one that began it to ``attempt``.
+    """Return the attempts of one training, from the one that started it to ``attempt``.
 
-    Attempts in between that left no checkpoint belong to it: they were its cost, too.
+    Attempts in between that left no checkpoint are included: the training has cost them too.
     """
     first, names = attempt, {a.name: a for a in known}
     while (origin := checkpoint_of(first)) and origin[0] in names:

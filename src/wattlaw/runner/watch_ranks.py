@@ -1,81 +1,136 @@
-"""Why a trial failed: the rank that failed first, and what it left behind."""
+"""What happens when a rank dies, hangs or ends: the ranks of a trial are watched until it is over.
+
+A trial is over when
+
+- all ranks have ended with exit code 0: it is done;
+- any rank has ended with another code, or was killed: it has failed. The other ranks get
+  ``GRACE_S`` to fail in turn, then the caller stops them. The error of the rank that failed *first*
+  is recorded, because the errors of the others are usually consequences of it;
+- the time limit has passed: it has failed. wattlaw's own ranks first print where they are.
+
+A rank that raises writes its time and traceback to error-<rank>.json (worker/__main__.py). One that
+is killed writes nothing: the signal and the end of its output are recorded instead.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from wattlaw.launchers.launcher import Exit
+from wattlaw.core.units import counted
+from wattlaw.launchers.launcher import Exit, Launched
 
+LOOK_S = 0.05
+GRACE_S = 1.0
 TAIL_LINES = 15
+
+Tick = Callable[[Path], None]
 
 _SUDDEN = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL}
 _UNSEEN_S = 0.5
-"""A rank that dies suddenly is seen gone a little later; the others hear of it at once and may raise before that."""
+"""A sudden death is noticed up to this much later, s; the other ranks may have raised by then."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The first failing rank and the text that says why."""
+    """The rank that failed first and the text that says why."""
 
     rank: int
     text: str
 
-    @staticmethod
-    def hang(attempt: Path, ranks: int, limit_s: float) -> Failure:
-        """Return the failure of a trial that passed its time limit, with the end of rank 0's output."""
-        return Failure(
-            0,
-            f"the time limit of {limit_s:g} s passed with {ranks} rank(s) running{_tail(attempt, 0)}\n",
-        )
 
-
-class _Left(msgspec.Struct):
+class _ErrorFile(msgspec.Struct):
     rank: int
     time_s: float
     text: str
 
 
-def first_failure(attempt: Path, exits: list[Exit], out_of_memory: bool) -> Failure:
-    """Return the failure that happened first on the host's clock.
+def watch(
+    launched: Launched, ranks: int, attempt: Path, time_limit_s: float | None, ticks: Sequence[Tick]
+) -> Failure | None:
+    """Wait until a trial is over; return why it failed, None if it is done.
 
-    A rank that raised left its own time and traceback; one that was killed is dated by when it was seen gone.
+    ``ticks`` are called with the attempt folder about twenty times per second.
     """
-    found: list[tuple[float, Failure]] = []
+    start, kills = time.monotonic(), oom_kills()
+    failed_at: float | None = None
+    while True:
+        exits = launched.poll()
+        now = time.monotonic()
+        have_all_ended = len(exits) == ranks
+        if any(e.code for e in exits):
+            failed_at = failed_at or now
+            if have_all_ended or now >= failed_at + GRACE_S:
+                return first_failure(attempt, exits, oom_kills() > kills)
+        elif have_all_ended:
+            return None
+        if time_limit_s is not None and now - start > time_limit_s:
+            return _time_out(launched, ranks, attempt, time_limit_s)
+        for tick in ticks:
+            tick(attempt)
+        time.sleep(LOOK_S)
+
+
+def _time_out(launched: Launched, ranks: int, attempt: Path, limit_s: float) -> Failure:
+    if (attempt / "spec.json").exists():
+        # wattlaw's own ranks print their stack at SIGUSR1; a user's command would just die of it
+        for pid in launched.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        time.sleep(0.5)
+    running = counted(ranks, "rank")
+    tail = _tail(attempt, 0)
+    return Failure(0, f"the time limit of {limit_s:g} s passed with {running} running{tail}\n")
+
+
+def first_failure(attempt: Path, exits: Sequence[Exit], is_out_of_memory: bool) -> Failure:
+    """Return the failure that happened first on the host's monotonic clock.
+
+    A rank that raised recorded its time; for one that was killed it is the time it was found dead.
+    """
+    found: dict[int, tuple[float, Failure]] = {}
     for path in attempt.glob("error-*.json"):
         try:
-            left = msgspec.json.decode(path.read_bytes(), type=_Left)
+            error = msgspec.json.decode(path.read_bytes(), type=_ErrorFile)
         except (OSError, msgspec.MsgspecError):
             continue
-        found.append((left.time_s, Failure(left.rank, f"rank {left.rank}: {left.text}")))
-    spoken = {failure.rank for _, failure in found}
+        failure = Failure(error.rank, f"rank {error.rank}: {error.text}")
+        found[error.rank] = (error.time_s, failure)
     for end in exits:
-        if end.code and end.rank not in spoken:
-            text = f"rank {end.rank} {_how(end.code, out_of_memory)}{_tail(attempt, end.rank)}\n"
-            unseen = _UNSEEN_S if end.code in _SUDDEN else 0.0
-            found.append((end.time_s - unseen, Failure(end.rank, text)))
-    return min(found, key=lambda pair: pair[0])[1]
+        if end.code and end.rank not in found:
+            how = _how_it_ended(end.code, is_out_of_memory)
+            failure = Failure(end.rank, f"rank {end.rank} {how}{_tail(attempt, end.rank)}\n")
+            unseen_s = _UNSEEN_S if end.code in _SUDDEN else 0.0
+            found[end.rank] = (end.time_s - unseen_s, failure)
+    _, first = min(found.values(), key=lambda dated: dated[0])
+    return first
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for memory since boot; 0 where it does not say."""
+    """Return how many processes the kernel has killed for lack of memory since boot; 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    for line in lines:
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
 
 
-def _how(code: int, out_of_memory: bool) -> str:
+def _how_it_ended(code: int, is_out_of_memory: bool) -> str:
     if code > 0:
         return f"ended with exit code {code}"
-    name = (
-        signal.Signals(-code).name
-        if -code in {s.value for s in signal.Signals}
-        else f"signal {-code}"
-    )
-    if -code == signal.SIGKILL and out_of_memory:
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if -code == signal.SIGKILL and is_out_of_memory:
         return f"was killed by {name}: the system ran out of memory; a smaller batch_per_device may fit"
     return f"was killed by {name}"
 
@@ -85,8 +140,6 @@ def _tail(attempt: Path, rank: int) -> str:
         lines = (attempt / f"output-{rank}.log").read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return (
-        "; the end of its output:\n" + "\n".join(lines[-TAIL_LINES:])
-        if lines
-        else "; it printed nothing"
-    )
+    if not lines:
+        return "; it printed nothing"
+    return "; the end of its output:\n" + "\n".join(lines[-TAIL_LINES:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wattlaw.runner.machine import Place
+from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.studies.role import Study
 
 NAMES = {"quickstart": "QuickStart"}
@@ -17,7 +17,7 @@ class QuickStart(Study):
     paper = "wattlaw's own first look, in the manner of arXiv 2201.12423"
     question = "How much faster is training on more devices here, and which setting costs least?"
 
-    def sweep(self, place: Place, scale: str) -> dict[str, Any]:
+    def sweep(self, place: NodeDevices, scale: str) -> dict[str, Any]:
         over: dict[str, list[Any]] = {
             "workload": ["schnet", "gpt2", "resnet50"],
             "devices": device_counts(place),
@@ -39,6 +39,6 @@ class QuickStart(Study):
         }
 
 
-def device_counts(place: Place) -> list[int]:
+def device_counts(place: NodeDevices) -> list[int]:
     """Return the device counts to compare: all counts of GPUs up to eight, else one and two processes."""
     return list(range(1, min(len(place.gpus), 8) + 1)) if place.gpus else [1, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from wattlaw.runner.machine import Place
+from wattlaw.runner.node_devices import NodeDevices
 
 
 class Study(ABC):
@@ -17,5 +17,5 @@ class Study(ABC):
     scales: ClassVar[tuple[str, ...]] = ("here",)
 
     @abstractmethod
-    def sweep(self, place: Place, scale: str) -> dict[str, Any]:
+    def sweep(self, place: NodeDevices, scale: str) -> dict[str, Any]:
         """Return the sweep, as its file would give it, for a machine and a scale."""

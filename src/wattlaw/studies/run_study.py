@@ -7,8 +7,8 @@ from pathlib import Path
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.plugins import STUDIES, load, plugins
 from wattlaw.core.run import Run
-from wattlaw.runner.machine import here
-from wattlaw.runner.sweep import Watcher
+from wattlaw.executors.executor import Watcher
+from wattlaw.runner.node_devices import here
 from wattlaw.studies.role import Study
 
 
@@ -35,6 +35,6 @@ def run_study(
     name: str, out: str | Path = "runs", scale: str | None = None, watcher: Watcher | None = None
 ) -> list[Run]:
     """Carry out a study's sweep and return its runs; what is done already is not run again."""
-    from wattlaw.runner.api import sweep
+    from wattlaw.runner.sweeps import sweep
 
     return sweep(sweep_of(find(name), scale), out=out, watcher=watcher)

@@ -61,6 +61,14 @@ def _parse(name: str, path: Path) -> ast.Module:
         raise SettingError(f"{name}: {path} cannot be read: {error.strerror}") from None
 
 
+def file_of(name: str) -> Path | None:
+    """Return the source file of ``package.module:Class``; None for a package without one.
+
+    Raises SettingError if there is no such module.
+    """
+    return _find_file(name, name.partition(":")[0])
+
+
 def _dotted(path: str) -> str:
     return ".".join(part for part in path.split("/") if part not in ("", ".", ".."))
 

@@ -19,7 +19,7 @@ import msgspec
 
 from wattlaw.core.errors import TrialError, WattlawError
 from wattlaw.core.files import write_whole
-from wattlaw.runner.spec import Answer, Spec, read_spec, write_answer
+from wattlaw.runner.rank_spec import RankAnswer, RankSpec, read_rank_spec, write_answer
 
 
 def main(path: str) -> NoReturn:
@@ -30,7 +30,7 @@ def main(path: str) -> NoReturn:
     rank = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
     os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
     os.environ.setdefault("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))
-    spec = read_spec(Path(path))
+    spec = read_rank_spec(Path(path))
     folder = Path(spec.folder)
     try:
         work(spec, folder, rank)
@@ -52,7 +52,7 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def work(spec: Spec, folder: Path, rank: int) -> None:
+def work(spec: RankSpec, folder: Path, rank: int) -> None:
     """Train as the spec says and leave steps and an answer in ``folder``."""
     import torch
     import torch.distributed as dist
@@ -81,13 +81,13 @@ def work(spec: Spec, folder: Path, rank: int) -> None:
         loop = Loop(setting, workload, device, clock_for(device), log, folder)
         loop.train(Path(spec.resume) if spec.resume else None)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    write_answer(folder, rank, Answer(gpu_memory_peak_bytes=peak, notes=tuple(workload.notes)))
+    write_answer(folder, rank, RankAnswer(gpu_memory_peak_bytes=peak, notes=tuple(workload.notes)))
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
-def _device(spec: Spec):  # type: ignore[no-untyped-def]
+def _device(spec: RankSpec):  # type: ignore[no-untyped-def]
     import torch
 
     if spec.device_type == "cpu":

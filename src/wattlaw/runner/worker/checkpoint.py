@@ -26,7 +26,7 @@ from torch import Tensor
 from wattlaw.core.errors import TrialError
 from wattlaw.core.files import explained, write_whole
 from wattlaw.core.plugins import need
-from wattlaw.runner.spec import CHECKPOINT
+from wattlaw.runner.rank_spec import CHECKPOINT
 from wattlaw.runner.worker.data import Batches, Position
 from wattlaw.runner.worker.schedule import Plateau
 from wattlaw.runner.worker.state import (
