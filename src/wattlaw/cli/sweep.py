@@ -70,7 +70,7 @@ def start(file: Path, out: str, executor: str, dry_run: bool, as_json: bool) -> 
         show_runs(run_with_display(file, out, executor=executor), as_json, out)
 
 
-@sweep.command()
+@sweep.command(short_help="Run what a stopped sweep has left.")
 @_of_sweep
 @json_flag
 def resume(file: Path, out: str, executor: str, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def resume(file: Path, out: str, executor: str, as_json: bool) -> None:
     show_runs(run_with_display(file, out, executor=executor), as_json, out)
 
 
-@sweep.command()
+@sweep.command(short_help="Run the failed trials again, and those left.")
 @_of_sweep
 @json_flag
 def retry(file: Path, out: str, executor: str, as_json: bool) -> None:
@@ -87,7 +87,7 @@ def retry(file: Path, out: str, executor: str, as_json: bool) -> None:
     show_runs(runs, as_json, out)
 
 
-@sweep.command()
+@sweep.command(short_help="Write a SPEC.json per trial that is left.")
 @_file_argument
 @out_option
 @click.option("--retry", "is_retry", is_flag=True, help="Prepare the failed trials as well.")
@@ -103,7 +103,7 @@ def prepare(file: Path, out: str, is_retry: bool) -> None:
         click.echo(path)
 
 
-@sweep.command()
+@sweep.command(short_help="Show what is done, failed, left and running.")
 @_of_sweep
 @json_flag
 def status(file: Path, out: str, executor: str, as_json: bool) -> None:
@@ -162,7 +162,7 @@ def _status(
     }
 
 
-@sweep.command(short_help="Stop the processes that run a sweep on this machine.")
+@sweep.command(short_help="Stop a sweep's processes on this machine.")
 @_of_sweep
 def cancel(file: Path, out: str, executor: str) -> None:
     """Stop all processes that run a sweep on this machine; returns when they have ended.

@@ -14,7 +14,7 @@ from wattlaw.core.errors import UsageError
 NAMES = {"worker": "worker"}
 
 
-@click.command(short_help="Carry out one prepared trial; a scheduler's job calls it.")
+@click.command(short_help="Carry out one prepared trial.")
 @click.argument("spec", type=click.Path(path_type=Path), metavar="SPEC.json")
 def worker(spec: Path) -> None:
     """Carry out the trial of SPEC.json and record it in the folder of its sweep.
