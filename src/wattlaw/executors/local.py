@@ -77,8 +77,8 @@ class LocalExecutor(Executor):
         if not found:
             raise UsageError(f"no process works on the sweep in {self.folder}")
         if not here:
-            names = ", ".join(map(str, found))
-            raise UsageError(f"{names} works on the sweep in {self.folder}; cancel it there")
+            elsewhere = ", ".join(map(str, found))
+            raise UsageError(f"{elsewhere} works on the sweep in {self.folder}; cancel it there")
         for runner in here:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(runner.pid, signal.SIGTERM)
