@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 STATIC = [
-    ["ruff", "format", "--check", "src", "tests", "bench", "tools"],
-    ["ruff", "check", "src", "tests", "bench", "tools"],
+    ["ruff", "format", "--check", "src", "tests", "bench", "tools", "examples"],
+    ["ruff", "check", "src", "tests", "bench", "tools", "examples"],
     ["mypy"],
     ["lint-imports"],
 ]

@@ -372,3 +372,40 @@ def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:
     script = "from wattlaw.measuring.limits.limits import limited\nwith limited({'power_cap_w': None}) as l: assert l == []"
     subprocess.run([sys.executable, "-c", script], check=True, env=fake.environment)
     assert fake.get(0, "calls") == 0
+
+
+RIVAL = """
+import time
+from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample
+
+class Rival(Meter):
+    boundaries = ("gpu",)
+
+    def probe(self):
+        uuid = "GPU-fa4e0000-0000-0000-0000-000000000000"
+        gpu = DeviceInfo(id="gpu:rival", boundary="gpu", uuid=uuid, energy="power")
+        return Probe(meter="rival", devices=(gpu,))
+
+    def read(self):
+        return [Sample(time_s=time.monotonic(), device="gpu:rival", power_w=1000.0)]
+"""
+
+
+def test_a_gpu_that_another_packages_meter_sees_too_is_counted_once(
+    fake: FakeNvml, tmp_path: Path
+) -> None:
+    info = tmp_path / "site" / "rival-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wattlaw.meters]\nrival = rival:Rival\n")
+    (info.parent / "rival.py").write_text(RIVAL)
+    source = str(Path(wattlaw.__file__).parents[1])
+    path = os.pathsep.join([str(info.parent), source])
+    measured = measure(fake, "--", "sleep", "0.5", PYTHONPATH=path)
+    gpus = [item["device"] for item in measured["items"] if item["boundary"] == "gpu"]
+    assert gpus == ["gpu:0", "gpu:1"]
+    words = [sys.executable, "-m", "wattlaw", "doctor", "--json"]
+    environment = {**fake.environment, "PYTHONPATH": path}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    reasons = [item["how"] for item in json.loads(done.stdout)["items"]]
+    assert "gpu:rival is read by nvml" in reasons

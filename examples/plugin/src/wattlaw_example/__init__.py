@@ -1,0 +1,1 @@
+"""Adds a meter, a workload and an importer to wattlaw."""
