@@ -18,7 +18,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 def main(repeats: int = REPEATS) -> dict[str, Any]:
     """Return wall seconds (median, least, greatest) of each command, and errors by benchmark."""
     from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP
-    from wattlaw.accelerators.choosing.roofline import coverage, leave_one_out, measured_points
+    from wattlaw.accelerators.choosing.roofline import coverage, leave_one_out, measured_devices
 
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -35,13 +35,13 @@ def main(repeats: int = REPEATS) -> dict[str, Any]:
     for name, values in times.items():
         found[f"{name}_s"] = [round(f(values), 3) for f in (statistics.median, min, max)]
     for benchmark, least in BENCHMARK_FLOP.items():
-        errors = [abs(h.error) for h in leave_one_out(measured_points(benchmark), least)]
+        errors = [abs(h.error) for h in leave_one_out(measured_devices(benchmark), least)]
         found[f"{benchmark}_left_out"] = {
             "devices": len(errors),
             "median_error": round(statistics.median(errors), 4),
             "mean_error": round(statistics.fmean(errors), 4),
             "greatest_error": round(max(errors), 4),
-            "in_the_90_percent_interval": round(coverage(measured_points(benchmark), least), 3),
+            "in_the_90_percent_interval": round(coverage(measured_devices(benchmark), least), 3),
         }
     return found
 

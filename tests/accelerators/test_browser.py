@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from wattlaw.accelerators.catalogue.catalogue import Filter, built_in, representative, select
+from wattlaw.accelerators.catalogue.catalogue import (
+    CatalogueFilter,
+    built_in,
+    representative,
+    select,
+)
 from wattlaw.accelerators.catalogue.entry import SEGMENTS
 from wattlaw.accelerators.catalogue.survey import edition
-from wattlaw.accelerators.figures.scatter import plot, write
+from wattlaw.accelerators.figures.scatter import plot
+from wattlaw.accelerators.figures.style import write
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -80,7 +86,7 @@ def test_no_text_of_the_figure_covers_another_as_the_browser_measures_it(
 ) -> None:
     from playwright.sync_api import sync_playwright
 
-    today = representative(select(built_in().entries, Filter(years=(2019, 2026))))
+    today = representative(select(built_in().entries, CatalogueFilter(years=(2019, 2026))))
     write(plot(today, zoom=zoom), tmp_path / "a.svg")
     with sync_playwright() as play:
         browser = play.chromium.launch(

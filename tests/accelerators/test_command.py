@@ -12,7 +12,7 @@ from tests.accelerators.commands import CSV_HEAD, command
 
 from wattlaw.accelerators.catalogue.catalogue import built_in, representative
 from wattlaw.accelerators.catalogue.read import read_table
-from wattlaw.accelerators.choosing.choose import STEP_FLOOR_S, choose
+from wattlaw.accelerators.choosing.choose import MIN_STEP_S, choose
 from wattlaw.accelerators.figures.trends import plot_trend
 
 
@@ -43,8 +43,8 @@ def test_a_difference_is_told_in_units(capsys: pytest.CaptureFixture[str]) -> No
     code, out, _ = command(capsys, "diff", "2021", "2022")
     (line,) = [line for line in out.splitlines() if "graphcore-c2" in line]
     assert code == 0
-    assert "250 Top/s" in line
-    assert "125 Top/s" in line
+    assert "250 TOPS" in line
+    assert "125 TOPS" in line
 
 
 def test_a_sites_own_row_of_one_precision_hides_nothing_of_its_device(
@@ -126,7 +126,7 @@ def test_a_step_held_at_the_floor_has_no_interval() -> None:
     held = [c for c in found if c.held_at_floor]
     assert held
     assert all(c.time_s.low is None and c.energy_j.high is None for c in held)
-    assert all(c.time_s.value >= STEP_FLOOR_S for c in held)
+    assert all(c.time_s.value >= MIN_STEP_S for c in held)
 
 
 @pytest.mark.parametrize("count", ["0", "-1"])

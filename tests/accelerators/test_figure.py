@@ -12,13 +12,24 @@ from hypothesis import strategies as st
 from tests.accelerators.commands import CSV_HEAD, command
 
 from wattlaw.accelerators.catalogue.achieved import mlperf_achieved
-from wattlaw.accelerators.catalogue.catalogue import Filter, built_in, representative, select
+from wattlaw.accelerators.catalogue.catalogue import (
+    CatalogueFilter,
+    built_in,
+    representative,
+    select,
+)
 from wattlaw.accelerators.catalogue.survey import edition
-from wattlaw.accelerators.figures.label_placement import Box, place, text_width
-from wattlaw.accelerators.figures.scatter import plot, write
-from wattlaw.accelerators.figures.scatter_backdrop import frontier_boxes
-from wattlaw.accelerators.figures.scatter_frame import frame_of, iso_boxes, iso_lines
-from wattlaw.accelerators.figures.trends import plot_measured, plot_trend
+from wattlaw.accelerators.figures.label_placement import Box, place_labels, text_width
+from wattlaw.accelerators.figures.scatter import plot
+from wattlaw.accelerators.figures.scatter_frame import (
+    frame_of,
+    frontier_boxes,
+    iso_lines,
+    name_boxes,
+)
+from wattlaw.accelerators.figures.share_of_peak import plot_measured
+from wattlaw.accelerators.figures.style import write
+from wattlaw.accelerators.figures.trends import plot_trend
 from wattlaw.core.errors import UsageError
 
 
@@ -32,19 +43,19 @@ def test_labels_cover_neither_each_other_nor_a_point(spots: list[tuple[float, fl
     points, texts = [(x, y) for x, y, _ in spots], [t for _, _, t in spots]
     frame = Box(0, 0, 400, 300)
     boxes = []
-    for spot in place(points, texts, frame, size=9, radius=4):
+    for spot in place_labels(points, texts, frame, size=9, radius=4):
         wide = text_width(texts[spot.point], 9)
         boxes.append(Box(spot.x, spot.y - 5, spot.x + wide, spot.y + 5))
     marks = [Box(x - 4, y - 4, x + 4, y + 4) for x, y in points]
-    assert not any(a.meets(b) for i, a in enumerate(boxes) for b in [*boxes[:i], *marks])
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in [*boxes[:i], *marks])
     assert all(b.left >= -1e-9 and b.right <= 400 + 1e-9 for b in boxes)
 
 
 def test_a_lone_point_is_labelled_at_its_right() -> None:
-    (spot,) = place([(100.0, 100.0)], ["A100"], Box(0, 0, 400, 300))
+    (spot,) = place_labels([(100.0, 100.0)], ["A100"], Box(0, 0, 400, 300))
     assert 100 < spot.x < 115
     assert spot.y == pytest.approx(100)
-    assert not spot.led
+    assert not spot.has_leader
 
 
 def test_every_point_of_a_survey_is_in_the_figure_and_most_have_a_label(tmp_path: Path) -> None:
@@ -56,7 +67,7 @@ def test_every_point_of_a_survey_is_in_the_figure_and_most_have_a_label(tmp_path
     written = [e.label for e in entries if f">{e.label}<" in drawn]
     assert len(written) >= 110
     assert "data-centre" in drawn
-    assert "1 Top/s/W" in drawn
+    assert "1 TOPS/W" in drawn
 
 
 def test_the_legends_tell_colour_shape_and_fill(tmp_path: Path) -> None:
@@ -71,10 +82,10 @@ def test_the_legends_tell_colour_shape_and_fill(tmp_path: Path) -> None:
 def test_no_name_of_a_line_or_a_device_lies_on_the_frontier() -> None:
     entries = edition(2025)
     frame = frame_of(entries, "")
-    steps = frontier_boxes(entries, frame)
-    _, words = iso_lines(frame, steps)
-    assert len(words) > 6
-    assert not any(b.meets(s) for b in iso_boxes(frame, words) for s in steps)
+    steps = frontier_boxes(frame, entries)
+    lines = iso_lines(frame, steps)
+    assert len([line for line in lines if line.name_at]) > 6
+    assert not any(b.overlaps(s) for b in name_boxes(frame, lines) for s in steps)
 
 
 def test_the_page_fetches_nothing_and_has_filters(tmp_path: Path) -> None:
@@ -101,7 +112,7 @@ def test_a_figure_is_written_in_the_format_its_name_says(
 def test_a_zoom_shows_its_segment_only() -> None:
     entries = representative(built_in().entries)
     spec = plot(entries, zoom="embedded").to_dict(validate=False)
-    powers = [r["power"] for rows in spec["datasets"].values() for r in rows if "peak_told" in r]
+    powers = [r["power"] for rows in spec["datasets"].values() for r in rows if "peak_text" in r]
     assert powers
     assert all(1 <= p < 10 for p in powers)
     with pytest.raises(UsageError, match="loosen the filters"):
@@ -109,14 +120,15 @@ def test_a_zoom_shows_its_segment_only() -> None:
 
 
 def test_lines_of_equal_efficiency_are_what_they_say() -> None:
-    lines, _ = iso_lines(frame_of(edition(2025), ""))
-    ratios = [line["peak"] / line["power"] for line in lines]
-    assert ratios == pytest.approx([line["peak2"] / line["power2"] for line in lines])
+    spec = plot(edition(2025), labels=False).to_dict(validate=False)
+    rows = [r for rows in spec["datasets"].values() for r in rows if "power2" in r]
+    ratios = [r["peak"] / r["power"] for r in rows]
+    assert ratios == pytest.approx([r["peak2"] / r["power2"] for r in rows])
     assert 1e12 in [pytest.approx(r) for r in ratios]
 
 
 def test_trends_and_shares_are_drawn(tmp_path: Path) -> None:
-    entries = representative(select(built_in().entries, Filter(years=(2019, 2026))))
+    entries = representative(select(built_in().entries, CatalogueFilter(years=(2019, 2026))))
     write(plot_trend(entries), tmp_path / "t.svg")
     assert "efficiency by segment" in (tmp_path / "t.svg").read_text(encoding="utf-8")
     write(plot_measured(mlperf_achieved()), tmp_path / "m.svg")

@@ -12,17 +12,17 @@ from wattlaw.accelerators.catalogue.achieved import achieved, mlperf_achieved
 from wattlaw.accelerators.catalogue.catalogue import built_in
 from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP
 from wattlaw.accelerators.catalogue.peaks import peak_op_per_s, sixteen_bit
-from wattlaw.accelerators.choosing.choose import STEP_FLOOR_S, choose
+from wattlaw.accelerators.choosing.choose import MIN_STEP_S, choose
 from wattlaw.accelerators.choosing.roofline import (
     PCIE_4,
-    Point,
-    Promise,
+    DeviceLimits,
+    MeasuredDevice,
     calibrated,
     coverage,
-    fit,
+    fit_roofline,
     leave_one_out,
-    measured_points,
-    promise_of,
+    limits_of,
+    measured_devices,
 )
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError
 from wattlaw.core.reading import estimated, measured
@@ -116,24 +116,24 @@ def test_no_mlperf_result_exceeds_its_devices_promise() -> None:
 
 
 def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None:
-    def point(k: int, slow: float = 1.0) -> Point:
-        promise = Promise(
+    def point(k: int, slow: float = 1.0) -> MeasuredDevice:
+        promise = DeviceLimits(
             1e14 * (k + 1), 1e12 * (1 + k % 3), 200.0 + 50 * (k % 4), 6.4e10 * (1 + 9 * (k % 2))
         )
         batch, devices = 16.0 * (1 + k % 5), 2 + k % 3
         peak, bandwidth, power, link = promise
         per_step = 1e10 / bandwidth + 3e9 * 2 * (devices - 1) / devices / (link / 2)
         time_s = 1e12 / peak + 2e9 / bandwidth + 0.1 / power + per_step / batch
-        return Point(f"d{k}", slow * time_s, promise, batch, devices)
+        return MeasuredDevice(f"d{k}", slow * time_s, promise, batch, devices)
 
     points = [point(k) for k in range(14)]
     for given in (points, [*points, point(14, slow=3)]):
-        costs = fit(given, least_op=1e11).costs
+        costs = fit_roofline(given, least_op=1e11).costs
         assert costs == pytest.approx((1e12, 2e9, 0.1, 1e10, 3e9), rel=1e-5)
         held = leave_one_out(given, 1e11)
         assert sorted(abs(h.error) for h in held)[len(points) - 1] < 1e-5
     with pytest.raises(FitError, match="at least three known devices"):
-        fit(points[:2], 1e11)
+        fit_roofline(points[:2], 1e11)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None
 def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
     benchmark: str, devices: int, error: float
 ) -> None:
-    held = leave_one_out(measured_points(benchmark), BENCHMARK_FLOP[benchmark])
+    held = leave_one_out(measured_devices(benchmark), BENCHMARK_FLOP[benchmark])
     assert len(held) == devices
     assert calibrated(benchmark).median_error <= error
     assert calibrated(benchmark).median_error == pytest.approx(median(abs(h.error) for h in held))
@@ -153,7 +153,7 @@ def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
 def test_the_intervals_hold_as_many_devices_left_out_as_the_docs_say(
     benchmark: str, held: float
 ) -> None:
-    assert coverage(measured_points(benchmark), BENCHMARK_FLOP[benchmark]) == pytest.approx(held)
+    assert coverage(measured_devices(benchmark), BENCHMARK_FLOP[benchmark]) == pytest.approx(held)
 
 
 def test_berts_operations_lie_within_what_its_own_model_counts() -> None:
@@ -189,7 +189,7 @@ def test_the_half_of_an_mi250x_that_a_driver_shows_promises_half_of_it() -> None
 def test_a_link_that_is_not_known_is_taken_as_pcie_and_named() -> None:
     tpu = sixteen_bit("google-tpu-v4")
     assert tpu
-    assert promise_of(tpu).link_bytes_per_s == PCIE_4
+    assert limits_of(tpu).link_bytes_per_s == PCIE_4
     found = choose("mlperf-bert", built_in().entries)
     assert {c.accelerator for c in found.candidates if c.link_taken} >= {"google-tpu-v4"}
     assert "link_taken" in {n.name for n in found.warnings}
@@ -213,12 +213,12 @@ def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor()
     found = choose("schnet", built_in().entries, budget_kw=100, samples=1e6)
     batch = counts("schnet", "base").batch
     for c in found.candidates:
-        assert c.time_s.value >= math.ceil(1e6 / (c.devices * batch)) * STEP_FLOOR_S * (1 - 1e-9)
+        assert c.time_s.value >= math.ceil(1e6 / (c.devices * batch)) * MIN_STEP_S * (1 - 1e-9)
     assert any(c.held_at_floor for c in found.candidates)
     assert "step_floor" in {n.name for n in found.warnings}
     (one,) = choose("schnet", [e for e in built_in().entries if e.accelerator == "nvidia-a100-sxm4-80-gb"],
                     budget_kw=0.4, samples=1).candidates  # fmt: skip
-    assert one.time_s.value >= STEP_FLOOR_S
+    assert one.time_s.value >= MIN_STEP_S
 
 
 def test_errors_of_bert_and_resnet_are_told_for_networks_like_them_only() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.accelerators.catalogue.entry import Table
+from wattlaw.accelerators.catalogue.entry import CatalogueTable
 from wattlaw.accelerators.catalogue.read import read_table
-from wattlaw.accelerators.catalogue.rules import changes
+from wattlaw.accelerators.catalogue.rules import find_power_changes
 from wattlaw.core.errors import DataError, RecordError
 
 HEADER = "company,product,precision,peak_op_per_s,power_w,form_factor\n"
@@ -18,13 +18,13 @@ GOOD = "Acme,A1,fp16,1e14,300,card\n"
 SURVEY = "Company,Product,Label,PeakPerformance,Precision,Power,Technology,IorT,FormFactor,Updated,ReferenceURL\n"
 
 
-def read(tmp_path: Path, text: str | bytes, name: str = "mine.csv") -> Table:
+def read(tmp_path: Path, text: str | bytes, name: str = "mine.csv") -> CatalogueTable:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_table(path)
 
 
-def faults(table: Table) -> set[tuple[int, str, str]]:
+def faults(table: CatalogueTable) -> set[tuple[int, str, str]]:
     return {(f.line, f.column, f.name) for f in table.faults}
 
 
@@ -144,9 +144,9 @@ def test_a_power_that_changes_between_years_is_named(tmp_path: Path) -> None:
         read(tmp_path, SURVEY + row.format(w), f"survey_{y}.csv")
         for y, w in ((2020, 49.8), (2021, 4.98))
     ]
-    (found,) = changes(tables)
+    (found,) = find_power_changes(tables)
     assert (found.line, found.column, found.name) == (2, "power_w", "power-changed")
-    assert not list(changes([tables[0], tables[0]]))
+    assert not list(find_power_changes([tables[0], tables[0]]))
 
 
 def test_what_is_no_table_of_accelerators_says_what_one_needs(tmp_path: Path) -> None:

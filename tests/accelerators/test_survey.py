@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wattlaw.accelerators.catalogue.catalogue import (
-    Filter,
+    CatalogueFilter,
     aliases,
     built_in,
     load,
@@ -15,14 +15,14 @@ from wattlaw.accelerators.catalogue.catalogue import (
     representative,
     select,
 )
-from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.entry import CatalogueEntry
 from wattlaw.accelerators.catalogue.peaks import sixteen_bit
 from wattlaw.accelerators.catalogue.read import read_table
 from wattlaw.accelerators.catalogue.survey import counts, diff, edition, frontier, surveys, trend
 from wattlaw.cli.main import main
 from wattlaw.core.errors import UnknownNameError, UsageError
 
-# rows, chip/card/system, inference/training, with both figures, at least 1/10/100 Top/s/W, median in Gop/s/W, Pareto
+# rows, chip/card/system, inference/training, with both figures, at least 1/10/100 TOPS/W, median in Gop/s/W, Pareto
 PUBLISHED = {
     2019: (72, (19, 11, 41), (53, 17), 72, (9, 1, 0), 71.7, 10),
     2020: (83, (48, 19, 16), (59, 24), 83, (31, 6, 0), 667, 9),
@@ -104,14 +104,16 @@ def test_filters_keep_what_they_name() -> None:
     entries = built_in().entries
     found = select(
         entries,
-        Filter(years=(2022, 2023), precision=("bf16",), company="nvidia", least_power_w=300),
+        CatalogueFilter(
+            years=(2022, 2023), precision=("bf16",), company="nvidia", least_power_w=300
+        ),
     )
     assert found
     assert all(
         e.year in (2022, 2023) and e.company == "NVIDIA" and (e.power_w or 0) >= 300 for e in found
     )
     with pytest.raises(UnknownNameError, match="did you mean 'fp16'"):
-        select(entries, Filter(precision=("f16",)))
+        select(entries, CatalogueFilter(precision=("f16",)))
 
 
 def test_a_name_of_a_driver_finds_the_device_and_a_wrong_name_the_nearest() -> None:
@@ -168,8 +170,8 @@ def test_a_sites_own_table_wins_over_the_built_in_one(tmp_path: Path) -> None:
 
 
 def test_the_frontier_holds_exactly_what_nothing_beats() -> None:
-    def made(name: str, peak: float, power: float) -> Entry:
-        return Entry(
+    def made(name: str, peak: float, power: float) -> CatalogueEntry:
+        return CatalogueEntry(
             accelerator=name,
             company="A",
             product=name,

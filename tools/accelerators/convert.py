@@ -26,9 +26,10 @@ import msgspec
 from tools.accelerators import epoch
 
 from wattlaw.accelerators.catalogue.catalogue import CATALOGUE, LISTINGS
-from wattlaw.accelerators.catalogue.entry import Entry, slug
+from wattlaw.accelerators.catalogue.entry import CatalogueEntry, slug
 from wattlaw.accelerators.catalogue.read import COLUMNS, FORMAT, read_table
-from wattlaw.accelerators.catalogue.rules import LEAST_OP_PER_JOULE
+from wattlaw.accelerators.catalogue.rules import MIN_OP_PER_JOULE
+from wattlaw.accelerators.catalogue.survey import SurveyListing
 from wattlaw.core.errors import DataError
 from wattlaw.core.files import write_whole
 
@@ -38,7 +39,7 @@ PREFACE = f"""# wattlaw accelerators {FORMAT}
 # and from Epoch AI, "Data on Machine Learning Hardware" (epoch.ai/data, CC BY 4.0), converted and mended;
 # see docs/accelerators.md.
 """
-LISTING = ("accelerator", "precision", "survey", "peak_op_per_s", "power_w")
+LISTING = SurveyListing.__struct_fields__
 
 _COMPANIES = {
     "QualComm": "Qualcomm", "Habana": "Intel Habana", "Amazon AWS": "Amazon", "Meta/Facebook": "Meta",
@@ -66,13 +67,13 @@ def company_of(name: str) -> str:
     return _COMPANIES.get(name, name)
 
 
-def convert(folder: Path) -> tuple[list[Entry], list[dict[str, str]]]:
+def convert(folder: Path) -> tuple[list[CatalogueEntry], list[dict[str, str]]]:
     """Return the catalogue's entries and the surveys' listings made from the tables of ``folder``.
 
     Raises RecordError or DataError where a table is missing or none.
     """
     names = read_names(HERE / "names.csv")
-    found: dict[tuple[str, str], Entry] = {}
+    found: dict[tuple[str, str], CatalogueEntry] = {}
     listings: list[dict[str, str]] = []
     for path in sorted(folder.glob("peak_accelerators_*.csv")):
         _add_survey(path, names, found, listings)
@@ -104,7 +105,7 @@ def read_names(path: Path) -> Names:
         )
 
 
-def catalogue_text(entries: list[Entry]) -> str:
+def catalogue_text(entries: list[CatalogueEntry]) -> str:
     """Return the text of catalogue.csv."""
     return PREFACE + _csv(COLUMNS, [{c: cell(getattr(e, c)) for c in COLUMNS} for e in entries])
 
@@ -140,7 +141,10 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, str]]) -> str:
 
 
 def _add_survey(
-    path: Path, names: Names, found: dict[tuple[str, str], Entry], listings: list[dict[str, str]]
+    path: Path,
+    names: Names,
+    found: dict[tuple[str, str], CatalogueEntry],
+    listings: list[dict[str, str]],
 ) -> None:
     for entry in read_table(path).entries:
         company, product = (
@@ -157,15 +161,16 @@ def _add_survey(
         listings.append({
             "accelerator": key, "precision": entry.precision, "survey": cell(entry.surveys),
             "peak_op_per_s": cell(entry.peak_op_per_s), "power_w": cell(entry.power_w),
+            "form_factor": entry.form_factor, "use": entry.use,
         })  # fmt: skip
-        if entry.peak_op_per_s is None or (entry.op_per_joule or 1e12) < LEAST_OP_PER_JOULE:
+        if entry.peak_op_per_s is None or (entry.op_per_joule or 1e12) < MIN_OP_PER_JOULE:
             continue
         before = found.get((key, entry.precision))
         years = (*before.surveys, *entry.surveys) if before else entry.surveys
         found[key, entry.precision] = msgspec.structs.replace(entry, surveys=years, year=years[0])
 
 
-def _settle_unknown(found: dict[tuple[str, str], Entry]) -> None:
+def _settle_unknown(found: dict[tuple[str, str], CatalogueEntry]) -> None:
     """Give the listing of an unnamed precision ("AI" in 2019) to the named row that is nearest in peak."""
     for key in [k for k in found if k[1] == "unknown"]:
         named = [e for k, e in found.items() if k[0] == key[0] and k != key and e.peak_op_per_s]
@@ -181,7 +186,7 @@ def _settle_unknown(found: dict[tuple[str, str], Entry]) -> None:
             )
 
 
-def _join(found: dict[tuple[str, str], Entry], entry: Entry) -> None:
+def _join(found: dict[tuple[str, str], CatalogueEntry], entry: CatalogueEntry) -> None:
     before = found.get((entry.accelerator, entry.precision))
     if before is None:
         found[entry.accelerator, entry.precision] = entry
@@ -194,7 +199,7 @@ def _join(found: dict[tuple[str, str], Entry], entry: Entry) -> None:
     found[entry.accelerator, entry.precision] = msgspec.structs.replace(entry, **kept)
 
 
-def _difference(survey: Entry, entry: Entry) -> str:
+def _difference(survey: CatalogueEntry, entry: CatalogueEntry) -> str:
     said = []
     for name, unit in (("peak_op_per_s", "op/s"), ("power_w", "W")):
         theirs, ours = getattr(survey, name), getattr(entry, name)
@@ -203,11 +208,11 @@ def _difference(survey: Entry, entry: Entry) -> str:
     return "; ".join(said)
 
 
-def _share(found: dict[tuple[str, str], Entry]) -> None:
+def _share(found: dict[tuple[str, str], CatalogueEntry]) -> None:
     """Give all precisions of a device what one source says of the device itself."""
     shared = ("form_factor", "technology", "label", "power_w", "memory_bytes", "memory_bandwidth_bytes_per_s",
               "link_bandwidth_bytes_per_s", "price_usd")  # fmt: skip
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[CatalogueEntry]] = {}
     for entry in found.values():
         groups.setdefault(entry.accelerator, []).append(entry)
     for entries in groups.values():
@@ -231,7 +236,7 @@ def _share(found: dict[tuple[str, str], Entry]) -> None:
             found[entry.accelerator, entry.precision] = msgspec.structs.replace(entry, **values)
 
 
-def _mend(found: dict[tuple[str, str], Entry], path: Path) -> None:
+def _mend(found: dict[tuple[str, str], CatalogueEntry], path: Path) -> None:
     with open(path, encoding="utf-8", newline="") as file:
         for mend in csv.DictReader(file):
             if mend["column"] == "like":
@@ -255,9 +260,9 @@ def _mend(found: dict[tuple[str, str], Entry], path: Path) -> None:
                 _mend_one(found, key, mend)
 
 
-def _tell_apart(found: dict[tuple[str, str], Entry]) -> None:
+def _tell_apart(found: dict[tuple[str, str], CatalogueEntry]) -> None:
     """Lengthen the labels that several devices share: by the company, or by the product where that is the same."""
-    users: dict[str, dict[str, Entry]] = {}
+    users: dict[str, dict[str, CatalogueEntry]] = {}
     for entry in found.values():
         users.setdefault(entry.label, {})[entry.accelerator] = entry
     for key, entry in found.items():
@@ -276,7 +281,7 @@ def _tell_apart(found: dict[tuple[str, str], Entry]) -> None:
             found[key] = msgspec.structs.replace(entry, label=label)
 
 
-def _copy(found: dict[tuple[str, str], Entry], mend: dict[str, str]) -> None:
+def _copy(found: dict[tuple[str, str], CatalogueEntry], mend: dict[str, str]) -> None:
     new = mend["accelerator"]
     for key in [k for k in found if k[0] == mend["value"]]:
         found[new, key[1]] = msgspec.structs.replace(
@@ -285,7 +290,7 @@ def _copy(found: dict[tuple[str, str], Entry], mend: dict[str, str]) -> None:
 
 
 def _mend_one(
-    found: dict[tuple[str, str], Entry], key: tuple[str, str], mend: dict[str, str]
+    found: dict[tuple[str, str], CatalogueEntry], key: tuple[str, str], mend: dict[str, str]
 ) -> None:
     entry = found[key]
     value: object = mend["value"]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.entry import CatalogueEntry
 from wattlaw.core.csv_table import read_csv
 
 FIRST_YEAR = 2014
@@ -42,7 +42,7 @@ _TECHNOLOGIES = (
 
 def read_epoch(
     path: Path, identity: Callable[[str, str, str, str], str], company_of: Callable[[str], str]
-) -> Iterator[Entry]:
+) -> Iterator[CatalogueEntry]:
     """Yield the entries of Epoch's table. ``identity`` names a device by table, company, product and label."""
     for row in read_csv(path, comment="#", fill_short_rows=True).rows:
         cells = row.cells
@@ -60,7 +60,7 @@ def read_epoch(
 
 def _entry(
     accelerator: str, company: str, name: str, precision: str, peak: float, cells: dict[str, str]
-) -> Entry:
+) -> CatalogueEntry:
     product = re.sub(rf"^({re.escape(company)}|Intel Habana|AWS|T-Head|Baidu) ", "", name)
     training = (
         "training"
@@ -70,7 +70,7 @@ def _entry(
         else "unknown"
     )
     year = cells["Release date"][:4]
-    return Entry(
+    return CatalogueEntry(
         accelerator=accelerator,
         company=company,
         product=product,

@@ -1,4 +1,4 @@
-"""The words of the catalogue: an entry, and the vocabularies that all tables are brought to."""
+"""An entry of the catalogue, and the vocabularies into which the words of all tables are translated."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import NamedTuple
 
 import msgspec
 
+<<<<<<< HEAD
 from wattlaw.core.csv_table import Handling as Handling
 from wattlaw.core.csv_table import TableFault
 
 Fault = TableFault
+=======
+from wattlaw.core.csv_table import TableFault
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One accelerator at one precision: what its maker promises. None and "unknown" are what no source says.
+class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One accelerator at one precision, as its datasheet describes it. None and "unknown" mean: no source says it.
 
     accelerator     identity, such as "nvidia-a100-sxm4-80gb"; all precisions of a device share it
     label           short name for figures
-    year            of release; of the first survey that lists it where ``year_from`` is "listed"
+    year            of release; of the first survey that lists it if ``year_from`` is "listed"
     form_factor     chip, card or system
-    use             what it is sold for: training or inference
-    peak_op_per_s   promised operations a second; a multiply-add is two
-    counting        "dense"; "sparse" where the promise counts the zeros of structured sparsity; "unknown"
-    power_w         peak power, W: of the chip, card or system that ``form_factor`` says
+    use             training or inference, as the maker sells it
+    peak_op_per_s   peak operations per second; a multiply-add is two
+    counting        "dense"; "sparse" if the peak counts the zeros of structured sparsity; "unknown"
+    power_w         peak power of the chip, card or system that ``form_factor`` names, W
     link_bandwidth_bytes_per_s   to the other accelerators of its node
     surveys         years of the surveys that list it
     source          addresses where the facts can be read, separated by blanks
@@ -52,21 +56,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def op_per_joule(self) -> float | None:
-        """Promised operations a joule (op/s/W); None where peak or power is not known."""
-        return self.peak_op_per_s / self.power_w if self.peak_op_per_s and self.power_w else None
+        """Peak operations per joule (op/s/W); None if peak or power is unknown."""
+        if self.peak_op_per_s and self.power_w:
+            return self.peak_op_per_s / self.power_w
+        return None
 
 
+<<<<<<< HEAD
 class Table(NamedTuple):
     """The entries of a file, the line on which each stands, and what is wrong in it."""
 
     file: str
     entries: list[Entry]
+=======
+class CatalogueTable(NamedTuple):
+    """The entries of a file, the line of each, and the faults of the file."""
+
+    file: str
+    entries: list[CatalogueEntry]
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     lines: list[int]
-    faults: list[Fault]
+    faults: list[TableFault]
 
 
-class Segment(NamedTuple):
-    """A band of peak power [``low``, ``high``) in W that the surveys speak of; the edges are our choice."""
+class PowerSegment(NamedTuple):
+    """A range of peak power [``low``, ``high``) in W that the surveys name; we chose the limits."""
 
     name: str
     title: str
@@ -75,68 +89,87 @@ class Segment(NamedTuple):
 
 
 SEGMENTS = (
-    Segment("very-low-power", "very low power", 0, 1),
-    Segment("embedded", "embedded", 1, 10),
-    Segment("autonomous", "autonomous", 10, 70),
-    Segment("cards", "data-centre chips and cards", 70, 1450),
-    Segment("systems", "data-centre systems", 1450, float("inf")),
+    PowerSegment("very-low-power", "very low power", 0, 1),
+    PowerSegment("embedded", "embedded", 1, 10),
+    PowerSegment("autonomous", "autonomous", 10, 70),
+    PowerSegment("cards", "data-centre chips and cards", 70, 1450),
+    PowerSegment("systems", "data-centre systems", 1450, float("inf")),
 )
+SEGMENT_NAMES = tuple(s.name for s in SEGMENTS)
 
-PRECISIONS = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int32", "int16", "int8", "int4", "int2", "int1",
-              "analog", "unknown")  # fmt: skip
-TECHNOLOGIES = ("gpu", "cpu", "multicore", "manycore", "fpga", "tensor", "dataflow", "cgra", "pim", "neuromorphic",
-                "analog", "unknown")  # fmt: skip
+PRECISIONS = (
+    *("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4"),
+    *("int32", "int16", "int8", "int4", "int2", "int1", "analog", "unknown"),
+)
+TECHNOLOGIES = (
+    *("gpu", "cpu", "multicore", "manycore", "fpga", "tensor", "dataflow", "cgra", "pim"),
+    *("neuromorphic", "analog", "unknown"),
+)
 FORM_FACTORS = ("chip", "card", "system", "unknown")
 USES = ("training", "inference", "unknown")
 COUNTINGS = ("dense", "sparse", "unknown")
 YEARS_FROM = ("release", "listed", "unknown")
 
-_PRECISION_WORDS = {
-    "double": "fp64", "float": "fp32", "single": "fp32", "half": "fp16", "bfloat16": "bf16",
-    "float64": "fp64", "float32": "fp32", "float16": "fp16", "float8": "fp8", "tfloat32": "tf32", "8bit": "int8",
-    "1-bit": "int1", "2-bit": "int2", "ai": "unknown", "int16/int8": "int16", "int16/int12": "int16",
-}  # fmt: skip
-_TECHNOLOGY_WORDS = {"dataflow/fpga": "fpga", "cpu/gpu": "gpu"}
-_USE_WORDS = {"video": "unknown"}
+_PRECISION_SYNONYMS = {
+    "double": "fp64",
+    "float": "fp32",
+    "single": "fp32",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "float64": "fp64",
+    "float32": "fp32",
+    "float16": "fp16",
+    "float8": "fp8",
+    "tfloat32": "tf32",
+    "8bit": "int8",
+    "1-bit": "int1",
+    "2-bit": "int2",
+    "ai": "unknown",
+    "int16/int8": "int16",
+    "int16/int12": "int16",
+}
+_TECHNOLOGY_SYNONYMS = {"dataflow/fpga": "fpga", "cpu/gpu": "gpu"}
+_USE_SYNONYMS = {"video": "unknown"}
 
 VOCABULARIES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
-    "precision": (PRECISIONS, _PRECISION_WORDS),
-    "technology": (TECHNOLOGIES, _TECHNOLOGY_WORDS),
+    "precision": (PRECISIONS, _PRECISION_SYNONYMS),
+    "technology": (TECHNOLOGIES, _TECHNOLOGY_SYNONYMS),
     "form_factor": (FORM_FACTORS, {}),
-    "use": (USES, _USE_WORDS),
+    "use": (USES, _USE_SYNONYMS),
     "counting": (COUNTINGS, {}),
     "year_from": (YEARS_FROM, {}),
 }
-"""Column -> (its words, other words for them)."""
+"""Column -> (its words, synonyms of them)."""
 
 
 def normalise(column: str, text: str) -> str | None:
-    """Return the catalogue's word for ``text`` in a column, "unknown" for an empty cell, None for a strange one.
+    """Return the catalogue's word for a cell: "unknown" if it is empty, None if the word has no translation.
 
-    A precision written "fp16.32" multiplies in the first and accumulates in the second: it counts as the first.
-    "int16/int8" (operands of two widths) counts as the wider. The 2019 table's "AI" names no precision.
+    A precision "fp16.32" multiplies in fp16 and accumulates in fp32: it counts as fp16.
+    "int16/int8" (operands of two widths) counts as the wider. "AI" in the table of 2019 names no precision.
     """
-    words, others = VOCABULARIES[column]
+    words, synonyms = VOCABULARIES[column]
     text = text.strip().lower()
     if not text:
         return "unknown"
     if column == "precision":
         text = re.sub(r"^((?:fp|bf|int)\d+)\.\d+$", r"\1", text)
-    text = others.get(text, text)
-    return text if text in words else None
+    word = synonyms.get(text, text)
+    return word if word in words else None
 
 
 def segment(power_w: float | None) -> str:
-    """Return the name of the segment of a peak power in W; "unknown" where it is not known."""
+    """Return the name of the segment of a peak power in W; "unknown" if there is no power."""
     if power_w is None or not power_w > 0:
         return "unknown"
     return next(s.name for s in SEGMENTS if s.low <= power_w < s.high)
 
 
 def slug(*words: str) -> str:
-    """Return an identity made of words: ``slug("NVIDIA", "A100 SXM4 80 GB")`` is "nvidia-a100-sxm4-80-gb"."""
+    """Return an identity: ``slug("NVIDIA", "A100 SXM4 80 GB")`` is "nvidia-a100-sxm4-80-gb"."""
     kept: list[str] = []
     for word in re.split(r"[^a-z0-9.+]+", " ".join(words).lower()):
+        # "Anvil 2+" keeps its plus sign; a plus sign alone is no word
         word = word.strip(".+") if word.strip("+") == "" else word.strip(".")
         if word and word not in kept[-1:]:
             kept.append(word)

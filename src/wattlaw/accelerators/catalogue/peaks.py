@@ -1,51 +1,58 @@
-"""What a device promises: the one place from which the rest of wattlaw takes a peak."""
+"""Looks up the datasheet peak of a device. The rest of wattlaw takes peaks from here only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattlaw.accelerators.catalogue.catalogue import aliases, built_in, folded, load, worth_using
-from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.catalogue import (
+    aliases,
+    built_in,
+    folded,
+    load,
+    not_below_fp32,
+)
+from wattlaw.accelerators.catalogue.entry import CatalogueEntry
 from wattlaw.core.reading import Reading, estimated, missing
 
 
 def peak_op_per_s(device_name: str, precision: str, own: Path | None = None) -> Reading:
-    """Return the promised dense peak of a device, operations/s (a multiply-add is two), as an estimate with its source.
+    """Return the dense peak of a device, operations/s (a multiply-add is two), as an estimate with its source.
 
     ``device_name`` is an accelerator's identity in the catalogue, or the name that a driver or an MLPerf system
-    file gives it, as the alias table has it. Missing, with the reason, where the device, its peak at this
-    precision, or whether that counts sparsity is not known: nothing is guessed. ``own`` is a site's catalogue.
+    file uses and the alias table contains. The reading is missing, with the reason, if the device or its peak at
+    this precision is unknown, or if the peak counts sparsity: nothing is guessed. ``own`` is a site's catalogue.
     """
-    found = entry(device_name, precision, own)
+    found = entry_at(device_name, precision, own)
     if isinstance(found, str):
         return missing(found)
     if found.peak_op_per_s is None:
         return missing(f"{found.product} has no known peak at {precision}")
     if found.counting == "sparse":
-        return missing(f"the {precision} peak known of {found.product} counts structured sparsity")
-    word = "dense" if found.counting == "dense" else "as its maker states it"
-    return estimated(
-        found.peak_op_per_s,
-        f"promised peak of {found.company} {found.product}, {precision}, {word}",
-    )
+        return missing(f"the known {precision} peak of {found.product} counts structured sparsity")
+    counting = "dense" if found.counting == "dense" else "as its maker states it"
+    how = f"datasheet peak of {found.company} {found.product}, {precision}, {counting}"
+    return estimated(found.peak_op_per_s, how)
 
 
-def entry(device_name: str, precision: str, own: Path | None = None) -> Entry | str:
-    """Return the catalogue's entry for a device's name at a precision, or why there is none."""
+def entry_at(device_name: str, precision: str, own: Path | None = None) -> CatalogueEntry | str:
+    """Return the catalogue's entry for a device's name at a precision, or the reason why there is none."""
     accelerator = identity(device_name, own)
     if accelerator is None:
         return f"unknown device {device_name!r}: no alias in the catalogue of accelerators"
     same = [e for e in load(own).entries if e.accelerator == accelerator]
-    at = [e for e in same if e.precision == precision]
-    if not at:
-        have = ", ".join(sorted(e.precision for e in same))
-        return f"{accelerator} has no peak at precision {precision or 'unknown'!r} in the catalogue (it has {have})"
-    return at[0]
+    for entry in same:
+        if entry.precision == precision:
+            return entry
+    known = ", ".join(sorted(e.precision for e in same))
+    return (
+        f"{accelerator} has no peak at precision {precision or 'unknown'!r} in the catalogue "
+        f"(it has {known})"
+    )
 
 
 def identity(device_name: str, own: Path | None = None) -> str | None:
-    """Return the accelerator that a device's name means; None where the alias table and the catalogue don't say."""
+    """Return the accelerator of a device's name; None if neither the alias table nor the catalogue has it."""
     name = folded(device_name)
     if name in aliases():
         return aliases()[name]
@@ -53,13 +60,13 @@ def identity(device_name: str, own: Path | None = None) -> str | None:
     return known.get(name)
 
 
-def sixteen_bit(accelerator: str) -> Entry | None:
-    """Return the entry of a device at bf16 or fp16, whichever has the greater peak without sparsity."""
+def sixteen_bit(accelerator: str) -> CatalogueEntry | None:
+    """Return a device's entry at bf16 or fp16, whichever has the higher dense peak; None if it has neither."""
     return best_sixteen_bit([e for e in built_in().entries if e.accelerator == accelerator])
 
 
-def best_sixteen_bit(entries: Sequence[Entry]) -> Entry | None:
-    """Return that of one device's entries which has the greatest 16-bit peak without sparsity; none below its fp32."""
-    dense = [e for e in worth_using(entries) if e.counting != "sparse" and e.peak_op_per_s]
+def best_sixteen_bit(entries: Sequence[CatalogueEntry]) -> CatalogueEntry | None:
+    """Return the 16-bit entry of one device with the highest dense peak; None if all are below its fp32."""
+    dense = [e for e in not_below_fp32(entries) if e.counting != "sparse" and e.peak_op_per_s]
     known = [e for e in dense if e.precision in ("bf16", "fp16")]
     return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)

@@ -1,7 +1,7 @@
-"""Reads a table of accelerators, in wattlaw's layout or the surveys', and names every fault of it.
+"""Reads a table of accelerators, in wattlaw's layout or the surveys', and reports every fault of it.
 
-Good rows are kept whatever is wrong with others. A row is dropped only where it says nothing usable:
-no company or product, a negative or zero figure, a word for which there is no reading.
+Good rows are kept whatever is wrong with others. A row is dropped only if it holds nothing usable:
+no company or product, a negative or zero number, a number that cannot be read.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
+<<<<<<< HEAD
 from wattlaw.accelerators.catalogue import rules
 from wattlaw.accelerators.catalogue.entry import (
     VOCABULARIES,
@@ -25,229 +27,240 @@ from wattlaw.accelerators.catalogue.entry import (
 from wattlaw.core.csv_table import CsvRow as Row
 from wattlaw.core.csv_table import CsvTable as RawTable
 from wattlaw.core.csv_table import read_csv
+=======
+from wattlaw.accelerators.catalogue.entry import (
+    VOCABULARIES,
+    CatalogueEntry,
+    CatalogueTable,
+    normalise,
+    slug,
+)
+from wattlaw.accelerators.catalogue.rules import find_doubts, keep_first_rows
+from wattlaw.core.csv_table import CsvTable, TableFault, read_csv
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
 from wattlaw.core.errors import DataError, nearest
 
 FORMAT = 1
 """Version of the catalogue's layout: the number in its first line, ``# wattlaw accelerators 1``."""
 
-COLUMNS = Entry.__struct_fields__
+COLUMNS = CatalogueEntry.__struct_fields__
 _NEEDED = ("company", "product", "precision", "peak_op_per_s", "power_w")
-_NUMBERS = ("peak_op_per_s", "power_w", "memory_bytes", "memory_bandwidth_bytes_per_s",
-            "link_bandwidth_bytes_per_s", "price_usd")  # fmt: skip
-_SURVEY = {
-    "company": "Company", "product": "Product", "label": "Label", "peak_op_per_s": "PeakPerformance",
-    "precision": "Precision", "power_w": "Power", "technology": "Technology", "use": "IorT",
-    "form_factor": "FormFactor", "source": "ReferenceURL",
-}  # fmt: skip
-_WIDELY_KNOWN = {
-    "Country",
-    "PlotLocation",
-    "Hide",
-    "PlotLocationZ",
-    "HideZ",
-    "AI Model",
-    "Updated",
-    "Notes",
-    "Reference",
+_NUMBERS = (
+    *("peak_op_per_s", "power_w", "memory_bytes", "memory_bandwidth_bytes_per_s"),
+    *("link_bandwidth_bytes_per_s", "price_usd"),
+)
+_NEVER_EMPTY = ("precision", "use", "form_factor", "technology", "peak_op_per_s", "power_w")
+_SURVEY_COLUMNS = {
+    "company": "Company",
+    "product": "Product",
+    "label": "Label",
+    "precision": "Precision",
+    "peak_op_per_s": "PeakPerformance",
+    "power_w": "Power",
+    "technology": "Technology",
+    "use": "IorT",
+    "form_factor": "FormFactor",
+    "source": "ReferenceURL",
+}
+_OWN_COLUMNS = {c: c for c in COLUMNS}
+_IGNORED_COLUMNS = {
+    *("Country", "PlotLocation", "Hide", "PlotLocationZ", "HideZ", "AI Model", "Updated"),
+    *("Notes", "Reference"),
 }
 
 
-class _Dropped(Exception):
-    """A cell that makes its row unusable."""
+class _UnusableRowError(Exception):
+    """A cell makes its row unusable; the fault is recorded."""
 
 
-def read_table(path: Path, year: int | None = None) -> Table:
+def read_table(path: Path, year: int | None = None) -> CatalogueTable:
     """Read a table of accelerators in wattlaw's layout or in that of the Lincoln AI Computing Survey.
 
     ``year`` is the survey's year; by default the year in the file's name.
-    Raises RecordError where there is no such file and DataError where it is no table of accelerators.
+    Raises RecordError if there is no such file, DataError if it is not a table of accelerators.
     """
     raw = read_csv(path, comment="#", fill_short_rows=True)
+<<<<<<< HEAD
     columns = _layout(raw)
     if columns is _SURVEY:
         year = year or _year_of(path)
+=======
+    is_survey = "PeakPerformance" in raw.header and "Product" in raw.header
+    columns = _SURVEY_COLUMNS if is_survey else _OWN_COLUMNS
+    _check_header(raw, columns, is_survey)
+    if is_survey:
+        year = year or _year_in_name(path)
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     entries, lines = [], []
     for row in raw.rows:
+        cells = _RowReader(raw, row.line, row.cells, columns)
         try:
-            entries.append(_entry(raw, row, columns, year if columns is _SURVEY else None))
-            lines.append(row.line)
-        except _Dropped:
+            entries.append(cells.entry(year if is_survey else None))
+        except _UnusableRowError:
             continue
-    table = Table(raw.file, entries, lines, raw.faults)
-    if columns is not _SURVEY:
-        table = rules.one_row_each(table)
-    doubts = [
-        msgspec.structs.replace(f, column=columns.get(f.column, f.column))
-        for f in rules.doubts(table)
-    ]
-    return table._replace(faults=gathered([*table.faults, *doubts]))
+        lines.append(row.line)
+    table = CatalogueTable(raw.file, entries, lines, raw.faults)
+    if not is_survey:
+        table = keep_first_rows(table)
+    faults = list(table.faults)
+    for doubt in find_doubts(table):
+        column = columns.get(doubt.column, doubt.column)
+        faults.append(msgspec.structs.replace(doubt, column=column))
+    return table._replace(faults=_merge_repeated(faults))
 
 
-def _layout(raw: RawTable) -> dict[str, str]:
-    columns = (
-        _SURVEY
-        if "PeakPerformance" in raw.header and "Product" in raw.header
-        else {c: c for c in COLUMNS}
-    )
+def _check_header(raw: CsvTable, columns: dict[str, str], is_survey: bool) -> None:
+    """Record missing and unknown columns. Raises DataError without a column of companies or products."""
     if not {columns["company"], columns["product"]} & set(raw.header):
         raise DataError(
-            f"{raw.file}: line {raw.header_line}: no table of accelerators; "
-            f"it needs the columns {', '.join(_NEEDED)}, this one has {', '.join(raw.header[:6]) or 'none'}"
+            f"{raw.file}: line {raw.header_line}: not a table of accelerators; it needs the columns "
+            f"{', '.join(_NEEDED)}, this one has {', '.join(raw.header[:6]) or 'none'}"
         )
     for name in _NEEDED:
         if columns[name] not in raw.header:
-            text = "the column is missing; its values are read as not known"
-            fault(
-                raw.faults,
-                (raw.file, raw.header_line, columns[name]),
-                text,
-                "doubted",
-                "missing-column",
-            )
+            text = "the column is missing; its values are read as unknown"
+            raw.add_fault(raw.header_line, columns[name], text, "doubted", "missing-column")
     version = _version(raw)
-    known = {*columns.values(), *_WIDELY_KNOWN} if columns is _SURVEY else set(columns)
+    known = set(columns.values())
+    if is_survey:
+        known |= _IGNORED_COLUMNS
     for name in raw.header:
         if name not in known and version <= FORMAT:
-            text = f"a column that is not known; {nearest(name, known)}"
-            fault(raw.faults, (raw.file, raw.header_line, name), text, "doubted", "unknown-column")
-    return columns
+            text = f"an unknown column; {nearest(name, known)}"
+            raw.add_fault(raw.header_line, name, text, "doubted", "unknown-column")
 
 
-def _version(raw: RawTable) -> int:
+def _version(raw: CsvTable) -> int:
     for line in raw.preface:
-        if match := re.match(r"# wattlaw accelerators (\d+)", line):
-            version = int(match[1])
-            if version > FORMAT:
-                text = f"layout {version} of a newer wattlaw (this one knows {FORMAT}); the known columns are read"
-                fault(raw.faults, (raw.file, 1, ""), text, "doubted", "newer-version")
-            return version
+        match = re.match(r"# wattlaw accelerators (\d+)", line)
+        if match is None:
+            continue
+        version = int(match[1])
+        if version > FORMAT:
+            text = (
+                f"layout {version} of a newer wattlaw (this one reads {FORMAT}); "
+                "the known columns are read"
+            )
+            raw.add_fault(1, "", text, "doubted", "newer-version")
+        return version
     return FORMAT
 
 
-def _entry(raw: RawTable, row: Row, columns: dict[str, str], year: int | None) -> Entry:
-    cell = {name: row.cells.get(column, "") for name, column in columns.items()}
-    values: dict[str, object] = {
-        name: cell.get(name, "") for name in ("company", "product", "label", "source", "note")
-    }
-    for name in ("company", "product"):
-        if not cell[name]:
-            _drop(raw, row, columns[name], "no value; the row can't be told from others", "no-name")
-    values["source"] = " ".join(re.split(r"[;\s]+", cell["source"]) if cell.get("source") else ())
-    values["accelerator"] = cell.get("accelerator") or slug(cell["company"], cell["product"])
-    values["label"] = cell["label"] or cell["product"]
-    for name in VOCABULARIES:
-        if name in columns:
-            values[name] = _word(raw, row, name, columns[name])
-    for name in _NUMBERS:
-        if name in columns:
-            values[name] = _number(raw, row, columns[name])
-    if year is not None:
-        values |= {"year": year, "year_from": "listed", "surveys": (year,)}
-        _date(raw, row, "Updated")
-    elif "year" in columns:
-        values |= {"year": _whole(raw, row, "year"), "surveys": _years(raw, row, "surveys")}
-    return Entry(**values)  # type: ignore[arg-type]
+class _RowReader:
+    """Reads the cells of one row; faults are recorded in the table."""
+
+    def __init__(
+        self, raw: CsvTable, line: int, cells: dict[str, str], columns: dict[str, str]
+    ) -> None:
+        self.raw, self.line, self.cells, self.columns = raw, line, cells, columns
+
+    def text(self, name: str) -> str:
+        """Return the cell of a field of the entry; "" if the table has no such column."""
+        return self.cells.get(self.columns.get(name, ""), "")
+
+    def entry(self, survey: int | None) -> CatalogueEntry:
+        """Return the row as an entry; ``survey`` is the year of the survey's table."""
+        for name in ("company", "product"):
+            if not self.text(name):
+                self._drop(name, "no value; the row cannot be identified", "no-name")
+        values: dict[str, object] = {
+            name: self.text(name) for name in ("company", "product", "note")
+        }
+        values["label"] = self.text("label") or self.text("product")
+        values["source"] = " ".join(re.split(r"[;\s]+", self.text("source")))
+        identity = slug(self.text("company"), self.text("product"))
+        values["accelerator"] = self.text("accelerator") or identity
+        for name in VOCABULARIES:
+            if name in self.columns:
+                values[name] = self._word(name)
+        for name in _NUMBERS:
+            if name in self.columns:
+                values[name] = self._number(name)
+        if survey is not None:
+            values |= {"year": survey, "year_from": "listed", "surveys": (survey,)}
+            self._check_date("Updated")
+        elif "year" in self.columns:
+            values |= {"year": self._year(), "surveys": self._surveys()}
+        return msgspec.convert(values, CatalogueEntry)
+
+    def _drop(self, name: str, text: str, rule: str) -> NoReturn:
+        self.raw.add_fault(self.line, self.columns[name], text, "dropped", rule)
+        raise _UnusableRowError
+
+    def _doubt(self, name: str, text: str, rule: str) -> None:
+        self.raw.add_fault(self.line, self.columns[name], text, "doubted", rule)
+
+    def _doubt_empty(self, name: str) -> None:
+        if name in _NEVER_EMPTY and self.columns[name] in self.cells:
+            text = "no value" if name in _NUMBERS else "no value, read as unknown"
+            self._doubt(name, text, "no-value")
+
+    def _word(self, name: str) -> str:
+        text = self.text(name)
+        word = normalise(name, text)
+        if not text:
+            self._doubt_empty(name)
+        elif word is None:
+            valid = ", ".join(VOCABULARIES[name][0])
+            self._doubt(
+                name, f"unknown word {text!r}, read as unknown; valid: {valid}", f"unknown-{name}"
+            )
+        elif word == "unknown" != text:
+            self._doubt(name, f"{text!r} is too vague, read as unknown", "vague-word")
+        elif word != text:
+            column, said = self.columns[name], f"{text!r} read as {word!r}"
+            self.raw.add_fault(self.line, column, said, "mended", "vocabulary")
+        return word or "unknown"
+
+    def _number(self, name: str) -> float | None:
+        text = self.text(name)
+        if not text:
+            self._doubt_empty(name)
+            return None
+        try:
+            value = float(text.replace(" ", ""))
+        except ValueError:
+            self._drop(name, f"{text!r} is not a number; write it like 3.12e14", "not-a-number")
+        if not (math.isfinite(value) and value > 0):
+            self._drop(name, f"{text} is not above 0", "not-positive")
+        return value
+
+    def _year(self) -> int | None:
+        text = self.text("year")
+        if not text:
+            return None
+        if not re.fullmatch(r"(19|20)\d\d", text):
+            self._doubt("year", f"{text!r} is not a year such as 2024", "not-a-year")
+            return None
+        return int(text)
+
+    def _surveys(self) -> tuple[int, ...]:
+        years = []
+        for word in self.text("surveys").split():
+            if re.fullmatch(r"20\d\d", word):
+                years.append(int(word))
+            else:
+                text = f"{word!r} is not a year; write several like 2021 2022"
+                self._doubt("surveys", text, "not-a-year")
+        return tuple(years)
+
+    def _check_date(self, column: str) -> None:
+        text = self.cells.get(column, "")
+        match = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d\d)", text)
+        if text and not (match and 1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31):
+            said = f"{text!r} is not a date M/D/YY"
+            self.raw.add_fault(self.line, column, said, "doubted", "not-a-date")
+        elif match and int(match[3]) < 15:
+            said = f"{text!r} is before 2015; the surveys began in 2018"
+            self.raw.add_fault(self.line, column, said, "doubted", "strange-date")
 
 
-def _drop(raw: RawTable, row: Row, column: str, text: str, name: str) -> None:
-    fault(raw.faults, (raw.file, row.line, column), text, "dropped", name)
-    raise _Dropped
-
-
-def _word(raw: RawTable, row: Row, name: str, column: str) -> str:
-    text = row.cells.get(column, "")
-    where = (raw.file, row.line, column)
-    word = normalise(name, text)
-    if word is None:
-        valid = ", ".join(VOCABULARIES[name][0])
-        fault(
-            raw.faults,
-            where,
-            f"{text!r} is not known, read as unknown; valid: {valid}",
-            "doubted",
-            f"unknown-{name}",
-        )
-        return "unknown"
-    if (
-        not text
-        and column in row.cells
-        and name in ("precision", "use", "form_factor", "technology")
-    ):
-        fault(raw.faults, where, "no value, read as unknown", "doubted", "no-value")
-    elif text and word == "unknown" != text:
-        fault(
-            raw.faults, where, f"{text!r} says too little, read as unknown", "doubted", "vague-word"
-        )
-    elif text and word != text:
-        fault(raw.faults, where, f"{text!r} read as {word!r}", "mended", "vocabulary")
-    return word
-
-
-def _number(raw: RawTable, row: Row, column: str) -> float | None:
-    text = row.cells.get(column, "")
-    if not text:
-        if column in row.cells and column in (
-            "PeakPerformance",
-            "Power",
-            "peak_op_per_s",
-            "power_w",
-        ):
-            fault(raw.faults, (raw.file, row.line, column), "no value", "doubted", "no-value")
-        return None
-    try:
-        value = float(text.replace(" ", ""))
-    except ValueError:
-        _drop(raw, row, column, f"{text!r} is no number; write it like 3.12e14", "not-a-number")
-    if not (math.isfinite(value) and value > 0):
-        _drop(raw, row, column, f"{text} is not above 0", "not-positive")
-    return value
-
-
-def _whole(raw: RawTable, row: Row, column: str) -> int | None:
-    text = row.cells.get(column, "")
-    if not text:
-        return None
-    if not re.fullmatch(r"(19|20)\d\d", text):
-        fault(
-            raw.faults,
-            (raw.file, row.line, column),
-            f"{text!r} is no year such as 2024",
-            "doubted",
-            "not-a-year",
-        )
-        return None
-    return int(text)
-
-
-def _years(raw: RawTable, row: Row, column: str) -> tuple[int, ...]:
-    words = row.cells.get(column, "").split()
-    if bad := [w for w in words if not re.fullmatch(r"20\d\d", w)]:
-        text = f"{bad[0]!r} is no year; write them like 2021 2022"
-        fault(raw.faults, (raw.file, row.line, column), text, "doubted", "not-a-year")
-    return tuple(int(w) for w in words if w not in bad)
-
-
-def _date(raw: RawTable, row: Row, column: str) -> None:
-    text = row.cells.get(column, "")
-    match = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d\d)", text)
-    if text and not (match and 1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31):
-        fault(
-            raw.faults,
-            (raw.file, row.line, column),
-            f"{text!r} is no date M/D/YY",
-            "doubted",
-            "not-a-date",
-        )
-    elif match and int(match[3]) < 15:
-        text = f"{text!r} is before 2015, the surveys began in 2018"
-        fault(raw.faults, (raw.file, row.line, column), text, "doubted", "strange-date")
-
-
-def _year_of(path: Path) -> int | None:
+def _year_in_name(path: Path) -> int | None:
     years = re.findall(r"20\d\d", path.name)
     return int(years[-1]) if years else None
 
 
+<<<<<<< HEAD
 def fault(
     faults: list[Fault], where: tuple[str, int, str], text: str, handling: Handling, name: str
 ) -> None:
@@ -258,11 +271,20 @@ def fault(
 def gathered(faults: list[Fault]) -> list[Fault]:
     """Return the faults, those with the same text of several lines merged at the first line."""
     groups: dict[tuple[str, str, str], list[Fault]] = {}
+=======
+def _merge_repeated(faults: list[TableFault]) -> list[TableFault]:
+    """Return the faults, with equal faults of several lines reported once, at the first line."""
+    groups: dict[tuple[str, str, str], list[TableFault]] = {}
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     for one in faults:
         groups.setdefault((one.file, one.column, one.fault), []).append(one)
     merged = []
     for same in groups.values():
         first, more = same[0], len(same) - 1
         text = f"{first.fault} (and {more} more lines)" if more else first.fault
+<<<<<<< HEAD
         merged.append(Fault(first.file, first.line, first.column, text, first.handling, first.name))
+=======
+        merged.append(msgspec.structs.replace(first, fault=text))
+>>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     return sorted(merged, key=lambda f: (f.file, f.line, f.column))

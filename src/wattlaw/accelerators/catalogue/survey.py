@@ -1,4 +1,4 @@
-"""What the surveys compute from a table: counts, the frontier, trends over the years, and what changed between two."""
+"""The surveys: counts of a table, the Pareto frontier, trends over the years, and changes between two surveys."""
 
 from __future__ import annotations
 
@@ -12,14 +12,24 @@ from typing import Literal
 import msgspec
 
 from wattlaw.accelerators.catalogue.catalogue import LISTINGS, built_in
-from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry, segment
+from wattlaw.accelerators.catalogue.entry import SEGMENT_NAMES, CatalogueEntry, segment
 from wattlaw.core.errors import UsageError
 
-By = Literal["segment", "precision", "technology", "form_factor", "use"]
+GroupBy = Literal["segment", "precision", "technology", "form_factor", "use"]
+
+EFFICIENCIES = (("1 T", 1e12), ("10 T", 1e13), ("100 T", 1e14))
+"""The efficiencies, op/s/W, that the counts compare with, and their names in the counts."""
+
+ROUNDING = 0.002
+"""Numbers of two surveys that differ by less than this share are equal."""
 
 
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """By what two editions of a survey are compared. ``at_least`` counts rows by promised op/s/W: 1, 10, 100 T."""
+class SurveyCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts by which two editions of a survey are compared.
+
+    at_least             rows of at least 1, 10 and 100 T op/s/W
+    median_op_per_joule  median efficiency of the rows with peak and power, op/s/W
+    """
 
     rows: int
     with_peak_and_power: int
@@ -30,8 +40,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     pareto_points: int
 
 
-class Trend(msgspec.Struct, frozen=True, kw_only=True):
-    """One group in one year: how many entries, and their promised efficiency in op/s/W (median, best, whose)."""
+class EfficiencyTrend(msgspec.Struct, frozen=True, kw_only=True):
+    """One group in one year: its number of entries, median and best efficiency (op/s/W), and the best entry."""
 
     year: int
     by: str
@@ -42,8 +52,8 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     best: str
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one listing from one survey to a later one: "new", "gone", or "changed" in a column."""
+class SurveyChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of one listing between two surveys: "new", "gone", or "changed" in a column."""
 
     accelerator: str
     precision: str
@@ -53,76 +63,87 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: float | str | None = None
 
 
-class Listing(msgspec.Struct, frozen=True):
-    """What one survey says of one accelerator at one precision. Missing figures are None."""
+class SurveyListing(msgspec.Struct, frozen=True, kw_only=True):
+    """What one survey says about one accelerator at one precision. Missing numbers are None."""
 
     accelerator: str
     precision: str
     survey: int
     peak_op_per_s: float | None
     power_w: float | None
+    form_factor: str
+    use: str
 
 
-def counts(entries: Sequence[Entry]) -> Counts:
+def counts(entries: Sequence[CatalogueEntry]) -> SurveyCounts:
     """Return the counts of a table's rows."""
-    ratios = [r for e in entries if (r := e.op_per_joule) is not None]
-    return Counts(
+    efficiencies = [e.op_per_joule for e in entries if e.op_per_joule is not None]
+    form_factors = [e.form_factor for e in entries]
+    uses = [e.use for e in entries]
+    at_least = {}
+    for name, bound in EFFICIENCIES:
+        at_least[name] = sum(x >= bound for x in efficiencies)
+    return SurveyCounts(
         rows=len(entries),
-        with_peak_and_power=len(ratios),
-        form_factor={
-            w: sum(e.form_factor == w for e in entries) for w in ("chip", "card", "system")
-        },
-        use={w: sum(e.use == w for e in entries) for w in ("inference", "training")},
-        at_least={
-            w: sum(x >= r for x in ratios)
-            for w, r in (("1 T", 1e12), ("10 T", 1e13), ("100 T", 1e14))
-        },
-        median_op_per_joule=median(ratios) if ratios else None,
+        with_peak_and_power=len(efficiencies),
+        form_factor={w: form_factors.count(w) for w in ("chip", "card", "system")},
+        use={w: uses.count(w) for w in ("inference", "training")},
+        at_least=at_least,
+        median_op_per_joule=median(efficiencies) if efficiencies else None,
         pareto_points=len(frontier(entries)),
     )
 
 
-def frontier(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries that no other beats, by ascending power.
+def frontier(entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
+    """Return the Pareto frontier: the entries that no other dominates, by ascending power.
 
-    One beats another where it is as good or better in both peak and power, and better in one.
+    One entry dominates another if it is at least as good in both peak and power, and better in one.
     """
     points = [e for e in entries if e.peak_op_per_s and e.power_w]
-    kept = [e for e in points if not any(_beats(o, e) for o in points)]
+    kept = [e for e in points if not any(_dominates(other, e) for other in points)]
     return sorted(kept, key=lambda e: (e.power_w or 0, e.accelerator))
 
 
-def trend(entries: Iterable[Entry], by: By = "segment") -> list[Trend]:
-    """Return each group's promised efficiency by year of release (or of first listing)."""
-    groups: dict[tuple[int, str], list[Entry]] = {}
+def trend(entries: Iterable[CatalogueEntry], by: GroupBy = "segment") -> list[EfficiencyTrend]:
+    """Return each group's efficiency by year of release (or of first listing)."""
+    groups: dict[tuple[str, int], list[CatalogueEntry]] = {}
     for entry in entries:
         if entry.year is not None and entry.op_per_joule is not None:
-            name = segment(entry.power_w) if by == "segment" else getattr(entry, by)
-            groups.setdefault((entry.year, name), []).append(entry)
+            groups.setdefault((group_of(entry, by), entry.year), []).append(entry)
+    order = {name: place for place, name in enumerate(SEGMENT_NAMES)}
     found = []
-    for (year, name), same in sorted(groups.items(), key=lambda g: (_place(by, g[0][1]), g[0][0])):
+    for name, year in sorted(groups, key=lambda key: (order.get(key[0], len(order)), *key)):
+        same = groups[name, year]
+        efficiencies = [e.op_per_joule or 0.0 for e in same]
         best = max(same, key=lambda e: e.op_per_joule or 0)
-        found.append(Trend(
-            year=year, by=by, group=name, entries=len(same), best=best.label,
-            median_op_per_joule=median(e.op_per_joule or 0 for e in same), best_op_per_joule=best.op_per_joule or 0,
-        ))  # fmt: skip
+        found.append(
+            EfficiencyTrend(
+                year=year,
+                by=by,
+                group=name,
+                entries=len(same),
+                median_op_per_joule=median(efficiencies),
+                best_op_per_joule=max(efficiencies),
+                best=best.label,
+            )
+        )
     return found
 
 
+def group_of(entry: CatalogueEntry, by: GroupBy) -> str:
+    """Return the group of an entry: its segment, precision, technology, form factor or use."""
+    if by == "segment":
+        return segment(entry.power_w)
+    name: str = getattr(entry, by)
+    return name
+
+
 @functools.cache
-def listings(path: Path = LISTINGS) -> tuple[Listing, ...]:
-    """Return what each survey says of each accelerator, as it stood in that year's table."""
+def listings(path: Path = LISTINGS) -> tuple[SurveyListing, ...]:
+    """Return what each survey said about each accelerator in its year."""
     with open(path, encoding="utf-8", newline="") as file:
-        return tuple(
-            Listing(
-                r["accelerator"],
-                r["precision"],
-                int(r["survey"]),
-                _number(r["peak_op_per_s"]),
-                _number(r["power_w"]),
-            )
-            for r in csv.DictReader(file)
-        )
+        rows = [{k: v or None for k, v in row.items()} for row in csv.DictReader(file)]
+    return msgspec.convert(rows, tuple[SurveyListing, ...], strict=False)
 
 
 def surveys() -> list[int]:
@@ -130,105 +151,99 @@ def surveys() -> list[int]:
     return sorted({listing.survey for listing in listings()})
 
 
-def edition(year: int) -> list[Entry]:
-    """Return the catalogue's entries as the survey of a year gave them: its own peaks and powers.
+def edition(year: int) -> list[CatalogueEntry]:
+    """Return the catalogue's entries as the survey of a year listed them: its peaks, powers, form factors and uses.
 
-    Raises UsageError where there was no survey that year.
+    Raises UsageError if there was no survey that year.
     """
     _check_year(year)
     known = {(e.accelerator, e.precision): e for e in built_in().entries}
     devices = {e.accelerator: e for e in built_in().entries}
     found = []
-    for said in (one for one in listings() if one.survey == year):
-        entry = known.get((said.accelerator, said.precision)) or devices.get(said.accelerator)
+    for listing in listings():
+        if listing.survey != year:
+            continue
+        entry = known.get((listing.accelerator, listing.precision))
+        entry = entry or devices.get(listing.accelerator)
         if entry is not None:
-            values = {
-                "precision": said.precision,
-                "peak_op_per_s": said.peak_op_per_s,
-                "power_w": said.power_w,
-            }
+            values = msgspec.structs.asdict(listing)
+            del values["survey"]
             found.append(msgspec.structs.replace(entry, surveys=(year,), note="", **values))
     return found
 
 
-def diff(before: int, after: int) -> list[Change]:
-    """Return what changed from the survey of one year to that of another. Raises UsageError for other years."""
+def diff(before: int, after: int) -> list[SurveyChange]:
+    """Return the changes from the survey of one year to that of another. Raises UsageError for other years."""
     _check_year(before)
     _check_year(after)
-    old, new = (
-        {(s.accelerator, s.precision): s for s in listings() if s.survey == y}
-        for y in (before, after)
-    )
+    old = {(s.accelerator, s.precision): s for s in listings() if s.survey == before}
+    new = {(s.accelerator, s.precision): s for s in listings() if s.survey == after}
     found = []
     for key in sorted({*old, *new}):
         if key not in old:
-            found.append(Change(accelerator=key[0], precision=key[1], change="new"))
+            found.append(SurveyChange(accelerator=key[0], precision=key[1], change="new"))
         elif key not in new:
-            found.append(Change(accelerator=key[0], precision=key[1], change="gone"))
+            found.append(SurveyChange(accelerator=key[0], precision=key[1], change="gone"))
         else:
-            found += _changed(old[key], new[key])
-    return _renamed_precisions(found)
+            found += _changed_values(old[key], new[key])
+    return _merge_changed_precisions(found)
 
 
-def _changed(old: Listing, new: Listing) -> list[Change]:
-    return [
-        Change(
-            accelerator=old.accelerator,
-            precision=old.precision,
-            change="changed",
-            column=c,
-            before=was,
-            after=now,
-        )
-        for c in ("peak_op_per_s", "power_w")
-        if (was := getattr(old, c)) != (now := getattr(new, c)) and not _rounding(was, now)
-    ]
+def _changed_values(old: SurveyListing, new: SurveyListing) -> list[SurveyChange]:
+    found = []
+    for column in ("peak_op_per_s", "power_w"):
+        was, now = getattr(old, column), getattr(new, column)
+        if was != now and not _is_rounding(was, now):
+            change = SurveyChange(
+                accelerator=old.accelerator,
+                precision=old.precision,
+                change="changed",
+                column=column,
+                before=was,
+                after=now,
+            )
+            found.append(change)
+    return found
 
 
-def _renamed_precisions(found: list[Change]) -> list[Change]:
-    """Tell a device whose only listing changed its precision as one change instead of one gone and one new."""
-    by_device: dict[str, list[Change]] = {}
+def _merge_changed_precisions(found: list[SurveyChange]) -> list[SurveyChange]:
+    """Report a device whose only listing changed its precision as changed, not as one gone and one new."""
+    by_device: dict[str, list[SurveyChange]] = {}
     for change in found:
         by_device.setdefault(change.accelerator, []).append(change)
-    told: list[Change] = []
+    merged: list[SurveyChange] = []
     for device, changes in by_device.items():
-        if sorted(c.change for c in changes) == ["gone", "new"]:
-            was, now = (
-                next(c.precision for c in changes if c.change == w) for w in ("gone", "new")
+        precisions = {c.change: c.precision for c in changes}
+        if len(changes) == 2 and set(precisions) == {"gone", "new"}:
+            change = SurveyChange(
+                accelerator=device,
+                precision=precisions["new"],
+                change="changed",
+                column="precision",
+                before=precisions["gone"],
+                after=precisions["new"],
             )
-            told.append(
-                Change(
-                    accelerator=device,
-                    precision=now,
-                    change="changed",
-                    column="precision",
-                    before=was,
-                    after=now,
-                )
-            )
+            merged.append(change)
         else:
-            told += changes
-    return told
+            merged += changes
+    return merged
 
 
-def _rounding(was: float | None, now: float | None) -> bool:
-    return was is not None and now is not None and abs(was - now) <= 0.002 * max(was, now)
+def _is_rounding(was: float | None, now: float | None) -> bool:
+    if was is None or now is None:
+        return False
+    return abs(was - now) <= ROUNDING * max(was, now)
 
 
 def _check_year(year: int) -> None:
     if year not in surveys():
-        raise UsageError(f"there was no survey in {year}; valid: {', '.join(map(str, surveys()))}")
+        valid = ", ".join(map(str, surveys()))
+        raise UsageError(f"there was no survey in {year}; valid: {valid}")
 
 
-def _beats(one: Entry, other: Entry) -> bool:
-    mine, theirs = ((e.peak_op_per_s or 0, e.power_w or 0) for e in (one, other))
-    return mine != theirs and mine[0] >= theirs[0] and mine[1] <= theirs[1]
-
-
-def _place(by: str, group: str) -> tuple[int, str]:
-    names = [s.name for s in SEGMENTS]
-    return (names.index(group) if by == "segment" and group in names else len(names), group)
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
+def _dominates(one: CatalogueEntry, other: CatalogueEntry) -> bool:
+    one_peak, one_power = one.peak_op_per_s or 0, one.power_w or 0
+    other_peak, other_power = other.peak_op_per_s or 0, other.power_w or 0
+    if (one_peak, one_power) == (other_peak, other_power):
+        return False
+    return one_peak >= other_peak and one_power <= other_power

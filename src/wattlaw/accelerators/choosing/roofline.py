@@ -1,15 +1,16 @@
-"""The time that a device needs for a sample, from what it promises, corrected by what devices achieve.
+"""The time that a device needs per sample, predicted from its datasheet and fitted to measured devices.
 
     t = a / peak + b / bandwidth + e / power + (d / bandwidth + x * 2 (n - 1) / n / (link / 2)) / batch
 
-``a`` are operations, ``b`` bytes and ``e`` joules a sample as real software spends them; ``d`` are bytes a step
-(weights and the optimiser's state pass through memory once a step, whatever its batch) and ``x`` bytes that the n
-devices of a node exchange a step (a ring sends 2 (n - 1) / n of them each way; a link's bandwidth counts both ways).
-a is never less than the operations counted, for no device exceeds its peak. All five are fitted for each MLPerf
-benchmark so that the mean over devices of |predicted / measured - 1| is least (a linear program); one that the
-measurements don't ask for becomes 0. The roofline model is that of Williams, Waterman, Patterson (2009), with the
-power of Choi, Bedard, Fowler, Vuduc (2013); their ceilings are summed instead of the greatest taken: the layers of a
-network are bound now by one, now by another.
+``a`` are operations, ``b`` bytes and ``e`` joules per sample as real software spends them. ``d`` are bytes per step:
+weights and the optimiser's state pass through memory once per step, whatever the batch size. ``x`` are the bytes that
+the n devices of a node exchange per step: a ring sends 2 (n - 1) / n of them in each direction, and a link's bandwidth
+counts both directions. ``a`` is never less than the counted operations, because no device exceeds its peak.
+
+All five are fitted for each MLPerf benchmark so that the mean over devices of |predicted / measured - 1| is least (a
+linear program); a term that the measurements do not need becomes 0. The roofline model is that of Williams, Waterman,
+Patterson (2009), with the power term of Choi, Bedard, Fowler, Vuduc (2013). Their ceilings are summed here instead of
+taking the highest, because different layers of a network are bound by different ceilings.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, median, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from wattlaw.accelerators.catalogue.entry import Entry
+from wattlaw.accelerators.catalogue.entry import CatalogueEntry
 from wattlaw.accelerators.catalogue.mlperf_results import (
     BENCHMARK_FLOP,
     MlperfResult,
@@ -36,11 +37,14 @@ GRADIENT_BYTES = {"resnet": 4 * 25.6e6, "bert": 4 * 336e6}
 """Bytes of the gradients of a benchmark's network in fp32."""
 
 PCIE_4 = 6.4e10
-"""Bytes/s of PCIe 4.0 x16, both directions: the slowest link of the devices measured."""
+"""Bandwidth of PCIe 4.0 x16, bytes/s in both directions: the slowest link of the measured devices."""
+
+MIN_DEVICES = 3
+"""Devices that a fit needs at least."""
 
 
-class Promise(NamedTuple):
-    """What one device promises: op/s at 16 bits without sparsity, memory and link bytes/s, W."""
+class DeviceLimits(NamedTuple):
+    """The datasheet limits of one device: dense op/s at 16 bits, memory and link bytes/s, W."""
 
     peak_op_per_s: float
     bandwidth_bytes_per_s: float
@@ -48,18 +52,18 @@ class Promise(NamedTuple):
     link_bytes_per_s: float
 
 
-class Point(NamedTuple):
-    """What one device achieved among ``devices`` of a node: seconds per sample at ``batch`` samples a step."""
+class MeasuredDevice(NamedTuple):
+    """The seconds per sample of one device among ``devices`` of a node, at ``batch`` samples per step."""
 
     accelerator: str
     time_s: float
-    promise: Promise
+    limits: DeviceLimits
     batch: float = math.inf
     devices: int = 1
 
 
-class Costs(NamedTuple):
-    """What a network spends: operations, bytes and joules a sample; bytes of memory and of links a step."""
+class NetworkCosts(NamedTuple):
+    """The costs of a network: operations, bytes and joules per sample; bytes of memory and of links per step."""
 
     op: float
     bytes: float
@@ -71,33 +75,31 @@ class Costs(NamedTuple):
 class Roofline(NamedTuple):
     """A fitted roofline. ``ratios`` are measured over predicted times of devices that were left out of the fit."""
 
-    costs: Costs
+    costs: NetworkCosts
     ratios: tuple[float, ...] = ()
 
-    def time_s(self, promise: Promise, batch: float = math.inf, devices: int = 1) -> float:
-        """Return the predicted seconds per sample of one of ``devices`` of a node, each at ``batch`` a step."""
-        return sum(
-            c * u for c, u in zip(self.costs, _unit_times(promise, batch, devices), strict=True)
-        )
+    def time_s(self, limits: DeviceLimits, batch: float = math.inf, devices: int = 1) -> float:
+        """Return the predicted seconds per sample of one of ``devices`` of a node, each at ``batch`` per step."""
+        unit_times = _unit_times(limits, batch, devices)
+        return sum(cost * unit for cost, unit in zip(self.costs, unit_times, strict=True))
 
     def scaled(self, factor: float) -> Roofline:
-        """Return the roofline with all costs times ``factor``, its errors centred on 1."""
-        middle = median(self.ratios) if self.ratios else 1.0
-        return Roofline(
-            Costs(*(c * factor for c in self.costs)), tuple(r / middle for r in self.ratios)
-        )
+        """Return the roofline with all costs times ``factor``, and its errors centred on 1."""
+        centre = median(self.ratios) if self.ratios else 1.0
+        costs = NetworkCosts(*(c * factor for c in self.costs))
+        return Roofline(costs, tuple(r / centre for r in self.ratios))
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What a prediction is multiplied with for the ends of its 90 % interval.
+        """The factors that turn a prediction into the ends of its 90 % predictive interval.
 
-        It is Student's prediction interval for one more device, of the logarithm of measured over predicted. The
-        5th and 95th percentile of so few errors would hold too little: 77 % of devices left out.
+        This is Student's predictive interval for one more device, of the logarithm of measured over predicted. The
+        5th and 95th percentile of so few errors would be too narrow: they cover 77 % of left-out devices.
         """
-        laws: Any = need("wattlaw.laws.statistics.ratios", "the interval of a prediction")
+        ratios = need("wattlaw.laws.statistics.ratios", "a predictive interval")
         logs = [math.log(r) for r in self.ratios]
         n = len(logs)
-        reach = laws.t_quantile(n - 1) * stdev(logs) * math.sqrt(1 + 1 / n)
+        reach = ratios.t_quantile(n - 1) * stdev(logs) * math.sqrt(1 + 1 / n)
         return math.exp(fmean(logs) - reach), math.exp(fmean(logs) + reach)
 
     @property
@@ -106,7 +108,7 @@ class Roofline(NamedTuple):
         return median(abs(1 / r - 1) for r in self.ratios)
 
 
-class Held(NamedTuple):
+class LeftOutDevice(NamedTuple):
     """A device predicted from the others: measured over predicted time, the median over its results."""
 
     accelerator: str
@@ -122,24 +124,27 @@ class Held(NamedTuple):
 @functools.cache
 def calibrated(benchmark: str) -> Roofline:
     """Return the roofline of an MLPerf benchmark, fitted to all devices, with the errors of leaving each out."""
-    points = measured_points(benchmark)
-    held = leave_one_out(points, BENCHMARK_FLOP[benchmark])
-    return fit(points, BENCHMARK_FLOP[benchmark])._replace(ratios=tuple(h.ratio for h in held))
+    points = measured_devices(benchmark)
+    left_out = leave_one_out(points, BENCHMARK_FLOP[benchmark])
+    ratios = tuple(device.ratio for device in left_out)
+    return fit_roofline(points, BENCHMARK_FLOP[benchmark])._replace(ratios=ratios)
 
 
-def measured_points(benchmark: str) -> list[Point]:
-    """Return the single-node results of a benchmark on devices of which all four promises are known."""
+def measured_devices(benchmark: str) -> list[MeasuredDevice]:
+    """Return the single-node results of a benchmark on devices for which all four limits are known."""
     found = []
     for result in mlperf_results():
-        entry = sixteen_bit(result.accelerator) if result.benchmark == benchmark else None
-        promise = promise_of(entry) if entry and entry.link_bandwidth_bytes_per_s else None
-        if promise:
+        if result.benchmark != benchmark:
+            continue
+        entry = sixteen_bit(result.accelerator)
+        limits = limits_of(entry) if entry and entry.link_bandwidth_bytes_per_s else None
+        if limits:
             time_s = 1 / result.samples_per_s
             found.append(
-                Point(
+                MeasuredDevice(
                     result.accelerator,
                     time_s,
-                    promise,
+                    limits,
                     result.batch_per_device,
                     result.accelerators,
                 )
@@ -148,84 +153,100 @@ def measured_points(benchmark: str) -> list[Point]:
 
 
 def measured_times(benchmark: str) -> dict[str, Interval]:
-    """Return each device's own seconds per sample in its newest round: median result, fastest, slowest."""
+    """Return each device's seconds per sample in its newest round: median result, fastest, slowest."""
     newest: dict[str, list[MlperfResult]] = {}
-    for result in sorted(
-        (r for r in mlperf_results() if r.benchmark == benchmark), key=lambda r: r.round
-    ):
+    own = [r for r in mlperf_results() if r.benchmark == benchmark]
+    for result in sorted(own, key=lambda r: r.round):
         before = newest.get(result.accelerator, [])
-        newest[result.accelerator] = [*(b for b in before if b.round == result.round), result]
-    return {name: _spread(own) for name, own in newest.items()}
+        same_round = [b for b in before if b.round == result.round]
+        newest[result.accelerator] = [*same_round, result]
+    return {name: _time_interval(results) for name, results in newest.items()}
 
 
-def _spread(own: list[MlperfResult]) -> Interval:
-    times = [1 / r.samples_per_s for r in own]
-    return Interval(median(times), min(1 / r.high for r in own), max(1 / r.low for r in own))
+def limits_of(entry: CatalogueEntry) -> DeviceLimits | None:
+    """Return the datasheet limits of an entry; None if its peak, bandwidth or power is unknown.
 
-
-def promise_of(entry: Entry) -> Promise | None:
-    """Return what an entry promises; None where its peak, bandwidth or power is not known.
-
-    A link that is not known is taken as PCIe 4.0 x16.
+    An unknown link is taken as PCIe 4.0 x16.
     """
     if not (entry.peak_op_per_s and entry.memory_bandwidth_bytes_per_s and entry.power_w):
         return None
     link = entry.link_bandwidth_bytes_per_s or PCIE_4
-    return Promise(entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s, entry.power_w, link)
+    return DeviceLimits(
+        entry.peak_op_per_s, entry.memory_bandwidth_bytes_per_s, entry.power_w, link
+    )
 
 
-def fit(points: Sequence[Point], least_op: float) -> Roofline:
-    """Return the roofline with the least mean relative error, each device counting once.
+def fit_roofline(points: Sequence[MeasuredDevice], min_op: float) -> Roofline:
+    """Return the roofline with the least mean relative error; each device has the same weight.
 
-    ``least_op`` are the operations of a sample as counted. Raises FitError with fewer than three devices.
+    ``min_op`` are the counted operations per sample. Raises FitError with fewer than three devices.
     """
-    devices = Counter(p.accelerator for p in points)
-    if len(devices) < 3:
+    results_per_device = Counter(p.accelerator for p in points)
+    if len(results_per_device) < MIN_DEVICES:
         raise FitError(
-            f"a roofline needs measurements of at least three known devices; there are {len(devices)}"
+            f"a roofline needs measurements of at least three known devices; "
+            f"there are {len(results_per_device)}"
         )
-    optimize: Any = need("scipy.optimize", "the roofline")
-    shares = [[u / p.time_s for u in _unit_times(p.promise, p.batch, p.devices)] for p in points]
+    optimize = need("scipy.optimize", "the roofline")
+    shares = [_shares_of_time(p) for p in points]
+    # every column is scaled to a mean of 1, so that the solver sees numbers of one size
     scale = [fmean(column) or 1.0 for column in zip(*shares, strict=True)]
     n, terms = len(points), len(scale)
-    # variables: the costs and one error a point; error >= +-(predicted / measured - 1)
+    # variables: the costs, and one error per point with error >= +-(predicted / measured - 1)
     rows, bounds = [], []
-    for i, share in enumerate(shares):
-        error = [-float(i == j) for j in range(n)]
+    for index, share in enumerate(shares):
+        error = [0.0] * n
+        error[index] = -1.0
         scaled = [s / whole for s, whole in zip(share, scale, strict=True)]
-        rows += [[*scaled, *error], [*(-s for s in scaled), *error]]
-        bounds += [1.0, -1.0]
-    cost = [0.0] * terms + [1 / devices[p.accelerator] for p in points]
-    limits = [(least_op * scale[0], None), *[(0, None)] * (terms - 1 + n)]
-    found = optimize.linprog(cost, A_ub=rows, b_ub=bounds, bounds=limits)
+        rows.append([*scaled, *error])
+        bounds.append(1.0)
+        rows.append([*(-s for s in scaled), *error])
+        bounds.append(-1.0)
+    objective = [0.0] * terms + [1 / results_per_device[p.accelerator] for p in points]
+    limits = [(min_op * scale[0], None), *[(0, None)] * (terms - 1 + n)]
+    found = optimize.linprog(objective, A_ub=rows, b_ub=bounds, bounds=limits)
     if not found.success:
         raise FitError(f"the roofline could not be fitted: {found.message}")
-    return Roofline(Costs(*(float(x / whole) for x, whole in zip(found.x, scale, strict=False))))
+    costs = [float(x / whole) for x, whole in zip(found.x, scale, strict=False)]
+    return Roofline(NetworkCosts(*costs))
 
 
-def leave_one_out(points: Sequence[Point], least_op: float) -> list[Held]:
+def leave_one_out(points: Sequence[MeasuredDevice], min_op: float) -> list[LeftOutDevice]:
     """Predict each device from a roofline fitted to all others."""
     found = []
     for name in sorted({p.accelerator for p in points}):
-        line = fit([p for p in points if p.accelerator != name], least_op)
+        line = fit_roofline([p for p in points if p.accelerator != name], min_op)
         own = [p for p in points if p.accelerator == name]
-        found.append(Held(name, median(p.time_s / line.time_s(*p[2:]) for p in own), len(own)))
+        ratios = [p.time_s / line.time_s(p.limits, p.batch, p.devices) for p in own]
+        found.append(LeftOutDevice(name, median(ratios), len(own)))
     return found
 
 
-def coverage(points: Sequence[Point], least_op: float) -> float:
-    """Return the share of devices whose time lies in the 90 % interval that the others alone would give it."""
-    held = leave_one_out(points, least_op)
-    inside = 0
-    for one in held:
-        others = leave_one_out([p for p in points if p.accelerator != one.accelerator], least_op)
-        low, high = Roofline(Costs(0, 0), tuple(h.ratio for h in others)).interval
-        inside += low <= one.ratio <= high
-    return inside / len(held)
+def coverage(points: Sequence[MeasuredDevice], min_op: float) -> float:
+    """Return the share of devices whose time is in the 90 % interval that the others alone would give it."""
+    left_out = leave_one_out(points, min_op)
+    covered = 0
+    for device in left_out:
+        others = [p for p in points if p.accelerator != device.accelerator]
+        ratios = tuple(o.ratio for o in leave_one_out(others, min_op))
+        low, high = Roofline(NetworkCosts(0, 0), ratios).interval
+        covered += low <= device.ratio <= high
+    return covered / len(left_out)
 
 
-def _unit_times(promise: Promise, batch: float, devices: int) -> tuple[float, ...]:
-    """Return the seconds per sample that one unit of each of ``Costs`` takes, in its order."""
-    peak, bandwidth, power, link = promise
+def _time_interval(results: list[MlperfResult]) -> Interval:
+    middle = median(1 / r.samples_per_s for r in results)
+    fastest = min(1 / r.high for r in results)
+    return Interval(middle, fastest, max(1 / r.low for r in results))
+
+
+def _shares_of_time(point: MeasuredDevice) -> list[float]:
+    """Return the share of the measured time that one unit of each cost takes."""
+    return [unit / point.time_s for unit in _unit_times(point.limits, point.batch, point.devices)]
+
+
+def _unit_times(limits: DeviceLimits, batch: float, devices: int) -> tuple[float, ...]:
+    """Return the seconds per sample that one unit of each of ``NetworkCosts`` takes, in its order."""
+    peak, bandwidth, power, link = limits
     ring = 2 * (devices - 1) / devices
     return 1 / peak, 1 / bandwidth, 1 / power, 1 / bandwidth / batch, ring / (link / 2) / batch

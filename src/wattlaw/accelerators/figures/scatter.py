@@ -1,274 +1,431 @@
-"""The figure of the surveys: promised peak against power, log-log, with lines of equal efficiency.
+"""The figure of the surveys: peak performance against peak power, log-log, with lines of equal efficiency.
 
-Colour is the precision, shape the form factor, fill training or inference. Vega-Lite by Altair: hover and
-filter on a page, and the same spec as SVG, PNG or PDF.
+Colour is the precision, shape the form factor, fill training or inference. The figure is a Vega-Lite
+specification made with Altair: interactive on a page, and the same as SVG, PNG or PDF.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from wattlaw.accelerators.catalogue.entry import SEGMENTS, Entry, segment
-from wattlaw.accelerators.catalogue.survey import frontier
-from wattlaw.accelerators.figures.label_placement import Box, place, text_width
-from wattlaw.accelerators.figures.scatter_backdrop import (
-    FAINT,
-    INK,
-    SOFT,
-    backdrop,
-    chart,
-    frontier_boxes,
-    x_of,
-    y_of,
+import altair as alt
+
+from wattlaw.accelerators.catalogue.entry import (
+    SEGMENT_NAMES,
+    SEGMENTS,
+    CatalogueEntry,
+    PowerSegment,
+    segment,
 )
-from wattlaw.accelerators.figures.scatter_frame import Frame, frame_of, iso_boxes, iso_lines
+from wattlaw.accelerators.catalogue.survey import frontier
+from wattlaw.accelerators.figures.label_placement import Box, place_labels, text_width
+from wattlaw.accelerators.figures.scatter_frame import (
+    IsoLine,
+    ScatterFrame,
+    axis_values,
+    frame_of,
+    frontier_boxes,
+    iso_lines,
+    name_boxes,
+    point_boxes,
+    position,
+)
+from wattlaw.accelerators.figures.style import (
+    PAPER,
+    SI_PREFIXED,
+    Palette,
+    Record,
+    chart,
+    headed,
+    styled,
+)
 from wattlaw.core.errors import UnknownNameError, UsageError
-from wattlaw.core.files import write_whole
-from wattlaw.core.plugins import need
 from wattlaw.core.units import show
 
-FORMATS = ("html", "svg", "png", "pdf", "json")
 LABEL_SIZE = 8.5
+DIMMED = 0.06
+"""Opacity of a point that the reader filtered out."""
 
-COLOURS = {
-    "int1": "#3f4650", "int2": "#7d858e", "int4": "#b5528c", "int8": "#0072b2", "int16": "#3d9bd6", "int32": "#8c6d3f",
-    "fp4": "#e06aa5", "fp8": "#8a5aa8", "fp16": "#d55e00", "bf16": "#c98a00", "tf32": "#5d7a1f", "fp32": "#009e73",
-    "fp64": "#005a41", "analog": "#b3261e", "unknown": "#b9c0c8",
-}  # fmt: skip
+WIDE_PX = 760
+"""A figure on a page shows all labels from this width on, and those of the Pareto frontier below it, px."""
+
 SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
-FILLS = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
-_STYLE = """<style>:root { color-scheme: light; background: #fff }
-body { font: 13px Helvetica, Arial, "Liberation Sans", sans-serif; color: #1b1f24 }
-.vega-bindings { display: flex; gap: 24px; padding: 0 18px }</style>"""
-_KEY = "the step line joins what no other beats in both peak and power"
+FILL_OPACITY = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
+FRONTIER_KEY = "step line: Pareto frontier (no other accelerator has more peak for less power)"
+
+TOOLTIP = {
+    "name": "accelerator",
+    "year": "year",
+    "kind": "kind",
+    "precision": "precision",
+    "peak_text": "peak performance",
+    "power_text": "peak power",
+    "ratio_text": "efficiency",
+    "surveys": "surveys",
+    "note": "note",
+}
 
 
-def plot(entries: Sequence[Entry], title: str = "", zoom: str = "", labels: bool = True) -> Any:
-    """Return the figure as an Altair chart.
+def plot(
+    entries: Sequence[CatalogueEntry], title: str = "", zoom: str = "", labels: bool = True
+) -> alt.TopLevelMixin:
+    """Return the figure with filters for readers of an HTML page.
 
-    ``zoom`` is a segment's name: only its powers are shown. Raises UnknownNameError for another name,
-    UsageError where no entry has both peak and power, MissingPartError without Altair.
+    ``zoom`` is the name of a segment: only its powers are shown. Raises UnknownNameError for another name,
+    UsageError if no entry has both peak and power.
     """
-    alt = need("altair", "the figure of accelerators")
-    if zoom not in ("", *(s.name for s in SEGMENTS)):
-        raise UnknownNameError("segment", zoom, {s.name for s in SEGMENTS})
-    shown = [
-        e for e in entries if e.peak_op_per_s and e.power_w and zoom in ("", segment(e.power_w))
-    ]
+    if zoom not in ("", *SEGMENT_NAMES):
+        raise UnknownNameError("segment", zoom, set(SEGMENT_NAMES))
+    shown = plottable(entries, zoom)
+    frame = frame_of(shown, zoom)
+    lines = _lines(shown, frame)
+    layers = _background(frame, shown, lines, PAPER)
+    choices, is_chosen = _reader_filters(shown)
+    opacity = alt.condition(is_chosen, alt.value(1), alt.value(DIMMED))
+    subtitle = FRONTIER_KEY
+    if labels:
+        placed = _place(shown, frame, lines)
+        layers += [layer.encode(opacity=opacity) for layer in _labels(placed, frame, PAPER)]
+        if len(placed) < len(shown):
+            subtitle += f"; {len(placed)} of {len(shown)} are labelled"
+    layers.append(_points(shown, frame, PAPER).encode(opacity=opacity).add_params(*choices))
+    figure = alt.layer(*layers).properties(width=frame.width, height=frame.height)
+    return styled(
+        figure.properties(title=headed(title or "Peak performance against peak power", subtitle))
+    )
+
+
+def plot_for_page(
+    entries: Sequence[CatalogueEntry], palette: Palette, width: int, narrow: int, height: int
+) -> alt.LayerChart:
+    """Return the figure without title and size, for a page that sets its width.
+
+    From ``WIDE_PX`` on it shows the labels that are free of overlaps at ``width`` px; on a narrower page it
+    shows those of the Pareto frontier that are free of overlaps at ``narrow`` px.
+    """
+    shown = plottable(entries)
+    frame = frame_of(shown, "", width, height)
+    lines = _lines(shown, frame)
+    layers = _background(frame, shown, lines, palette, only_if=f"width >= {WIDE_PX}")
+    small = frame_of(shown, "", narrow, height)
+    for at, named, condition in (
+        (frame, shown, f"width >= {WIDE_PX}"),
+        (small, frontier(shown), f"width < {WIDE_PX}"),
+    ):
+        placed = _place(shown, at, lines, named)
+        for layer in _labels(placed, at, palette):
+            layers.append(layer.encode(opacity=alt.value(alt.expr(f"{condition} ? 1 : 0"))))
+    layers.append(_points(shown, frame, palette, has_page_legend=True))
+    return alt.layer(*layers)
+
+
+def plottable(entries: Sequence[CatalogueEntry], zoom: str = "") -> list[CatalogueEntry]:
+    """Return the entries with peak and power, of one segment if ``zoom`` names it. Raises UsageError if none is left."""
+    shown = []
+    for entry in entries:
+        if entry.op_per_joule and zoom in ("", segment(entry.power_w)):
+            shown.append(entry)
     if not shown:
         raise UsageError(
-            "no accelerator that has both a peak and a power is left to plot; loosen the filters"
+            "no accelerator with both a peak and a power is left to plot; loosen the filters"
         )
-    frame = frame_of(shown, zoom)
-    taken = [*_marks(shown, frame), *frontier_boxes(shown, frame)]
-    lines, told = iso_lines(frame, taken)
-    layers = backdrop(alt, frame, shown, lines, told)
-    choices, keep = _choices(alt, shown)
-    below = _KEY
-    if labels:
-        placed = _placed(shown, frame, [*iso_boxes(frame, told), *frontier_boxes(shown, frame)])
-        layers += _labels(alt, placed, frame, keep)
-        below += f"; {len(placed)} of {len(shown)} labelled" if len(placed) < len(shown) else ""
-    layers.append(_points(alt, shown, frame, keep).add_params(*choices))
-    whole = alt.layer(*layers).properties(width=frame.width, height=frame.height)
-    return styled(
-        whole.properties(title=headed(alt, title or "Promised peak against peak power", below))
+    return shown
+
+
+def _lines(shown: Sequence[CatalogueEntry], frame: ScatterFrame) -> list[IsoLine]:
+    return iso_lines(frame, [*point_boxes(frame, shown), *frontier_boxes(frame, shown)])
+
+
+def _background(
+    frame: ScatterFrame,
+    entries: Sequence[CatalogueEntry],
+    lines: Sequence[IsoLine],
+    palette: Palette,
+    only_if: str = "true",
+) -> list[alt.Chart]:
+    """Return the layers behind the points; the names of segments are shown if Vega's ``only_if`` holds."""
+    return [
+        _segment_bands(frame, palette),
+        _segment_titles(frame, palette, only_if),
+        *_iso_layers(frame, lines, palette),
+        _frontier_line(frame, entries, palette),
+    ]
+
+
+def _x(frame: ScatterFrame, field: str) -> alt.X:
+    scale = alt.Scale(type="log", domain=list(frame.power), nice=False)
+    axis = alt.Axis(
+        title="peak power", labelExpr=f"{SI_PREFIXED}+'W'", values=axis_values(frame.power)
     )
+    return alt.X(f"{field}:Q", scale=scale, axis=axis)
 
 
-def write(chart: Any, path: Path) -> None:
-    """Write a chart as HTML (nothing is fetched when it is read), SVG, PNG, PDF or Vega-Lite JSON.
-
-    Raises UsageError for another ending, MissingPartError without vl-convert.
-    """
-    name = path.suffix.lstrip(".").lower()
-    if name not in FORMATS:
-        raise UsageError(f"{path}: a figure ends in {', '.join('.' + f for f in FORMATS)}")
-    if name == "json":
-        write_whole(path, (chart.to_json(validate=False) + "\n").encode())
-        return
-    vl_convert = need("vl_convert", "writing figures")
-    spec = chart.to_dict(validate=False)
-    match name:
-        case "html":
-            page = vl_convert.vegalite_to_html(spec, bundle=True).replace(
-                "<head>", f"<head>{_STYLE}", 1
-            )
-            write_whole(path, page.encode())
-        case "svg":
-            write_whole(path, vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode())
-        case "png":
-            write_whole(path, vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[]))
-        case _:
-            write_whole(path, vl_convert.vegalite_to_pdf(spec, allowed_base_urls=[]))
-
-
-def _labels(alt: Any, rows: list[dict[str, Any]], frame: Frame, keep: Any) -> list[Any]:
-    seen = alt.condition(keep, alt.value(1), alt.value(0.06))
-    base = chart(alt, rows).encode(
-        x=x_of(alt, frame, "power"), y=y_of(alt, frame, "peak"), text="label:N"
+def _y(frame: ScatterFrame, field: str) -> alt.Y:
+    scale = alt.Scale(type="log", domain=list(frame.peak), nice=False)
+    axis = alt.Axis(
+        title="peak performance", labelExpr=f"{SI_PREFIXED}+'OPS'", values=axis_values(frame.peak)
     )
-    kind = {
-        "align": "left",
-        "baseline": "middle",
-        "fontSize": LABEL_SIZE,
-        "tooltip": None,
-        "strokeJoin": "round",
-    }
-    halo = base.mark_text(**kind, stroke="#ffffff", strokeWidth=2.4).encode(
-        opacity=alt.condition(keep, alt.value(0.75), alt.value(0))
-    )
-    words = base.mark_text(**kind, color=INK).encode(opacity=seen)
-    leaders = (
-        chart(alt, [r for r in rows if r["led"]])
-        .mark_rule(color=SOFT, strokeWidth=0.5, tooltip=None)
+    return alt.Y(f"{field}:Q", scale=scale, axis=axis)
+
+
+def _segment_bands(frame: ScatterFrame, palette: Palette) -> alt.Chart:
+    rows: list[Record] = []
+    for index, band in enumerate(SEGMENTS):
+        low, high = max(band.low, frame.power[0]), min(band.high, frame.power[1])
+        if low < high:
+            rows.append({"low": low, "high": high, "shade": palette.bands[index % 2]})
+    return (
+        chart(rows)
+        .mark_rect(tooltip=None)
         .encode(
-            x=x_of(alt, frame, "from"),
-            x2="to:Q",
-            y=y_of(alt, frame, "height"),
-            y2="peak:Q",
-            opacity=seen,
+            x=_x(frame, "low"),
+            x2="high:Q",
+            y=alt.value(0),
+            y2=alt.value("height"),
+            color=alt.Color("shade:N", scale=None),
         )
     )
-    return [leaders, halo, words]
 
 
-def _marks(entries: Sequence[Entry], frame: Frame) -> list[Box]:
-    spots = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in entries]
-    return [Box(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
-
-
-def _placed(entries: Sequence[Entry], frame: Frame, blocked: Sequence[Box]) -> list[dict[str, Any]]:
-    """Return the labels that find a place: the frontier's first, then those of the newest surveys and years."""
-    front = {id(e) for e in frontier(entries)}
-    order = sorted(
-        entries,
-        key=lambda e: (id(e) not in front, -(max(e.surveys, default=0) or e.year or 0), e.label),
+def _segment_titles(frame: ScatterFrame, palette: Palette, only_if: str) -> alt.Chart:
+    rows: list[Record] = []
+    for band in SEGMENTS:
+        low, high = max(band.low, frame.power[0]), min(band.high, frame.power[1])
+        if low >= high:
+            continue
+        width = frame.width * (position(high, frame.power) - position(low, frame.power))
+        if width > 75:
+            rows.append({"middle": math.sqrt(low * high), "title": _title_in(band, width)})
+    mark = chart(rows).mark_text(
+        fontSize=11,
+        color=palette.soft,
+        fontStyle="italic",
+        lineBreak="\n",
+        baseline="top",
+        tooltip=None,
+        opacity=alt.expr(f"{only_if} ? 1 : 0"),
     )
-    first = list({(e.label, e.power_w, e.peak_op_per_s): e for e in reversed(order)}.values())[::-1]
-    points = [frame.pixel(e.power_w or 1, e.peak_op_per_s or 1) for e in first]
+    return mark.encode(x=_x(frame, "middle"), y=alt.value(7), text="title:N")
+
+
+def _title_in(band: PowerSegment, width: float) -> str:
+    """Return the title of a segment, on two lines if one line is wider than ``width`` px."""
+    if width > 6.2 * len(band.title):
+        return band.title
+    return band.title.replace("data-centre ", "data-centre\n").replace("low ", "low\n")
+
+
+def _iso_layers(frame: ScatterFrame, lines: Sequence[IsoLine], palette: Palette) -> list[alt.Chart]:
+    ends: list[Record] = []
+    names: list[Record] = []
+    for line in lines:
+        low_peak, high_peak = line.low * line.efficiency, line.high * line.efficiency
+        ends.append({"power": line.low, "peak": low_peak, "power2": line.high, "peak2": high_peak})
+        if line.name_at is not None:
+            peak = line.name_at * line.efficiency
+            names.append({"power": line.name_at, "peak": peak, "name": line.name})
+    rules = chart(ends).mark_rule(
+        color=palette.faint, strokeWidth=1, strokeDash=[4, 3], tooltip=None
+    )
+    # the angle follows the size that a page gives to the figure
+    decades_x = math.log10(frame.power[1] / frame.power[0])
+    decades_y = math.log10(frame.peak[1] / frame.peak[0])
+    angle = f"-atan2(height / {decades_y:.6g}, width / {decades_x:.6g}) * 180 / PI"
+    texts = chart(names).mark_text(
+        color=palette.soft,
+        fontSize=10,
+        align="left",
+        baseline="bottom",
+        angle=alt.expr(f"({angle} + 360) % 360"),
+        dy=-2,
+        dx=8,
+        tooltip=None,
+    )
+    x, y = _x(frame, "power"), _y(frame, "peak")
+    return [
+        rules.encode(x=x, x2="power2:Q", y=y, y2="peak2:Q"),
+        texts.encode(x=x, y=y, text="name:N"),
+    ]
+
+
+def _frontier_line(
+    frame: ScatterFrame, entries: Sequence[CatalogueEntry], palette: Palette
+) -> alt.Chart:
+    rows: list[Record] = [{"power": e.power_w, "peak": e.peak_op_per_s} for e in frontier(entries)]
+    line = chart(rows).mark_line(
+        interpolate="step-after", color=palette.soft, strokeWidth=1.2, opacity=0.55, tooltip=None
+    )
+    return line.encode(x=_x(frame, "power"), y=_y(frame, "peak"))
+
+
+def _labels(placed: Sequence[Record], frame: ScatterFrame, palette: Palette) -> list[alt.Chart]:
+    """Return the layers of the labels: leader lines, halos, texts."""
+    x, y = _x(frame, "power"), _y(frame, "peak")
+    leaders = chart([r for r in placed if r["has_leader"]]).mark_rule(
+        color=palette.soft, strokeWidth=0.5, tooltip=None
+    )
+    texts = chart(placed).encode(x=x, y=y, text="label:N")
+    mark = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
+    halo = texts.mark_text(
+        **mark, strokeJoin="round", stroke=palette.paper, strokeWidth=2.4, strokeOpacity=0.75
+    )
+    return [
+        leaders.encode(x=_x(frame, "from"), x2="to:Q", y=_y(frame, "height"), y2="peak:Q"),
+        halo,
+        texts.mark_text(**mark, color=palette.ink),
+    ]
+
+
+def _place(
+    shown: Sequence[CatalogueEntry],
+    frame: ScatterFrame,
+    lines: Sequence[IsoLine],
+    named: Sequence[CatalogueEntry] | None = None,
+) -> list[Record]:
+    """Return the labels with a free place: the frontier's first, then those of the newest surveys and years.
+
+    ``named`` are the entries to label; by default all that are shown.
+    """
+    blocked = [*name_boxes(frame, lines), *frontier_boxes(frame, shown)]
+    if named is not None:
+        blocked += point_boxes(frame, shown)
+    ordered = _by_importance(shown if named is None else named, frontier(shown))
+    points = [frame.pixel_of(e) for e in ordered]
     inside = Box(2, 34, frame.width - 2, frame.height - 2)
-    rows = []
-    for spot in place(points, [e.label for e in first], inside, LABEL_SIZE, blocked):
-        entry = first[spot.point]
+    rows: list[Record] = []
+    for spot in place_labels(points, [e.label for e in ordered], inside, LABEL_SIZE, blocked):
+        entry = ordered[spot.point]
         power, peak = frame.value(spot.x, spot.y)
-        # a leader ends at that end of the label which is nearer to its point
+        # the leader ends at the side of the label that is nearer to the point
         near = min(max(points[spot.point][0] - spot.x, 0), text_width(entry.label, LABEL_SIZE))
-        rows.append(
-            {
-                "label": entry.label,
-                "power": power,
-                "peak": peak,
-                "precision": entry.precision,
-                "use": entry.use,
-                "form_factor": entry.form_factor,
-                "led": spot.led,
-                "from": entry.power_w,
-                "height": entry.peak_op_per_s,
-                "to": frame.value(spot.x + near, spot.y)[0],
-            }
-        )
+        row: Record = {
+            "label": entry.label,
+            "power": power,
+            "peak": peak,
+            "precision": entry.precision,
+            "use": entry.use,
+            "form_factor": entry.form_factor,
+            "has_leader": spot.has_leader,
+            "from": entry.power_w,
+            "height": entry.peak_op_per_s,
+            "to": frame.value(spot.x + near, spot.y)[0],
+        }
+        rows.append(row)
     return rows
 
 
-def _choices(alt: Any, entries: Sequence[Entry]) -> tuple[list[Any], Any]:
-    """Return the filters a reader can set on the page, and the condition that an entry passes them all."""
+def _by_importance(
+    entries: Sequence[CatalogueEntry], front: Sequence[CatalogueEntry]
+) -> list[CatalogueEntry]:
+    """Return the entries without repeated labels at one point: the frontier first, then the newest."""
+    on_front = {id(e) for e in front}
+
+    def key(entry: CatalogueEntry) -> tuple[bool, int, str]:
+        newest = max(entry.surveys, default=0) or entry.year or 0
+        return id(entry) not in on_front, -newest, entry.label
+
+    first: dict[tuple[str, float | None, float | None], CatalogueEntry] = {}
+    for entry in sorted(entries, key=key):
+        first.setdefault((entry.label, entry.power_w, entry.peak_op_per_s), entry)
+    return list(first.values())
+
+
+def _reader_filters(
+    entries: Sequence[CatalogueEntry],
+) -> tuple[list[alt.Parameter], alt.PredicateComposition]:
+    """Return the filters that a reader can set on a page, and the condition that an entry passes them all."""
     by_precision = alt.selection_point(name="precision_shown", fields=["precision"], bind="legend")
-    choices, keep = [by_precision], by_precision
+    filters, is_chosen = [by_precision], by_precision
     menus = (
-        ("use", "sold for", ("training", "inference")),
+        ("use", "use", ("training", "inference")),
         ("form_factor", "form factor", ("chip", "card", "system")),
     )
     for field, title, words in menus:
-        options = [None, *(w for w in words if any(getattr(e, field) == w for e in entries))]
-        menu = alt.binding_select(options=options, labels=["all", *options[1:]], name=f"{title} ")
+        present = {getattr(e, field) for e in entries}
+        options = [w for w in words if w in present]
+        menu = alt.binding_select(
+            options=[None, *options], labels=["all", *options], name=f"{title} "
+        )
         choice = alt.selection_point(name=f"{field}_shown", fields=[field], bind=menu)
-        choices.append(choice)
-        keep = keep & choice
-    return [*choices, alt.selection_interval(name="zoom", bind="scales")], keep
+        filters.append(choice)
+        is_chosen = is_chosen & choice
+    return [*filters, alt.selection_interval(name="zoom", bind="scales")], is_chosen
 
 
-def _points(alt: Any, entries: Sequence[Entry], frame: Frame, keep: Any) -> Any:
-    rows = [_row(e) for e in sorted(entries, key=lambda e: e.power_w or 0)]
-    here = [p for p in COLOURS if any(e.precision == p for e in entries)]
-    shapes = [f for f in SHAPES if any(e.form_factor == f for e in entries)]
-    circles = alt.Legend(symbolType="circle")
-    grey = {"symbolFillColor": SOFT, "symbolStrokeColor": SOFT}
-    uses = [u for u in FILLS if any(e.use == u for e in entries)]
-    # Vega has no legend of fills that are filled or not: one of sizes, all the same, shows them
-    tints = {"training": SOFT, "inference": "transparent", "unknown": FAINT}
-    tint = "".join(f"datum.value=='{u}'?'{tints[u]}':" for u in uses) + "''"
-    sold = alt.Size(
-        "use:O", title="sold for", scale=alt.Scale(type="ordinal", domain=uses, range=[46] * len(uses)),
-        legend=alt.Legend(symbolType="circle", symbolFillColor=alt.expr(tint), symbolStrokeColor=SOFT),
-    )  # fmt: skip
-    colours = alt.Scale(domain=here, range=[COLOURS[p] for p in here])
-    shape = alt.Shape(
-        "form_factor:N", title="form factor", legend=alt.Legend(**grey),
-        scale=alt.Scale(domain=shapes, range=[SHAPES[s] for s in shapes]),
-    )  # fmt: skip
+def _points(
+    entries: Sequence[CatalogueEntry],
+    frame: ScatterFrame,
+    palette: Palette,
+    has_page_legend: bool = False,
+) -> alt.Chart:
+    """Return the points; with ``has_page_legend`` the page itself explains the colours."""
+    precisions = _present(palette.precisions, [e.precision for e in entries])
+    colours = alt.Scale(domain=precisions, range=[palette.precisions[p] for p in precisions])
+    place = alt.Legend(orient="bottom-right") if has_page_legend else alt.Legend()
+    colour_legend = None if has_page_legend else alt.Legend(symbolType="circle")
+    form_factors = _present(SHAPES, [e.form_factor for e in entries])
+    shape_legend = place.copy()
+    shape_legend.symbolFillColor = shape_legend.symbolStrokeColor = palette.soft
+    shapes = alt.Scale(domain=form_factors, range=[SHAPES[f] for f in form_factors])
+    rows = [_point(e) for e in sorted(entries, key=lambda e: e.power_w or 0)]
     return (
-        chart(alt, rows)
+        chart(rows)
         .mark_point(strokeWidth=1.4)
         .encode(
-            x=x_of(alt, frame, "power"),
-            y=y_of(alt, frame, "peak"),
-            stroke=alt.Stroke("precision:N", title="precision", scale=colours, legend=circles),
-            fill=alt.Fill("precision:N", title="precision", scale=colours, legend=circles),
-            shape=shape,
+            x=_x(frame, "power"),
+            y=_y(frame, "peak"),
+            stroke=alt.Stroke(
+                "precision:N", title="precision", scale=colours, legend=colour_legend
+            ),
+            fill=alt.Fill("precision:N", title="precision", scale=colours, legend=colour_legend),
+            shape=alt.Shape(
+                "form_factor:N", title="form factor", legend=shape_legend, scale=shapes
+            ),
             fillOpacity=alt.FillOpacity("fill:Q", scale=None),
-            size=sold,
-            opacity=alt.condition(keep, alt.value(1), alt.value(0.06)),
-            tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _HOVER.items()],
+            size=_use_legend(entries, palette, place),
+            tooltip=[alt.Tooltip(f"{name}:N", title=title) for name, title in TOOLTIP.items()],
         )
     )
 
 
-_HOVER = {
-    "name": "accelerator", "year": "year", "sort": "kind", "precision": "precision", "peak_told": "promised peak",
-    "power_told": "peak power", "ratio_told": "efficiency", "surveys": "surveys", "note": "note",
-}  # fmt: skip
+def _use_legend(entries: Sequence[CatalogueEntry], palette: Palette, place: alt.Legend) -> alt.Size:
+    """Return an encoding of the use. Vega has no legend of filled and empty marks; one of equal sizes shows them."""
+    uses = _present(FILL_OPACITY, [e.use for e in entries])
+    fills = {"training": palette.soft, "inference": "transparent", "unknown": palette.faint}
+    colour = "''"
+    for use in reversed(uses):
+        colour = f"datum.value=='{use}'?'{fills[use]}':{colour}"
+    legend = place.copy()
+    legend.symbolType = "circle"
+    legend.symbolFillColor = alt.expr(colour)
+    legend.symbolStrokeColor = palette.soft
+    scale = alt.Scale(type="ordinal", domain=uses, range=[46] * len(uses))
+    return alt.Size("use:O", title="use", scale=scale, legend=legend)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    listed = " (first listed)" if entry.year_from == "listed" else ""
-    sparse = " (sparse)" if entry.counting == "sparse" else ""
+def _present(order: dict[str, str] | dict[str, float], words: Sequence[str]) -> list[str]:
+    """Return the words that occur, in the order of ``order``."""
+    present = set(words)
+    return [w for w in order if w in present]
+
+
+def _point(entry: CatalogueEntry) -> Record:
+    year = f"{entry.year or 'unknown'}"
+    peak = show(entry.peak_op_per_s or 0, "OPS")
     return {
         "name": f"{entry.company} {entry.product}",
-        "year": f"{entry.year or 'unknown'}{listed}",
+        "year": f"{year} (first listed)" if entry.year_from == "listed" else year,
         "precision": entry.precision,
-        "sort": f"{entry.form_factor}, {entry.technology}, {entry.use}",
+        "kind": f"{entry.form_factor}, {entry.technology}, {entry.use}",
         "form_factor": entry.form_factor,
         "use": entry.use,
-        "fill": FILLS[entry.use],
+        "fill": FILL_OPACITY[entry.use],
         "power": entry.power_w,
         "peak": entry.peak_op_per_s,
-        "peak_told": show(entry.peak_op_per_s or 0, "op/s") + sparse,
-        "power_told": show(entry.power_w or 0, "W"),
-        "ratio_told": show(entry.op_per_joule or 0, "op/s/W"),
+        "peak_text": f"{peak} (sparse)" if entry.counting == "sparse" else peak,
+        "power_text": show(entry.power_w or 0, "W"),
+        "ratio_text": show(entry.op_per_joule or 0, "OPS/W"),
         "surveys": " ".join(map(str, entry.surveys)) or "none",
         "note": entry.note,
     }
-
-
-def headed(alt: Any, title: str, below: str) -> Any:
-    """Return a title with a line below it, as every figure of accelerators has."""
-    return alt.Title(
-        title, subtitle=below, anchor="start", fontSize=14, color=INK, subtitleColor=SOFT, offset=10
-    )
-
-
-def styled(chart: Any) -> Any:
-    """Return a chart with the type and colours of all figures of accelerators."""
-    font = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-    return (
-        chart.configure(font=font, background="#ffffff", padding=10)
-        .configure_title(anchor="start", fontSize=12, color=INK, fontWeight="bold")
-        .configure_view(stroke=FAINT)
-        .configure_axis(grid=False, labelColor=SOFT, titleColor=INK, domain=False, tickColor=FAINT,
-                        labelFontSize=11, titleFontSize=12, titleFontWeight="normal")
-        .configure_legend(labelColor=INK, titleColor=INK, labelFontSize=11, titleFontSize=11, symbolSize=60,
-                          titleFontWeight="bold", rowPadding=2)
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The filters that every ``wattlaw accelerators`` command over entries understands, and the tables they print."""
+"""The filters of the ``wattlaw accelerators`` commands, and the tables of entries that they print."""
 
 from __future__ import annotations
 
@@ -12,17 +12,26 @@ import click
 from wattlaw.cli.output import say
 from wattlaw.cli.tables import print_table
 from wattlaw.core.files import check_file
-from wattlaw.core.units import counted
+from wattlaw.core.units import counted, show
 
 if TYPE_CHECKING:
-    from wattlaw.accelerators.catalogue.entry import Entry, Fault
+    from wattlaw.accelerators.catalogue.entry import CatalogueEntry
+    from wattlaw.core.csv_table import TableFault
 
-PATH: Any = click.Path(path_type=Path)
+Command = Callable[..., None]
+Chosen = Any
+"""The values of the filter options by name, as click passes them."""
+
+PATH: click.Path = click.Path(path_type=Path)
+ENTRY_COLUMNS = (
+    *("company", "product", "year", "form", "use"),
+    *("precision", "peak", "power", "efficiency"),
+)
 
 
 def _writable(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
-        check_file(path)  # after all was drawn would be too late
+        check_file(path)  # before the work, not after it
     return path
 
 
@@ -34,118 +43,117 @@ OUT = click.option(
     help="File to write: .html, .svg, .png, .pdf or .json.",
 )
 CATALOGUE = click.option(
-    "--catalogue", type=PATH, default=None, help="Your own table; it wins over the built-in one."
+    "--catalogue", type=PATH, help="Your own table; its rows replace built-in ones."
+)
+
+FILTER_OPTIONS = (
+    click.option("--years", help="Year of release, or a range: 2022, 2019-2023 or 2022-."),
+    click.option("--survey", type=int, help="Only what the survey of this year lists."),
+    click.option("--precision", multiple=True, help="int8, fp16, bf16 …; may be repeated."),
+    click.option("--form-factor", multiple=True, help="chip, card or system."),
+    click.option("--technology", multiple=True, help="gpu, tensor, fpga …"),
+    click.option("--use", multiple=True, help="training or inference."),
+    click.option(
+        "--segment",
+        multiple=True,
+        help="very-low-power, embedded, autonomous, cards or systems.",
+    ),
+    click.option("--company", default="", help="Any part of the company's name."),
+    click.option("--name", default="", help="Any part of the accelerator's name."),
+    click.option("--power", help="Peak power in W, or a range: 70-400 or 70-."),
+    CATALOGUE,
 )
 
 
-def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filters that every command over entries understands."""
-    for option in reversed((
-        click.option("--years", default=None, help="Year of release, or a span: 2022, 2019-2023 or 2022-."),
-        click.option("--survey", type=int, default=None, help="Only what the survey of this year lists."),
-        click.option("--precision", multiple=True, help="int8, fp16, bf16 …; may be given several times."),
-        click.option("--form-factor", multiple=True, help="chip, card or system."),
-        click.option("--technology", multiple=True, help="gpu, tensor, fpga …"),
-        click.option("--use", multiple=True, help="training or inference."),
-        click.option("--segment", multiple=True, help="very-low-power, embedded, autonomous, cards or systems."),
-        click.option("--company", default="", help="Any part of the company's name."),
-        click.option("--name", default="", help="Any part of the accelerator's name."),
-        click.option("--power", default=None, help="Peak power in W, or a span: 70-400 or 70-."),
-        CATALOGUE,
-    )):  # fmt: skip
+def filters(command: Command) -> Command:
+    """Add the filters that every command over entries accepts."""
+    for option in reversed(FILTER_OPTIONS):
         command = option(command)
     return command
 
 
-def entries(chosen: dict[str, Any]) -> list[Entry]:
-    """Return what the options keep of the catalogue; what is doubtful in a site's own table goes to stderr."""
-    from wattlaw.accelerators.catalogue.catalogue import Filter, load, select
+def entries(chosen: Chosen) -> list[CatalogueEntry]:
+    """Return the entries of the catalogue that the options keep; doubts about a site's table go to stderr."""
+    from wattlaw.accelerators.catalogue.catalogue import CatalogueFilter, load, select
 
     own = chosen.pop("catalogue", None)
     table = load(own)
     for fault in table.faults if own else ():
         if fault.handling != "mended":
             say(f"{place_of(fault)}: {fault.fault} [{fault.handling}]")
-    years, power = _span(chosen.pop("years"), "--years"), _span(chosen.pop("power"), "--power")
+    years = _range(chosen.pop("years"), "--years", "2022, 2019-2023 or 2022-")
+    power = _range(chosen.pop("power"), "--power", "250, 70-400 or 70-")
+    whole_years = None
+    if years:
+        whole_years = (int(years[0]), int(min(years[1], 9999)))
     low, high = power or (None, None)
-    whole = (int(years[0]), int(min(years[1], 9999))) if years else None
-    return select(
-        table.entries, Filter(years=whole, least_power_w=low, most_power_w=high, **chosen)
-    )
+    wanted = CatalogueFilter(years=whole_years, least_power_w=low, most_power_w=high, **chosen)
+    return select(table.entries, wanted)
 
 
-def place_of(fault: Fault) -> str:
-    """Return where a fault is: file, line and, where one cell is meant, its column."""
-    return f"{fault.file}:{fault.line}" + (f": {fault.column}" if fault.column else "")
+def place_of(fault: TableFault) -> str:
+    """Return the place of a fault: file, line and, if one cell is meant, its column."""
+    place = f"{fault.file}:{fault.line}"
+    return f"{place}: {fault.column}" if fault.column else place
 
 
-def pictured(chosen: dict[str, Any]) -> list[Entry]:
-    """Return the entries as the surveys plot them: one point a device and use, or all that a filter names."""
+def plotted_entries(chosen: Chosen) -> list[CatalogueEntry]:
+    """Return one entry per device and use, as the surveys plot them, or all precisions that a filter names."""
     from wattlaw.accelerators.catalogue.catalogue import representative
     from wattlaw.accelerators.catalogue.survey import edition
 
-    year, asked = chosen["survey"], chosen["precision"]
+    year, precisions = chosen["survey"], chosen["precision"]
     found = entries(chosen)
     if year:
         kept = {(e.accelerator, e.precision) for e in found}
         return [e for e in edition(year) if (e.accelerator, e.precision) in kept]
-    return found if asked else representative(found)
+    return found if precisions else representative(found)
 
 
-def _span(text: str | None, option: str) -> tuple[float, float] | None:
+def print_entries(found: Sequence[CatalogueEntry]) -> None:
+    """Print entries, one line each."""
+    rows = []
+    for entry in found:
+        year = str(entry.year or "?")
+        _, peak, _, efficiency, *_ = peak_cells(entry)
+        cells = [entry.company, entry.product, year, entry.form_factor, entry.use, entry.precision]
+        rows.append([*cells, peak, show_known(entry.power_w, "W"), efficiency])
+    print_table(ENTRY_COLUMNS, rows)
+    say(counted(len(found), "row"))
+
+
+def peak_cells(entry: CatalogueEntry) -> list[str]:
+    """Return an entry's precision, peak, counting, efficiency, surveys and note as text."""
+    peak = show_known(entry.peak_op_per_s, "OPS")
+    return [
+        entry.precision,
+        f"{peak} sparse" if entry.counting == "sparse" else peak,
+        entry.counting,
+        show_known(entry.op_per_joule, "OPS/W"),
+        " ".join(map(str, entry.surveys)),
+        entry.note,
+    ]
+
+
+def show_known(value: float | None, unit: str, unknown: str = "?") -> str:
+    """Return a value with its unit, or ``unknown`` if there is none."""
+    return show(value, unit) if value else unknown
+
+
+def _range(text: str | None, option: str, examples: str) -> tuple[float, float] | None:
+    """Return the ends of a number or range such as "70-400", "70-" or "-400"."""
     if not text:
         return None
     low, dash, high = text.partition("-")
+    open_end = math.inf if dash else low
     try:
         if not (low or high):
             raise ValueError
-        ends = float(low or 0), float(high or (math.inf if dash else low))
+        ends = float(low or 0), float(high or open_end)
     except ValueError:
-        example = "2022, 2019-2023 or 2022-" if option == "--years" else "250, 70-400 or 70-"
         raise click.UsageError(
-            f"{option} is {text!r}; give a number or a span, such as {example}"
+            f"{option} is {text!r}; give a number or a range, such as {examples}"
         ) from None
     if ends[0] > ends[1]:
         raise click.UsageError(f"{option} {text} ends before it begins; write {high}-{low}")
     return ends
-
-
-def print_entries(found: Sequence[Entry]) -> None:
-    """Print entries, one line each."""
-    from wattlaw.core.units import show as told
-
-    rows = [
-        [e.company, e.product, str(e.year or "?"), e.form_factor, e.use, e.precision, peak_cells(e)[1],
-         told(e.power_w, "W") if e.power_w else "?", peak_cells(e)[3]]
-        for e in found
-    ]  # fmt: skip
-    columns = [
-        "company",
-        "product",
-        "year",
-        "form",
-        "use",
-        "precision",
-        "peak",
-        "power",
-        "efficiency",
-    ]
-    print_table(columns, rows)
-    say(counted(len(found), "row"))
-
-
-def peak_cells(entry: Entry) -> list[str]:
-    """Return an entry's precision, peak, counting, efficiency, surveys and note as text."""
-    from wattlaw.core.units import show as told
-
-    peak = told(entry.peak_op_per_s, "op/s") if entry.peak_op_per_s else "?"
-    sparse = " sparse" if entry.counting == "sparse" else ""
-    ratio = told(entry.op_per_joule, "op/s/W") if entry.op_per_joule else "?"
-    return [
-        entry.precision,
-        peak + sparse,
-        entry.counting,
-        ratio,
-        " ".join(map(str, entry.surveys)),
-        entry.note,
-    ]
