@@ -33,18 +33,18 @@ def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path)
 
     path = tmp_path / "a.html"
     write(plot(edition(2025)), path)
-    faults: list[str] = []
-    asked: list[str] = []
+    messages: list[str] = []
+    requests: list[str] = []
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.on(
-            "console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None
+            "console", lambda m: messages.append(m.text) if m.type in ("error", "warning") else None
         )
-        page.on("pageerror", lambda e: faults.append(str(e)))
-        page.on("request", lambda r: asked.append(r.url))
+        page.on("pageerror", lambda e: messages.append(str(e)))
+        page.on("request", lambda r: requests.append(r.url))
         page.goto(path.as_uri())
         page.wait_for_selector(
             "#vega-chart canvas, #vega-chart svg, .vega-embed canvas, .vega-embed svg"
@@ -57,20 +57,20 @@ def test_the_page_draws_filters_and_explains_without_the_network(tmp_path: Path)
         assert page.screenshot() != before
         box = page.locator(".vega-embed canvas, .vega-embed svg").first.bounding_box()
         assert box
-        told = ""
+        shown = ""
         for across in range(200, 900, 6):
             page.mouse.move(box["x"] + across, box["y"] + 300)
-            told = (
+            shown = (
                 page.locator("#vg-tooltip-element").inner_text()
                 if page.locator("#vg-tooltip-element.visible").count()
                 else ""
             )
-            if told:
+            if shown:
                 break
-        assert "promised peak" in told
+        assert "peak performance" in shown
         browser.close()
-    assert faults == []
-    assert asked == [path.as_uri()]
+    assert messages == []
+    assert requests == [path.as_uri()]
 
 
 TEXTS = """() => [...document.querySelectorAll("g.mark-text text")].map(text => {

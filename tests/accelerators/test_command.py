@@ -110,12 +110,12 @@ def test_the_figure_of_trends_groups_by_what_is_asked(by: str) -> None:
     assert word[by] in json.dumps(first)
 
 
-def test_a_candidate_whose_link_was_taken_is_marked_in_its_row(
+def test_a_candidate_with_an_assumed_link_is_marked_in_its_row(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, out, said = command(capsys, "choose", "--workload", "bert-base", "--most", "100")
     rows = [line for line in out.splitlines() if "roofline" in line]
-    taken = sum("link taken" in line for line in rows)
+    taken = sum("link assumed" in line for line in rows)
     assert code == 0
     assert f"for {taken} of {len(rows)} candidates" in said
     assert 0 < taken < len(rows)

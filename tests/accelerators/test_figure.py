@@ -74,8 +74,8 @@ def test_the_legends_tell_colour_shape_and_fill(tmp_path: Path) -> None:
     write(plot(edition(2025)), tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     words = dict(re.findall(r"Symbol legend titled '([^']*)'[^\"]*values: ([^\"]*)", drawn))
-    assert set(words) == {"precision", "form factor", "sold for"}
-    assert words["sold for"] == "training, inference"
+    assert set(words) == {"precision", "form factor", "use"}
+    assert words["use"] == "training, inference"
     assert words["form factor"] == "chip, card, system"
 
 

@@ -128,7 +128,7 @@ def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None
 
     points = [point(k) for k in range(14)]
     for given in (points, [*points, point(14, slow=3)]):
-        costs = fit_roofline(given, least_op=1e11).costs
+        costs = fit_roofline(given, min_op=1e11).costs
         assert costs == pytest.approx((1e12, 2e9, 0.1, 1e10, 3e9), rel=1e-5)
         held = leave_one_out(given, 1e11)
         assert sorted(abs(h.error) for h in held)[len(points) - 1] < 1e-5

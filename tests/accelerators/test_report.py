@@ -57,5 +57,7 @@ def test_a_trial_is_shown_with_its_share_of_peak(
     write_run(tmp_path / "t0", run(device))
     with pytest.raises(SystemExit):
         main(["runs", "show", str(tmp_path / "t0")])
-    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith(" share_of_peak")]
+    (line,) = [
+        x for x in capsys.readouterr().out.splitlines() if x.strip().startswith("share_of_peak")
+    ]
     assert expected in line

@@ -88,6 +88,10 @@ def test_an_edition_of_the_catalogue_counts_as_that_years_survey_did() -> None:
         # the 2023 survey lists one device, Greco, of which no survey ever gave a peak
         assert (found.with_peak_and_power, found.pareto_points) == (published[3], published[6])
         assert tuple(found.at_least.values()) == published[4]
+        if year != 2023:
+            assert tuple(found.form_factor.values()) == published[1]
+            assert tuple(found.use.values()) == published[2]
+        assert found.median_op_per_joule == pytest.approx(published[5] * 1e9, rel=1e-3)
     with pytest.raises(UsageError, match=r"no survey in 2024; valid: 2019, 2020"):
         edition(2024)
 

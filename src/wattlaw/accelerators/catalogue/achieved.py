@@ -18,15 +18,9 @@ from wattlaw.accelerators.catalogue.mlperf_results import (
     MlperfResult,
     mlperf_results,
 )
-<<<<<<< HEAD
-from wattlaw.accelerators.catalogue.peaks import sixteen_bit
-from wattlaw.core.factors import told
-from wattlaw.core.quantities import derive, energy, per_sample
-=======
 from wattlaw.accelerators.catalogue.peaks import identity, peak_op_per_s, sixteen_bit
-from wattlaw.core.derive import derive, energy, per_sample
 from wattlaw.core.factors import told as recorded_factor
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
+from wattlaw.core.quantities import derive, energy, per_sample
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run
 from wattlaw.workloads import table as workloads

@@ -7,14 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-<<<<<<< HEAD
-from wattlaw.core.csv_table import Handling as Handling
 from wattlaw.core.csv_table import TableFault
-
-Fault = TableFault
-=======
-from wattlaw.core.csv_table import TableFault
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,19 +55,11 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return None
 
 
-<<<<<<< HEAD
-class Table(NamedTuple):
-    """The entries of a file, the line on which each stands, and what is wrong in it."""
-
-    file: str
-    entries: list[Entry]
-=======
 class CatalogueTable(NamedTuple):
     """The entries of a file, the line of each, and the faults of the file."""
 
     file: str
     entries: list[CatalogueEntry]
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     lines: list[int]
     faults: list[TableFault]
 

@@ -13,21 +13,6 @@ from typing import NoReturn
 
 import msgspec
 
-<<<<<<< HEAD
-from wattlaw.accelerators.catalogue import rules
-from wattlaw.accelerators.catalogue.entry import (
-    VOCABULARIES,
-    Entry,
-    Fault,
-    Handling,
-    Table,
-    normalise,
-    slug,
-)
-from wattlaw.core.csv_table import CsvRow as Row
-from wattlaw.core.csv_table import CsvTable as RawTable
-from wattlaw.core.csv_table import read_csv
-=======
 from wattlaw.accelerators.catalogue.entry import (
     VOCABULARIES,
     CatalogueEntry,
@@ -37,7 +22,6 @@ from wattlaw.accelerators.catalogue.entry import (
 )
 from wattlaw.accelerators.catalogue.rules import find_doubts, keep_first_rows
 from wattlaw.core.csv_table import CsvTable, TableFault, read_csv
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
 from wattlaw.core.errors import DataError, nearest
 
 FORMAT = 1
@@ -80,17 +64,11 @@ def read_table(path: Path, year: int | None = None) -> CatalogueTable:
     Raises RecordError if there is no such file, DataError if it is not a table of accelerators.
     """
     raw = read_csv(path, comment="#", fill_short_rows=True)
-<<<<<<< HEAD
-    columns = _layout(raw)
-    if columns is _SURVEY:
-        year = year or _year_of(path)
-=======
     is_survey = "PeakPerformance" in raw.header and "Product" in raw.header
     columns = _SURVEY_COLUMNS if is_survey else _OWN_COLUMNS
     _check_header(raw, columns, is_survey)
     if is_survey:
         year = year or _year_in_name(path)
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     entries, lines = [], []
     for row in raw.rows:
         cells = _RowReader(raw, row.line, row.cells, columns)
@@ -260,31 +238,14 @@ def _year_in_name(path: Path) -> int | None:
     return int(years[-1]) if years else None
 
 
-<<<<<<< HEAD
-def fault(
-    faults: list[Fault], where: tuple[str, int, str], text: str, handling: Handling, name: str
-) -> None:
-    """Note a fault at (file, line, column)."""
-    faults.append(Fault(*where, text, handling, name))
-
-
-def gathered(faults: list[Fault]) -> list[Fault]:
-    """Return the faults, those with the same text of several lines merged at the first line."""
-    groups: dict[tuple[str, str, str], list[Fault]] = {}
-=======
 def _merge_repeated(faults: list[TableFault]) -> list[TableFault]:
     """Return the faults, with equal faults of several lines reported once, at the first line."""
     groups: dict[tuple[str, str, str], list[TableFault]] = {}
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     for one in faults:
         groups.setdefault((one.file, one.column, one.fault), []).append(one)
     merged = []
     for same in groups.values():
         first, more = same[0], len(same) - 1
         text = f"{first.fault} (and {more} more lines)" if more else first.fault
-<<<<<<< HEAD
-        merged.append(Fault(first.file, first.line, first.column, text, first.handling, first.name))
-=======
         merged.append(msgspec.structs.replace(first, fault=text))
->>>>>>> 24fc6bb (accelerators: plain words, named roles and small functions)
     return sorted(merged, key=lambda f: (f.file, f.line, f.column))

@@ -20,7 +20,7 @@ DISTANCES = (7, 11, 16, 22, 29)
 LEADER_DISTANCE = 12
 """A label farther away than this gets a line to its point, px."""
 
-_NARROW, _WIDE = frozenset("iIljtfr.,:;'|()[]-1 /"), frozenset("mwMW@%&")
+_NARROW, _WIDE = frozenset("iIljtfr.,:;'|()[]- /"), frozenset("mwMW@%&")
 
 
 class Box(NamedTuple):
@@ -61,7 +61,7 @@ class PlacedLabel(NamedTuple):
 
 def text_width(text: str, size: float) -> float:
     """Return the approximate width of a text in a sans-serif font of ``size`` px; rather too wide than too narrow."""
-    return size * sum(map(_letter_width, text))
+    return size * (0.25 + sum(map(_letter_width, text)))
 
 
 def place_labels(
