@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import FitError, UsageError, WattlawError
-from wattlaw.importers.lightning import losses
+from wattlaw.importers.lightning_metrics import losses
 from wattlaw.laws.learning import (
     curve_gradients,
     epoch_means,

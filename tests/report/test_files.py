@@ -7,7 +7,7 @@ from tests.factory import grid_runs as sweep
 
 from wattlaw.cli.main import main
 from wattlaw.core.folder import write_run
-from wattlaw.report.export import FORMATS, drawn, paper_spec
+from wattlaw.report.figures.figure_files import FORMATS, drawn, paper_spec
 from wattlaw.report.page import make_page
 
 SIGNS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}

@@ -14,12 +14,12 @@ from wattlaw.core.folder import STEP_COLUMNS, write_run
 from wattlaw.core.reading import Reading
 from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe
 from wattlaw.measuring.files.host_files import Host
-from wattlaw.report.export import paper_spec
-from wattlaw.report.figure import shown, with_ends
-from wattlaw.report.page import make_page
-from wattlaw.report.sections.pareto import Point, near
+from wattlaw.measuring.files.trial_trace import rate, thinned
+from wattlaw.report.figures.figure_files import paper_spec
+from wattlaw.report.formatting import shown, with_ends
+from wattlaw.report.page import html, make_page
+from wattlaw.report.sections.pareto_fronts import CostPoint, near
 from wattlaw.report.sections.speedup import ticks
-from wattlaw.report.trace import rate, thinned
 
 
 def sections(runs, **more):
@@ -83,7 +83,7 @@ def test_measured_energy_can_make_a_slower_setting_the_advice():
     made = make_page(runs, max_slowdown=0.1)
     assert "take 1 GPU, batch 32, 150 W cap: 3" in made.lines[0].replace("\u00a0", " ")
     (table,) = next(s for s in made.sections if s.name == "advice").tables
-    assert {"saved", "slower by", "bound holds"} <= set(table.columns)
+    assert {"saved", "slower by", "constraint holds"} <= set(table.columns)
     assert any(f.name == "pareto-energy" for s in made.sections for f in s.figures)
 
 
@@ -232,9 +232,10 @@ def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
         ),
     )
     (path / "host-h.json").write_bytes(msgspec.json.encode(Host(host="h", probes=probes)))
-    (table,) = sections(tmp_path)["meters"].tables
+    page = make_page(tmp_path)
+    (table,) = next(s for s in page.sections if s.name == "meters").tables
     assert "power limit 250 W" in table.rows[1]
-    assert "<code>sudo chmod o+r /sys/x</code>" in table.rows[0][-1]
+    assert "<code>sudo chmod o+r /sys/x</code>" in html(page)
 
 
 def test_a_folder_without_runs_is_said_so(tmp_path):
@@ -249,8 +250,8 @@ def test_what_all_settings_share_is_left_out_of_their_short_names():
 
 
 def test_the_picture_of_fast_and_frugal_keeps_to_the_front():
-    front = [Point(None, 1.0, 4.0, True, False), Point(None, 2.0, 2.0, True, True)]
-    beaten = [Point(None, 3.0 + i, 3.0, False, False) for i in range(30)]
+    front = [CostPoint(None, 1.0, 4.0, True, False), CostPoint(None, 2.0, 2.0, True, True)]
+    beaten = [CostPoint(None, 3.0 + i, 3.0, False, False) for i in range(30)]
     assert near([*front, *beaten]) == [*front, *beaten[:2]]
     assert near([*front, *beaten[:9]]) == [*front, *beaten[:9]]
 

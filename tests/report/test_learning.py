@@ -14,7 +14,7 @@ from wattlaw.core.reading import measured, missing
 from wattlaw.core.setting import Stop, Target
 from wattlaw.measuring.files.rank_files import Evaluated, note_metrics
 from wattlaw.report.context import Context
-from wattlaw.report.sections.learning import learning
+from wattlaw.report.sections.learning_curves import learning
 
 pytest.importorskip("altair")
 

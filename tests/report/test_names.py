@@ -9,9 +9,9 @@ from tests.factory import grid_runs as sweep
 from tests.factory import trial_run as run
 
 from wattlaw.core.findings import Interval
-from wattlaw.report.figure import legend_room
+from wattlaw.report.figures.chart import legend_room
+from wattlaw.report.figures.theme import DARK, LIGHT
 from wattlaw.report.page import make_page
-from wattlaw.report.theme import DARK, LIGHT
 from wattlaw.report.words import percent
 
 

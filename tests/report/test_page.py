@@ -20,8 +20,8 @@ from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.folder import write_run
 from wattlaw.core.plugins import SECTIONS, load, plugins
 from wattlaw.core.reading import Note
+from wattlaw.report.content import Section
 from wattlaw.report.context import Context
-from wattlaw.report.figure import Section
 from wattlaw.report.page import html, make_page, script_json, write_report
 
 
@@ -41,7 +41,7 @@ def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
     found = load(SECTIONS, name)(made.context)
     assert found is None or isinstance(found, Section)
     if found:
-        assert found.figures or found.tables or found.text or found.missing
+        assert found.figures or found.tables or found.template or found.missing
         assert all(f.panels and f.caption and f.table for f in found.figures)
 
 

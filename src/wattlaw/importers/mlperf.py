@@ -28,7 +28,7 @@ from wattlaw.importers.importer import (
     read_rows,
 )
 from wattlaw.importers.mlperf_power import window_energy
-from wattlaw.importers.mlperf_result import MlperfResult, parse_log, samples_trained
+from wattlaw.importers.mlperf_result import TrainingResult, parse_log, samples_trained
 
 NAMES = {"mlperf": "Mlperf"}
 
@@ -172,7 +172,7 @@ def _run_of_log(
         )
     benchmark = str(log.values.get("submission_benchmark") or parts[-2:][0])
     logged_organisation = str(log.values.get("submission_org", ""))
-    result = MlperfResult(
+    result = TrainingResult(
         benchmark=benchmark,
         nodes=int(nodes),
         accelerators_per_node=int(per_node),
@@ -229,7 +229,7 @@ def _read_table(path: Path, found: Imported) -> None:
             found.skip(path, str(error), line)
 
 
-def _result_of_row(row: dict[str, str]) -> MlperfResult:
+def _result_of_row(row: dict[str, str]) -> TrainingResult:
     progress = {}
     for unit, columns in _PROGRESS_COLUMNS.items():
         values = [number(row.get(column)) for column in columns]
@@ -237,7 +237,7 @@ def _result_of_row(row: dict[str, str]) -> MlperfResult:
         if first:
             progress[unit] = first
     throughput = positive(row.get("logged_throughput"))
-    return MlperfResult(
+    return TrainingResult(
         benchmark=row["benchmark"],
         nodes=int(float(row["nodes"])),
         accelerators_per_node=int(float(row["accelerators_per_node"])),

@@ -67,7 +67,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class MlperfResult:
+class TrainingResult:
     """One published result, from a log or from a row of a table. ``seconds`` is its run time."""
 
     benchmark: str

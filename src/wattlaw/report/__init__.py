@@ -1,8 +1,8 @@
-"""Figures and the self-contained HTML page; one file a section."""
+"""The report: sections and figures as one self-contained HTML page."""
 
 from __future__ import annotations
 
 from wattlaw.core.plugins import need
 
-# every part of the report draws with it; asked for here, its lack is one clear line
+# all of the report needs it; asking here gives one clear message
 need("jinja2", "the report")

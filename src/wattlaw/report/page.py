@@ -1,4 +1,4 @@
-"""Makes the page: one HTML file that holds its words, figures, style and code, and asks the network for nothing."""
+"""Makes the page: one HTML file with its text, figures, style and code, without network access."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import jinja2
+from markupsafe import Markup
 
 from wattlaw import __version__
 from wattlaw.core.environment import utc_now
@@ -18,20 +21,24 @@ from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.plugins import SECTIONS, load, need, plugins
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
+from wattlaw.records import load_runs
+from wattlaw.records.trial_folders import environments
+from wattlaw.report.content import Section
 from wattlaw.report.context import Context
-from wattlaw.report.export import FORMATS, write_figures
-from wattlaw.report.figure import Section
-from wattlaw.report.folder import environments
-from wattlaw.report.meanings import coded
-from wattlaw.report.theme import CONFIG, css_colours
+from wattlaw.report.figures.figure_files import FORMATS, write_figures
+from wattlaw.report.figures.theme import CONFIG, css_colours
+from wattlaw.report.formatting import coded
 from wattlaw.report.words import answer
 
 TITLE = "What training costs"
+MOST_MACHINES = 2
+_TEMPLATES = Path(__file__).parent / "templates"
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class Page(NamedTuple):
-    """A page before it is written: what it is made from and its sections in order."""
+    """A page before it is written: its title, what it is made from, its sections in order."""
 
     title: str
     context: Context
@@ -39,12 +46,13 @@ class Page(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """The answer, one line a workload, as plain text."""
-        return [f"{g.name}: {answer(self.context, g).short}" for g in self.context.groups]
+        """The answer as plain text, one line for each workload."""
+        context = self.context
+        return [f"{group.name}: {answer(context, group).short}" for group in context.groups]
 
 
 class Report(NamedTuple):
-    """What was written: ``files``, the page first, and the answer as ``lines`` of plain text, one a workload."""
+    """A written report: its files, the page first, and the answer, one line for each workload."""
 
     files: list[Path]
     lines: list[str]
@@ -58,12 +66,13 @@ def write_report(
     formats: Sequence[str] = (),
     max_slowdown: float | None = 0.05,
 ) -> Report:
-    """Write the report of runs, or of a folder of runs; return the files written and the answer in words.
+    """Write the report of runs, or of a folder of runs; return its files and the answer in words.
 
-    ``formats`` names what each figure is also written as, beside the page: "svg", "png", "pdf".
-    ``max_slowdown`` is the time per sample that the advice may cost, 0.05 being 5 %.
-    Raises UsageError for an unknown format, RecordError where a folder can't be read or a file written,
-    MissingPartError where the parts of the report are not installed.
+    ``formats`` are further formats of each figure, in files beside the page: "svg", "png", "pdf".
+    ``max_slowdown`` is the constraint of the advice: the time per sample that it may cost, 0.05
+    being 5 %.
+    Raises UsageError for an unknown format, RecordError where a folder cannot be read or a file
+    cannot be written, MissingPartError where the extra ``report`` is not installed.
     """
     check_formats(formats)
     page = make_page(runs, title=title, max_slowdown=max_slowdown)
@@ -76,7 +85,7 @@ def make_page(
     title: str | None = None,
     max_slowdown: float | None = 0.05,
 ) -> Page:
-    """Load, fit, advise, and let every section say what it has to say."""
+    """Load the runs, fit laws, find the advice, and make every section."""
     folder = Path(runs) if isinstance(runs, str | os.PathLike) else None
     loaded, notes = _loaded(runs)
     fits, fit_notes = _fits(loaded)
@@ -94,12 +103,14 @@ def make_page(
 
 
 def sections(context: Context) -> list[Section]:
-    """Return what every plug-in of the room has to say, in the order of the page."""
-    made: list[Section | None] = []
+    """Return the sections that have something to show, in the order of the page."""
+    found = []
     for name in plugins(SECTIONS):
-        section: Callable[[Context], Section | None] = load(SECTIONS, name)
-        made.append(section(context))
-    return sorted((s for s in made if s), key=lambda s: (s.place, s.name))
+        make: Callable[[Context], Section | None] = load(SECTIONS, name)
+        section = make(context)
+        if section:
+            found.append(section)
+    return sorted(found, key=lambda section: (section.place, section.name))
 
 
 def html(page: Page) -> str:
@@ -109,36 +120,35 @@ def html(page: Page) -> str:
 
 def page_html(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
     """Return a self-contained HTML page of sections; ``facts`` are short words below the title."""
-    jinja2 = need("jinja2", "the report")
-    here = Path(__file__).parent
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    env.filters["coded"] = coded
-    charts = {
-        f"{figure.name}-{index}": {**panel.spec, "height": panel.height, "width": "container"}
-        for section in sections
-        for figure in section.figures
-        for index, panel in enumerate(figure.panels)
-    }
-    markup = need("markupsafe", "the report").Markup
-    text: str = env.get_template("page.html").render(
-        title=title,
-        facts=facts,
-        sections=sections,
-        data=markup(script_json({"charts": charts, "config": CONFIG})),
-        style=markup(css_colours() + (here / "page.css").read_text(encoding="utf-8")),
-        script=markup((here / "page.js").read_text(encoding="utf-8")),
-        library=markup(_library() if charts else ""),
-        version=__version__,
-        made=utc_now()[:16].replace("T", " "),
+    charts = {}
+    for section in sections:
+        for figure in section.figures:
+            for index, panel in enumerate(figure.panels):
+                size = {"height": panel.height, "width": "container"}
+                charts[f"{figure.name}-{index}"] = {**panel.spec, **size}
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            facts=facts,
+            sections=sections,
+            data=Markup(script_json({"charts": charts, "config": CONFIG})),
+            style=Markup(css_colours() + _template("page.css")),
+            script=Markup(_template("page.js")),
+            library=Markup(_library() if charts else ""),
+            version=__version__,
+            made=utc_now()[:16].replace("T", " "),
+        )
     )
     return _CONTROLS.sub("\ufffd", text)
 
 
-def script_json(value: Any) -> str:
-    """Return JSON that can stand inside a script element whatever its strings hold. Raises ValueError for NaN."""
+def script_json(value: object) -> str:
+    """Return JSON that is safe inside a script element, whatever its strings hold.
+
+    Raises ValueError for values that are not finite.
+    """
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -146,10 +156,27 @@ def script_json(value: Any) -> str:
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise UsageError where a format is none that figures can be written in."""
+    """Raise UsageError for a format in which figures cannot be written."""
     for name in formats:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; valid: {', '.join(FORMATS)}")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    env.filters["coded"] = coded
+    return env
+
+
+def _template(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _write(page: Page, path: Path, formats: Sequence[str]) -> list[Path]:
@@ -157,16 +184,13 @@ def _write(page: Page, path: Path, formats: Sequence[str]) -> list[Path]:
         path = path / "report.html"
     make_folder(path.parent)
     write_whole(path, html(page).encode("utf-8", "replace"))
-    figures = [f for s in page.sections for f in s.figures]
+    figures = [figure for section in page.sections for figure in section.figures]
     return [path, *write_figures(figures, path, formats)]
 
 
 def _loaded(runs: str | os.PathLike[str] | Iterable[Run]) -> tuple[list[Run], tuple[Note, ...]]:
     if not isinstance(runs, str | os.PathLike):
-        found = list(runs)
-        return found, getattr(runs, "notes", ())
-    from wattlaw.records import load_runs
-
+        return list(runs), getattr(runs, "notes", ())
     loaded = load_runs(runs)
     if not loaded and not loaded.damaged:
         raise RecordError(
@@ -185,13 +209,13 @@ def _fits(runs: list[Run]) -> tuple[list[Fit], tuple[Note, ...]]:
         laws, _ = fit_groups(runs, over="devices")
     except FitError as error:
         return [], (Note("no_law", str(error)),)
-    return [*speedups, *(f for f in laws if f.law != "speedup")], notes
+    return [*speedups, *(fit for fit in laws if fit.law != "speedup")], notes
 
 
 def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], tuple[Note, ...]]:
     from wattlaw.advice.advise import advise
 
-    if not any(r.state == "done" for r in runs):
+    if not any(run.state == "done" for run in runs):
         return [], ()
     try:
         return advise(runs, max_slowdown=max_slowdown), ()
@@ -200,33 +224,37 @@ def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], 
 
 
 def _title(runs: list[Run]) -> str:
-    sweeps = {r.sweep for r in runs}
+    sweeps = {run.sweep for run in runs}
     return f"{TITLE}: {sweeps.pop()}" if len(sweeps) == 1 and "" not in sweeps else TITLE
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", "\u202f")
-
-
 def _facts(context: Context) -> list[str]:
-    runs, failed = len(context.runs), sum(r.state == "failed" for r in context.runs)
-    settings = sum(len(g.rows) for g in context.groups)
-    days = sorted({r.started[:10] for r in context.runs if r.started})
-    machines = list(
-        dict.fromkeys(r.machine.device_name for r in context.runs if r.machine.device_name)
-    )
-    facts = [f"{_count(runs, 'run')} ({failed} failed)" if failed else _count(runs, "run")]
-    if settings:
-        facts.append(_count(settings, "setting"))
-    facts += machines[:2] + ([f"{len(machines) - 2} more machines"] if len(machines) > 2 else [])
-    return facts + ([days[0] if len(days) == 1 else f"{days[0]} – {days[-1]}"] if days else [])
+    """Return the line below the title: counts, machines and days of the runs."""
+    runs = context.runs
+    failed = sum(run.state == "failed" for run in runs)
+    facts = [_counted(len(runs), "run") + (f" ({failed} failed)" if failed else "")]
+    if context.rows:
+        facts.append(_counted(len(context.rows), "setting"))
+    machines = list(dict.fromkeys(run.machine.device_name for run in runs))
+    machines = [name for name in machines if name]
+    facts += machines[:MOST_MACHINES]
+    if len(machines) > MOST_MACHINES:
+        facts.append(counted(len(machines) - MOST_MACHINES, "more machine"))
+    days = sorted({run.started[:10] for run in runs if run.started})
+    if days:
+        facts.append(" – ".join(dict.fromkeys((days[0], days[-1]))))
+    return facts
+
+
+def _counted(number: int, noun: str) -> str:
+    # thousands are set apart by a narrow space
+    return f"{number:,} {noun if number == 1 else noun + 's'}".replace(",", "\u202f")
 
 
 @functools.cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script; nothing is fetched."""
-    bundle: str = need("vl_convert", "the report").javascript_bundle(
-        "window.vegaEmbed = vegaEmbed;"
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, without network access."""
+    vl_convert = need("vl_convert", "the report")
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     # a closing tag inside a string of the library would end the script element
     return "(()=>{" + bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--") + "\n})();"

@@ -10,9 +10,10 @@ from wattlaw.core.findings import Advice, Fit, Interval
 from wattlaw.core.quantities import quantity
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted, show
-from wattlaw.report.context import Context, Group, Row
-from wattlaw.report.figure import shown
-from wattlaw.report.meanings import plain
+from wattlaw.report.context import Context
+from wattlaw.report.context import SettingRow as Row
+from wattlaw.report.context import WorkloadGroup as Group
+from wattlaw.report.formatting import plain, shown
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 MOST_WARNINGS = 6

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from wattlaw.core.plugins import need
 from wattlaw.core.units import show
-from wattlaw.report.context import Context, Row
-from wattlaw.report.figure import (
-    MOST_PANELS,
+from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.context import Context, SettingRow, least_rows
+from wattlaw.report.figures.chart import (
+    AxisUnit,
     Cell,
-    Figure,
-    Panel,
-    Section,
-    Table,
-    Unit,
+    VegaSpec,
+    altair,
     chart,
     has_long,
-    least_first,
-    left_out,
+    names_axis,
     spec,
+    tooltip,
 )
 
 NAMES = {"phases": "phases"}
@@ -32,118 +29,133 @@ PHASES = {
     "optimiser_s": ("optimiser", "var(--p5)"),
 }
 REST = ("rest", "var(--p6)")
-WHOLE = ("data_s", "forward_s", "backward_s", "optimiser_s")
-"""Where a trial recorded all of these, they add up to its step."""
+WHOLE = {"data_s", "forward_s", "backward_s", "optimiser_s"}
+"""The phases of a trial that recorded all of these add up to its step."""
 LEAST_REST = 0.005
 """Share of a step below which a rest is the rounding of its marks."""
 
 TITLE = "Where the time of a step goes"
 CAPTION = (
-    "A bar is as long as the median step, and is divided in proportion to the medians of its phases over steps, "
-    "processes and repeats; medians of parts do not add up to the median of the whole by themselves. "
-    "Exposed communication is the wait that computing does not hide."
+    "The length of a bar is the time of a step. It is divided in proportion to the medians of "
+    "its phases over steps and processes, because medians of parts do not add up to the median "
+    "of the whole. Exposed communication is waiting that no computation hides."
 )
-CAPTION_OF_REST = " Rest is the time of a step that lies in no phase which was marked."
+CAPTION_OF_REST = " Rest is time of a step outside all marked phases."
+NONE = "the runs recorded no phases of a step; trials of wattlaw do, and so does `wattlaw.measure`"
+
+Parts = dict[str, float]
+"""Time of each phase in s by its title, in the order of a step."""
+Legend = list[tuple[str, str]]
 
 
 def phases(context: Context) -> Section | None:
-    """Draw each setting's step as one bar, split into its phases."""
-    chosen = [(g, rows) for g in context.groups if (rows := [r for r in g.rows if _parts(r)])]
+    """Draw the step of each setting as one bar, divided into its phases."""
+    chosen = []
+    for group in context.groups:
+        rows = [row for row in group.rows if _parts(row)]
+        if rows:
+            chosen.append((group, rows))
     if not chosen:
-        settings = any(g.rows for g in context.groups)
-        why = "the runs recorded no phases of a step; wattlaw's own trials do, and so does wattlaw.measure"
-        return Section("phases", TITLE, 30, missing=why) if settings else None
-    cut = [(g, least_first(rows, "step_time_s")) for g, rows in chosen[:MOST_PANELS]]
-    shown_parts = [
-        p
-        for p in (*PHASES.values(), REST)
-        if p != REST or any(_rest(r) for _, rows in cut for r in rows)
-    ]
-    caption = CAPTION + (CAPTION_OF_REST if REST in shown_parts else "")
-    caption += left_out(sum(len(r) for _, r in cut), sum(len(r) for _, r in chosen), "settings")
-    panels = [Panel(g.name, _chart(rows, shown_parts), 26 * len(rows) + 8) for g, rows in cut]
-    table = Table(
-        ["workload", "setting", *(name for name, _ in shown_parts)],
-        [
-            [g.name, r.label, *(_cell(_parts(r), n) for n, _ in shown_parts)]
-            for g, rows in cut
-            for r in rows
-        ],
-        f"{TITLE}: median of each phase, and its share of their sum",
-    )
-    wide = has_long([r for _, rows in cut for r in rows])
-    figure = Figure("phases", TITLE, caption, panels, table, shown_parts, wide)
+        return Section("phases", TITLE, 30, missing=NONE) if context.rows else None
+    drawn = [(group, least_rows(rows, "step_time_s")) for group, rows in chosen[:MOST_PANELS]]
+    shown = [(group.name, row) for group, rows in drawn for row in rows]
+    legend = list(PHASES.values())
+    caption = CAPTION
+    if any(_rest(row) for _, row in shown):
+        legend.append(REST)
+        caption += CAPTION_OF_REST
+    caption += not_drawn(len(shown), sum(len(rows) for _, rows in chosen), "settings")
+    panels = []
+    for group, rows in drawn:
+        panels.append(Panel(group.name, _chart(rows, legend), 26 * len(rows) + 8))
+    wide = has_long(row.short for _, row in shown)
+    table = _table(shown, [name for name, _ in legend])
+    figure = Figure("phases", TITLE, caption, panels, table, legend, wide)
     return Section("phases", TITLE, 30, figures=[figure])
 
 
-def _parts(row: Row) -> dict[str, float]:
-    """Return the median seconds of each phase in order, with the rest; empty where no phase was recorded."""
+def _table(shown: list[tuple[str, SettingRow]], names: list[str]) -> PageTable:
+    rows = []
+    for workload, row in shown:
+        parts = _parts(row)
+        rows.append([workload, row.label, *(_cell(parts, name) for name in names)])
+    caption = f"{TITLE}: the time of each phase, and its share of their sum"
+    return PageTable(["workload", "setting", *names], rows, caption)
+
+
+def _parts(row: SettingRow) -> Parts:
+    """Return the time of each phase and of the rest; empty where no phase was recorded."""
     found = {}
     for name, (title, _) in PHASES.items():
         value = row.reading(name).value
         if value is not None:
             found[title] = max(value, 0.0)
-    if found and (rest := _rest(row)):
+    rest = _rest(row) if found else 0.0
+    if rest:
         found[REST[0]] = rest
     return found
 
 
-def _rest(row: Row) -> float:
-    """Return the time of a step outside of its phases, s: as recorded, else where phases are lacking."""
+def _rest(row: SettingRow) -> float:
+    """Return the time of a step outside its phases in s: as recorded, else what phases leave."""
     step, rest = row.reading("step_time_s").value or 0.0, row.reading("rest_s").value
     if rest is None:
-        known = {n: v for n in PHASES if (v := row.reading(n).value) is not None}
-        rest = 0.0 if not known or set(WHOLE) <= set(known) else step - sum(known.values())
+        readings = {name: row.reading(name).value for name in PHASES}
+        known = {name: value for name, value in readings.items() if value is not None}
+        is_whole = not known or known.keys() >= WHOLE
+        rest = 0.0 if is_whole else step - sum(known.values())
     return rest if rest > LEAST_REST * step else 0.0
 
 
-def _cell(parts: dict[str, float], name: str) -> str:
-    if name not in parts:
-        return "none" if name == REST[0] else "missing"
-    return f"{show(parts[name], 's')}, {_share(parts, name)}"
+def _cell(parts: Parts, name: str) -> str:
+    if name in parts:
+        return f"{show(parts[name], 's')}, {_share(parts, name)}"
+    return "none" if name == REST[0] else "missing"
 
 
-def _share(parts: dict[str, float], name: str) -> str:
+def _share(parts: Parts, name: str) -> str:
     return f"{100 * parts[name] / (sum(parts.values()) or 1.0):.0f} %"
 
 
-def _chart(rows: list[Row], order: list[tuple[str, str]]) -> dict[str, Any]:
-    alt = need("altair", "the report")
-    unit = Unit([r.reading("step_time_s").value or sum(_parts(r).values()) for r in rows], "s")
-    data: list[dict[str, Cell]] = []
+def _chart(rows: Sequence[SettingRow], legend: Legend) -> VegaSpec:
+    alt = altair()
+    steps = [row.reading("step_time_s").value or sum(_parts(row).values()) for row in rows]
+    unit = AxisUnit(steps, "s")
+    names = [name for name, _ in legend]
+    colour = alt.Scale(domain=names, range=[colour for _, colour in legend])
+    title = unit.title("time per step")
+    bars = chart(_data(rows, names, unit)).mark_bar(
+        height={"band": 0.68}, stroke="var(--paper)", strokeWidth=0.75
+    )
+    return spec(
+        bars.encode(
+            x=alt.X("value:Q", stack="zero", title=title, axis=alt.Axis(tickCount=5)),
+            y=names_axis("name", [row.short for row in rows]),
+            color=alt.Color("phase:N", scale=colour, legend=None),
+            order=alt.Order("order:Q"),
+            tooltip=tooltip(label="setting", phase="phase", text="time"),
+        )
+    )
+
+
+def _data(rows: Sequence[SettingRow], names: list[str], unit: AxisUnit) -> list[dict[str, Cell]]:
+    found: list[dict[str, Cell]] = []
     for row in rows:
         parts = _parts(row)
         whole = sum(parts.values()) or 1.0
         scale = (row.reading("step_time_s").value or whole) / whole
-        data += [
-            {
-                "label": row.label,
-                "name": row.short,
-                "phase": name,
-                "order": index,
-                "value": unit(scale * parts[name]),
-                "text": f"{_share(parts, name)} of the step; median {show(parts[name], 's')}",
-            }
-            for index, (name, _) in enumerate(order)
-            if name in parts
-        ]
-    colour = alt.Scale(domain=[n for n, _ in order], range=[c for _, c in order])
-    drawn = chart(data).mark_bar(height={"band": 0.68}, stroke="var(--paper)", strokeWidth=0.75)
-    return spec(
-        drawn.encode(
-            x=alt.X(
-                "value:Q",
-                stack="zero",
-                title=unit.title("time per step"),
-                axis=alt.Axis(tickCount=5),
-            ),
-            y=alt.Y("name:N", sort=[r.short for r in rows], title=None, axis=alt.Axis(grid=False)),
-            color=alt.Color("phase:N", scale=colour, legend=None),
-            order=alt.Order("order:Q"),
-            tooltip=[
-                alt.Tooltip("label:N", title="setting"),
-                alt.Tooltip("phase:N", title="phase"),
-                alt.Tooltip("text:N", title="time"),
-            ],
-        )
-    )
+        for order, name in enumerate(names):
+            if name not in parts:
+                continue
+            share = _share(parts, name)
+            found.append(
+                {
+                    "label": row.label,
+                    "name": row.short,
+                    "phase": name,
+                    "order": order,
+                    "value": unit(scale * parts[name]),
+                    "text": f"{share} of the step; median {show(parts[name], 's')}",
+                }
+            )
+    return found

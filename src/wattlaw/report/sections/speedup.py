@@ -2,79 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from wattlaw.core.findings import Fit
-from wattlaw.core.plugins import need
-from wattlaw.report.context import Context, Group, natural
-from wattlaw.report.figure import (
-    MOST_PANELS,
+from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.context import Context, WorkloadGroup
+from wattlaw.report.figures.chart import (
+    Altair,
     Cell,
-    Figure,
-    Panel,
-    Section,
-    Table,
+    VegaSpec,
+    altair,
     chart,
-    left_out,
-    legend_room,
+    legend_above,
     spec,
+    tooltip,
 )
+from wattlaw.report.setting_names import natural
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
 
 MOST_LINES = 5
+MOST_ROWS = 400
 TITLE = "Speed-up with more devices"
 NONE = (
-    "no settings differ in their number of devices alone; sweep two or more, such as devices = [1, 2], "
-    "to see a speed-up"
+    "no settings differ in their number of devices alone; sweep two or more, such as "
+    "devices = [1, 2], to see a speed-up"
 )
 CAPTION = (
-    "Samples per second against the fewest devices that were run, at the same batch per device. Bars are 90 % "
-    "intervals over repeats; the thin dotted line is ideal: twice the devices, twice the rate."
+    "Samples per second relative to the fewest devices that were run, at the same batch per "
+    "device. Bars are 90 % intervals over repeats. The thin dotted line is ideal: twice the "
+    "devices, twice the rate."
 )
+
+Lines = dict[str, list[Speedup]]
+"""Speed-ups by the name of their series, such as "batch 32"."""
 
 
 def speedup(context: Context) -> Section | None:
-    """Draw one panel a workload and one line a batch size, precision or whatever else was varied."""
-    drawn = [(g, lines) for g in context.groups if (lines := _lines(context, g))]
+    """Draw a panel for each workload and a line for each batch size, precision and so on."""
+    drawn = []
+    for group in context.groups:
+        lines = _lines(context, group)
+        if lines:
+            drawn.append((group, lines))
     if not drawn:
-        return (
-            Section("speedup", TITLE, 10, missing=NONE)
-            if any(g.rows for g in context.groups)
-            else None
-        )
-    panels = [
-        Panel(g.name, _chart(g, spread_over(lines, MOST_LINES))) for g, lines in drawn[:MOST_PANELS]
-    ]
-    caption = CAPTION + left_out(len(panels), len(drawn), "workloads")
+        has_settings = bool(context.rows)
+        return Section("speedup", TITLE, 10, missing=NONE) if has_settings else None
+    panels = []
+    for group, lines in drawn[:MOST_PANELS]:
+        panels.append(Panel(group.name, _chart(group, spread_over(lines, MOST_LINES))))
+    caption = CAPTION + not_drawn(len(panels), len(drawn), "workloads")
     if any(len(lines) > MOST_LINES for _, lines in drawn):
-        caption += (
-            f" Of more than {MOST_LINES} lines, {MOST_LINES} are drawn; the table below has more."
-        )
+        caption += f" A panel draws {MOST_LINES} lines; the table has more."
     figure = Figure("speedup", TITLE, caption, panels, _table(drawn))
     return Section("speedup", TITLE, 10, figures=[figure])
 
 
-def _lines(context: Context, group: Group) -> dict[str, list[Speedup]]:
-    found: dict[str, list[Speedup]] = {}
+def _lines(context: Context, group: WorkloadGroup) -> Lines:
+    found: Lines = {}
     for fit in context.fits:
-        if group.owns(fit.group) and (points := speedups(fit)):
-            found.setdefault(_name(fit, group), points)
-    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+        points = speedups(fit) if group.owns(fit.group) else []
+        if points:
+            found.setdefault(series_name(fit, group) or group.device_words[1], points)
+    return {name: found[name] for name in sorted(found, key=natural)}
 
 
-def spread_over(lines: dict[str, list[Speedup]], most: int) -> dict[str, list[Speedup]]:
-    """Return at most so many lines, the first and the last among them."""
+def spread_over(lines: Lines, most: int) -> Lines:
+    """Return at most ``most`` lines, including the first and the last."""
     names = list(lines)
     if len(names) <= most:
         return lines
     kept = [names[round(i * (len(names) - 1) / (most - 1))] for i in range(most)]
-    return {n: lines[n] for n in kept}
+    return {name: lines[name] for name in kept}
 
 
 def ticks(sizes: list[float]) -> list[float]:
-    """Return the sizes that fit on an axis as labels: the last, and those well below the next."""
+    """Return the sizes that have room on an axis: the last, and those well below the next."""
     found = sizes[-1:]
     for size in reversed(sizes[:-1]):
         if found[0] / size >= 1.2 or len(sizes) <= 5:
@@ -82,89 +83,70 @@ def ticks(sizes: list[float]) -> list[float]:
     return found
 
 
-def _name(fit: Fit, group: Group) -> str:
-    return series_name(fit, group) or group.device_words[1]
-
-
-def _chart(group: Group, lines: dict[str, list[Speedup]]) -> dict[str, Any]:
-    alt = need("altair", "the report")
-    sizes = sorted({p.devices for points in lines.values() for p in points})
-    x, y = _axes(alt, group.device_words[1], sizes)
+def _chart(group: WorkloadGroup, lines: Lines) -> VegaSpec:
+    alt = altair()
+    sizes = sorted({point.devices for points in lines.values() for point in points})
+    x, y = _axes(group.device_words[1], sizes)
     names, hue = list(lines), group.colour
-    legend = alt.Legend(
-        title=None,
-        orient="top",
-        direction="horizontal",
-        symbolStrokeColor=hue,
-        **legend_room(names),
-    )
-    shape = alt.Shape("name:N", sort=names, legend=legend if len(names) > 1 else None)
+    legend = legend_above(names, symbolStrokeColor=hue)
+    shape = alt.Shape("name:N", sort=names, legend=legend)
     dash = alt.StrokeDash("name:N", sort=names, legend=None)
     ends: list[dict[str, Cell]] = [
-        {"devices": s, "speedup": s / sizes[0]} for s in (sizes[0], sizes[-1])
+        {"devices": size, "speedup": size / sizes[0]} for size in (sizes[0], sizes[-1])
     ]
-    ideal = (
-        chart(ends)
-        .mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1)
-        .encode(x=x, y=y)
-    )
-    base = chart(_rows(lines)).encode(
-        x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in _TIPS]
-    )
-    bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7).encode(
-        y=alt.Y("low:Q"), y2="high:Q"
-    )
+    ideal = chart(ends).mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1)
+    tips = tooltip(name="setting", at="devices", text="speed-up", efficiency="of ideal")
+    base = chart(_data(lines)).encode(x=x, tooltip=tips)
+    bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7)
+    bars = bars.encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(color=hue, strokeWidth=1.75).encode(y=y, strokeDash=dash)
     dots = base.mark_point(color=hue, fill=hue, size=52, opacity=1).encode(y=y, shape=shape)
-    return spec(ideal + bars + line + dots)
+    return spec(ideal.encode(x=x, y=y) + bars + line + dots)
 
 
-def _axes(alt: Any, words: str, sizes: list[float]) -> tuple[Any, Any]:
-    """Return the axes: linear, or in powers of two where the sizes span a factor of eight."""
-    wide = sizes[-1] / sizes[0] >= 8
-    kind = {"type": "log", "base": 2} if wide else {"zero": False}
+def _axes(words: str, sizes: list[float]) -> tuple[Altair, Altair]:
+    """Return linear axes, or powers of two where the sizes span a factor of eight."""
+    alt = altair()
+    axis: dict[str, object] = {"tickCount": 5}
+    scale: dict[str, object] = {"zero": False}
+    if sizes[-1] / sizes[0] >= 8:
+        axis = {"values": [2.0**k for k in range(-6, 16)], "format": "~g"}
+        scale = {"type": "log", "base": 2}
     places = alt.Axis(values=ticks(sizes), format="d", grid=False)
-    steps = (
-        {"values": [2.0**k for k in range(-6, 16)], "format": "~g"} if wide else {"tickCount": 5}
-    )
-    x = alt.X(
-        "devices:Q", title=words, scale=alt.Scale(nice=False, padding=14, **kind), axis=places
-    )
-    return x, alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(**kind), axis=alt.Axis(**steps))
+    x_scale = alt.Scale(nice=False, padding=14, **scale)
+    x = alt.X("devices:Q", title=words, scale=x_scale, axis=places)
+    y = alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(**scale), axis=alt.Axis(**axis))
+    return x, y
 
 
-_TIPS = [("name", "setting"), ("at", "devices"), ("text", "speed-up"), ("efficiency", "of ideal")]
-
-
-def _rows(lines: dict[str, list[Speedup]]) -> list[dict[str, Cell]]:
-    rows: list[dict[str, Cell]] = []
+def _data(lines: Lines) -> list[dict[str, Cell]]:
+    found: list[dict[str, Cell]] = []
     for index, (name, points) in enumerate(lines.items()):
-        # lines are moved apart a little, so that bars of two of them do not hide each other
-        nudge = 1 + 0.012 * (index - (len(lines) - 1) / 2) if len(lines) <= 6 else 1.0
-        rows += [
-            {
-                "name": name,
-                "devices": p.devices * nudge,
-                "at": f"{p.devices:g}",
-                "speedup": p.value,
-                "low": p.low if p.low is not None else p.value,
-                "high": p.high if p.high is not None else p.value,
-                "text": p.words,
-                "efficiency": f"{100 * p.value * p.base / p.devices:.0f} %",
-            }
-            for p in points
-        ]
-    return rows
+        # lines are moved apart a little, so that their bars do not hide each other
+        offset = 0.012 * (index - (len(lines) - 1) / 2)
+        for point in points:
+            found.append(
+                {
+                    "name": name,
+                    "devices": point.devices * (1 + offset),
+                    "at": f"{point.devices:g}",
+                    "speedup": point.value,
+                    "low": point.value if point.low is None else point.low,
+                    "high": point.value if point.high is None else point.high,
+                    "text": point.words,
+                    "efficiency": point.efficiency,
+                }
+            )
+    return found
 
 
-def _table(drawn: list[tuple[Group, dict[str, list[Speedup]]]]) -> Table:
-    rows = [
-        [group.name, name, f"{p.devices:g}", p.words, f"{100 * p.value * p.base / p.devices:.0f} %"]
-        for group, lines in drawn
-        for name, points in lines.items()
-        for p in points
-        if p.devices != p.base
-    ]
-    return Table(
-        ["workload", "setting", "devices", "speed-up [90 %]", "of ideal"], rows[:400], TITLE
-    )
+def _table(drawn: list[tuple[WorkloadGroup, Lines]]) -> PageTable:
+    rows = []
+    for group, lines in drawn:
+        for name, points in lines.items():
+            for point in points:
+                if point.devices != point.base:
+                    size = f"{point.devices:g}"
+                    rows.append([group.name, name, size, point.words, point.efficiency])
+    columns = ["workload", "setting", "devices", "speed-up [90 %]", "of ideal"]
+    return PageTable(columns, rows[:MOST_ROWS], TITLE)

@@ -1,25 +1,30 @@
-"""Figures as files for a paper: SVG, PNG or PDF, in the light colours, with nothing fetched."""
+"""Figures as files for a paper: SVG, PNG or PDF, in the light colours, without network access."""
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from wattlaw.core.files import write_whole
 from wattlaw.core.plugins import need
-from wattlaw.report.figure import Figure, Panel
-from wattlaw.report.theme import CONFIG, LIGHT, PAPER_FONT
+from wattlaw.report.content import Figure, Panel
+from wattlaw.report.figures.chart import VegaSpec
+from wattlaw.report.figures.theme import CONFIG, LIGHT, PAPER_FONT
 
 FORMATS = ("svg", "png", "pdf")
 WIDTHS = {1: 520, 2: 300, 3: 190}
 LABELLED_WIDTHS = {1: 420, 2: 220}
-"""Width of a panel, px, by panels in a row, without and with names of settings beside it.
+"""Width of a panel in px by panels in a row, without and with names of settings beside it.
 
-A row is about 740 px wide, so that its text of 11.5 px is still 7.5 points high on the 17 cm of a journal's page.
+A row is about 740 px wide, so that its text of 11.5 px is 7.5 points high on the 17 cm of a
+journal's page.
 """
+
+_PNG_PPI = 300
+_INDEPENDENT = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
 
 
 def write_figures(figures: Sequence[Figure], page: Path, formats: Sequence[str]) -> list[Path]:
@@ -34,29 +39,28 @@ def write_figures(figures: Sequence[Figure], page: Path, formats: Sequence[str])
 
 
 def drawn(figure: Figure, name: str) -> bytes:
-    """Return a figure as the bytes of an SVG, PNG (at 300 dots an inch) or PDF file."""
+    """Return a figure as the bytes of an SVG, PNG (300 pixels per inch) or PDF file."""
     vl_convert = need("vl_convert", "writing figures")
     whole = paper_spec(figure)
+    found: bytes
     match name:
         case "svg":
-            text: str = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
-            return text.encode()
+            found = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[]).encode()
         case "png":
-            png: bytes = vl_convert.vegalite_to_png(whole, scale=1, ppi=300, allowed_base_urls=[])
-            return png
+            found = vl_convert.vegalite_to_png(whole, scale=1, ppi=_PNG_PPI, allowed_base_urls=[])
         case _:
-            pdf: bytes = vl_convert.vegalite_to_pdf(whole, allowed_base_urls=[])
-            return pdf
+            found = vl_convert.vegalite_to_pdf(whole, allowed_base_urls=[])
+    return found
 
 
-def paper_spec(figure: Figure) -> dict[str, Any]:
-    """Return one Vega-Lite spec of all panels side by side, with colours and fonts that stand on paper."""
+def paper_spec(figure: Figure) -> VegaSpec:
+    """Return one Vega-Lite spec of all panels side by side, in colours and fonts for paper."""
     widths = LABELLED_WIDTHS if any(_has_names(p) for p in figure.panels) else WIDTHS
     columns = min(len(figure.panels), max(widths))
     panels = [_panel(p, widths[columns]) for p in figure.panels]
     if figure.legend:
         _show_legend(panels[-1])
-    datasets: dict[str, Any] = {}
+    datasets: VegaSpec = {}
     for panel in panels:
         datasets |= panel.pop("datasets", {})
     config = {
@@ -71,24 +75,17 @@ def paper_spec(figure: Figure) -> dict[str, Any]:
         "datasets": datasets,
         "concat": panels,
         "columns": columns,
-        "resolve": {
-            "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}
-        },
+        "resolve": {"scale": _INDEPENDENT},
     }
-    coloured: dict[str, Any] = json.loads(
-        re.sub(r"var\(--([a-z0-9]+)\)", lambda m: LIGHT[m[1]], json.dumps(whole))
-    )
+    text = re.sub(r"var\(--([a-z0-9]+)\)", lambda match: LIGHT[match[1]], json.dumps(whole))
+    coloured: VegaSpec = json.loads(text)
     return coloured
 
 
-def _panel(panel: Panel, width: int) -> dict[str, Any]:
-    found = {
-        **json.loads(json.dumps(panel.spec)),
-        "width": panel.file_width or width,
-        "height": panel.height,
-    }
+def _panel(panel: Panel, width: int) -> VegaSpec:
+    found = {**copy.deepcopy(panel.spec), "width": width, "height": panel.height}
     if panel.title:
-        found["title"] = {"text": panel.title, "limit": found["width"]}
+        found["title"] = {"text": panel.title, "limit": width}
     return found
 
 
@@ -97,13 +94,11 @@ def _has_names(panel: Panel) -> bool:
     return any(part.get("encoding", {}).get("y", {}).get("type") == "nominal" for part in parts)
 
 
-def _show_legend(panel: dict[str, Any]) -> None:
-    # on the page the legend stands outside of the charts; a file carries it below its last panel
+def _show_legend(panel: VegaSpec) -> None:
+    # the page shows the legend above the charts; a file has it below its last panel
+    legend = {"orient": "bottom", "columns": 3, "symbolStrokeWidth": 0}
     for part in panel.get("layer", [panel]):
         for name in ("color", "shape"):
             channel = part.get("encoding", {}).get(name)
             if channel and channel.get("legend", "") is None:
-                channel |= {
-                    "title": None,
-                    "legend": {"orient": "bottom", "columns": 3, "symbolStrokeWidth": 0},
-                }
+                channel |= {"title": None, "legend": legend}

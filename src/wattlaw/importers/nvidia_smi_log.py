@@ -19,7 +19,7 @@ from wattlaw.core.setting import setting_from
 from wattlaw.core.units import counted
 from wattlaw.importers.importer import Imported, Importer, head_of, number
 
-NAMES = {"nvidia-smi": "NvidiaSmi"}
+NAMES = {"nvidia-smi": "NvidiaSmiLog"}
 
 _STAMPS = (
     "%Y/%m/%d %H:%M:%S.%f",
@@ -45,7 +45,7 @@ class SmiReading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NvidiaSmi(Importer):
+class NvidiaSmiLog(Importer):
     """Reads one file.
 
     ``interval_s`` is the time between the readings of dmon where it printed no clock.
