@@ -18,9 +18,9 @@ from wattlaw.workloads.language.bert import Bert
 from wattlaw.workloads.language.bert import Size as BertSize
 from wattlaw.workloads.language.gpt2 import GPT2
 from wattlaw.workloads.language.gpt2 import Size as GPT2Size
-from wattlaw.workloads.vision.images import channels_last
+from wattlaw.workloads.vision.image_classifier import channels_last
 from wattlaw.workloads.vision.resnet import ResNet
-from wattlaw.workloads.vision.resnet import Size as ResNetSize
+from wattlaw.workloads.vision.resnet import ResNetSize
 
 BATCH = 8
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.vision.folder import drawn_box
+from wattlaw.workloads.vision.image_folder import drawn_box
 from wattlaw.workloads.vision.inception import Inception3
 from wattlaw.workloads.vision.resnet import ResNet50
 from wattlaw.workloads.vision.vgg import VGG11
@@ -116,8 +116,8 @@ def test_a_small_network_learns_from_a_folder_in_grey(folder):
     workload = ResNet50("tiny", {"data": str(folder)})
     data, model = workload.data("train"), workload.model()
     batch = workload.collate([data[k] for k in range(len(data))])
-    assert workload.fitted(batch["pixels"]).shape == (6, 1, 8, 8)
-    torch.testing.assert_close(workload.fitted(batch["pixels"])[:, 0], batch["pixels"].sum(1) / 3)
+    assert workload.prepare(batch["pixels"]).shape == (6, 1, 8, 8)
+    torch.testing.assert_close(workload.prepare(batch["pixels"])[:, 0], batch["pixels"].sum(1) / 3)
     optimiser = workload.optimiser(model.parameters())
     losses = []
     for _ in range(20):
@@ -144,7 +144,7 @@ def test_channels_lie_last_and_change_no_gradient(made):
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(4)])
     batch["pixels"] = batch["pixels"].double()
-    assert workload.fitted(batch["pixels"]).is_contiguous(memory_format=torch.channels_last)
+    assert workload.prepare(batch["pixels"]).is_contiguous(memory_format=torch.channels_last)
     for model in (laid_out, plain):
         torch.manual_seed(1)
         workload.loss(model, batch).backward()

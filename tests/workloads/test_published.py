@@ -14,7 +14,7 @@ from wattlaw.workloads.language.chemgpt import SIZES as CHEMGPT_SIZES
 from wattlaw.workloads.language.chemgpt import GPTNeo
 from wattlaw.workloads.language.gpt2 import GPT2
 from wattlaw.workloads.language.gpt2 import SIZES as GPT2_SIZES
-from wattlaw.workloads.vision.resnet import ResNet, Size
+from wattlaw.workloads.vision.resnet import ResNet
 
 PUBLISHED = {
     "schnet": 455_809,
@@ -87,16 +87,16 @@ def test_gpt2_equals_transformers_with_the_same_weights():
     same_gradients(ours, theirs, turned)
 
 
-@pytest.mark.parametrize("late_stride", [False, True])
-def test_resnet_equals_transformers_with_the_same_weights(late_stride):
+@pytest.mark.parametrize("stride_in_middle", [False, True])
+def test_resnet_equals_transformers_with_the_same_weights(stride_in_middle):
     transformers = pytest.importorskip("transformers")
     config = transformers.ResNetConfig(
         embedding_size=64, hidden_sizes=[256, 512, 1024, 2048], depths=[1, 2, 1, 1],
-        downsample_in_bottleneck=not late_stride, num_labels=10,
+        downsample_in_bottleneck=not stride_in_middle, num_labels=10,
     )  # fmt: skip
     torch.manual_seed(0)
     theirs = transformers.ResNetForImageClassification(config).double()
-    ours = ResNet(Size((1, 2, 1, 1), 64, 10, 64, 3), late_stride).double()
+    ours = ResNet(ResNetSize((1, 2, 1, 1), 64, 10, 64, 3), stride_in_middle).double()
     copy_in_order(_shortcut_last(theirs), ours)
     pixels = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     label = torch.tensor([1, 7])

@@ -26,6 +26,7 @@ from wattlaw.core.setting import OptionValue
 METRICS = {"loss": {"title": "loss", "better": "less"}}
 
 Split = Literal["train", "valid", "test"]
+Options = Mapping[str, OptionValue]
 
 
 class Workload(ABC):
@@ -55,9 +56,7 @@ class Workload(ABC):
     is_ragged: ClassVar[bool] = False
     uses_all: ClassVar[bool] = True
 
-    def __init__(
-        self, preset: str = "base", options: Mapping[str, OptionValue] | None = None
-    ) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         if preset not in self.presets:
             raise UnknownNameError("preset", preset, self.presets)
         self.preset = preset

@@ -1,4 +1,4 @@
-"""Images that ship in an installed package, scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, and drawn ones."""
+"""Handwritten digits that ship with scikit-learn (1,797 of 8 × 8 pixels), and random images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch.utils.data import Dataset
 from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.plugins import how_to_install
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.vision.image import Image
+from wattlaw.workloads.vision.image_sample import Image
 
 SPLIT_SEED = 42
 _TRAIN, _VALID = 1500, 1650
 
 GENERATED = 2048
-"""So many images there are where data=generated."""
+"""Number of images with data=generated."""
 
 
 class Digits(Dataset[Image]):
-    """The digits of one part (1,500 / 150 / 147 images), 1 × 8 × 8 each."""
+    """The digits of one split (1,500 / 150 / 147 images), 1 × 8 × 8 pixels each."""
 
     def __init__(self, split: Split) -> None:
         pixels, labels = digits()
@@ -35,7 +35,7 @@ class Digits(Dataset[Image]):
             "test": (_VALID, len(labels)),
         }[split]
         chosen = order[low:high]
-        # mean and deviation of the training images, in sixteenths
+        # mean and standard deviation of the training images, whose pixels range from 0 to 16
         self.pixels = ((pixels[chosen] - 4.88) / 6.02)[:, None]
         self.labels = labels[chosen]
 
@@ -49,8 +49,8 @@ class Digits(Dataset[Image]):
 def digits() -> tuple[Tensor, Tensor]:
     """Return all digits: pixels (1797, 8, 8) from 0 to 16, and labels (1797,).
 
-    The file is found without importing scikit-learn, which takes seconds.
-    Raises MissingPartError without scikit-learn, DataError where the file is broken.
+    The file is read without importing scikit-learn, which takes seconds.
+    Raises MissingPartError without scikit-learn, DataError where the file is damaged.
     """
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
@@ -58,20 +58,17 @@ def digits() -> tuple[Tensor, Tensor]:
     path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
     try:
         text = gzip.decompress(path.read_bytes())
-        rows = np.array(text.replace(b"\n", b",").rstrip(b",").split(b","), np.float32).reshape(
-            -1, 65
-        )
+        cells = text.replace(b"\n", b",").rstrip(b",").split(b",")
+        rows = np.array(cells, np.float32).reshape(-1, 65)
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path}: the digits cannot be read ({error}); install scikit-learn again"
-        ) from None
-    return torch.from_numpy(rows[:, :64].reshape(-1, 8, 8).copy()), torch.from_numpy(
-        rows[:, 64].astype(np.int64)
-    )
+        advice = "install scikit-learn again"
+        raise DataError(f"{path}: the digits cannot be read ({error}); {advice}") from None
+    pixels, labels = rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
+    return torch.from_numpy(pixels.copy()), torch.from_numpy(labels)
 
 
-class Generated(Dataset[Image]):
-    """Random images of a size, standardised, with the labels of the digits; 64 different ones again and again."""
+class GeneratedImages(Dataset[Image]):
+    """Random standardised images (channels, side, side), labels 0 to 9; 64 of them, repeated."""
 
     def __init__(self, channels: int, side: int) -> None:
         draw = torch.Generator().manual_seed(0)

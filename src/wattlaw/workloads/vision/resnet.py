@@ -1,15 +1,17 @@
-"""ResNet with bottleneck blocks (He et al., arXiv 1512.03385) and its variant v1.5, which halves the image
-in the 3 × 3 convolution of a block where the paper does in the first 1 × 1.
+"""ResNet with bottleneck blocks (He et al., arXiv 1512.03385) and its variant v1.5.
+
+v1.5 puts a block's stride into its 3 × 3 convolution instead of its first 1 × 1 convolution.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wattlaw.workloads.vision.images import CLASSES, ImageWorkload
+from wattlaw.workloads.base import Options
+from wattlaw.workloads.vision.image_classifier import CLASSES, ImageWorkload
 
 NAMES = {
     "resnet50": "ResNet50",
@@ -21,10 +23,10 @@ NAMES = {
 EXPANSION = 4
 
 
-class Size(NamedTuple):
-    """Blocks of each stage, width of the first, classes, side of the image in pixels and its channels.
+class ResNetSize(NamedTuple):
+    """Blocks of each stage, width of the first one, classes, image side in pixels, channels.
 
-    ``small`` images keep their size at the entrance: 3 × 3 without stride or pooling, as is usual for them.
+    With ``small`` images the stem is a 3 × 3 convolution without stride or pooling.
     """
 
     blocks: tuple[int, ...]
@@ -35,65 +37,65 @@ class Size(NamedTuple):
     small: bool = False
 
 
-class Normed(nn.Sequential):
-    """A convolution without bias and its batch norm."""
+class ConvNorm(nn.Sequential):
+    """A convolution without bias, then batch norm."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, stride: int = 1) -> None:
-        conv = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
-        super().__init__(conv, nn.BatchNorm2d(outside))
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+        super().__init__(conv, nn.BatchNorm2d(out_channels))
 
 
 class Bottleneck(nn.Module):
-    """Narrow, convolve, widen by 4; then add the input."""
+    """A 1 × 1, a 3 × 3 and a 1 × 1 convolution (to 4 × the width), then the input is added."""
 
-    def __init__(self, inside: int, width: int, stride: int, late_stride: bool) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, stride_in_middle: bool) -> None:
         super().__init__()
-        outside = width * EXPANSION
-        self.narrow = Normed(inside, width, 1, 1 if late_stride else stride)
-        self.middle = Normed(width, width, 3, stride if late_stride else 1)
-        self.widen = Normed(width, outside, 1)
+        out_channels = width * EXPANSION
+        self.reduce = ConvNorm(in_channels, width, 1, 1 if stride_in_middle else stride)
+        self.middle = ConvNorm(width, width, 3, stride if stride_in_middle else 1)
+        self.expand = ConvNorm(width, out_channels, 1)
         self.shortcut = (
             nn.Identity()
-            if inside == outside and stride == 1
-            else Normed(inside, outside, 1, stride)
+            if in_channels == out_channels and stride == 1
+            else ConvNorm(in_channels, out_channels, 1, stride)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, 4·width, H/stride, W/stride)."""
-        y = F.relu(self.narrow(x), inplace=True)
+        y = F.relu(self.reduce(x), inplace=True)
         y = F.relu(self.middle(y), inplace=True)
-        return F.relu(self.widen(y) + self.shortcut(x), inplace=True)
+        return F.relu(self.expand(y) + self.shortcut(x), inplace=True)
 
 
 class ResNet(nn.Module):
-    """A ResNet of bottleneck blocks: images (B, channels, H, W) -> class scores (B, classes)."""
+    """A ResNet of bottleneck blocks: images (B, channels, H, W) → class scores (B, classes)."""
 
-    def __init__(self, size: Size, late_stride: bool) -> None:
+    def __init__(self, size: ResNetSize, stride_in_middle: bool) -> None:
         super().__init__()
         first = (
-            Normed(size.channels, size.width, 3)
+            ConvNorm(size.channels, size.width, 3)
             if size.small
-            else Normed(size.channels, size.width, 7, 2)
+            else ConvNorm(size.channels, size.width, 7, 2)
         )
         pool = nn.Identity() if size.small else nn.MaxPool2d(3, 2, 1)
-        self.entrance = nn.Sequential(first, nn.ReLU(inplace=True), pool)
+        self.stem = nn.Sequential(first, nn.ReLU(inplace=True), pool)
         stages: list[nn.Module] = []
-        inside = size.width
+        in_channels = size.width
         for stage, blocks in enumerate(size.blocks):
             width = size.width * 2**stage
             for block in range(blocks):
                 stride = 2 if stage and block == 0 else 1
-                stages.append(Bottleneck(inside, width, stride, late_stride))
-                inside = width * EXPANSION
+                stages.append(Bottleneck(in_channels, width, stride, stride_in_middle))
+                in_channels = width * EXPANSION
         self.blocks = nn.Sequential(*stages)
-        self.head = nn.Linear(inside, size.classes)
+        self.head = nn.Linear(in_channels, size.classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return class scores, (B, classes)."""
-        scores: Tensor = self.head(self.blocks(self.entrance(pixels)).mean((2, 3)))
+        scores: Tensor = self.head(self.blocks(self.stem(pixels)).mean((2, 3)))
         return scores
 
 
@@ -103,17 +105,17 @@ class ResNetWorkload(ImageWorkload):
     batch: ClassVar = {"tiny": 64, "base": 32}
     depth: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
     shallow: ClassVar[tuple[int, ...]] = (1, 1, 1)
-    late_stride: ClassVar[bool] = False
+    stride_in_middle: ClassVar[bool] = False
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
         tiny = preset == "tiny"
-        small = Size(self.shallow, 16, CLASSES["tiny"], 8, 1, small=True)
-        self.size = small if tiny else Size(self.depth, 64, CLASSES["base"], 224, 3)
+        small = ResNetSize(self.shallow, 16, CLASSES["tiny"], 8, 1, small=True)
+        self.size = small if tiny else ResNetSize(self.depth, 64, CLASSES["base"], 224, 3)
         self.side, self.channels = self.size.side, self.size.channels
 
     def network(self) -> nn.Module:
-        return ResNet(self.size, self.late_stride)
+        return ResNet(self.size, self.stride_in_middle)
 
 
 class ResNet50(ResNetWorkload):
@@ -121,9 +123,9 @@ class ResNet50(ResNetWorkload):
 
 
 class ResNet50v15(ResNetWorkload):
-    """ResNet-50 v1.5, the usual one of today."""
+    """ResNet-50 v1.5, the variant most used today."""
 
-    late_stride = True
+    stride_in_middle = True
 
 
 class ResNet101(ResNetWorkload):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wattlaw.workloads.vision.images import CLASSES, ImageWorkload
+from wattlaw.workloads.base import Options
+from wattlaw.workloads.vision.image_classifier import CLASSES, ImageWorkload
 
 NAMES = {"vgg11": "VGG11", "vgg16": "VGG16", "vgg19": "VGG19"}
 
 
-class Size(NamedTuple):
-    """Convolutions of each stage, width of the first, of the perceptron, classes, image side, channels, dropout."""
+class VGGSize(NamedTuple):
+    """Convolutions of each stage, width of the first one, hidden units of the classifier,
+    classes, image side in pixels, channels, dropout.
+    """
 
     stages: tuple[int, ...]
     width: int
@@ -25,37 +28,41 @@ class Size(NamedTuple):
     dropout: float
 
 
-class Stage(nn.Sequential):
-    """Convolutions of one width, each with a rectifier, and pooling that halves the side."""
+class VGGStage(nn.Sequential):
+    """Convolutions of one width, each with ReLU, then pooling that halves the side."""
 
 
 def _halving(side: int) -> nn.Module:
-    # compiled for a CPU, torch 2.13's MaxPool2d gives no gradient where it leaves a single pixel
+    # compiled for a CPU, torch 2.13's MaxPool2d has no gradient where its output is one pixel
     return nn.MaxPool2d(2) if side > 2 else nn.AdaptiveMaxPool2d(1)
 
 
 class VGG(nn.Module):
-    """Five stages of 3 × 3 convolutions, each halved by pooling, and a perceptron: images -> (B, classes)."""
+    """Five stages and a classifier: images (B, channels, H, W) → class scores (B, classes)."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: VGGSize) -> None:
         super().__init__()
         stages = []
-        inside = size.channels
+        in_channels = size.channels
         for stage, convolutions in enumerate(size.stages):
             # the last two stages are equally wide
             width = size.width * 2 ** min(stage, 3)
             layers: list[nn.Module] = []
             for _ in range(convolutions):
-                layers += [nn.Conv2d(inside, width, 3, padding=1), nn.ReLU(inplace=True)]
-                inside = width
-            stages.append(Stage(*layers, _halving(size.side // 2**stage)))
+                layers += [nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                in_channels = width
+            stages.append(VGGStage(*layers, _halving(size.side // 2**stage)))
         self.stages = nn.Sequential(*stages)
         left = size.side // 32
         self.head = nn.Sequential(
-            nn.Linear(inside * left * left, size.hidden), nn.ReLU(inplace=True), nn.Dropout(size.dropout),
-            nn.Linear(size.hidden, size.hidden), nn.ReLU(inplace=True), nn.Dropout(size.dropout),
+            nn.Linear(in_channels * left * left, size.hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(size.dropout),
+            nn.Linear(size.hidden, size.hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(size.dropout),
             nn.Linear(size.hidden, size.classes),
-        )  # fmt: skip
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -73,11 +80,11 @@ class VGGWorkload(ImageWorkload):
     batch: ClassVar = {"tiny": 32, "base": 32}
     stages: ClassVar[tuple[int, ...]]
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
-        base = Size(self.stages, 64, 4096, CLASSES["base"], 224, 3, 0.5)
+        base = VGGSize(self.stages, 64, 4096, CLASSES["base"], 224, 3, 0.5)
         self.size = (
-            base if preset == "base" else Size(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
+            base if preset == "base" else VGGSize(self.stages, 8, 64, CLASSES["tiny"], 32, 1, 0.0)
         )
         self.side, self.channels = self.size.side, self.size.channels
 
@@ -86,7 +93,7 @@ class VGGWorkload(ImageWorkload):
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         if self.preset == "tiny":
-            # without batch norm so narrow a network hardly begins to learn by plain descent
+            # without batch norm, so narrow a network hardly learns with SGD
             return torch.optim.Adam(parameters, lr=2e-3)
         return torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
 

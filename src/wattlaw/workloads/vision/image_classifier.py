@@ -1,4 +1,4 @@
-"""What all image workloads share: their data, their loss and their scores."""
+"""The base of all image classifiers: data, loss, scores and metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from wattlaw.workloads.data_options import (
     parse_data_options,
     skipped_records,
 )
-from wattlaw.workloads.vision.digits import Digits, Generated
-from wattlaw.workloads.vision.folder import ImageFolder
-from wattlaw.workloads.vision.image import Image
+from wattlaw.workloads.vision.digits import Digits, GeneratedImages
+from wattlaw.workloads.vision.image_folder import ImageFolder
+from wattlaw.workloads.vision.image_sample import Image
 
 METRICS = {
     "top1": {"title": "Top-1 accuracy, a share of 1,", "better": "more"},
@@ -29,14 +29,13 @@ METRICS = {
 }
 
 CLASSES = {"tiny": 10, "base": 1000}
-"""So many classes the network of a preset tells apart: the digits', ImageNet's."""
+"""Classes of each preset: of the digits and of ImageNet."""
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay the weights of convolutions out with their channels last, in place, and return the network.
+    """Convert the weights of convolutions to channels-last layout, in place; return the network.
 
-    That is how matrix units and vector units like them: 1.0 to 1.5 times as fast on a CPU. Weights of 1 × 1 lie so in
-    either layout, and stay as they are.
+    A training step is 1.0 to 1.5 times as fast on a CPU. A 1 × 1 kernel has one layout only.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and part.kernel_size != (1, 1):
@@ -45,11 +44,11 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 class ImageWorkload(Workload):
-    """A network that classifies images of ``side`` × ``side`` pixels and some channels.
+    """A network that classifies images of ``channels`` × ``side`` × ``side`` pixels.
 
     Smaller images are enlarged to that size, so that ``base`` costs what its published form does.
-    Options: ``data``, a folder in ImageNet's layout in place of the digits, or "generated"; ``on_bad``, "fail" or
-    "skip".
+    Options: ``data``, a folder in ImageNet's layout instead of the digits, or "generated";
+    ``on_bad``, "fail" or "skip".
     """
 
     presets = ("tiny", "base")
@@ -60,7 +59,7 @@ class ImageWorkload(Workload):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """Return a new network, its weights drawn from torch's current seed."""
+        """Return a new network, its weights initialised from torch's current seed."""
 
     def model(self) -> nn.Module:
         return channels_last(self.network())
@@ -69,47 +68,45 @@ class ImageWorkload(Workload):
         options = parse_data_options(self.chosen)
         self.notes = [GENERATED_NOTE] if options.is_generated else []
         if options.is_generated:
-            # digits are enlarged on the device; images of a folder come as the network takes them
-            return Generated(1, 8) if self.preset == "tiny" else Generated(self.channels, self.side)
+            # digits are enlarged on the device; images of a folder have the network's size
+            is_tiny = self.preset == "tiny"
+            return GeneratedImages(1, 8) if is_tiny else GeneratedImages(self.channels, self.side)
         if options.path is None:
             return Digits(split)
         folder = ImageFolder(options.path, split, self.side, options.on_bad)
         known = CLASSES[self.preset]
         if len(folder.classes) > known:
-            raise DataError(
-                f"{options.path}: {len(folder.classes)} classes; preset {self.preset} tells {known} apart"
-            )
+            classes = f"{len(folder.classes)} classes; preset {self.preset} has {known}"
+            raise DataError(f"{options.path}: {classes}")
         self.notes = skipped_records(options.path, folder.skipped, len(folder), folder.first_fault)
         return folder
 
     def loss(self, model: nn.Module, batch: Image) -> Tensor:
-        return F.cross_entropy(model(self.fitted(batch["pixels"])), batch["label"])
+        return F.cross_entropy(model(self.prepare(batch["pixels"])), batch["label"])
 
     def scores(self, model: nn.Module, batch: Image) -> Tensor:
         """Return the class scores of a batch, (B, classes)."""
-        scores: Tensor = model(self.fitted(batch["pixels"]))
+        scores: Tensor = model(self.prepare(batch["pixels"]))
         return scores
 
-    def fitted(self, pixels: Tensor) -> Tensor:
-        """Return images as the network takes them: enlarged on the device, grey repeated, colours averaged to grey.
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Return images in the network's size, channels and channels-last layout.
 
-        They lie with their channels last.
+        Grey is repeated over three channels; colours are averaged to grey.
         """
         if pixels.shape[-1] != self.side:
             pixels = F.interpolate(pixels, size=(self.side, self.side), mode="bilinear")
         if pixels.shape[1] != self.channels:
-            pixels = (
-                pixels.mean(1, keepdim=True)
-                if self.channels == 1
-                else pixels.expand(-1, self.channels, -1, -1)
-            )
+            is_grey = self.channels == 1
+            grey = pixels.mean(1, keepdim=True)
+            pixels = grey if is_grey else pixels.expand(-1, self.channels, -1, -1)
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Image]) -> dict[str, float]:
-        """Return the shares of images whose class is the first guess, and among the first five."""
+        """Return Top-1 and Top-5 accuracy, each a share of 1."""
         first = fifth = images = 0
         for batch in batches:
             guesses = self.scores(model, batch).detach().topk(5).indices == batch["label"][:, None]
