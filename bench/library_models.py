@@ -14,13 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from _side_by_side import alternate, ratio
-from wattlaw.workloads.language.bert import Bert
-from wattlaw.workloads.language.bert import Size as BertSize
-from wattlaw.workloads.language.gpt2 import GPT2
-from wattlaw.workloads.language.gpt2 import Size as GPT2Size
+from wattlaw.workloads.language.bert import Bert, BertSize
+from wattlaw.workloads.language.gpt2 import GPT2, GPT2Size
 from wattlaw.workloads.vision.image_classifier import channels_last
-from wattlaw.workloads.vision.resnet import ResNet
-from wattlaw.workloads.vision.resnet import ResNetSize
+from wattlaw.workloads.vision.resnet import ResNet, ResNetSize
 
 BATCH = 8
 
@@ -50,7 +47,7 @@ def resnet(batch: int = BATCH) -> dict[str, Callable[[], None]]:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     pixels, label = torch.randn(batch, 3, 64, 64), torch.randint(0, 1000, (batch,))
-    ours = channels_last(ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), late_stride=True))
+    ours = channels_last(ResNet(ResNetSize((3, 4, 6, 3), 64, 1000, 64, 3), stride_in_middle=True))
     theirs = ResNetForImageClassification(ResNetConfig(num_labels=1000)).train()
     return {
         "ours": step(ours, lambda: F.cross_entropy(ours(laid_out(pixels)), label)),

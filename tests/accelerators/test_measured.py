@@ -160,14 +160,14 @@ def test_berts_operations_lie_within_what_its_own_model_counts() -> None:
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
-    from wattlaw.workloads.language.bert import MASKED, Bert, Size
+    from wattlaw.workloads.language.bert import MASKED_SHARE, Bert, BertSize
 
     def counted(tokens: int) -> int:
         with torch.device("meta"):
-            model = Bert(Size(24, 1024, 16, 30522, 512, 512, 2, 0.1), 0)
+            model = Bert(BertSize(24, 1024, 16, 30522, 512, 512, 2, 0.1), 0)
             text, asked = (
                 torch.zeros(1, tokens, dtype=torch.long),
-                torch.zeros(1, round(MASKED * tokens)).long(),
+                torch.zeros(1, round(MASKED_SHARE * tokens)).long(),
             )
         with FlopCounterMode(display=False) as counter:
             model(text, asked).sum().backward()

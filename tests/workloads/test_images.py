@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.vision.image_folder import drawn_box
+from wattlaw.workloads.vision.image_folder import random_crop
 from wattlaw.workloads.vision.inception import Inception3
 from wattlaw.workloads.vision.resnet import ResNet50
 from wattlaw.workloads.vision.vgg import VGG11
@@ -95,7 +95,7 @@ def test_drawn_parts_lie_within_the_image_and_cover_8_to_100_percent():
     torch.manual_seed(0)
     shares = []
     for _ in range(2000):
-        left, upper, right, lower = drawn_box(500, 375)
+        left, upper, right, lower = random_crop(500, 375)
         assert 0 <= left < right <= 500 + 1e-9
         assert 0 <= upper < lower <= 375 + 1e-9
         shares.append((right - left) * (lower - upper) / (500 * 375))
@@ -159,5 +159,5 @@ def test_a_missing_folder_and_more_classes_than_the_network_knows_are_answered(f
         ResNet50("base", {"data": str(folder / "none")}).data("train")
     for k in range(9):
         (folder / "train" / f"animal {k}").mkdir()
-    with pytest.raises(DataError, match="11 classes; preset tiny tells 10 apart"):
+    with pytest.raises(DataError, match="11 classes; preset tiny has 10"):
         ResNet50("tiny", {"data": str(folder)}).data("train")

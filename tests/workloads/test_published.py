@@ -14,7 +14,7 @@ from wattlaw.workloads.language.chemgpt import SIZES as CHEMGPT_SIZES
 from wattlaw.workloads.language.chemgpt import GPTNeo
 from wattlaw.workloads.language.gpt2 import GPT2
 from wattlaw.workloads.language.gpt2 import SIZES as GPT2_SIZES
-from wattlaw.workloads.vision.resnet import ResNet
+from wattlaw.workloads.vision.resnet import ResNet, ResNetSize
 
 PUBLISHED = {
     "schnet": 455_809,
@@ -125,7 +125,7 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
     ours = workload.model().double().eval()
     if name == "bert-base":
         config = transformers.BertConfig(
-            vocab_size=size.vocabulary, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+            vocab_size=size.vocabulary_size, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
             intermediate_size=256, max_position_embeddings=128, num_labels=2,
         )  # fmt: skip
         kinds = {
@@ -134,7 +134,7 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
         }
     else:
         config = transformers.DistilBertConfig(
-            vocab_size=size.vocabulary, dim=64, n_layers=1, n_heads=4, hidden_dim=256, max_position_embeddings=128,
+            vocab_size=size.vocabulary_size, dim=64, n_layers=1, n_heads=4, hidden_dim=256, max_position_embeddings=128,
             num_labels=2,
         )  # fmt: skip
         kinds = {
@@ -148,7 +148,7 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
     workload.loss(ours, batch).backward()
     if task == "masked-lm":
-        expected = torch.take_along_dim(expected, batch["places"][..., None], 1)
+        expected = torch.take_along_dim(expected, batch["positions"][..., None], 1)
     nn.functional.cross_entropy(expected.flatten(0, -2), batch["target"].flatten()).backward()
     embedding = next(
         p for n, p in theirs.named_parameters() if n.endswith("word_embeddings.weight")
@@ -161,9 +161,9 @@ def copy_encoder(theirs: dict[str, torch.Tensor], ours: nn.Module) -> None:
     left = {n: p for n, p in theirs.items() if not any(w in n for w in ("position", "token_type"))}
     with torch.no_grad():
         for name, mine in ours.named_parameters():
-            if name.startswith("places"):
+            if name.startswith("positions"):
                 mine.copy_(next(p for n, p in theirs.items() if "position" in n))
-            elif name.startswith("kinds"):
+            elif name.startswith("token_types"):
                 mine.copy_(next(p for n, p in theirs.items() if "token_type" in n))
             elif name == "head_bias":
                 mine.copy_(
@@ -227,10 +227,10 @@ def test_chemgpt_equals_transformers_gpt_neo_with_the_same_weights():
     theirs = transformers.GPTNeoForCausalLM(config).double().eval()
     ours = GPTNeo(size).double()
     known = theirs.transformer.state_dict()
-    state = {"tokens.weight": known["wte.weight"], "places.weight": known["wpe.weight"]}
+    state = {"tokens.weight": known["wte.weight"], "positions.weight": known["wpe.weight"]}
     names = {
-        "norm_1": "ln_1", "norm_2": "ln_2", "attention_out": "attn.attention.out_proj", "up": "mlp.c_fc",
-        "down": "mlp.c_proj",
+        "norm_1": "ln_1", "norm_2": "ln_2", "attention_out": "attn.attention.out_proj", "mlp_in": "mlp.c_fc",
+        "mlp_out": "mlp.c_proj",
     }  # fmt: skip
     for kind in ("weight", "bias"):
         state[f"norm.{kind}"] = known[f"ln_f.{kind}"]

@@ -79,8 +79,8 @@ def test_a_users_own_vocabulary_sets_the_models_size(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [("vocab.txt", "no\nword pieces\n", "UNK"), ("vocab.json", '{"a": 0}', "merges.txt beside"),
-     ("tokenizer.json", '{"model": 3}', "no vocabulary"), ("x.json", '{"model', "no vocabulary"),
-     ("x.bin", b"\xff\xfe", "no vocabulary")],
+     ("tokenizer.json", '{"model": 3}', "not a vocabulary"), ("x.json", '{"model', "no vocabulary"),
+     ("x.bin", b"\xff\xfe", "not a vocabulary")],
 )  # fmt: skip
 def test_a_file_that_is_no_vocabulary_is_named(tmp_path, name, content, fault):
     pytest.importorskip("tokenizers")
@@ -114,7 +114,7 @@ def test_kinds_of_text_are_told_apart_from_a_folder(tmp_path):
     data = workload.data("train")
     assert workload.model().head.out_features == 3
     assert [int(data[k]["target"]) for k in range(4)] == [0, 1, 2, 0]
-    with pytest.raises(DataError, match="one a class"):
+    with pytest.raises(DataError, match="one for each class"):
         BertBase("tiny", {"task": "classify", "data": str(tmp_path / "0.txt")}).data("train")
 
 
@@ -167,7 +167,7 @@ def test_lines_left_out_are_counted_in_a_warning(tmp_path):
 def test_what_is_no_text_is_named(tmp_path):
     path = tmp_path / "some.txt"
     for content, fault in [
-        (b"\xff\xfe\x00", "line 1: not text .a zero character at byte 3"),
+        (b"\xff\xfe\x00", "line 1: not text .a NUL character at byte 3"),
         (b"abc\ndef\ngh\xff\n", "line 3: not text in UTF-8 .byte 3 of the line"),
         (b" \n", "no text in it"),
     ]:

@@ -1,5 +1,6 @@
-"""BERT (Devlin et al., arXiv 1810.04805) and DistilBERT (Sanh et al., arXiv 1910.01108), for masked words and
-for classifying texts.
+"""BERT (Devlin et al., arXiv 1810.04805) and DistilBERT (Sanh et al., arXiv 1910.01108).
+
+Tasks: masked language modelling and text classification.
 
 Shapes: B samples, T tokens, D features, V tokens of the vocabulary.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.base import Options, Split, Workload
 from wattlaw.workloads.language.corpus import OPTIONS, Corpus
 from wattlaw.workloads.language.text import Windows, generated, part, reference, sources, text_files
 from wattlaw.workloads.language.vocabulary import Marks, of_bert
@@ -26,41 +27,45 @@ VERSION = 2
 NAMES = {"bert-base": "BertBase", "distilbert": "DistilBert"}
 
 TASKS = ("masked-lm", "classify")
-MASKED = 0.15
-"""Share of the tokens that are hidden; of these 80 % are shown as a mask, 10 % as another token, 10 % as they are."""
-SPECIAL = len(Marks._fields)
+MASKED_SHARE = 0.15
+"""Share of tokens to predict; 80 % of them become the mask, 10 % a random token, 10 % stay."""
+NUM_SPECIAL = len(Marks._fields)
 
 
-class Size(NamedTuple):
-    """How large a model is. ``kinds`` of text part: BERT tells two apart, DistilBERT none (0)."""
+class BertSize(NamedTuple):
+    """Sizes of a model. ``token_types``: 2 in BERT, 0 in DistilBERT. ``context``: positions."""
 
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    vocabulary_size: int
     context: int
-    length: int
-    kinds: int
+    sequence_length: int
+    token_types: int
     dropout: float
 
 
-class Block(nn.Module):
-    """Attention to all tokens, then a perceptron; each added to its input and normalised after it."""
+class BertBlock(nn.Module):
+    """Attention to all tokens, then an MLP; each is added to its input and then normalised."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: BertSize) -> None:
         super().__init__()
-        self.heads, self.dropout = size.heads, size.dropout
-        self.qkv = nn.Linear(size.width, 3 * size.width)
-        self.attention_out = nn.Linear(size.width, size.width)
-        self.norm_1 = nn.LayerNorm(size.width, eps=1e-12)
-        self.up = nn.Linear(size.width, 4 * size.width)
-        self.down = nn.Linear(4 * size.width, size.width)
-        self.norm_2 = nn.LayerNorm(size.width, eps=1e-12)
+        self.num_heads, self.dropout = size.num_heads, size.dropout
+        self.qkv = nn.Linear(size.hidden_size, 3 * size.hidden_size)
+        self.attention_out = nn.Linear(size.hidden_size, size.hidden_size)
+        self.norm_1 = nn.LayerNorm(size.hidden_size, eps=1e-12)
+        self.mlp_in = nn.Linear(size.hidden_size, 4 * size.hidden_size)
+        self.mlp_out = nn.Linear(4 * size.hidden_size, size.hidden_size)
+        self.norm_2 = nn.LayerNorm(size.hidden_size, eps=1e-12)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return the layer's output, (B, T, D)."""
         B, T, D = x_BTD.shape
-        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x_BTD)
+            .view(B, T, 3, self.num_heads, D // self.num_heads)
+            .permute(2, 0, 3, 1, 4)
+        )
         dropout = self.dropout if self.training else 0.0
         y_BTD = (
             F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
@@ -68,75 +73,82 @@ class Block(nn.Module):
             .reshape(B, T, D)
         )
         x_BTD = self.norm_1(x_BTD + self.drop(self.attention_out(y_BTD)))
-        out: Tensor = self.norm_2(x_BTD + self.drop(self.down(F.gelu(self.up(x_BTD)))))
+        out: Tensor = self.norm_2(x_BTD + self.drop(self.mlp_out(F.gelu(self.mlp_in(x_BTD)))))
         return out
 
     def drop(self, x: Tensor) -> Tensor:
-        """Return ``x`` with some of it set to 0 while training."""
+        """Return ``x`` with dropout while training."""
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
 class Bert(nn.Module):
-    """An encoder with one head: for masked words (``classes`` = 0) or for classes of texts."""
+    """An encoder with one head: masked language modelling (``classes`` = 0) or classification."""
 
-    def __init__(self, size: Size, classes: int) -> None:
+    def __init__(self, size: BertSize, classes: int) -> None:
         super().__init__()
         self.size, self.classes = size, classes
-        self.tokens = nn.Embedding(size.vocabulary, size.width)
-        self.places = nn.Embedding(size.context, size.width)
-        self.kinds = nn.Embedding(size.kinds, size.width) if size.kinds else None
-        self.norm = nn.LayerNorm(size.width, eps=1e-12)
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
-        self.transform = nn.Linear(size.width, size.width)
+        self.tokens = nn.Embedding(size.vocabulary_size, size.hidden_size)
+        self.positions = nn.Embedding(size.context, size.hidden_size)
+        self.token_types = (
+            nn.Embedding(size.token_types, size.hidden_size) if size.token_types else None
+        )
+        self.norm = nn.LayerNorm(size.hidden_size, eps=1e-12)
+        self.blocks = nn.ModuleList(BertBlock(size) for _ in range(size.num_layers))
+        self.transform = nn.Linear(size.hidden_size, size.hidden_size)
         if classes:
-            self.head = nn.Linear(size.width, classes)
+            self.head = nn.Linear(size.hidden_size, classes)
         else:
-            self.head_norm = nn.LayerNorm(size.width, eps=1e-12)
-            self.head_bias = nn.Parameter(torch.zeros(size.vocabulary))
+            self.head_norm = nn.LayerNorm(size.hidden_size, eps=1e-12)
+            self.head_bias = nn.Parameter(torch.zeros(size.vocabulary_size))
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens_BT: Tensor, places_BK: Tensor | None = None) -> Tensor:
-        """Return the scores of each class, (B, classes), or of each token (B, T, V), or of those at ``places``."""
+    def forward(self, tokens_BT: Tensor, positions_BK: Tensor | None = None) -> Tensor:
+        """Return logits: of classes (B, classes), all tokens (B, T, V), or positions (B, K, V)."""
         x_BTD = self.encode(tokens_BT)
         if self.classes:
-            # DistilBERT has no pooler of its own and takes a rectifier where BERT takes a tanh
+            # DistilBERT has ReLU where BERT's pooler has tanh
             first = self.transform(x_BTD[:, 0])
-            first = torch.tanh(first) if self.size.kinds else F.relu(first)
+            first = torch.tanh(first) if self.size.token_types else F.relu(first)
             out: Tensor = self.head(F.dropout(first, self.size.dropout, self.training))
             return out
-        if places_BK is not None:
-            # the large product with the vocabulary is needed for hidden tokens alone
-            x_BTD = x_BTD.gather(1, places_BK[..., None].expand(-1, -1, x_BTD.shape[2]))
+        if positions_BK is not None:
+            # only masked tokens need the large product with the vocabulary
+            x_BTD = x_BTD.gather(1, positions_BK[..., None].expand(-1, -1, x_BTD.shape[2]))
         shown = self.head_norm(F.gelu(self.transform(x_BTD)))
         scores: Tensor = F.linear(shown, self.tokens.weight, self.head_bias)
         return scores
 
     def encode(self, tokens_BT: Tensor) -> Tensor:
         """Return the features of each token, (B, T, D)."""
-        x_BTD: Tensor = self.tokens(tokens_BT) + self.places.weight[: tokens_BT.shape[1]]
-        if self.kinds is not None:
-            # all of a text is of the first kind here
-            x_BTD = x_BTD + self.kinds.weight[0]
+        x_BTD: Tensor = self.tokens(tokens_BT) + self.positions.weight[: tokens_BT.shape[1]]
+        if self.token_types is not None:
+            # each text is one segment: all tokens have the first type
+            x_BTD = x_BTD + self.token_types.weight[0]
         x_BTD = F.dropout(self.norm(x_BTD), self.size.dropout, self.training)
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return x_BTD
 
 
-class Text(TypedDict, total=False):
-    """A sample or batch: tokens (…, T) and what is asked: a class (…), or the tokens (…, K) hidden at ``places``."""
+class TextBatch(TypedDict, total=False):
+    """A sample or a batch.
+
+    tokens     (…, T)
+    positions  (…, K) of the masked tokens; absent for classification
+    target     (…, K) the masked tokens, or the class (…)
+    """
 
     tokens: Tensor
-    places: Tensor
+    positions: Tensor
     target: Tensor
 
 
-class Masked(Dataset[Text]):
-    """Texts with hidden tokens. Which ones are hidden is drawn once for each text, from its index."""
+class MaskedText(Dataset[TextBatch]):
+    """Texts with masked tokens. Each text's mask is random and depends only on its index."""
 
     def __init__(self, windows: Windows, tokens: int, marks: Marks) -> None:
         self.windows, self.tokens, self.marks = windows, tokens, marks
@@ -144,12 +156,12 @@ class Masked(Dataset[Text]):
     def __len__(self) -> int:
         return len(self.windows)
 
-    def __getitem__(self, index: int) -> Text:
+    def __getitem__(self, index: int) -> TextBatch:
         tokens = framed(self.windows[index], self.marks)
         draw = torch.Generator().manual_seed(index)
-        # every text hides equally many, so that halves of a batch average to the whole
+        # each text masks the same number of tokens, so that the losses of half batches average
         inner = len(tokens) - 2
-        hidden = torch.randperm(inner, generator=draw)[: max(1, round(MASKED * inner))] + 1
+        hidden = torch.randperm(inner, generator=draw)[: max(1, round(MASKED_SHARE * inner))] + 1
         chance = torch.rand(len(hidden), generator=draw)
         other = torch.randint(self.tokens, (len(hidden),), generator=draw)
         shown = torch.where(
@@ -157,142 +169,144 @@ class Masked(Dataset[Text]):
         )
         target = tokens[hidden]
         tokens[hidden] = shown
-        return {"tokens": tokens, "places": hidden, "target": target}
+        return {"tokens": tokens, "positions": hidden, "target": target}
 
 
-class Classified(Dataset[Text]):
-    """Texts of several sources in turn; the class of a text is its source."""
+class ClassifiedText(Dataset[TextBatch]):
+    """Texts of several classes in turn."""
 
-    def __init__(self, kinds: list[Windows], marks: Marks) -> None:
-        self.kinds, self.marks = kinds, marks
+    def __init__(self, classes: list[Windows], marks: Marks) -> None:
+        self.classes, self.marks = classes, marks
 
     def __len__(self) -> int:
-        return len(self.kinds) * min(len(k) for k in self.kinds)
+        return len(self.classes) * min(len(windows) for windows in self.classes)
 
-    def __getitem__(self, index: int) -> Text:
-        place, kind = divmod(index, len(self.kinds))
-        return {"tokens": framed(self.kinds[kind][place], self.marks), "target": torch.tensor(kind)}
+    def __getitem__(self, index: int) -> TextBatch:
+        position, label = divmod(index, len(self.classes))
+        tokens = framed(self.classes[label][position], self.marks)
+        return {"tokens": tokens, "target": torch.tensor(label)}
 
 
 def framed(window: Tensor, marks: Marks) -> Tensor:
-    """Return a window of T + 1 tokens as T with the signs for begin and end in place of the outer ones."""
+    """Return the first T of T + 1 tokens, the outer ones replaced by the begin and end tokens."""
     tokens = window[:-1].clone()
     tokens[0], tokens[-1] = marks.begin, marks.end
     return tokens
 
 
 class BertWorkload(Workload):
-    """An encoder learns hidden words or the source of a text.
+    """Masked language modelling or text classification with an encoder.
 
-    Options: ``task``; ``data`` and ``vocabulary``, see ``corpus``. To classify, ``data`` is a folder of text files, one
-    a class; without it texts in English are told from programs.
+    Options: ``task``; ``data`` and ``vocabulary``, see ``corpus``. For classification, ``data`` is a
+    folder of text files, one for each class; without it the classes are English and source code.
     """
 
     presets = ("tiny", "base")
     options: ClassVar = {"task": "masked-lm", **OPTIONS}
-    sizes: ClassVar[dict[str, Size]]
+    sizes: ClassVar[dict[str, BertSize]]
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
         self.task = str(self.chosen["task"])
         if self.task not in TASKS:
             raise UnknownNameError("task", self.task, TASKS)
         size = self.sizes[preset]
-        self.corpus = Corpus(self.chosen, preset == "tiny", of_bert, size.vocabulary - SPECIAL)
-        self.size = size._replace(vocabulary=self.corpus.vocabulary.size)
+        self.corpus = Corpus(
+            self.chosen, preset == "tiny", of_bert, size.vocabulary_size - NUM_SPECIAL
+        )
+        self.size = size._replace(vocabulary_size=self.corpus.vocabulary.size)
 
     def model(self) -> nn.Module:
         return Bert(self.size, self.classes if self.task == "classify" else 0)
 
     @property
     def classes(self) -> int:
-        """How many kinds of text are told apart."""
+        """Number of classes."""
         return len(self._files()) if self.corpus.data_options.path else 2
 
-    def data(self, split: Split) -> Dataset[Text]:
-        length, vocabulary, path = (
-            self.size.length,
-            self.corpus.vocabulary,
-            self.corpus.data_options.path,
-        )
+    def data(self, split: Split) -> Dataset[TextBatch]:
         if self.task == "classify":
-            names: list[Path | None] = [*self._files()] if path else [None, None]
-            kinds = [
-                Windows(t, length, name) for t, name in zip(self._kinds(split), names, strict=True)
-            ]
-            data: Dataset[Text] = Classified(kinds, vocabulary.marks)
+            data: Dataset[TextBatch] = self._classified(split)
         else:
-            data = Masked(
-                Windows(self.corpus.tokens(split, length), length, path),
-                vocabulary.tokens,
-                vocabulary.marks,
-            )
+            data = self._masked(split)
         self.notes = self.corpus.warnings()
         return data
 
-    def _kinds(self, split: Split) -> list[Tensor]:
-        if self.corpus.data_options.is_generated:
-            tokens = self.corpus.vocabulary.tokens
-            return [part(generated(tokens, self.size.length, seed), split) for seed in range(2)]
+    def _masked(self, split: Split) -> MaskedText:
+        vocabulary, length = self.corpus.vocabulary, self.size.sequence_length
+        tokens = self.corpus.tokens(split, length)
+        windows = Windows(tokens, length, self.corpus.data_options.path)
+        return MaskedText(windows, vocabulary.tokens, vocabulary.marks)
+
+    def _classified(self, split: Split) -> ClassifiedText:
+        sources: list[Path | None] = [None, None]
         if self.corpus.data_options.path:
-            texts = self.corpus.read_classes(self.corpus.data_options.path)
-        else:
-            texts = [reference(), sources(2**20)]
+            sources = [*self._files()]
+        classes = []
+        for tokens, source in zip(self._class_tokens(split), sources, strict=True):
+            classes.append(Windows(tokens, self.size.sequence_length, source))
+        return ClassifiedText(classes, self.corpus.vocabulary.marks)
+
+    def _class_tokens(self, split: Split) -> list[Tensor]:
+        path = self.corpus.data_options.path
+        if self.corpus.data_options.is_generated:
+            tokens, length = self.corpus.vocabulary.tokens, self.size.sequence_length
+            return [part(generated(tokens, length, seed), split) for seed in range(2)]
+        texts = self.corpus.read_classes(path) if path else [reference(), sources(2**20)]
         return [self.corpus.part_of(text, split) for text in texts]
 
     def _files(self) -> list[Path]:
         folder = self.corpus.data_options.path
-        assert folder is not None, "asked for with a folder"
+        assert folder is not None
+        needed = "classification needs a folder of text files, one for each class"
         if not folder.is_dir():
-            raise DataError(f"{folder}: to classify, data is a folder of text files, one a class")
+            raise DataError(f"{folder}: {needed}")
         files = text_files(folder)
         if len(files) < 2:
-            raise DataError(
-                f"{folder}: {len(files)} text files in it; to classify, there must be one for each class"
-            )
+            raise DataError(f"{folder}: {len(files)} text file in it; {needed}")
         return files
 
-    def loss(self, model: nn.Module, batch: Text) -> Tensor:
-        scores = model(batch["tokens"], batch.get("places"))
+    def loss(self, model: nn.Module, batch: TextBatch) -> Tensor:
+        scores = model(batch["tokens"], batch.get("positions"))
         return F.cross_entropy(scores.flatten(0, -2), batch["target"].flatten())
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         rate = 1e-3 if self.preset == "tiny" else 5e-5
         return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
 
-    def evaluate(self, model: nn.Module, batches: Iterable[Text]) -> dict[str, float]:
-        """Return the loss with the share of right answers, or with the perplexity of hidden tokens."""
-        right = asked = 0
+    def evaluate(self, model: nn.Module, batches: Iterable[TextBatch]) -> dict[str, float]:
+        """Return loss and accuracy; for masked language modelling also the perplexity."""
+        correct = predicted = 0
         total = 0.0
         for batch in batches:
-            scores = model(batch["tokens"], batch.get("places")).detach().flatten(0, -2)
+            scores = model(batch["tokens"], batch.get("positions")).detach().flatten(0, -2)
             target = batch["target"].flatten()
             total += float(F.cross_entropy(scores, target, reduction="sum"))
-            right += int((scores.argmax(-1) == target).sum())
-            asked += len(target)
-        found = {"loss": total / asked, "accuracy": right / asked}
-        return (
-            found if self.task == "classify" else {**found, "perplexity": math.exp(total / asked)}
-        )
+            correct += int((scores.argmax(-1) == target).sum())
+            predicted += len(target)
+        metrics = {"loss": total / predicted, "accuracy": correct / predicted}
+        if self.task == "masked-lm":
+            metrics["perplexity"] = math.exp(total / predicted)
+        return metrics
 
 
 class BertBase(BertWorkload):
-    """BERT-base, uncased, as published; gradients are clipped as in google-research/bert, optimization.py."""
+    """BERT-base, uncased, as published; gradients are clipped as in google-research/bert."""
 
     clip_norm: ClassVar = 1.0
     batch: ClassVar = {"tiny": 16, "base": 16}
     sizes: ClassVar = {
-        "tiny": Size(2, 64, 4, 256 + SPECIAL, 128, 128, 2, 0.0),
-        "base": Size(12, 768, 12, 30522, 512, 128, 2, 0.1),
+        "tiny": BertSize(2, 64, 4, 256 + NUM_SPECIAL, 128, 128, 2, 0.0),
+        "base": BertSize(12, 768, 12, 30522, 512, 128, 2, 0.1),
     }
 
 
 class DistilBert(BertWorkload):
-    """DistilBERT as published, trained without its teacher; gradients are clipped as its authors' train.py does."""
+    """DistilBERT as published, without its teacher; gradients clipped as in its authors' code."""
 
     clip_norm: ClassVar = 5.0
     batch: ClassVar = {"tiny": 16, "base": 16}
     sizes: ClassVar = {
-        "tiny": Size(1, 64, 4, 256 + SPECIAL, 128, 128, 0, 0.0),
-        "base": Size(6, 768, 12, 30522, 512, 128, 0, 0.1),
+        "tiny": BertSize(1, 64, 4, 256 + NUM_SPECIAL, 128, 128, 0, 0.0),
+        "base": BertSize(6, 768, 12, 30522, 512, 128, 0, 0.1),
     }

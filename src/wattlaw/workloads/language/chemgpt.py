@@ -1,14 +1,16 @@
-"""ChemGPT: a GPT-Neo that writes molecules (Frey et al., "Neural scaling of deep chemical models", 2023).
+"""ChemGPT: GPT-Neo on molecules (Frey et al., "Neural scaling of deep chemical models", 2023).
 
-GPT-Neo (Black et al., 2021) does not scale attention scores, has no biases before them, and every second layer
-sees only the last ``window`` tokens. Shapes: B samples, T tokens, D features, V tokens of the vocabulary.
+GPT-Neo (Black et al., 2021) does not scale attention scores and has no biases in queries, keys and
+values; every second layer attends only to the last ``window`` tokens.
+
+Shapes: B samples, T tokens, D features, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from torch.utils.data import Dataset
 
 from wattlaw.core.errors import UnknownNameError
 from wattlaw.core.reading import Note
-from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.base import Options, Split, Workload
 from wattlaw.workloads.data_options import (
     GENERATED_NOTE,
     OPTIONS,
@@ -31,57 +33,63 @@ from wattlaw.workloads.molecules.sources.qm9 import qm9_smiles
 VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}
 
-LEARNT = Note(
+OWN_VOCABULARY_NOTE = Note(
     "learnt_vocabulary",
-    "signs are numbered by how common they are in the data, not by ChemGPT's own list",
+    "the tokens are the symbols of the data by frequency, not ChemGPT's published vocabulary",
 )
 
 
-class Size(NamedTuple):
-    """How large a model is; ``length`` tokens a sample, and how many molecules of QM9 (None: all)."""
+class GPTNeoSize(NamedTuple):
+    """Sizes of a model. ``molecules``: how many of QM9's are used; None for all."""
 
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    vocabulary_size: int
     context: int
     window: int
-    length: int
+    sequence_length: int
     molecules: int | None = None
 
 
 SIZES = {
-    "tiny": Size(2, 64, 4, 64, 128, 256, 64, 2048),
-    # named by their weights outside embeddings, 12·24·width²
-    "base": Size(24, 128, 16, 1024, 2048, 256, 256),
-    "19m": Size(24, 256, 16, 1024, 2048, 256, 256),
-    "1.2b": Size(24, 2048, 16, 1024, 2048, 256, 256),
+    "tiny": GPTNeoSize(2, 64, 4, 64, 128, 256, 64, 2048),
+    # named by their weights without embeddings, 12·24·width²
+    "base": GPTNeoSize(24, 128, 16, 1024, 2048, 256, 256),
+    "19m": GPTNeoSize(24, 256, 16, 1024, 2048, 256, 256),
+    "1.2b": GPTNeoSize(24, 2048, 16, 1024, 2048, 256, 256),
 }
 
 
-class Block(nn.Module):
-    """Attention to what came before, then a perceptron, each added to its input."""
+class GPTNeoBlock(nn.Module):
+    """Causal attention, global or local, then an MLP, each with a residual connection."""
 
-    def __init__(self, size: Size, local: bool) -> None:
+    def __init__(self, size: GPTNeoSize, local: bool) -> None:
         super().__init__()
-        self.heads, self.window = size.heads, size.window if local else size.context
-        self.norm_1 = nn.LayerNorm(size.width)
-        self.qkv = nn.Linear(size.width, 3 * size.width, bias=False)
-        self.attention_out = nn.Linear(size.width, size.width)
-        self.norm_2 = nn.LayerNorm(size.width)
-        self.up = nn.Linear(size.width, 4 * size.width)
-        self.down = nn.Linear(4 * size.width, size.width)
+        self.num_heads, self.window = size.num_heads, size.window if local else size.context
+        self.norm_1 = nn.LayerNorm(size.hidden_size)
+        self.qkv = nn.Linear(size.hidden_size, 3 * size.hidden_size, bias=False)
+        self.attention_out = nn.Linear(size.hidden_size, size.hidden_size)
+        self.norm_2 = nn.LayerNorm(size.hidden_size)
+        self.mlp_in = nn.Linear(size.hidden_size, 4 * size.hidden_size)
+        self.mlp_out = nn.Linear(4 * size.hidden_size, size.hidden_size)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """Return the layer's output, (B, T, D)."""
         x_BTD = x_BTD + self.attend(self.norm_1(x_BTD))
-        out: Tensor = x_BTD + self.down(F.gelu(self.up(self.norm_2(x_BTD)), approximate="tanh"))
+        out: Tensor = x_BTD + self.mlp_out(
+            F.gelu(self.mlp_in(self.norm_2(x_BTD)), approximate="tanh")
+        )
         return out
 
     def attend(self, x_BTD: Tensor) -> Tensor:
-        """Return what each token takes from those it sees, (B, T, D)."""
+        """Return the output of attention, (B, T, D)."""
         B, T, D = x_BTD.shape
-        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(x_BTD)
+            .view(B, T, 3, self.num_heads, D // self.num_heads)
+            .permute(2, 0, 3, 1, 4)
+        )
         mask = None
         if self.window < T:
             seen = torch.ones(T, T, dtype=torch.bool, device=x_BTD.device)
@@ -94,16 +102,16 @@ class Block(nn.Module):
 
 
 class GPTNeo(nn.Module):
-    """GPT-Neo with its token embedding used again as the output layer."""
+    """GPT-Neo, whose output layer shares the weights of the token embedding."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: GPTNeoSize) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(size.vocabulary, size.width)
-        self.places = nn.Embedding(size.context, size.width)
+        self.tokens = nn.Embedding(size.vocabulary_size, size.hidden_size)
+        self.positions = nn.Embedding(size.context, size.hidden_size)
         self.blocks = nn.ModuleList(
-            Block(size, local=layer % 2 == 1) for layer in range(size.layers)
+            GPTNeoBlock(size, local=layer % 2 == 1) for layer in range(size.num_layers)
         )
-        self.norm = nn.LayerNorm(size.width)
+        self.norm = nn.LayerNorm(size.hidden_size)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -112,24 +120,24 @@ class GPTNeo(nn.Module):
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Return the logits of each next token, (B, T, V)."""
-        x_BTD = self.tokens(tokens_BT) + self.places.weight[: tokens_BT.shape[1]]
+        x_BTD = self.tokens(tokens_BT) + self.positions.weight[: tokens_BT.shape[1]]
         for block in self.blocks:
             x_BTD = block(x_BTD)
         return F.linear(self.norm(x_BTD), self.tokens.weight)
 
 
 class ChemGPT(Workload):
-    """ChemGPT learns to write molecules.
+    """Language modelling of molecules with ChemGPT.
 
-    Options: ``data``, a file of SMILES or SELFIES, one a line, or a table with a column smiles, in place of QM9's, or
-    "generated"; ``on_bad``, "fail" or "skip"; ``notation`` that is learnt, "selfies" or "smiles".
+    Options: ``data``: a file with one SMILES or SELFIES a line, a table with a column smiles, or
+    "generated", instead of QM9; ``on_bad``, "fail" or "skip"; ``notation``, "selfies" or "smiles".
     """
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 32, "base": 8, "19m": 8, "1.2b": 8}
     options: ClassVar = {**OPTIONS, "notation": "selfies"}
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
         self.size, self.data_options, self.notation = (
             SIZES[preset],
@@ -145,12 +153,12 @@ class ChemGPT(Workload):
     def data(self, split: Split) -> Dataset[Tensor]:
         self.notes = [GENERATED_NOTE] if self.data_options.is_generated else []
         if self.data_options.is_generated:
-            tokens = generated(self.size.vocabulary, self.size.length)
+            tokens = generated(self.size.vocabulary_size, self.size.sequence_length)
         else:
-            tokens = as_tokens(self._lines(), self.size.vocabulary)
+            tokens = as_tokens(self._lines(), self.size.vocabulary_size)
             if self.preset != "tiny":
-                self.notes = [*self.notes, LEARNT]
-        return Windows(part(tokens, split), self.size.length)
+                self.notes = [*self.notes, OWN_VOCABULARY_NOTE]
+        return Windows(part(tokens, split), self.size.sequence_length)
 
     def _lines(self) -> list[str]:
         if self.data_options.path is None:

