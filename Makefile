@@ -18,8 +18,8 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev  ## make bench NAME=import
 	$(BIN)/python bench/run.py $(NAME)
 
-counts: $(VENV)/.dev  ## count parameters, flop and bytes of every workload anew
-	$(BIN)/python -m wattlaw.workloads.count
+counts: $(VENV)/.dev  ## count the parameters, flop and bytes of every workload again
+	$(BIN)/python -m wattlaw.workloads.make_counts
 
 wheelhouse:  ## every wheel that an offline machine needs, in build/wheelhouse
 	$(PYTHON) -m pip download -c constraints.txt -d build/wheelhouse ".[all]"

@@ -41,11 +41,11 @@ def main() -> dict[str, Any]:
     """Return the share of the data phase by workload: [without workers, with one]; ``ratio`` is the largest without."""
     import torch
 
-    from wattlaw.workloads.table import table
+    from wattlaw.workloads.counts import workload_entries
 
     torch.set_num_threads(1)
     run, loaded = {}, {}
-    for name, entry in sorted(table().items()):
+    for name, entry in sorted(workload_entries().items()):
         base = next(c for c in entry.presets if c.preset == "base")
         if base.flop_per_step <= MOST_FLOP:
             run[name] = shares(name)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from _side_by_side import alternate, grown, peak_bytes, ratio
-from wattlaw.workloads.count import count
+from wattlaw.workloads.make_counts import count
 from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
 from wattlaw.workloads.molecules.graphs.pairs import Graph
 from wattlaw.workloads.molecules.models.schnet import FILTER_POINTS, SIZES, SchNet, SchNetQM9

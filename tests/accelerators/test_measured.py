@@ -28,7 +28,7 @@ from wattlaw.core.errors import FitError, UnknownNameError, UsageError
 from wattlaw.core.reading import estimated, measured
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
-from wattlaw.workloads.table import counts
+from wattlaw.workloads.counts import preset_counts
 
 A100 = "NVIDIA A100-SXM4-80GB"
 
@@ -74,7 +74,7 @@ def test_a_peak_is_never_guessed(device: str, precision: str, why: str) -> None:
 
 
 def test_a_runs_share_of_peak_is_counted_work_over_promised_peak() -> None:
-    counted = counts("resnet50", "base")
+    counted = preset_counts("resnet50", "base")
     assert counted is not None
     row = achieved(run())
     assert row.samples_per_s.value == 400
@@ -211,7 +211,7 @@ def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
 
 def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor() -> None:
     found = choose("schnet", built_in().entries, budget_kw=100, samples=1e6)
-    batch = counts("schnet", "base").batch
+    batch = preset_counts("schnet", "base").batch
     for c in found.candidates:
         assert c.time_s.value >= math.ceil(1e6 / (c.devices * batch)) * MIN_STEP_S * (1 - 1e-9)
     assert any(c.held_at_floor for c in found.candidates)

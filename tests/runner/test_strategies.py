@@ -18,8 +18,8 @@ from wattlaw.core.plugins import WORKLOADS, load, plugins
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.recompute import checkpoint_blocks
 from wattlaw.runner.worker.strategy import strategy_for
-from wattlaw.workloads.base import repeated
-from wattlaw.workloads.count import Kept
+from wattlaw.workloads.base import repeated_blocks
+from wattlaw.workloads.make_counts import SavedActivations
 
 SMALL = {
     "stop": {"steps": 4},
@@ -73,8 +73,8 @@ def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tens
     if is_checkpointed:
         checkpoint_blocks(workload.blocks(model))
     torch.manual_seed(1)
-    kept = Kept(model)
-    with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+    kept = SavedActivations(model)
+    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
         loss = workload.loss(model, batch)
     held = kept.bytes()
     loss.backward()
@@ -107,19 +107,19 @@ def test_blocks_are_the_layered_elements_of_lists():
             self.layers = nn.ModuleList([nn.Linear(2, 2)])
 
     model = Model()
-    assert repeated(model) == [
+    assert repeated_blocks(model) == [
         model.stages[0][0],
         model.stages[0][1],
         model.stages[1][0],
         *model.plain,
     ]
-    assert repeated(nn.Linear(2, 2)) == []
+    assert repeated_blocks(nn.Linear(2, 2)) == []
 
 
 def test_checkpointing_a_model_without_blocks_is_refused():
     class Plain:
         def blocks(self, model):
-            return repeated(model)
+            return repeated_blocks(model)
 
     options = {**TRAINING, "activation_checkpointing": True}
     with pytest.raises(SettingError, match=r"give the workload a method blocks\(model\)"):

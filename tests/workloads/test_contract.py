@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, SettingError, UnknownNameError
 from wattlaw.core.plugins import WORKLOADS, load, plugins
-from wattlaw.workloads import table
+from wattlaw.workloads import counts
 from wattlaw.workloads.base import Workload
-from wattlaw.workloads.count import count
+from wattlaw.workloads.make_counts import count
 
 STEPS = 40
 """So many steps of its own optimiser bring a workload's loss to the share of its first four steps' that its
@@ -195,7 +195,7 @@ def test_a_preset_or_option_that_there_is_not_is_refused(name):
 
 @every_workload
 def test_the_counts_table_holds_for_tiny(name):
-    entry = table.table()[name]
+    entry = counts.workload_entries()[name]
     made = load(WORKLOADS, name)
     assert [c.preset for c in entry.presets] == list(made.presets)
     assert entry.options == dict(made.options)
@@ -206,12 +206,12 @@ def test_the_counts_table_holds_for_tiny(name):
 @every_workload
 def test_the_counts_table_holds_for_every_other_preset(name):
     made = load(WORKLOADS, name)
-    for saved in table.table()[name].presets:
+    for saved in counts.workload_entries()[name].presets:
         if saved.preset != "tiny":
             holds(made(saved.preset), saved)
 
 
-def holds(workload: Workload, saved: table.Counts) -> None:
+def holds(workload: Workload, saved: counts.PresetCounts) -> None:
     counted = count(workload)
     # autograd may keep a little more or less in another version of torch; nothing else may move
     assert msgspec.structs.replace(counted, activation_bytes=0) == msgspec.structs.replace(
@@ -221,7 +221,7 @@ def holds(workload: Workload, saved: table.Counts) -> None:
 
 
 def test_every_base_preset_is_counted_and_costs_more_than_tiny():
-    for entry in table.table().values():
+    for entry in counts.workload_entries().values():
         by_preset = {c.preset: c for c in entry.presets}
         assert by_preset["base"].parameters > by_preset["tiny"].parameters
         assert by_preset["base"].flop_per_sample > by_preset["tiny"].flop_per_sample
@@ -229,13 +229,13 @@ def test_every_base_preset_is_counted_and_costs_more_than_tiny():
 
 
 def test_a_misspelt_request_is_answered_from_the_table():
-    table.check_request("schnet", "tiny", {"target": "gap"})
+    counts.check_request("schnet", "tiny", {"target": "gap"})
     for name, preset, options in [
         ("shnet", "tiny", {}),
         ("schnet", "tinny", {}),
         ("schnet", "tiny", {"targt": "gap"}),
     ]:
         with pytest.raises(UnknownNameError, match="did you mean"):
-            table.check_request(name, preset, options)
+            counts.check_request(name, preset, options)
     with pytest.raises(SettingError, match="must be a str"):
-        table.check_request("schnet", "tiny", {"target": 7})
+        counts.check_request("schnet", "tiny", {"target": 7})

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from wattlaw.core.plugins import WORKLOADS, load
-from wattlaw.workloads import table
+from wattlaw.workloads import counts
 from wattlaw.workloads.language.chemgpt import SIZES as CHEMGPT_SIZES
 from wattlaw.workloads.language.chemgpt import GPTNeo
 from wattlaw.workloads.language.gpt2 import GPT2
@@ -41,7 +41,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
 def test_base_has_the_published_number_of_parameters(name, parameters):
-    counted = table.counts(name, "base")
+    counted = counts.preset_counts(name, "base")
     assert counted is not None
     assert counted.parameters == parameters
     with torch.device("meta"):
@@ -209,7 +209,7 @@ MULTIPLY_ADDS = {
 
 @pytest.mark.parametrize(("name", "published"), MULTIPLY_ADDS.items())
 def test_counted_operations_are_the_published_ones(name, published):
-    counted = table.counts(name, "base")
+    counted = counts.preset_counts(name, "base")
     assert counted is not None
     # forward and backward are three forwards, less the first layer's input gradient
     assert counted.flop_per_sample / 6 == pytest.approx(published, rel=0.03)

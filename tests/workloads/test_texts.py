@@ -79,7 +79,7 @@ def test_a_users_own_vocabulary_sets_the_models_size(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [("vocab.txt", "no\nword pieces\n", "UNK"), ("vocab.json", '{"a": 0}', "merges.txt beside"),
-     ("tokenizer.json", '{"model": 3}', "not a vocabulary"), ("x.json", '{"model', "no vocabulary"),
+     ("tokenizer.json", '{"model": 3}', "not a vocabulary"), ("x.json", '{"model', "not a vocabulary"),
      ("x.bin", b"\xff\xfe", "not a vocabulary")],
 )  # fmt: skip
 def test_a_file_that_is_no_vocabulary_is_named(tmp_path, name, content, fault):
@@ -204,7 +204,7 @@ def test_a_text_shorter_than_a_sample_is_named(tmp_path):
         GPT2Workload("tiny", {"data": str(tmp_path / "short.txt")}),
         BertBase("tiny", {"data": str(tmp_path)}),
     ):
-        with pytest.raises(DataError, match=r"a part of it .* has \d+ tokens, and a sample"):
+        with pytest.raises(DataError, match=r"a split .* has \d+ tokens, a sample needs"):
             workload.data("train")
 
 

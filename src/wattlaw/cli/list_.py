@@ -43,9 +43,9 @@ def _list_kinds(as_json: bool) -> None:
 
 def _list_workloads(as_json: bool) -> None:
     from wattlaw.core.units import show
-    from wattlaw.workloads.table import listing, table
+    from wattlaw.workloads.counts import list_presets, workload_entries
 
-    items = listing()
+    items = list_presets()
     if as_json:
         emit_json("list workloads", items)
         return
@@ -61,7 +61,7 @@ def _list_workloads(as_json: bool) -> None:
         rows.append(row)
     heads = ["name", "domain", "preset", "batch", "parameters", "FLOP per step"]
     print_table([*heads, "gradients", "activations"], rows)
-    for entry in table().values():
+    for entry in workload_entries().values():
         if entry.options:
             defaults = ", ".join(f"{name}={value!r}" for name, value in entry.options.items())
             say(f"options of {entry.name}: {defaults}")

@@ -10,7 +10,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import FIELDS, Setting
 from wattlaw.core.sweepfile import Trial
 from wattlaw.runner.node_devices import NodeDevices, device_type
-from wattlaw.workloads import table
+from wattlaw.workloads import counts
 
 START_UP_S = 6.0
 """Assumed time from the start of a process to its first step if the workload has no run yet, s."""
@@ -94,7 +94,7 @@ def scaled(run: Run, setting: Setting) -> float:
 def _guess(setting: Setting, node: NodeDevices | None) -> float:
     if setting.stop.seconds is not None:
         return START_UP_S + setting.stop.seconds
-    known = None if setting.command else table.counts(setting.workload, setting.preset)
+    known = None if setting.command else counts.preset_counts(setting.workload, setting.preset)
     if known is None or setting.stop.steps is None:
         return 10 * START_UP_S
     batch = setting.batch_per_device or known.batch

@@ -17,7 +17,7 @@ from wattlaw.core.sweepfile import Sweep, Trial, settings, trials
 from wattlaw.runner.command import template
 from wattlaw.runner.estimate import estimate
 from wattlaw.runner.node_devices import NodeDevices, check_on_node
-from wattlaw.workloads import table
+from wattlaw.workloads import counts
 from wattlaw.workloads.inspect_class import inspect_class
 
 _NAMES = (*TRAINING, *(f for f in FIELDS if f != "options"), "devices")
@@ -74,7 +74,7 @@ def check(setting: Setting, node: NodeDevices | None) -> None:
     if setting.step_pattern:
         raise SettingError("step_pattern goes with a command; a workload records its own steps")
     try:
-        table.check_request(setting.workload, setting.preset, workload_options(setting))
+        counts.check_request(setting.workload, setting.preset, workload_options(setting))
     except UnknownNameError as error:
         raise _with_fields(setting, error) from None
     if ":" in setting.workload:
@@ -110,7 +110,7 @@ def _check_own(setting: Setting) -> None:
 
 def _with_fields(setting: Setting, error: UnknownNameError) -> UnknownNameError:
     # a misspelt field of a setting arrives as an option: offer the fields as well
-    entry = table.table().get(setting.workload)
+    entry = counts.workload_entries().get(setting.workload)
     known = [*(entry.options if entry else ()), *_NAMES]
     wrong = [n for n in workload_options(setting) if entry and n not in entry.options]
     return (
@@ -120,5 +120,5 @@ def _with_fields(setting: Setting, error: UnknownNameError) -> UnknownNameError:
     )
 
 
-def _presets(entry: table.Entry | None) -> list[str]:
+def _presets(entry: counts.WorkloadEntry | None) -> list[str]:
     return [c.preset for c in entry.presets] if entry else []

@@ -1,4 +1,4 @@
-"""What a workload is: a model, its data and its loss. A user's own is one such class in one file.
+"""A workload: a model, its data and its loss. A user's own workload is one such class in one file.
 
     class Mine(Workload):
         def model(self): return torch.nn.Linear(4, 1)
@@ -30,21 +30,21 @@ Options = Mapping[str, OptionValue]
 
 
 class Workload(ABC):
-    """A model, its data and its loss, for one device; the runner distributes and measures it.
+    """A model, its data and its loss, written for one device; the runner distributes and measures it.
 
-    presets    sizes on offer; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
-    batch      default samples a device and step, by preset
-    options    options that this workload understands, with their defaults
-    is_second_order    whether the loss is made of the model's own derivatives, as forces are
-    clip_norm  the norm to which the published training scales its gradients down; 0 where it does not
-    is_sharded_whole   whether parameters are used outside of their block's ``forward``: the strategy fsdp then
-               shards the model as one, as it does where the loss is of second order
-    is_ragged  whether the shapes of batches differ from step to step, as molecules do; a compiler then makes
-               them variable from the start, rather than begin anew
-    uses_all   whether every parameter takes part in every loss; where it is False, several devices find out at
-               each step which do, which takes time
-    notes      warnings that ``data`` leaves: records left out, what was estimated
-    learnt     what ``data`` of the training part found that a saved model must know again, such as its elements
+    presets            sizes; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
+    batch              default samples per device and step, by preset
+    options            options of this workload with their defaults
+    is_second_order    whether the loss contains derivatives of the model, as with forces
+    clip_norm          gradient norm at which the published training clips; 0: no clipping
+    is_sharded_whole   whether parameters are used outside their block's ``forward``; fsdp then shards
+                       the model as one unit, as it does with a second-order loss
+    is_ragged          whether the shapes of batches vary between steps, as with molecules; the
+                       compiler then uses dynamic shapes from the start
+    uses_all           whether every loss uses every parameter; if False, several devices find the
+                       unused ones at each step, which takes time
+    notes              warnings from ``data``: skipped records, estimates
+    learnt             facts from the training data that a saved model needs, such as its elements
     """
 
     presets: ClassVar[Sequence[str]] = ("base",)
@@ -70,7 +70,7 @@ class Workload(ABC):
 
     @abstractmethod
     def model(self) -> nn.Module:
-        """Return a new model on the CPU, its weights drawn from torch's current seed."""
+        """Return a new model on the CPU, initialised from torch's current seed."""
 
     @abstractmethod
     def data(self, split: Split) -> Dataset[Any]:
@@ -78,10 +78,10 @@ class Workload(ABC):
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the mean loss of a batch, a scalar tensor; it may call ``model``, its parts and its methods."""
+        """Return the mean loss of a batch, a scalar tensor."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
-        """Join samples to a batch: a tensor, or a dict, list or dataclass-like object with ``.to(device)``."""
+        """Return samples as a batch: a tensor, a dict, a list, or an object with ``to(device)``."""
         from torch.utils.data import default_collate
 
         return default_collate(list(samples))
@@ -91,44 +91,47 @@ class Workload(ABC):
         return torch.optim.AdamW(parameters, lr=1e-3)
 
     def blocks(self, model: nn.Module) -> list[nn.Module]:
-        """Return the repeated parts of a model: what is sharded, and calculated again, one by one.
+        """Return the repeated blocks of a model: the units of sharding and activation checkpointing.
 
-        They are what ``repeated`` finds, unless a workload knows better.
+        The default is ``repeated_blocks(model)``.
         """
-        return repeated(model)
+        return repeated_blocks(model)
 
     def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
-        """Return the domain's own metrics over ``batches``, already on the model's device; mean loss by default.
+        """Return the metrics of the workload over ``batches``, which are on the model's device.
 
-        Each is a mean over samples, so that the shares of several devices can be joined; ``perplexity`` is e to
-        one. The loss of a batch counts as often as its first tensor is long.
+        The default is the mean loss, with each batch weighted by its number of samples. Every metric
+        is a mean over samples, or e to such a mean (``perplexity``), so that the results of several
+        devices can be combined.
         """
-        pairs = [(float(self.loss(model, batch).detach()), _samples(batch)) for batch in batches]
-        whole = sum(n for _, n in pairs)
-        return {"loss": sum(loss * n for loss, n in pairs) / whole} if whole else {}
+        total, samples = 0.0, 0
+        for batch in batches:
+            count = _samples(batch)
+            total += float(self.loss(model, batch).detach()) * count
+            samples += count
+        return {"loss": total / samples} if samples else {}
 
 
-def _samples(batch: Any) -> int:
-    """Return the length of a batch's first tensor; 1 where there is none, so that batches count alike."""
+def _samples(batch: object) -> int:
+    """Return the length of a batch's first tensor; 1 where it has no tensor."""
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else 1
-    parts = (
-        batch.values()
-        if isinstance(batch, Mapping)
-        else batch
-        if isinstance(batch, list | tuple)
-        else ()
-    )
-    return next(
-        (_samples(part) for part in parts if isinstance(part, Tensor | Mapping | list | tuple)), 1
-    )
+    parts: Iterable[object] = ()
+    if isinstance(batch, Mapping):
+        parts = batch.values()
+    elif isinstance(batch, list | tuple):
+        parts = batch
+    for part in parts:
+        if isinstance(part, Tensor | Mapping | list | tuple):
+            return _samples(part)
+    return 1
 
 
-def repeated(model: nn.Module) -> list[nn.Module]:
-    """Return the outermost modules that have layers of their own and stand in an nn.ModuleList or nn.Sequential.
+def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the outermost composite modules in an nn.ModuleList or nn.Sequential.
 
-    These are a transformer's layers, a ResNet's bottlenecks, the interactions of a network of atoms. A subclass
-    of nn.Sequential is one block, and so is an nn.Sequential in such a list that has plain layers alone.
+    Examples are a transformer's layers, a ResNet's bottlenecks, SchNet's interactions. A subclass of
+    nn.Sequential is one block, and so is an nn.Sequential of plain layers in such a list.
     """
     found: list[nn.Module] = []
 

@@ -1,4 +1,4 @@
-"""Trained models as files: safetensors, with the workload's name, preset and options beside the weights."""
+"""Trained models as safetensors files with the workload's name, preset and options."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from wattlaw.workloads.base import Workload
 FORMAT = "1"
 
 MODEL = "model.safetensors"
-"""The trained model in the folder of an attempt."""
+"""Name of the trained model's file in an attempt's folder."""
 
 
-class Saved(NamedTuple):
-    """A model with the workload that made it."""
+class SavedModel(NamedTuple):
+    """A trained model and its workload."""
 
     workload: Workload
     model: nn.Module
@@ -41,7 +41,10 @@ class _Origin(msgspec.Struct):
 def save(
     path: Path, name: str, workload: Workload, model: nn.Module | Mapping[str, Tensor]
 ) -> None:
-    """Write a model, or its weights by name. ``name`` is the workload's public name or ``package.module:Class``."""
+    """Write a model, or its weights by name.
+
+    ``name`` is the workload's public name or ``package.module:Class``.
+    """
     torch_file = need("safetensors.torch", "saving a model")
     origin = {
         "workload": name,
@@ -52,7 +55,7 @@ def save(
     metadata = {"wattlaw_format": FORMAT, "origin": json.dumps(origin, sort_keys=True)}
     state = model.state_dict() if isinstance(model, nn.Module) else model
     check_storable(state)
-    # clones: weights that two modules share are one tensor in memory, which the format refuses
+    # cloned, because the format refuses weights that share memory
     weights = {
         n: v.detach().cpu().clone(memory_format=torch.contiguous_format) for n, v in state.items()
     }
@@ -60,26 +63,27 @@ def save(
 
 
 def check_storable(state: Mapping[str, Any]) -> None:
-    """Raise UsageError where a model's state has what a file of safetensors cannot hold: other kinds of numbers, or
-    none at all, as ``get_extra_state`` may give.
+    """Raise UsageError where safetensors cannot store a part of a model's state.
+
+    Such parts are other types than tensors, as ``get_extra_state`` may return, and some dtypes.
     """
     torch_file = need("safetensors.torch", "saving a model")
     for name, value in state.items():
-        advice = "checkpoints and save_model need tensors of a kind that safetensors can hold"
+        advice = "checkpoints and save_model need tensors of a dtype that safetensors can store"
         if not isinstance(value, Tensor):
-            raise UsageError(
-                f"{name} of the model's state_dict is a {type(value).__name__} and no tensor; {advice}"
-            )
+            kind = type(value).__name__
+            raise UsageError(f"{name} of the model's state_dict is a {kind}; {advice}")
         try:
             torch_file.save({name: torch.empty(0, dtype=value.dtype)})
         except (KeyError, ValueError):
-            raise UsageError(f"{name} of the model is of {value.dtype}; {advice}") from None
+            raise UsageError(f"{name} of the model has the dtype {value.dtype}; {advice}") from None
 
 
-def load_model(path: str | Path) -> Saved:
-    """Return a trained model in evaluation, with its workload: from its file, or from the folder of a trial.
+def load_model(path: str | Path) -> SavedModel:
+    """Return a trained model in evaluation mode, with its workload.
 
-    A trial has one where it ran with ``save_model``. Raises DataError where there is none.
+    ``path`` is a model's file, or the folder of a trial that ran with ``save_model``. Raises
+    DataError where there is no model.
     """
     place = Path(path)
     if not place.is_dir():
@@ -87,11 +91,14 @@ def load_model(path: str | Path) -> Saved:
     for attempt in [place, *reversed(attempts(place))]:
         if (attempt / MODEL).is_file():
             return restore(attempt / MODEL)
-    raise DataError(f"{place}: no trained model in it; run the trial with save_model=true")
+    raise DataError(f"{place}: contains no trained model; run the trial with save_model=true")
 
 
-def restore(path: Path) -> Saved:
-    """Return a saved model, in evaluation. Raises DataError where the file is no model of wattlaw's."""
+def restore(path: Path) -> SavedModel:
+    """Return a saved model in evaluation mode.
+
+    Raises DataError where the file is not a model that wattlaw saved.
+    """
     safetensors = need("safetensors", "loading a model")
     torch_file = need("safetensors.torch", "loading a model")
     if not path.is_file():
@@ -100,11 +107,9 @@ def restore(path: Path) -> Saved:
         with safetensors.safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise DataError(f"{path}: not a file of safetensors ({error})") from None
+        raise DataError(f"{path}: not a safetensors file ({error})") from None
     if metadata.get("wattlaw_format") != FORMAT:
-        raise DataError(
-            f"{path}: saved by something else than this wattlaw; it lacks its description"
-        )
+        raise DataError(f"{path}: not saved by this version of wattlaw: its metadata is missing")
     origin = msgspec.json.decode(metadata["origin"], type=_Origin)
     made = load(WORKLOADS, origin.workload)
     workload = made(origin.preset, origin.options)
@@ -114,6 +119,6 @@ def restore(path: Path) -> Saved:
         model.load_state_dict(torch_file.load_file(str(path)))
     except RuntimeError as error:
         raise UsageError(
-            f"{path}: its weights do not fit {origin.workload} as it is here ({error})"
+            f"{path}: its weights do not fit this version of {origin.workload} ({error})"
         ) from None
-    return Saved(workload, model.eval())
+    return SavedModel(workload, model.eval())

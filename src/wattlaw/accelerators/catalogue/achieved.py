@@ -23,7 +23,7 @@ from wattlaw.core.factors import told as recorded_factor
 from wattlaw.core.quantities import derive, energy, per_sample
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run
-from wattlaw.workloads import table as workloads
+from wattlaw.workloads import counts as workload_counts
 
 
 class AchievedShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +101,12 @@ def flop_per_sample(run: Run) -> Reading:
     setting = run.setting
     if run.source.startswith("mlperf") and setting.workload in BENCHMARK_FLOP:
         return _benchmark_flop(setting.workload)
-    counts = workloads.counts(setting.workload, setting.preset)
+    counts = workload_counts.preset_counts(setting.workload, setting.preset)
     if counts is None:
         return missing(
             f"the operations of {setting.workload} ({setting.preset}) have not been counted"
         )
-    defaults = workloads.table()[setting.workload].options
+    defaults = workload_counts.workload_entries()[setting.workload].options
     for name, value in setting.options.items():
         if name in defaults and value != defaults[name]:
             return missing(f"counted with the default {name}, the run has {value!r}")

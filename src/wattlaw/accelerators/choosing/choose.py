@@ -27,7 +27,7 @@ from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.units import show
-from wattlaw.workloads import table as workloads
+from wattlaw.workloads import counts as workload_counts
 
 RankBy = Literal["time", "energy"]
 
@@ -164,10 +164,10 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     """
     if workload in MLPERF:
         return calibrated(MLPERF[workload]), f"single-node MLPerf results of {MLPERF[workload]}"
-    counts = workloads.counts(workload, preset)
-    reference = workloads.counts("resnet50-v1.5", "base")
+    counts = workload_counts.preset_counts(workload, preset)
+    reference = workload_counts.preset_counts("resnet50-v1.5", "base")
     if counts is None or reference is None:
-        raise UnknownNameError("workload", workload, {*MLPERF, *workloads.table()})
+        raise UnknownNameError("workload", workload, {*MLPERF, *workload_counts.workload_entries()})
     bert, resnet = calibrated("bert"), calibrated("resnet")
     moved = counts.activation_bytes / counts.batch / (reference.activation_bytes / reference.batch)
     stepped = counts.gradient_bytes / GRADIENT_BYTES["bert"]
@@ -178,7 +178,7 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
         step_bytes=bert.costs.step_bytes * stepped,
         exchanged_bytes=bert.costs.exchanged_bytes * stepped,
     )
-    has_known_errors = workloads.table()[workload].domain in FAMILIES
+    has_known_errors = workload_counts.workload_entries()[workload].domain in FAMILIES
     ratios = (*bert.ratios, *resnet.ratios) if has_known_errors else ()
     basis = f"counts of {workload} ({preset}); efficiency of MLPerf bert and resnet"
     return Roofline(costs, ratios), basis
@@ -191,7 +191,7 @@ def min_memory_bytes(workload: str, preset: str = "base") -> float:
     """
     if workload in MLPERF:
         return 4 * GRADIENT_BYTES[MLPERF[workload]] + 1e9
-    counts = workloads.counts(workload, preset)
+    counts = workload_counts.preset_counts(workload, preset)
     if counts is None:
         return 0.0
     return 4 * counts.gradient_bytes + counts.activation_bytes / counts.batch
@@ -202,7 +202,7 @@ def _batch_per_device(workload: str, preset: str) -> float:
     if workload in MLPERF:
         own = [r for r in mlperf_results() if r.benchmark == MLPERF[workload]]
         return median(r.batch_per_device for r in own)
-    counts = workloads.counts(workload, preset)
+    counts = workload_counts.preset_counts(workload, preset)
     return counts.batch if counts else 1.0
 
 
