@@ -60,7 +60,7 @@ def test_a_sharded_trial_says_that_its_waiting_is_missing_and_why(tmp_path):
     assert run.state == "done", run.error
     reading = run.quantities["communication_s"]
     assert reading.status == "missing"
-    assert "within the passes" in reading.how
+    assert "inside the passes" in reading.how
     assert run.quantities["backward_s"].value > 0
 
 
@@ -74,7 +74,7 @@ def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tens
         checkpoint_blocks(workload.blocks(model))
     torch.manual_seed(1)
     kept = SavedActivations(model)
-    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda tensor: tensor):
         loss = workload.loss(model, batch)
     held = kept.bytes()
     loss.backward()
