@@ -29,7 +29,7 @@ LOAD = f"""
 import json, sys, time
 start = time.perf_counter()
 from wattlaw.records import load_runs
-from wattlaw.records.table import tabulate
+from wattlaw.records.settings_table import tabulate
 runs = load_runs(sys.argv[1])
 loaded = time.perf_counter()
 rows = tabulate(runs).rows

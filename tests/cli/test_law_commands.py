@@ -68,7 +68,7 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
         "--column", "devices=gpus", "--column", "samples_per_s=rate",
     )  # fmt: skip
     assert code == 0
-    assert "mine.csv:5: rate: 'no' is no number" in err
+    assert "mine.csv:5: rate: 'no' is not a number" in err
     assert call(capsysbinary, "fit", tmp_path / "runs")[0] == 0
 
 

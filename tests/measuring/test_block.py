@@ -19,7 +19,7 @@ from wattlaw.core.factors import factors
 from wattlaw.core.folder import scan
 from wattlaw.measuring.files.rank_files import read_steps
 from wattlaw.measuring.sampling.sampler_process import start_sampler
-from wattlaw.records.columns import row
+from wattlaw.records.columns import flat_row
 
 
 def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
@@ -263,5 +263,5 @@ def test_nothing_is_claimed_of_a_block_but_what_was_given(tmp_path: Path) -> Non
     given, plain = sorted(wattlaw.load_runs(tmp_path), key=lambda run: run.setting.workload)
     assert [factors(plain)[n] for n in ("preset", "precision", "backend")] == [None, None, None]
     assert [factors(given)[n] for n in ("preset", "precision", "backend")] == ["tiny", "fp32", None]
-    assert (row(plain)["precision"], recorded_precision(plain)) == (None, "")
-    assert (row(given)["precision"], recorded_precision(given)) == ("fp32", "fp32")
+    assert (flat_row(plain)["precision"], recorded_precision(plain)) == (None, "")
+    assert (flat_row(given)["precision"], recorded_precision(given)) == ("fp32", "fp32")

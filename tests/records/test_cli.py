@@ -138,13 +138,13 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
     ("words", "code", "says"),
     [
         (["show", "{none}"], 1, "there is no folder {none}"),
-        (["show", "{empty}"], 1, "there are no runs in {empty}; 1 trial was begun and not ended"),
+        (["show", "{empty}"], 1, "there are no runs in {empty}; 1 trial started and not finished"),
         (["show", "{sweep}", "--columns", "step_times_s"], 2, "did you mean 'step_time_s'"),
         (["show", "{sweep}", "--by", "device"], 2, "did you mean 'devices'"),
         (["shw", "{sweep}"], 2, "No such command 'shw'"),
         (["compact", "{empty}"], 1, "there are no runs in {empty}"),
         (["export", "{sweep}", "-o", "{empty}/x.txt"], 2, "name it .csv, .parquet or .json"),
-        (["export", "{sweep}", "-o", "{empty}"], 2, "the ending says no format"),
+        (["export", "{sweep}", "-o", "{empty}"], 2, "the ending names no format"),
         (["compare", "{sweep}", "{none}"], 1, "there is no folder {none}"),
     ],
 )

@@ -15,7 +15,7 @@ from wattlaw.core.folder import SUMMARY
 from wattlaw.core.quantities import all_quantities
 from wattlaw.core.run import encode_run
 from wattlaw.records import compact, exported
-from wattlaw.records.table import tabulate, value
+from wattlaw.records.settings_table import reading_of, tabulate
 
 ODD = [
     None,
@@ -79,7 +79,7 @@ def test_any_damaged_summary_is_used_or_named_and_stops_no_other(tmp_path: Path)
     assert not [d for d in runs.damaged if "\n" in d.reason or not d.reason.startswith(str(d.path))]
     for run in runs:
         for name in all_quantities():
-            value(run, name)
+            reading_of(run, name)
     assert tabulate(runs).rows
     compare(runs, runs, list(all_quantities()))
     for format in ("csv", "json", "parquet"):

@@ -12,7 +12,7 @@ from wattlaw.core.errors import SettingError, TrialError, UsageError
 from wattlaw.core.factors import factors
 from wattlaw.core.setting import Setting, identity
 from wattlaw.measuring.files.rank_files import StepLog
-from wattlaw.records.table import tabulate
+from wattlaw.records.settings_table import tabulate
 from wattlaw.runner.command import output_steps
 from wattlaw.runner.command.output_steps import OutputSteps
 

@@ -20,7 +20,7 @@ from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.laws.early_ranking import LEAST_STEPS, SCORES, Curve, check, ranked, scores
 from wattlaw.measuring.files.rank_files import Step, read_steps
-from wattlaw.records.load import Damaged, every, look
+from wattlaw.records.load import DamagedRun, find_trials, read_trials
 from wattlaw.runner.resume import went_through
 
 SHARES = (0.1, 0.2, 0.5)
@@ -123,8 +123,8 @@ def _searches(
 ) -> tuple[list[tuple[dict[str, str], list[tuple[Run, Path]]]], list[Note]]:
     groups: dict[tuple[str, str, bytes], list[tuple[Run, Path]]] = defaultdict(list)
     notes = []
-    for stored in every(look(folder)):
-        if isinstance(stored, Damaged):
+    for stored in read_trials(find_trials(folder)):
+        if isinstance(stored, DamagedRun):
             notes.append(stored.note)
         elif stored.run.state == "done" and stored.row.folder:
             setting = stored.run.setting

@@ -1,4 +1,4 @@
-"""The entry point: finds command groups by the names their files declare, imports only the one called."""
+"""The entry point. Commands are found by the names in their files; only the one called is imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wattlaw.core.plugins import COMMANDS, how_to_install, load, plugins
 
 
 class Commands(click.Group):
-    """A group whose commands are the plug-ins of this room."""
+    """A group whose commands are the files of this package."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted(plugins(COMMANDS))
@@ -37,11 +37,11 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="wattlaw")
 def wattlaw() -> None:
-    """Measure what training a neural network costs in time and energy, learn how it scales, and get told
-    which setting to run next.
+    """Measure what training a neural network costs in time and energy, learn how the cost scales,
+    and choose the setting to run next.
 
     \b
-    Begin with:  wattlaw doctor                      what can be measured here
+    Start with:  wattlaw doctor                      what can be measured here
                  wattlaw measure -- python train.py  time and energy of any command
                  wattlaw study run quickstart        three workloads, a report, advice
     """
@@ -54,12 +54,9 @@ def main(args: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.ClickException as error:
-        where = (
-            error.ctx.command_path
-            if isinstance(error, click.UsageError) and error.ctx
-            else "wattlaw"
-        )
-        print(f"{where}: {error.format_message()}", file=sys.stderr)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = context.command_path if context else "wattlaw"
+        print(f"{command}: {error.format_message()}", file=sys.stderr)
         status = 2
     except click.Abort:
         status = 130
@@ -67,15 +64,14 @@ def main(args: list[str] | None = None) -> None:
         print(f"wattlaw: {error}", file=sys.stderr)
         status = error.exit_code
     except BrokenPipeError:
-        # the reader of our output went away, as `| head` does; keep Python from complaining at exit
+        # the reader of the output ended, as `| head` does; avoid Python's complaint at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        # files of a run are explained where they are written; this is a full disk behind stdout and the like
-        print(
-            f"wattlaw: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr
-        )
-        sys.stdout = None  # nothing more can be written there, also not at exit
+        # such as a full disk behind stdout; errors of record files are explained where they are written
+        file, reason = error.filename or "the output", error.strerror or error
+        print(f"wattlaw: {file}: {reason}", file=sys.stderr)
+        sys.stdout = None  # Python would try to write the rest at exit
         status = 1
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

@@ -1,11 +1,11 @@
-"""How every command prints: data to stdout, words to stderr, one JSON object with ``--json``."""
+"""How every command prints: data to stdout, messages to stderr, one JSON object with ``--json``."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import msgspec
@@ -19,15 +19,17 @@ from wattlaw.core.units import counted
 if TYPE_CHECKING:
     from wattlaw.records import Runs
 
-json_option: Callable[[Any], Any] = click.option(
+Command = TypeVar("Command", bound=Callable[..., object])
+
+json_option: Callable[[Command], Command] = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object."
 )
 
 
 class OneOf(click.Choice[str]):
-    """A choice among words, of which a misspelt one is answered with the nearest."""
+    """A choice among words; the error for a misspelt one suggests the nearest."""
 
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
         return f"{value!r} is none of them; {nearest(str(value), self.choices)}"
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
@@ -35,11 +37,11 @@ class OneOf(click.Choice[str]):
 
 
 def emit_json(
-    kind: str, items: Sequence[Any], overall: Any = None, warnings: Iterable[Note] = ()
+    kind: str, items: Sequence[object], overall: object = None, warnings: Iterable[Note] = ()
 ) -> None:
-    """Print the one JSON object of a command; msgspec structs, dicts and plain values are understood.
+    """Print the one JSON object of a command from msgspec structs, dicts and plain values.
 
-    Every key of a record and of its readings is written, also where it is the default: a reader looks for it.
+    Every key of a record and of its readings is written, also with its default value.
     """
     whole = {
         "wattlaw": __version__,
@@ -52,7 +54,7 @@ def emit_json(
     sys.stdout.buffer.flush()
 
 
-def _in_full(value: Any) -> Any:
+def _in_full(value: object) -> object:
     if isinstance(value, msgspec.Struct) and not isinstance(value, Setting):
         return {name: _in_full(part) for name, part in msgspec.structs.asdict(value).items()}
     if isinstance(value, dict):
@@ -63,32 +65,31 @@ def _in_full(value: Any) -> Any:
 
 
 def runs_in(folder: Path) -> Runs:
-    """Load the runs of a folder. Raises RecordError, saying what to do, where it holds none."""
+    """Load the runs of a folder. Raises RecordError, with the commands that make some, for none."""
     from wattlaw.records import load_runs
 
     loaded = load_runs(folder)
     if not loaded:
-        raise RecordError(
-            f"there are no runs in {folder}{f'; {begun(loaded)}' if loaded.unfinished else ''}; {_MAKE}"
-        )
+        unfinished = f"; {describe_unfinished(loaded)}" if loaded.unfinished else ""
+        raise RecordError(f"there are no runs in {folder}{unfinished}; {_MAKE}")
     return loaded
 
 
 _MAKE = "`wattlaw sweep start SWEEP.toml`, `wattlaw run` and `wattlaw measure -o` make some"
 
 
-def begun(loaded: Runs) -> str:
-    """Say how many trials have no summary."""
-    return f"{counted(len(loaded.unfinished), 'trial was', 'trials were')} begun and not ended"
+def describe_unfinished(loaded: Runs) -> str:
+    """Return how many trials have started and have no summary."""
+    return f"{counted(len(loaded.unfinished), 'trial')} started and not finished"
 
 
 def say(text: str) -> None:
-    """Print words for a person to stderr."""
+    """Print a message to stderr."""
     click.echo(text, err=True)
 
 
 def say_warnings(warnings: Iterable[Note]) -> None:
-    """Print one line to stderr for each name of a warning: its first message, and how many more there are."""
+    """Print one line to stderr for each name: its first message and the number of others."""
     by_name: dict[str, list[str]] = {}
     for note in dict.fromkeys(warnings):
         by_name.setdefault(note.name, []).append(note.message)

@@ -1,15 +1,24 @@
-"""``wattlaw runs``: look at what was recorded, compare it, index it, hand it on."""
+"""``wattlaw runs``: show, compare, index and export recorded runs."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.output import OneOf, begun, emit_json, json_option, runs_in, say, say_warnings
+from wattlaw.cli.output import (
+    OneOf,
+    describe_unfinished,
+    emit_json,
+    json_option,
+    runs_in,
+    say,
+    say_warnings,
+)
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import RecordError
 from wattlaw.core.quantities import all_quantities, find_quantity, quantity
@@ -17,15 +26,18 @@ from wattlaw.core.units import counted, show, show_time
 
 if TYPE_CHECKING:
     from wattlaw.analysis.compare import Difference
+    from wattlaw.core.factors import Factor
     from wattlaw.core.reading import Reading
     from wattlaw.core.run import Run
     from wattlaw.records import Runs
-    from wattlaw.records.table import Table
+    from wattlaw.records.settings_table import SettingsTable
 
 NAMES = {"runs": "runs"}
 
 folder = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+
 _TAIL = 12
+"""Lines of a failed run's error that are shown."""
 
 
 @click.group()
@@ -48,7 +60,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
 
     DIR is that of all runs, of a sweep, or of one trial, which is then shown in full.
     """
-    from wattlaw.records import table
+    from wattlaw.records.settings_table import columns_of, tabulate
 
     loaded = runs_in(folder)
     if failed:
@@ -56,8 +68,8 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
     elif len(loaded) == 1 and loaded[0].trial == folder.resolve().name:
         _show_trial(loaded[0], as_json)
     else:
-        tabled = table.tabulate(loaded, _names(by), _names(columns) or table.columns_of(loaded))
-        _show_table(tabled, loaded, as_json)
+        table = tabulate(loaded, _names(by), _names(columns) or columns_of(loaded))
+        _show_table(table, loaded, as_json)
 
 
 @runs.command("compare", short_help="Compare two folders of runs, setting by setting.")
@@ -68,7 +80,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
 )
 @json_option
 def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
-    """Compare the runs in B with those in A, setting by setting, and say which differences exceed the noise."""
+    """Compare the runs in B with those in A, setting by setting; mark differences beyond the noise."""
     from wattlaw.analysis.compare import QUANTITIES_COMPARED, compare
 
     found = compare(runs_in(a), runs_in(b), _names(columns) or QUANTITIES_COMPARED)
@@ -78,29 +90,27 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
         return
     if not found.matched:
         raise RecordError(
-            f"no setting is in both {a} and {b}; `wattlaw runs show` says what is in each"
+            f"{a} and {b} have no setting in common; `wattlaw runs show` lists the settings of each"
         )
     if found.differences:
         head = ["setting", "quantity", "A", "B", "B/A", "90 % interval", "runs", "B is"]
-        print_table(head, _compared(found.differences), title=f"A: {a}\nB: {b}")
-    say(
-        f"{counted(found.matched, 'setting')} in both, {found.only_a} only in A, {found.only_b} only in B."
-    )
+        print_table(head, _difference_rows(found.differences), title=f"A: {a}\nB: {b}")
+    matched = counted(found.matched, "setting")
+    say(f"{matched} in both, {found.only_a} only in A, {found.only_b} only in B.")
     tested = [d for d in found.differences if d.larger_than_noise is not None]
     if tested:
         larger = sum(d.larger_than_noise is True for d in tested)
-        say(
-            f"larger than the noise: {larger} of {counted(len(tested), 'difference')}; about {len(tested) / 10:.1f} "
-            "would seem so by chance alone."
-        )
+        by_chance = f"about {len(tested) / 10:.1f} would be expected by chance"
+        differences = counted(len(tested), "difference")
+        say(f"larger than the noise: {larger} of {differences}; {by_chance}.")
     say_warnings(found.warnings)
 
 
-@runs.command("compact", short_help="Write the index.parquet of every sweep anew.")
+@runs.command("compact", short_help="Rebuild the index.parquet of every sweep.")
 @folder
 @json_option
 def compact_runs(folder: Path, as_json: bool) -> None:
-    """Write the index.parquet of every sweep in DIR anew; the folders stay as they are."""
+    """Rebuild the index.parquet of every sweep in DIR; the folders stay as they are."""
     from wattlaw.records import compact
 
     written = compact(folder)
@@ -108,10 +118,9 @@ def compact_runs(folder: Path, as_json: bool) -> None:
         raise RecordError(f"there are no runs in {folder}")
     left_out = [note for one in written for note in one.notes]
     if as_json:
-        items = [
-            {"index": str(one.path), "runs": one.runs, "damaged": len(one.damaged)}
-            for one in written
-        ]
+        items = []
+        for one in written:
+            items.append({"index": str(one.path), "runs": one.runs, "damaged": len(one.damaged)})
         emit_json("runs compact", items, {"runs": sum(one.runs for one in written)}, left_out)
         return
     print_table(["index", "runs"], [[str(one.path), str(one.runs)] for one in written])
@@ -124,16 +133,19 @@ def compact_runs(folder: Path, as_json: bool) -> None:
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="File to write; without it CSV or JSON on stdout.",
+    help="File to write; by default stdout, as CSV or JSON.",
 )
 @click.option(
     "--format",
     "format_",
     type=OneOf(["csv", "parquet", "json"]),
-    help="Else the file's ending says.",
+    help="Format; by default that of the file's ending.",
 )
 def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
-    """Write the runs in DIR as CSV, Parquet or JSON, recorded and derived quantities with their status."""
+    """Write the runs in DIR as CSV, Parquet or JSON.
+
+    Every quantity, recorded or derived, has its status.
+    """
     from wattlaw.records import export, exported
 
     loaded = runs_in(folder)
@@ -148,39 +160,39 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _show_table(tabled: Table, loaded: Runs, as_json: bool) -> None:
+def _show_table(table: SettingsTable, loaded: Runs, as_json: bool) -> None:
     if as_json:
-        overall = {
-            "shared": tabled.shared,
-            "runs": len(loaded),
-            "unfinished": len(loaded.unfinished),
-        }
-        emit_json("runs", tabled.rows, overall, loaded.notes)
+        counts = {"runs": len(loaded), "unfinished": len(loaded.unfinished)}
+        emit_json("runs", table.rows, {"shared": table.shared, **counts}, loaded.notes)
         return
-    print_rows(tabled)
+    print_rows(table)
     if loaded.unfinished:
-        say(f"{begun(loaded)}.")
+        say(f"{describe_unfinished(loaded)}.")
 
 
-def print_rows(tabled: Table) -> None:
-    """Print a row for each setting, and where its estimates and gaps come from."""
-    columns = [
-        n for n in (tabled.rows[0].quantities if tabled.rows else {}) if _is_known(tabled, n)
-    ]
-    factors = list(tabled.rows[0].group)
-    head = [*factors, "runs", *(_short(n) for n in columns), "warnings"]
+def print_rows(table: SettingsTable) -> None:
+    """Print a row for each setting, and the sources of its estimates and gaps."""
+    if not table.rows:
+        return
+    names = list(table.rows[0].quantities)
+    columns = [name for name in names if _is_known(table, name)]
+    factors = list(table.rows[0].group)
+    head = [*factors, "runs", *(_heading(name) for name in columns), "warnings"]
     rows = []
-    for row in tabled.rows:
+    for row in table.rows:
         count = f"{row.runs} + {row.failed} failed" if row.failed else str(row.runs)
-        cells = [_cell(n, row.quantities[n]) for n in columns]
-        notes = ", ".join(dict.fromkeys(note.name for note in row.warnings))
-        rows.append([*(_word(row.group[n]) for n in factors), count, *cells, notes])
-    click.echo(", ".join(f"{n} {_word(v)}" for n, v in tabled.shared.items() if _is_telling(n, v)))
+        cells = [_text(row.group[name]) for name in factors]
+        cells.append(count)
+        cells += [_cell(name, row.quantities[name]) for name in columns]
+        cells.append(", ".join(dict.fromkeys(note.name for note in row.warnings)))
+        rows.append(cells)
+    shared = [f"{n} {_text(v)}" for n, v in table.shared.items() if _is_worth_showing(n, v)]
+    click.echo(", ".join(shared))
     print_table(head, rows)
-    _say_status(tabled)
+    _say_status(table)
 
 
-def _short(name: str) -> str:
+def _heading(name: str) -> str:
     known = find_quantity(name)
     if known and known.heading:
         return known.heading
@@ -188,35 +200,31 @@ def _short(name: str) -> str:
     return re.sub(r"_(s|j|w|mhz|c|bytes)$", "", name).replace("_", " ")
 
 
-def _is_known(tabled: Table, name: str) -> bool:
-    return any(row.quantities[name].value is not None for row in tabled.rows)
+def _is_known(table: SettingsTable, name: str) -> bool:
+    return any(row.quantities[name].value is not None for row in table.rows)
 
 
-def _is_telling(name: str, value: Any) -> bool:
-    # what all rows share is said where it is not simply the default
-    return name in (
-        "preset",
-        "precision",
-        "device_name",
-        "nodes",
-        "batch_per_device",
-        "devices",
-    ) or (value is True or value not in (None, "", "auto", 1))
+_ALWAYS_SHOWN = frozenset(
+    {"preset", "precision", "device_name", "nodes", "batch_per_device", "devices"}
+)
 
 
-def _say_status(tabled: Table) -> None:
-    for name in tabled.rows[0].quantities if tabled.rows else ():
-        # a row whose runs all failed says so itself
-        readings = [row.quantities[name] for row in tabled.rows if row.runs]
-        for status, words in (
-            ("estimated", "est.: estimated by"),
-            ("missing", "–: missing, because"),
-        ):
-            reasons = dict.fromkeys(
-                r.how or "no reason was recorded" for r in readings if r.status == status
-            )
-            if reasons:
-                say(f"{name} {words} {'; '.join(reasons)}")
+def _is_worth_showing(name: str, value: Factor) -> bool:
+    is_default = value is not True and value in (None, "", "auto", 1)
+    return name in _ALWAYS_SHOWN or not is_default
+
+
+_STATUS = {"estimated": "est.: estimated by", "missing": "–: missing, because"}
+
+
+def _say_status(table: SettingsTable) -> None:
+    for name in table.rows[0].quantities:
+        # a row whose runs all failed shows that itself
+        readings = [row.quantities[name] for row in table.rows if row.runs]
+        for status, intro in _STATUS.items():
+            hows = [r.how or "no reason was recorded" for r in readings if r.status == status]
+            if hows:
+                say(f"{name} {intro} {'; '.join(dict.fromkeys(hows))}")
 
 
 def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
@@ -225,11 +233,9 @@ def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
         return
     for run in failed:
         lines = run.error.rstrip().splitlines() or ["no error was recorded"]
+        shown = lines if len(lines) <= _TAIL else ["…", *lines[-_TAIL:]]
         click.echo(f"{run.trial}  attempt {run.attempt}  {run.started}")
-        click.echo(
-            "\n".join(["    …"] * (len(lines) > _TAIL) + [f"    {line}" for line in lines[-_TAIL:]])
-            + "\n"
-        )
+        click.echo("\n".join(f"    {line}" for line in shown) + "\n")
     say(f"{len(failed)} of {counted(len(loaded), 'run')} failed.")
 
 
@@ -237,88 +243,103 @@ def _show_trial(run: Run, as_json: bool) -> None:
     if as_json:
         emit_json("trials", [run])
         return
-    from wattlaw.core.setting import to_json
-    from wattlaw.records.table import value
-
-    facts = {"state": run.state, "started": run.started, "setting": to_json(run.setting).decode()}
-    facts |= {
-        "repeat": str(run.repeat),
-        "attempt": str(run.attempt),
-        "machine": _machine(run),
-        "source": run.source,
-    }
-    facts |= run.labels
-    print_table(["", run.trial], [[name, text] for name, text in facts.items() if text])
-    derived = [
-        n for n in all_quantities() if n not in run.quantities and value(run, n).value is not None
-    ]
-    rows = []
-    for name in [*run.quantities, *derived]:
-        reading = value(run, name)
-        origin = "derived" if name in derived else ""
-        rows.append([name, _cell(name, reading, ""), reading.status, reading.how or origin])
+    print_table(["", run.trial], _facts(run))
+    rows = _quantity_rows(run)
     if run.machine.device_type not in ("", "cpu"):
-        rows += _promised(run)
+        rows += _share_of_peak(run)
     print_table(["quantity", "value", "status", "how"], rows)
     say_warnings(run.warnings)
     if run.error:
         click.echo(run.error.rstrip())
 
 
-def _promised(run: Run) -> list[list[str]]:
-    """Return what each device achieved beside what its maker promises; unknown says why."""
+def _facts(run: Run) -> list[list[str]]:
+    from wattlaw.core.setting import to_json
+
+    facts = {
+        "state": run.state,
+        "started": run.started,
+        "setting": to_json(run.setting).decode(),
+        "repeat": str(run.repeat),
+        "attempt": str(run.attempt),
+        "machine": _machine(run),
+        "source": run.source,
+        **run.labels,
+    }
+    return [[name, text] for name, text in facts.items() if text]
+
+
+def _quantity_rows(run: Run) -> list[list[str]]:
+    from wattlaw.records.settings_table import reading_of
+
+    rows = []
+    for name in dict.fromkeys([*run.quantities, *all_quantities()]):
+        reading = reading_of(run, name)
+        is_derived = name not in run.quantities
+        if is_derived and reading.value is None:
+            continue
+        origin = "derived" if is_derived else ""
+        rows.append([name, _cell(name, reading, ""), reading.status, reading.how or origin])
+    return rows
+
+
+def _share_of_peak(run: Run) -> list[list[str]]:
+    """Return each device's achieved rate and its share of the maker's promised peak."""
     from wattlaw.accelerators.catalogue.achieved import achieved
 
     row = achieved(run)
     rate, share = row.achieved_flop_per_s, row.share_of_peak
-    told = [show(rate.value, "flop/s") if rate.value is not None else "unknown"]
-    told.append(f"{100 * share.value:.1f} %" if share.value is not None else "unknown")
-    names = ("achieved_flop_per_s, each device", "share_of_peak")
+    rate_text = "unknown" if rate.value is None else show(rate.value, "flop/s")
+    share_text = "unknown" if share.value is None else f"{100 * share.value:.1f} %"
     return [
-        [name, text, r.status, r.how]
-        for name, text, r in zip(names, told, (rate, share), strict=True)
+        ["achieved_flop_per_s, each device", rate_text, rate.status, rate.how],
+        ["share_of_peak", share_text, share.status, share.how],
     ]
 
 
 def _machine(run: Run) -> str:
     machine = run.machine
-    parts = [
-        machine.device_name or machine.device_type,
-        f"{machine.hosts} hosts" if machine.hosts > 1 else "",
+    parts = [machine.device_name or machine.device_type]
+    if machine.hosts > 1:
+        parts.append(f"{machine.hosts} hosts")
+    if machine.cores:
+        parts.append(f"{machine.cores} cores")
+    return ", ".join(filter(None, parts))
+
+
+def _difference_rows(differences: list[Difference]) -> list[list[str]]:
+    from wattlaw.records.settings_table import varying_factors
+
+    varying = varying_factors([difference.group for difference in differences])
+
+    def sort_key(difference: Difference) -> list[str]:
+        return [str(difference.group.get(name)) for name in varying]
+
+    return [_difference_row(d, varying) for d in sorted(differences, key=sort_key)]
+
+
+def _difference_row(difference: Difference, varying: Sequence[str]) -> list[str]:
+    unit = quantity(difference.quantity).unit
+    ratio, is_measured = difference.ratio, difference.status == "measured"
+    ends = ""
+    if is_measured and ratio.low is not None and ratio.high is not None:
+        ends = f"{ratio.low:.3g} … {ratio.high:.3g}"
+    mark = " est." if difference.status == "estimated" else ""
+    setting = []
+    for name in varying:
+        value = difference.group.get(name)
+        if value:
+            setting.append(_text(value) if name == "workload" else f"{name} {_text(value)}")
+    return [
+        ", ".join(setting),
+        quantity(difference.quantity).heading or difference.quantity,
+        show(difference.a, unit) + mark,
+        show(difference.b, unit) + mark,
+        f"{ratio.value:.3g}",
+        ends,
+        f"{difference.runs_a}, {difference.runs_b}",
+        difference.verdict,
     ]
-    return ", ".join(p for p in (*parts, f"{machine.cores} cores" if machine.cores else "") if p)
-
-
-def _compared(differences: list[Difference]) -> list[list[str]]:
-    from wattlaw.records.table import tell_apart
-
-    telling = tell_apart([d.group for d in differences])
-    rows = []
-    for d in sorted(differences, key=lambda d: [str(d.group.get(n)) for n in telling]):
-        unit = quantity(d.quantity).unit
-        is_known = d.status == "measured" and d.ratio.low is not None and d.ratio.high is not None
-        ends = f"{d.ratio.low:.3g} … {d.ratio.high:.3g}" if is_known else ""
-        values = [
-            f"{show(v, unit)}{' est.' if d.status == 'estimated' else ''}" for v in (d.a, d.b)
-        ]
-        setting = ", ".join(
-            _word(v) if n == "workload" else f"{n} {_word(v)}"
-            for n in telling
-            if (v := d.group.get(n))
-        )
-        name = quantity(d.quantity).heading or d.quantity
-        rows.append(
-            [
-                setting,
-                name,
-                *values,
-                f"{d.ratio.value:.3g}",
-                ends,
-                f"{d.runs_a}, {d.runs_b}",
-                d.verdict,
-            ]
-        )
-    return rows
 
 
 def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
@@ -326,26 +347,23 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
         return "–"
     known = find_quantity(name)
     unit = known.unit if known else ""
-    text = (
-        show_time(reading.value)
-        if unit == "s"
-        else show(reading.value, "" if unit == "1/s" else unit)
-    )
-    # how far repeats of an estimate scatter says nothing of how far off it is
-    if (
-        reading.status == "measured"
-        and reading.low is not None
-        and reading.high is not None
-        and reading.value
-    ):
-        half = (reading.high - reading.low) / 2
-        share = 100 * half / abs(reading.value)
-        # a share of next to nothing tells nobody anything
-        text += f" ±{share:.2g} %" if share < 99.5 else f" ±{show(half, unit)}"
-    return text + (estimated if reading.status == "estimated" else "")
+    if unit == "s":
+        text = show_time(reading.value)
+    else:
+        # the heading of a rate has its unit
+        text = show(reading.value, "" if unit == "1/s" else unit)
+    if reading.status == "estimated":
+        # the scatter of estimates says nothing of their error
+        return text + estimated
+    if reading.low is None or reading.high is None or not reading.value:
+        return text
+    half = (reading.high - reading.low) / 2
+    share = 100 * half / abs(reading.value)
+    # a share of a value near 0 means nothing
+    return text + (f" ±{share:.2g} %" if share < 99.5 else f" ±{show(half, unit)}")
 
 
-def _word(value: Any) -> str:
+def _text(value: Factor) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:

@@ -281,7 +281,7 @@ def show_runs(runs: Sequence[Run], as_json: bool, out: str) -> None:
     The warnings of failed trials are left out: they follow from the failure.
     """
     from wattlaw.cli.runs import print_rows
-    from wattlaw.records.table import columns_of, tabulate
+    from wattlaw.records.settings_table import columns_of, tabulate
 
     done = [run for run in runs if run.state == "done"]
     failed = [run for run in runs if run.state == "failed"]

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from wattlaw.core.errors import RecordError, UsageError
-from wattlaw.core.factors import UNTOLD
+from wattlaw.core.factors import ASSUMED
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
@@ -97,7 +97,7 @@ def measure(
     given = dict(setting or {})
     whole = _setting(name, warmup, given)
     # given values that equal a default would not be told from untold ones
-    labels = {n: str(given[n]) for n, default in UNTOLD.items() if given.get(n) == default}
+    labels = {n: str(given[n]) for n, default in ASSUMED.items() if given.get(n) == default}
     return Window(
         Path(folder) if folder is not None else None, whole, hz, synchronise, gpus, labels
     )

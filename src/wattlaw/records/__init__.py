@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from wattlaw.records.compact import Compacted, compact, keep_index, write_index
-from wattlaw.records.export import export, exported
-from wattlaw.records.load import Damaged, Runs, load_runs
+from wattlaw.records.compact import WrittenIndex, compact, keep_index, write_index
+from wattlaw.records.export_runs import export, exported
+from wattlaw.records.load import DamagedRun, Runs, load_runs
 
 __all__ = [
-    "Compacted",
-    "Damaged",
+    "DamagedRun",
     "Runs",
+    "WrittenIndex",
     "compact",
     "export",
     "exported",

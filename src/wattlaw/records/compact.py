@@ -1,4 +1,4 @@
-"""Writes the indexes: of trials that lie in folders, and of runs that an importer read."""
+"""Writes the indexes: of trials in folders, and of runs that an importer read."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from wattlaw.core.files import make_folder
 from wattlaw.core.folder import INDEX, SUMMARY
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run, encode_run
-from wattlaw.records.index import Row, installed, write_rows
-from wattlaw.records.load import Damaged, Stored, every, look
+from wattlaw.records.index import IndexRow, can_use_index, write_rows
+from wattlaw.records.load import DamagedRun, StoredRun, find_trials, read_trials
 
 
-class Compacted(NamedTuple):
-    """An index that was written, how many runs it holds, and those that were left out.
+class WrittenIndex(NamedTuple):
+    """An index that was written, the number of its runs, and the runs that were skipped.
 
-    ``replaced`` are the imported runs whose place was taken by others of the same name.
+    ``replaced`` counts the imported runs that others of the same name replaced.
     """
 
     path: Path
     runs: int
-    damaged: tuple[Damaged, ...] = ()
+    damaged: tuple[DamagedRun, ...] = ()
     replaced: int = 0
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Those left out as named warnings."""
-        return tuple(d.note for d in self.damaged)
+        """The skipped runs as named warnings."""
+        return tuple(run.note for run in self.damaged)
 
 
-def compact(path: str | Path) -> list[Compacted]:
-    """Write the index of every sweep under ``path`` anew; one by one, each by rename.
+def compact(path: str | Path) -> list[WrittenIndex]:
+    """Rebuild the index of every sweep under ``path``; each is replaced by rename.
 
-    The folders stay as they are: an index only makes reading fast. What an importer wrote is kept.
+    The folders stay as they are, since an index only makes reading fast. Imported runs are kept.
     Raises MissingPartError without pyarrow, RecordError where a folder cannot be read or written.
     """
     path = Path(path)
-    found = look(path.parent if (path / SUMMARY).is_file() else path)
+    found = find_trials(path.parent if (path / SUMMARY).is_file() else path)
     homes = {*found.indexed, *(os.path.dirname(trial) for trial in found.stamps)}
     return [_compact_one(Path(home)) for home in sorted(homes)]
 
 
 def keep_index(sweep: str | Path) -> None:
-    """Write the index of a sweep where pyarrow is installed; an index that cannot be written is only a warning."""
-    if not installed():
+    """Write the index of a sweep where pyarrow is installed; a failure to write it is only a warning."""
+    if not can_use_index():
         return
     try:
         compact(sweep)
@@ -56,11 +56,11 @@ def keep_index(sweep: str | Path) -> None:
         logging.getLogger("wattlaw").warning("warning: no index was written: %s", error)
 
 
-def write_index(folder: str | Path, runs: Iterable[Run]) -> Compacted:
-    """Add imported runs to the index of ``folder``, which is made where there is none.
+def write_index(folder: str | Path, runs: Iterable[Run]) -> WrittenIndex:
+    """Add imported runs to the index of ``folder``, which is created where there is none.
 
-    A run takes the place of one imported earlier under the same name (``Run.trial``).
-    Raises RecordError where two of ``runs`` have one name, or the folder cannot be written.
+    A run replaces one that was imported earlier under the same name (``Run.trial``).
+    Raises RecordError where two of ``runs`` have the same name, or the folder cannot be written.
     """
     home = make_folder(Path(folder))
     new: dict[str, Run] = {}
@@ -73,34 +73,32 @@ def write_index(folder: str | Path, runs: Iterable[Run]) -> Compacted:
     return _compact_one(home, new)
 
 
-def _compact_one(home: Path, new: dict[str, Run] | None = None) -> Compacted:
-    damaged: list[Damaged] = []
+def _compact_one(home: Path, new: dict[str, Run] | None = None) -> WrittenIndex:
+    damaged: list[DamagedRun] = []
     replaced: list[Run] = []
-    rows = write_rows(home / INDEX, _pairs(home, new or {}, damaged, replaced))
-    return Compacted(home / INDEX, rows, tuple(damaged), len(replaced))
+    rows = write_rows(home / INDEX, _runs_to_write(home, new or {}, damaged, replaced))
+    return WrittenIndex(home / INDEX, rows, tuple(damaged), len(replaced))
 
 
-def _pairs(
-    home: Path, new: dict[str, Run], damaged: list[Damaged], replaced: list[Run]
-) -> Iterator[tuple[Run, Row]]:
-    for stored in every(look(home)):
-        if isinstance(stored, Damaged):
+def _runs_to_write(
+    home: Path, new: dict[str, Run], damaged: list[DamagedRun], replaced: list[Run]
+) -> Iterator[tuple[Run, IndexRow]]:
+    for stored in read_trials(find_trials(home)):
+        if isinstance(stored, DamagedRun):
             damaged.append(stored)
         elif stored.sweep == str(home) and _is_kept(stored, new):
             yield stored.run, stored.row
         elif stored.sweep == str(home) and new.get(stored.run.trial, stored.run) != stored.run:
             replaced.append(stored.run)
     for run in new.values():
-        yield run, Row("", 0, 0, encode_run(run))
+        yield run, IndexRow("", 0, 0, encode_run(run))
 
 
-def _is_kept(stored: Stored, new: dict[str, Run]) -> bool:
+def _is_kept(stored: StoredRun, new: dict[str, Run]) -> bool:
     if not stored.row.folder:
         return stored.run.trial not in new
     try:
         stored.row.summary.decode()
-    except (
-        UnicodeDecodeError
-    ):  # an unknown field holds bytes that are no text: its folder keeps them
-        return False
+    except UnicodeDecodeError:
+        return False  # an unknown field holds bytes that are not text: its folder keeps them
     return True

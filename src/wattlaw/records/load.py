@@ -1,4 +1,4 @@
-"""Loads the runs of a folder. A damaged run is named and left out; it stops no other."""
+"""Loads the runs of a folder. A damaged run is named and skipped; the others are loaded."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from wattlaw.core.files import why
 from wattlaw.core.folder import INDEX, SUMMARY, Walked, walk
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run, decode_run
-from wattlaw.records.index import Row, installed, read_rows
+from wattlaw.records.index import IndexRow, can_use_index, read_rows
 
 OnDamaged = Literal["warn", "raise", "ignore"]
 
 _MOST_LINES = 20
 
 
-class Damaged(NamedTuple):
-    """A run that could not be read: its file, and the error whose one line says why."""
+class DamagedRun(NamedTuple):
+    """A run that could not be read: its file, and the error that says why in one line."""
 
     path: Path
     error: WattlawError
@@ -35,21 +35,21 @@ class Damaged(NamedTuple):
 
     @property
     def note(self) -> Note:
-        """The same as a named warning."""
+        """The named warning."""
         return Note("damaged_run", f"left out: {self.reason}")
 
 
 class Runs(list[Run]):
-    """Runs in the order in which their folders sort; those that are only in an index come last.
+    """Runs in the sorted order of their folders; runs that are only in an index come last.
 
-    damaged     those that could not be read, each with its reason
-    unfinished  folders of trials that were begun and have no summary (yet)
+    damaged     the runs that could not be read, each with its reason
+    unfinished  folders of trials that have started and have no summary (yet)
     """
 
     def __init__(
         self,
         runs: Iterable[Run] = (),
-        damaged: Iterable[Damaged] = (),
+        damaged: Iterable[DamagedRun] = (),
         unfinished: Iterable[Path] = (),
     ) -> None:
         super().__init__(runs)
@@ -62,31 +62,31 @@ class Runs(list[Run]):
         return tuple(d.note for d in self.damaged)
 
 
-class Stored(NamedTuple):
-    """A run, what it was read from, and the folder of its sweep."""
+class StoredRun(NamedTuple):
+    """A run, the index row or summary that it was read from, and the folder of its sweep."""
 
     run: Run
-    row: Row
+    row: IndexRow
     sweep: str
 
 
 def load_runs(path: str | os.PathLike[str], *, on_damaged: OnDamaged = "warn") -> Runs:
     """Return the runs under ``path``: the folder of all runs, of one sweep or trial, or an index.
 
-    Where there is an index (and pyarrow to read it), a trial whose summary is as old and as long as the
-    index says is read from there; every other one from its folder.
+    Where there is an index (and pyarrow to read it), a trial whose summary still has the time and length
+    in the index is read from the index; every other trial is read from its folder.
 
-    A run that is damaged or of a newer format is left out and stands in ``damaged``. With "warn" it is
-    also named in one line of the log "wattlaw", which Python prints to stderr; with "raise" it is an
-    error; with "ignore" nothing is said. No runs at all are an empty list.
+    A run that is damaged or of a newer format is skipped and listed in ``damaged``. With "warn" the log
+    "wattlaw" names it in one line, which Python prints to stderr; with "raise" it is an error; with
+    "ignore" nothing is logged. A folder without runs gives an empty list.
 
     Raises RecordError where there is no such folder or it cannot be listed.
     """
-    found = look(Path(path))
+    found = find_trials(Path(path))
     placed: list[tuple[str, str, Run]] = []
-    damaged: list[Damaged] = []
-    for stored in every(found):
-        if isinstance(stored, Stored):
+    damaged: list[DamagedRun] = []
+    for stored in read_trials(found):
+        if isinstance(stored, StoredRun):
             placed.append((stored.sweep, stored.row.folder, stored.run))
         elif on_damaged == "raise":
             raise stored.error
@@ -99,50 +99,46 @@ def load_runs(path: str | os.PathLike[str], *, on_damaged: OnDamaged = "warn") -
     return runs
 
 
-def look(path: Path) -> Walked:
-    """Find trials as core does; an index.parquet by itself is understood too."""
+def find_trials(path: Path) -> Walked:
+    """Find the trials under a folder; an index.parquet alone is accepted too."""
     if path.name == INDEX and path.is_file():
         return Walked({}, [], [str(path.parent)], [])
     return walk(path)
 
 
-def every(found: Walked) -> Iterator[Stored | Damaged]:
-    """Read what was found: from the indexes where they are fresh, from the folders otherwise."""
-    pool = _Pool()
+def read_trials(found: Walked) -> Iterator[StoredRun | DamagedRun]:
+    """Read the trials: from the indexes where they are up to date, from the folders otherwise."""
+    pool = _TextPool()
     for folder, reason in found.unreadable:
-        yield Damaged(Path(folder), RecordError(reason))
+        yield DamagedRun(Path(folder), RecordError(reason))
     waiting = dict(found.stamps)
     sweeps = {os.path.dirname(trial) for trial in (*found.stamps, *found.unfinished)}
     for sweep in found.indexed:
-        for row in _rows(Path(sweep, INDEX), sweep in sweeps):
-            if isinstance(row, Damaged):
+        for row in _index_rows(Path(sweep, INDEX), sweep in sweeps):
+            if isinstance(row, DamagedRun):
                 yield row
-            elif _stands(row, sweep, waiting, sweep in sweeps):
-                yield _read(
-                    f"{sweep}/{row.folder}/{SUMMARY}" if row.folder else f"{sweep}/{INDEX}",
-                    sweep,
-                    row,
-                    pool,
-                )
+            elif _is_current(row, sweep, waiting, sweep in sweeps):
+                path = f"{sweep}/{row.folder}/{SUMMARY}" if row.folder else f"{sweep}/{INDEX}"
+                yield _decoded(path, sweep, row, pool)
     for trial in waiting:
         yield _from_folder(trial, pool)
 
 
-def _rows(index: Path, beside_folders: bool) -> Iterator[Row | Damaged]:
-    if not installed() and beside_folders:
+def _index_rows(index: Path, beside_folders: bool) -> Iterator[IndexRow | DamagedRun]:
+    if not can_use_index() and beside_folders:
         return  # an index beside trial folders only saves time
     try:
         yield from read_rows(index)
     except (RecordError, MissingPartError) as error:
-        yield Damaged(index, error)
+        yield DamagedRun(index, error)
 
 
-def _stands(
-    row: Row, sweep: str, waiting: dict[str, tuple[int, int]], beside_folders: bool
+def _is_current(
+    row: IndexRow, sweep: str, waiting: dict[str, tuple[int, int]], beside_folders: bool
 ) -> bool:
-    """Say whether a row stands for a run, and take its trial off the list of those to read.
+    """Return whether a row has the run as it is now, and remove its trial from those to read.
 
-    Rows without a folder were imported. An index that was moved away from its folders is taken as it is.
+    Rows without a folder were imported. An index that was moved away from its folders is used as it is.
     """
     if not row.folder or not beside_folders:
         return True
@@ -153,27 +149,28 @@ def _stands(
     return True
 
 
-def _from_folder(trial: str, pool: _Pool) -> Stored | Damaged:
+def _from_folder(trial: str, pool: _TextPool) -> StoredRun | DamagedRun:
     summary = f"{trial}/{SUMMARY}"
     try:
         with open(summary, "rb") as file:
             stat = os.fstat(file.fileno())
             data = file.read()
     except OSError as error:
-        return Damaged(Path(summary), RecordError(why(error, Path(summary), "read")))
+        return DamagedRun(Path(summary), RecordError(why(error, Path(summary), "read")))
     sweep, folder = os.path.split(trial)
-    return _read(summary, sweep, Row(folder, stat.st_mtime_ns, stat.st_size, data), pool)
+    row = IndexRow(folder, stat.st_mtime_ns, stat.st_size, data)
+    return _decoded(summary, sweep, row, pool)
 
 
-def _read(path: str, sweep: str, row: Row, pool: _Pool) -> Stored | Damaged:
+def _decoded(path: str, sweep: str, row: IndexRow, pool: _TextPool) -> StoredRun | DamagedRun:
     try:
-        return Stored(pool.share(decode_run(row.summary, path)), row, sweep)
+        return StoredRun(pool.share(decode_run(row.summary, path)), row, sweep)
     except RecordError as error:
-        return Damaged(Path(path), error)
+        return DamagedRun(Path(path), error)
 
 
-class _Pool:
-    """Lets equal words and equal missing readings of many runs be one object: it halves the memory."""
+class _TextPool:
+    """Shares equal texts and equal missing readings among many runs, which halves the memory."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {}

@@ -19,7 +19,7 @@ from wattlaw.accelerators.catalogue.mlperf_results import (
     mlperf_results,
 )
 from wattlaw.accelerators.catalogue.peaks import identity, peak_op_per_s, sixteen_bit
-from wattlaw.core.factors import told as recorded_factor
+from wattlaw.core.factors import stated_value as recorded_factor
 from wattlaw.core.quantities import derive, energy, per_sample
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Run

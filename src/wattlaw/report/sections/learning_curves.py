@@ -11,7 +11,7 @@ from wattlaw.core.setting import Target
 from wattlaw.core.units import show
 from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.measuring.files.rank_files import read_metrics
-from wattlaw.records.table import value
+from wattlaw.records.settings_table import reading_of
 from wattlaw.records.trial_folders import attempt_of
 from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
@@ -168,7 +168,7 @@ def _table(rows: list[tuple[WorkloadGroup, SettingRow]]) -> PageTable:
 
 
 def _last_value(row: SettingRow, name: str) -> str:
-    reading = summarise_readings([value(run, name) for run in row.runs])
+    reading = summarise_readings([reading_of(run, name) for run in row.runs])
     return "" if reading.value is None else shown(reading, _unit(name))
 
 

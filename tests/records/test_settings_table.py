@@ -16,7 +16,7 @@ from wattlaw.core.reading import Reading, missing
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.records import export, exported
-from wattlaw.records.table import columns_of, tabulate
+from wattlaw.records.settings_table import columns_of, tabulate
 
 
 def run_with(value: float | None, devices: int = 1, repeat: int = 0, **changes: object) -> Run:
@@ -116,7 +116,7 @@ def test_json_has_the_whole_records(tmp_path: Path):
 
 
 def test_a_file_of_no_known_format_is_refused_before_anything_is_written(tmp_path: Path):
-    with pytest.raises(UsageError, match="the ending says no format"):
+    with pytest.raises(UsageError, match="the ending names no format"):
         export([make_run(1)], tmp_path / "runs.xlsx")
     with pytest.raises(UnknownNameError, match="unknown format 'xls'"):
         export([make_run(1)], tmp_path / "runs.csv", "xls")
