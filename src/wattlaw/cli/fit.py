@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse_others
 from wattlaw.cli.output import OneOf, emit_json, json_option, runs_in, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import UsageError
@@ -48,6 +49,7 @@ def fit(
     from wattlaw.analysis.fit import fit_groups
 
     if backtest:
+        refuse_others("--backtest", "backtest", "target", "as_json")
         _backtest(folder, backtest, target, as_json)
         return
     fits, notes = fit_groups(runs_in(folder), target, over, law)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wattlaw.cli.flags import refuse
 from wattlaw.cli.output import say, say_warnings
 from wattlaw.core.errors import nearest
 
@@ -83,6 +84,8 @@ def measure(
     _check(command)
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would print two documents; choose one")
+    if out is None:
+        refuse(["name"], "without --out, the folder that keeps the record")
     if to is not None:
         check_file(to)  # after hours of measuring would be too late
     chosen = None if gpus is None else [g.strip() for g in gpus.split(",") if g.strip()]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse
 from wattlaw.cli.output import emit_json, json_option, runs_in, say, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import UsageError
@@ -70,6 +71,11 @@ def predict(
     given = {k: v for k, v in wanted.items() if v is not None}
     asked = PredictionRequest(samples=_samples(samples), **given)  # type: ignore[arg-type]
     found = predict_runs(runs_in(folder), asked, extrapolate)
+    if not any("ring" in prediction.forms for prediction in found):
+        refuse(
+            ["message_bytes", "link_bytes_per_s"],
+            "where several numbers of devices were run, since their communication was measured",
+        )
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))
         return

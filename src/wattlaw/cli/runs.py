@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse_others
 from wattlaw.cli.output import (
     OneOf,
     describe_unfinished,
@@ -64,8 +65,10 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
 
     loaded = runs_in(folder)
     if failed:
+        refuse_others("--failed", "failed", "as_json")
         _show_failed([run for run in loaded if run.state == "failed"], loaded, as_json)
     elif len(loaded) == 1 and loaded[0].trial == folder.resolve().name:
+        refuse_others("a single trial, which is shown in full", "as_json")
         _show_trial(loaded[0], as_json)
     else:
         table = tabulate(loaded, _names(by), _names(columns) or columns_of(loaded))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wattlaw.cli.flags import refuse
 from wattlaw.cli.output import emit_json, json_option, runs_in, say_warnings
 
 NAMES = {"statement": "statement"}
@@ -32,6 +33,10 @@ def statement(
     """
     from wattlaw.analysis.statement import statement as make
 
+    if price is None:
+        refuse(["currency"], "without --price")
+    if price is None and grid is None:
+        refuse(["pue"], "without --grid or --price")
     runs = runs_in(folder)
     said = make(list(runs), grid_g_per_kwh=grid, pue=pue, price_per_kwh=price, currency=currency)
     if as_json:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wattlaw.cli.flags import refuse_others
 from wattlaw.cli.output import emit_json, json_option, say
 from wattlaw.cli.tables import print_table
 
@@ -64,6 +65,8 @@ def run(
     from wattlaw.runner.sweeps import as_sweep, to_toml
     from wattlaw.studies.run_study import find, sweep_of
 
+    if dry_run:
+        refuse_others("--dry-run", "dry_run", "scale")
     chosen = find(name)
     values = sweep_of(chosen, scale)
     if dry_run:

@@ -18,6 +18,7 @@ from wattlaw.cli.accelerators.filters import (
     print_entries,
     show_known,
 )
+from wattlaw.cli.flags import refuse
 from wattlaw.cli.output import (
     OneOf,
     emit_json,
@@ -149,6 +150,7 @@ def measured(
     if folder:
         found = achieved_all(runs_in(folder), catalogue, precision)
     else:
+        refuse(["precision", "catalogue"], "without DIR")
         found = mlperf_achieved()
     if out:
         from wattlaw.accelerators.figures.share_of_peak import plot_measured
@@ -203,6 +205,8 @@ def choose(
     """Rank accelerators for a workload by predicted time or energy within a power budget."""
     from wattlaw.accelerators.choosing.choose import choose as rank
 
+    if as_json:
+        refuse(["most"], "with --json, which prints every candidate")
     found = rank(
         workload,
         entries(chosen),
