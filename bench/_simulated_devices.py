@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from wattlaw.advice.device_candidates import device_options
-from wattlaw.advice.devices import choose, weigh
+from wattlaw.advice.device_count_candidates import device_candidates
+from wattlaw.advice.device_counts import choose, weigh
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.reading import measured
@@ -44,7 +44,7 @@ def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
         def once(n: int, time: Callable[[float], float] = time, noise: float = noise) -> float:
             return time(n) * float(np.exp(rng.normal(0, noise)))
 
-        options = device_options(
+        options = device_candidates(
             [run(once(n), n) for n in sizes for _ in range(rng.integers(1, 4))]
         )
         most = min(time(n) * n for n in sizes) * rng.choice([1.1, 1.3, 1.6, 2.0])

@@ -17,8 +17,8 @@ import numpy as np
 
 from _scaling_prior import published
 from _simulated_devices import calibration, simulated
-from wattlaw.advice.device_candidates import device_options
-from wattlaw.advice.devices import choose, next_run, weigh
+from wattlaw.advice.device_count_candidates import device_candidates
+from wattlaw.advice.device_counts import choose, next_run, weigh
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.analysis.run_laws import run_noise
 from wattlaw.core.quantities import DEVICE_TIME, TIME
@@ -63,7 +63,7 @@ def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
         return []
     prior = pool.prior(family.task, [family.name])
     share = float(family.points.batches[-1] / devices[-1])
-    options = device_options(runs[:-1], [(runs[-1].setting.devices, share)], prior)
+    options = device_candidates(runs[:-1], [(runs[-1].setting.devices, share)], prior)
     noise = float(run_noise(runs[:-1]).scale[0])
     line = np.polyfit(np.log(devices[:-1]), np.log(times[:-1]), 1)
     plain = np.append(times[:-1], np.exp(np.polyval(line, np.log(devices[-1]))))

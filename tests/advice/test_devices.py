@@ -12,7 +12,11 @@ from tests.factory import law_run as run
 from tests.factory import scaled
 
 from wattlaw.advice.advise import advise
-from wattlaw.advice.device_candidates import batches_at, device_options, numbers
+from wattlaw.advice.device_count_candidates import (
+    candidate_batches,
+    device_candidates,
+    device_counts,
+)
 from wattlaw.analysis.predict import PredictionRequest, predict
 from wattlaw.analysis.prices import Prices
 from wattlaw.analysis.run_laws import fit_scaling_to_runs
@@ -43,7 +47,9 @@ def metered(sizes=(1, 2, 8)):
 
 
 def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
-    (advice,) = advise(tried(), "time", limits={"device_hours": 1.2}, unmeasured=True)
+    # 1.2 device-hours for 3600 samples are 1.2 device-seconds per sample
+    request = {"limits": {"device_hours": 1.2}, "samples": 3600}
+    (advice,) = advise(tried(), "time", **request, unmeasured=True)
     assert advice.setting.devices == 4  # 1.162 device-seconds; 6 devices take 1.28
     assert not advice.is_measured
     assert advice.extrapolated == ""
@@ -54,7 +60,7 @@ def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
     )
     assert advice.probability_bound_holds > 0.5
     assert "take 4 processes (not run)" in advice.words
-    (measured,) = advise(tried(), "time", limits={"device_hours": 1.2})
+    (measured,) = advise(tried(), "time", **request)
     assert measured.setting.devices == 2
 
 
@@ -84,7 +90,7 @@ def test_a_higher_confidence_takes_more_devices_to_meet_a_deadline():
     assert careful.setting.devices >= bold.setting.devices > 8
     assert careful.probability_bound_holds >= 0.95
     with pytest.raises(
-        FitError, match=r"no setting keeps time_per_sample_s ≤ 0.001 with probability 0.5"
+        FitError, match=r"no setting keeps time_per_sample_s ≤ 1 ms with probability 0.5"
     ):
         advise(tried(), "device_hours", limits={"time": 0.001}, unmeasured=True)
 
@@ -103,7 +109,7 @@ def test_energy_and_cost_of_unmeasured_numbers_follow_the_power_of_the_devices()
 
 
 def test_draws_of_options_belong_to_one_law_so_that_their_ratio_is_surer_than_each():
-    options = {o.devices: o for o in device_options(tried((1, 2)))}
+    options = {o.devices: o for o in device_candidates(tried((1, 2)))}
     near, far = options[16].of_mean, options[32].of_mean
     assert len(near) == DRAWS
     assert np.std(far - near) < 0.7 * np.std(far)
@@ -111,7 +117,7 @@ def test_draws_of_options_belong_to_one_law_so_that_their_ratio_is_surer_than_ea
 
 def test_the_same_global_batch_is_kept_where_it_always_was():
     runs = [run(shared(n), n, r, batch_per_device=64 // n) for n in (1, 2, 8) for r in range(2)]
-    found = {o.devices: o.run.setting.batch_per_device for o in device_options(runs)}
+    found = {o.devices: o.run.setting.batch_per_device for o in device_candidates(runs)}
     assert found[4] == 16
     assert 3 not in found
     assert all(n * batch == 64 for n, batch in found.items())
@@ -124,12 +130,12 @@ def test_the_same_global_batch_is_kept_where_it_always_was():
 def test_numbers_weighed_are_whole_nodes_beyond_one_and_batches_are_some_that_were_run(
     seen, per_node
 ):
-    found = numbers(per_node, 1024)
+    found = device_counts(per_node, 1024)
     assert found == sorted(set(found))
     assert all(1 <= n <= 1024 and (n <= per_node or n % per_node == 0) for n in found)
     totals = {n * b for n, b in seen}
     for n in found:
-        for batch in batches_at(n, sorted(set(seen))):
+        for batch in candidate_batches(n, sorted(set(seen))):
             assert batch in {b for _, b in seen} or (len(totals) == 1 and n * batch in totals)
 
 
@@ -176,14 +182,14 @@ def test_a_broken_bound_costs_what_one_goes_back_to():
 
 
 def test_the_next_run_is_named_where_one_is_worth_it_and_else_nothing_is():
-    (open_one,) = advise(tried((1, 2)), "time", limits={"device_hours": 1.3}, unmeasured=True)
+    (open_one,) = advise(tried((1, 2)), "time", limits={"device_time": 1.3}, unmeasured=True)
     assert open_one.next_run is not None
     assert open_one.next_run_saves > 0.02
-    assert "would tell most" in open_one.words
+    assert "Next run: " in open_one.words
     (settled,) = advise(tried(), unmeasured=True)
     assert settled.next_run is None
     assert settled.next_run_saves < 0.01
-    assert "Nothing more is worth running" in settled.words
+    assert "No further run is worthwhile" in settled.words
 
 
 def test_caps_of_several_devices_are_weighed_by_the_energy_of_all():
@@ -223,14 +229,14 @@ def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
         "--minimise",
         "time",
         "--limit",
-        "device_hours=1.2",
+        "device_time=1.2 s",
     ]
     for extra in ([], ["--json"]):
         with pytest.raises(SystemExit) as stop:
             main([*words, *extra])
         assert stop.value.code == 0
     first, _, rest = capsysbinary.readouterr().out.decode().partition("\n")
-    assert first.startswith("schnet: take 4 processes (not run): ")
+    assert first.startswith("schnet: take 4 processes (not run). 8 processes, ")
     (item,) = json.loads(rest)["items"]
     assert item["setting"]["devices_per_node"] == 4
     assert {"next_run", "next_run_saves", "extrapolated", "is_measured"} <= set(item)

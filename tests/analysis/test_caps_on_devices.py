@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.factory import law_run as run
 
 from wattlaw.advice.advise import advise
-from wattlaw.advice.device_candidates import device_options
+from wattlaw.advice.device_count_candidates import device_candidates
 from wattlaw.analysis.caps_on_devices import (
     LogDraws,
     cap_laws_by_devices,
@@ -120,7 +120,7 @@ def test_devices_and_cap_are_advised_at_once():
 
 def test_settings_that_were_run_or_foretold_at_their_own_cap_are_weighed_once():
     runs = tried((1, 2, 4), tried_on=(1, 2, 4))
-    options = device_options(runs)
+    options = device_candidates(runs)
     places = [(o.devices, o.run.setting.power_cap_w) for o in options]
     assert len(places) == len(set(places))
     measured = {(o.devices, o.run.setting.power_cap_w) for o in options if o.is_measured}
@@ -129,7 +129,7 @@ def test_settings_that_were_run_or_foretold_at_their_own_cap_are_weighed_once():
 
 
 def test_two_caps_make_no_law_and_each_has_a_law_over_devices_of_its_own():
-    options = device_options(tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2)))
+    options = device_candidates(tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2)))
     assert not any(o.is_at_new_cap for o in options)
     assert any(o.run.setting.power_cap_w == 125.0 and not o.is_measured for o in options)
 
@@ -176,13 +176,13 @@ def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_
             assert told.quantities[name].low < value < told.quantities[name].high
             assert told.quantities[name].value == pytest.approx(value, rel=0.05)
     # the highest cap tried is one to choose, too
-    places = {(o.devices, o.run.setting.power_cap_w) for o in device_options(runs)}
+    places = {(o.devices, o.run.setting.power_cap_w) for o in device_candidates(runs)}
     assert {(4, 85.0), (4, 105.0), (4, 125.0)} <= places
 
 
 def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
     runs = tried_below(None)
-    for option in [o for o in device_options(runs) if o.is_at_new_cap and not o.is_beyond]:
+    for option in [o for o in device_candidates(runs) if o.is_at_new_cap and not o.is_beyond]:
         if option.devices not in (1, 2, 4, 8):
             (told,) = predict(
                 runs,
@@ -241,7 +241,10 @@ def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(b
     for bound in (0.05, 0.2):
         (advice,) = advise(runs, "energy", max_slowdown=bound, unmeasured=True)
         assert advice.baseline.power_cap_w is None
-        assert "than the fastest that was run (1 process, no cap)" in advice.words
+        assert (
+            "less GPU energy than 1 process, no cap, the fastest setting that was run."
+            in advice.words
+        )
         seconds, joules = truth(1, advice.setting.power_cap_w)
         assert seconds / fastest - 1 < bound + 0.015
         assert advice.gain.low < 1 - joules / truth(1, HIGHEST_W)[1] < advice.gain.high
@@ -250,6 +253,6 @@ def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(b
 def test_many_times_as_much_is_not_told_in_percent():
     (advice,) = advise(tried((1, 2, 4, 8)), "energy", unmeasured=True)
     assert advice.slowdown.value > 3
-    assert "less GPU energy per sample and " in advice.words
+    assert "less GPU energy than 8 processes" in advice.words
     assert "× [" in advice.words
-    assert " the time, against the fastest that was run (8 processes, 250 W cap)." in advice.words
+    assert "] the time. " in advice.words

@@ -156,7 +156,7 @@ def test_a_missing_choice_or_command_is_answered_in_one_line():
             "list",
             "--years",
             "20x",
-        ): "give a number or a span, such as 2022, 2019-2023 or 2022-",
+        ): "give a number or a range, such as 2022, 2019-2023 or 2022-",
         (
             "accelerators",
             "plot",

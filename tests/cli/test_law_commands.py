@@ -80,21 +80,36 @@ def test_an_import_can_be_fitted_and_reports_what_it_skipped(tmp_path, capsysbin
             ["fit", "--backtest", "next", "--target", "step_time_s"],
             "--backtest predicts time_per_sample_s or",
         ),
-        (["advise", "--limit", "x"], "--limit 'x': give QUANTITY=MOST"),
-        (["advise", "--limit", "time="], "--limit 'time=': give QUANTITY=MOST"),
+        (
+            ["advise", "--limit", "x"],
+            "'x' is not a limit; write NAME=VALUE, such as gpu_energy_j=3 kWh",
+        ),
+        (["advise", "--limit", "time="], "time_per_sample_s is ''; give a number in s"),
         (["advise", "--limit", "tyme=1"], "unknown quantity 'tyme'; did you mean"),
-        (["advise", "--limit", "time=-1"], "the limit on time is -1.0; give a positive number"),
-        (["advise", "--limit", "time=nan"], "the limit on time is nan"),
-        (["advise", "--limit", "time=1", "--limit", "time=2"], "time is limited twice, to 1 and 2"),
-        (["advise", "--limit", "time=1e-9"], "no setting keeps time_per_sample_s ≤ 1e-09"),
+        (
+            ["advise", "--limit", "time=-1"],
+            "the limit on time_per_sample_s is -1; it must be a positive number",
+        ),
+        (
+            ["advise", "--limit", "time=nan"],
+            "the limit on time_per_sample_s is nan; it must be a positive number",
+        ),
+        (
+            ["advise", "--limit", "time=1", "--limit", "time=2"],
+            "time has two limits, 1 s and 2 s; give one --limit for it",
+        ),
+        (["advise", "--limit", "time=1e-9"], "no setting keeps time_per_sample_s ≤ 1 ns"),
         (
             ["advise", "--limit", "time=1e-9", "--unmeasured"],
-            "no setting keeps time_per_sample_s ≤ 1e-09 with",
+            "no setting keeps time_per_sample_s ≤ 1 ns with",
         ),
-        (["advise", "--confidence", "1"], "confidence is 1.0; give a probability"),
+        (
+            ["advise", "--confidence", "1", "--max-slowdown", "0.1"],
+            "confidence is 1.0; give a probability",
+        ),
         (
             ["advise", "--max-slowdown", "1e308"],
-            "max_slowdown is 1e+308; give a share of at least 0 and at most 1e+06",
+            "max_slowdown is 1e+308; give a share from 0 to 1e+06, such as 0.05",
         ),
         (
             ["predict", "--devices", "4", "--samples", "1e300"],

@@ -1,4 +1,8 @@
-"""Which setting to run next: the cheapest one that keeps a bound on the slowdown, and how sure that is."""
+"""Which setting to run next: the cheapest one that keeps the limits, and how sure that is.
+
+This file holds the entry point and the choice among settings that were run. Unmeasured numbers of devices are
+weighed in device_counts.py, unmeasured power caps in power_caps.py.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from wattlaw.advice.device_candidates import device_options
-from wattlaw.advice.devices import advise_devices
-from wattlaw.advice.power_caps import advise_cap
-from wattlaw.advice.request import Asked, what_is_asked
-from wattlaw.advice.sentences import sentence
+from wattlaw.advice.request import AdviceRequest, parse_request
+from wattlaw.advice.sentences import Comparison, advice_on_runs
+from wattlaw.advice.verdict import is_unclear_gain_for_time, share_added, share_saved
 from wattlaw.analysis.groups import (
     Factor,
     Group,
@@ -40,13 +42,17 @@ from wattlaw.laws.statistics.ratios import (
 )
 
 
-class Choice(NamedTuple):
-    """One setting with the repeats that ran it: time per sample, s, and the quantity to be made small."""
+class MeasuredSetting(NamedTuple):
+    """A setting that was run, its runs, and the values of some quantities over them."""
 
     setting: Setting
     runs: list[Run]
-    time: list[float]
-    cost: list[float]
+    values: dict[str, list[float]]
+
+    def mean(self, name: str) -> float:
+        """Return the geometric mean of a quantity."""
+        values = self.values[name]
+        return bounded_exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def advise(
@@ -57,31 +63,40 @@ def advise(
     unmeasured: bool = False,
     limits: Mapping[str, float] | None = None,
     prices: Prices = NO_PRICES,
+    samples: float | None = None,
+    tunable: Sequence[str] = (),
 ) -> list[Advice]:
-    """Recommend one setting for each workload (and model size, machine, … that was run).
+    """Recommend one setting for each group of runs that train the same thing on the same kind of machine.
 
-    minimise      a quantity to make small, or "time", "energy", "cost", "device_hours", each per sample; by default
-                  the measured energy, or where nothing measured energy the device time
-    max_slowdown  time per sample allowed over the fastest setting's, 0.05 being 5 %
-    confidence    least probability with which the bound must hold; 0.5 takes the measured means as they are
-    unmeasured    weigh numbers of devices that nobody ran too, where two were run alike, and caps that nobody ran,
-                  where GPU energy was measured at three or more; both at once where the runs tell both, else one
-                  piece of advice on each
-    limits        quantities that no recommended setting may exceed in its mean, or where it was not run with the
-                  confidence, such as {"device_time_per_sample_s": 0.02}; a setting that lacks one is left out
-    prices        what "cost" means; a cost that holds energy needs a meter's
+    minimise      a quantity to minimise, or "time", "device_time", "energy" or "cost", each per sample;
+                  by default the energy where it was measured in every run, else the device time
+    max_slowdown  time per sample allowed over the fastest setting's, as a share: 0.05 is 5 %
+    confidence    least probability with which the limits must hold; 0.5 takes the means as they are
+    unmeasured    also consider numbers of devices that were not run, if two were run in otherwise equal
+                  settings, and power caps that were not run, if GPU energy was measured at three or more;
+                  together where the runs allow it, else as one piece of advice each
+    limits        largest value of quantities, such as {"device_time_per_sample_s": 0.02}, in their units;
+                  smallest value where more is better. A limit on a total, such as {"device_hours": 24},
+                  is converted to one per sample. A setting that lacks the quantity is left out
+    prices        prices that a cost is made of; a cost that includes energy needs a meter's
+    samples       number of samples that limits on totals are for
+    tunable       options of the user's own code that change its speed only, beside core.options.TUNABLE
 
-    The probability is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
-    freedom). Raises FitError where no group can be advised on, UsageError for a wrong bound.
+    The recommended setting is the cheapest that keeps the limits, without settings that are clearly slower than
+    the fastest one for no clear gain. The probability that a bound on the slowdown holds is Student's t of the
+    logarithm of the ratio of times over repeats (Welch's degrees of freedom).
+
+    Raises FitError where no group can be advised on, UsageError for a wrong request.
     """
-    asked = what_is_asked(minimise, max_slowdown, confidence, limits or {}, prices)
-    groups, notes = group_runs(runs, TUNABLE, split_layouts=False)
+    request = parse_request(minimise, max_slowdown, confidence, limits or {}, samples, prices)
+    groups, notes = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
+    advise_group = _advise_unmeasured if unmeasured else _advise_measured
     found: list[Advice] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
         try:
-            told = (*notes, *notes_on_left_out(group.runs, TIME))
-            found += (_advise_unmeasured if unmeasured else _advise_measured)(group, asked, told)
+            group_notes = (*notes, *notes_on_left_out(group.runs, TIME))
+            found += advise_group(group, request, group_notes)
         except FitError as error:
             faults.append((group_title(group.key), str(error)))
     if not found:
@@ -89,183 +104,225 @@ def advise(
     return found
 
 
-def _advise_unmeasured(group: Group, asked: Asked, notes: Sequence[Note]) -> list[Advice]:
-    options = device_options(group.runs)
-    found = [advise_devices(group, options, asked, notes)]
-    if found[0] is None or not any(o.is_at_new_cap for o in options):
-        found.append(advise_cap(group, asked, notes))
-    if any(found):
-        return [advice for advice in found if advice]
+def _advise_unmeasured(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> list[Advice]:
+    # the laws behind unmeasured settings load scipy's optimisers: only where they are requested
+    from wattlaw.advice.device_count_candidates import device_candidates
+    from wattlaw.advice.device_counts import advise_devices
+    from wattlaw.advice.power_caps import advise_cap
+
+    candidates = device_candidates(group.runs)
+    found = []
+    on_devices = advise_devices(group, candidates, request, notes)
+    if on_devices is not None:
+        found.append(on_devices)
+    are_caps_included = any(c.is_at_new_cap for c in candidates)
+    if on_devices is None or not are_caps_included:
+        on_caps = advise_cap(group, request, notes)
+        if on_caps is not None:
+            found.append(on_caps)
+    if found:
+        return found
     text = (
-        f"{group_title(group.key)}: only settings that were run are weighed: others need two numbers of devices with a "
-        "batch, or three power caps with GPU energy"
+        f"{group_title(group.key)}: only settings that were run are considered; others need two "
+        "numbers of devices with a batch, or three power caps with GPU energy"
     )
-    return _advise_measured(group, asked, (*notes, Note("only_settings_run", text)))
+    return _advise_measured(group, request, (*notes, Note("only_settings_run", text)))
 
 
-def _advise_measured(group: Group, asked: Asked, notes: Sequence[Note]) -> list[Advice]:
-    what = _objective(group.runs, asked.minimise, asked.prices)
-    choices = choices_of(group.runs, TIME, what, asked.prices)
-    if not choices:
-        raise FitError(
-            f"no run gives both {TIME} and {what}: {_lacking(group.runs, what, asked.prices)}"
-        )
-    noise = pooled_noise([c.time for c in choices])
-    fastest = min(choices, key=lambda c: mean_of(c.time))
-    allowed = [
-        c for c in choices if c is fastest or _keeps(log_ratio(c.time, fastest.time, noise), asked)
-    ]
-    within = [
-        c
-        for c in allowed
-        if all(_within(c, name, most, asked.prices) for name, most in asked.limits.items())
-    ]
-    if not within:
-        raise FitError(f"no setting keeps {asked.limits_in_words()}")
-    best = min(within, key=lambda c: (mean_of(c.cost), mean_of(c.time)))
-    return [_advice(group, what, choices, best, fastest, asked.bound, notes)]
+def _advise_measured(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> list[Advice]:
+    objective = _objective(group.runs, request.minimise, request.prices)
+    settings = measured_settings(group.runs, (TIME, objective), request.prices)
+    if not settings:
+        why = _why_missing(group.runs, objective, request.prices)
+        raise FitError(f"no run gives both {TIME} and {objective}: {why}")
+    fastest = min(settings, key=lambda s: s.mean(TIME))
+    allowed = _allowed(settings, fastest, request)
+    if not allowed:
+        limits = " and ".join(map(str, request.constraints))
+        raise FitError(f"no setting keeps {limits}")
+    noise = pooled_noise([s.values[objective] for s in settings])
+    time_noise = pooled_noise([s.values[TIME] for s in settings])
+
+    def is_worthwhile(setting: MeasuredSetting) -> bool:
+        if setting is fastest:
+            return True
+        cost = log_ratio(setting.values[objective], fastest.values[objective], noise)
+        time = log_ratio(setting.values[TIME], fastest.values[TIME], time_noise)
+        gain, slowdown = share_saved(interval(cost)), share_added(interval(time))
+        return not is_unclear_gain_for_time(gain, slowdown)
+
+    considered = allowed
+    if fastest in allowed:
+        considered = [s for s in allowed if is_worthwhile(s)]
+    best = min(considered, key=lambda s: (s.mean(objective), s.mean(TIME)))
+    return [_advice(group, objective, settings, allowed, best, fastest, request, notes)]
+
+
+def _allowed(
+    settings: list[MeasuredSetting], fastest: MeasuredSetting, request: AdviceRequest
+) -> list[MeasuredSetting]:
+    noise = pooled_noise([s.values[TIME] for s in settings])
+    found = []
+    for setting in settings:
+        slowdown = log_ratio(setting.values[TIME], fastest.values[TIME], noise)
+        if setting is not fastest and not _keeps_bound(slowdown, request):
+            continue
+        if _keeps_limits(setting, request):
+            found.append(setting)
+    return found
+
+
+def _keeps_bound(slowdown: LogRatio, request: AdviceRequest) -> bool:
+    if request.max_slowdown is None:
+        return True
+    chance = probability_below(slowdown, 1 + request.max_slowdown)
+    if chance is None:
+        return slowdown.centre <= math.log1p(request.max_slowdown)
+    return chance >= request.confidence
+
+
+def _keeps_limits(setting: MeasuredSetting, request: AdviceRequest) -> bool:
+    for constraint in request.constraints:
+        values = _values(setting.runs, constraint.quantity, request.prices)
+        limited = MeasuredSetting(setting.setting, setting.runs, {constraint.quantity: values})
+        if not values or not constraint.holds(limited.mean(constraint.quantity)):
+            return False
+    return True
 
 
 def _advice(
     group: Group,
-    what: str,
-    choices: list[Choice],
-    best: Choice,
-    fastest: Choice,
-    bound: float | None,
+    objective: str,
+    settings: list[MeasuredSetting],
+    allowed: list[MeasuredSetting],
+    best: MeasuredSetting,
+    fastest: MeasuredSetting,
+    request: AdviceRequest,
     notes: Sequence[Note],
 ) -> Advice:
-    noise, cost_noise = (
-        pooled_noise([c.time for c in choices]),
-        pooled_noise([c.cost for c in choices]),
+    noise = pooled_noise([s.values[TIME] for s in settings])
+    cost_noise = pooled_noise([s.values[objective] for s in settings])
+    slower = log_ratio(best.values[TIME], fastest.values[TIME], noise)
+    dearer = log_ratio(best.values[objective], fastest.values[objective], cost_noise)
+    bound, chance = request.max_slowdown, None
+    gain = slowdown = Interval(0.0, 0.0, 0.0)
+    if best is not fastest:
+        gain, slowdown = share_saved(interval(dearer)), share_added(interval(slower))
+    if bound is not None:
+        chance = 1.0 if best is fastest else probability_below(slower, 1 + bound)
+    slowdown_chance = None if best is fastest else chance
+    comparison = Comparison(
+        objective=objective,
+        gain=gain,
+        slowdown=slowdown,
+        limits=tuple(request.limits_as_text(slowdown_chance)),
+        probability=None if request.constraints else slowdown_chance,
+        baseline_keeps_limits=fastest in allowed,
     )
-    same = best is fastest
-    slower = log_ratio(best.time, fastest.time, noise)
-    slowdown = Interval(0.0, 0.0, 0.0) if same else _minus_one(interval(slower))
-    gain = (
-        Interval(0.0, 0.0, 0.0)
-        if same
-        else _saved(interval(log_ratio(best.cost, fastest.cost, cost_noise)))
-    )
-    chance = None if bound is None else 1.0 if same else probability_below(slower, 1 + bound)
-    predicted = {TIME: _around(best.time, noise), what: _around(best.cost, cost_noise)}
-    warnings = (*notes, *_notes(choices, best, fastest, bound, chance))
-    words = sentence(group.key, what, best, fastest, choices, gain, slowdown, bound, chance)
     return Advice(
         group=group.key,
-        minimise=what,
+        minimise=objective,
         setting=best.setting,
         baseline=fastest.setting,
-        predicted=predicted,
+        predicted={
+            TIME: _mean_interval(best.values[TIME], noise),
+            objective: _mean_interval(best.values[objective], cost_noise),
+        },
         gain=gain,
         slowdown=slowdown,
         probability_bound_holds=chance,
-        words=words,
-        warnings=tuple(dict.fromkeys(warnings)),
+        words=advice_on_runs(group.key, best, fastest, settings, allowed, comparison),
+        warnings=tuple(dict.fromkeys((*notes, *_notes(settings, best, fastest, bound, chance)))),
     )
 
 
-def _objective(runs: list[Run], what: str | None, prices: Prices) -> str:
-    if what is None:
-        measured = [derive(r, ENERGY).status == "measured" for r in runs]
-        same_boundary = len({energy(r)[1] for r in runs}) == 1
-        return ENERGY if all(measured) and same_boundary else DEVICE_TIME
-    if what == COST and prices.per_kwh:
-        check_energy(runs, ENERGY)
-    elif is_energy(what):
-        check_energy(runs, what)
-    return what
+def _objective(runs: list[Run], minimise: str | None, prices: Prices) -> str:
+    if minimise is None:
+        is_measured = all(derive(run, ENERGY).status == "measured" for run in runs)
+        boundaries = {energy(run)[1] for run in runs}
+        return ENERGY if is_measured and len(boundaries) == 1 else DEVICE_TIME
+    check_objective(runs, minimise, prices)
+    return minimise
 
 
-def check_energy(runs: list[Run], what: str) -> None:
-    """Raise FitError where an energy is an estimate, or not of the same boundary in all runs."""
-    if what == ENERGY:
-        found = {energy(r)[1] for r in runs} - {""}
-        if len(found) > 1:
+def check_objective(runs: list[Run], name: str, prices: Prices) -> None:
+    """Raise FitError where a quantity includes energy that is an estimate or of several boundaries."""
+    if name == COST and prices.per_kwh:
+        _check_energy(runs, ENERGY)
+    elif is_energy(name):
+        _check_energy(runs, name)
+
+
+def _check_energy(runs: list[Run], name: str) -> None:
+    if name == ENERGY:
+        boundaries = {energy(run)[1] for run in runs} - {""}
+        if len(boundaries) > 1:
             raise FitError(
-                f"runs measured energy within different boundaries ({', '.join(sorted(found))}); name one"
+                "runs measured energy within different boundaries "
+                f"({', '.join(sorted(boundaries))}); name one"
             )
-    statuses = {derive(r, what).status for r in runs} - {"missing"}
+    statuses = {derive(run, name).status for run in runs} - {"missing"}
     if statuses == {"estimated"}:
         raise FitError(
-            f"every {what} is an estimate, which only repeats the time; minimise {DEVICE_TIME} instead"
+            f"every {name} is an estimate, which only repeats the time; minimise {DEVICE_TIME} "
+            "instead"
         )
     if "estimated" in statuses:
         raise FitError(
-            f"{what} is measured in some runs and an estimate in others; they do not compare"
+            f"{name} is measured in some runs and an estimate in others; they do not compare"
         )
 
 
-def choices_of(runs: list[Run], x: str, y: str, prices: Prices) -> list[Choice]:
-    """Return the settings of runs with two quantities of their repeats; those that lack either are left out."""
+def measured_settings(
+    runs: list[Run], names: Sequence[str], prices: Prices
+) -> list[MeasuredSetting]:
+    """Return the settings of runs with some quantities; settings that lack one of them are left out."""
     by_setting: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
     for run in runs:
         by_setting.setdefault(tuple(sorted(factors(run).items())), []).append(run)
-    found = [
-        Choice(rs[0].setting, rs, _values(rs, x, prices), _values(rs, y, prices))
-        for rs in by_setting.values()
-    ]
-    return [c for c in found if c.time and c.cost]
+    found = []
+    for members in by_setting.values():
+        values = {name: _values(members, name, prices) for name in names}
+        if all(values.values()):
+            found.append(MeasuredSetting(members[0].setting, members, values))
+    return found
 
 
 def _values(runs: list[Run], name: str, prices: Prices) -> list[float]:
-    readings = (priced(r, name, prices).value for r in runs)
+    readings = [priced(run, name, prices).value for run in runs]
     return [v for v in readings if v is not None and SMALLEST <= v <= LARGEST]
 
 
-def _lacking(runs: list[Run], what: str, prices: Prices) -> str:
-    readings = [priced(r, name, prices) for name in (TIME, what) for r in runs]
-    return next(
-        (r.how for r in readings if r.value is None and r.how),
-        "what they give is no number above 0",
-    )
+def _why_missing(runs: list[Run], objective: str, prices: Prices) -> str:
+    for name in (TIME, objective):
+        for run in runs:
+            reading = priced(run, name, prices)
+            if reading.value is None and reading.how:
+                return reading.how
+    return "the values are not positive numbers"
 
 
-def mean_of(values: Sequence[float]) -> float:
-    """Return the geometric mean."""
-    return bounded_exp(math.fsum(map(math.log, values)) / len(values))
-
-
-def _around(values: Sequence[float], noise: tuple[float, float]) -> Interval:
+def _mean_interval(values: Sequence[float], noise: tuple[float, float]) -> Interval:
     # the mean of the repeats against an exact 1: only its own noise counts
     return interval(log_ratio(values, [1.0, 1.0], noise))
 
 
-def _keeps(slowdown: LogRatio, asked: Asked) -> bool:
-    if asked.bound is None:
-        return True
-    chance = probability_below(slowdown, 1 + asked.bound)
-    return (
-        slowdown.centre <= math.log1p(asked.bound) if chance is None else chance >= asked.confidence
-    )
-
-
-def _within(choice: Choice, name: str, most: float, prices: Prices) -> bool:
-    values = _values(choice.runs, name, prices)
-    return bool(values) and mean_of(values) <= most
-
-
-def _minus_one(ratio: Interval) -> Interval:
-    return Interval(
-        ratio.value - 1, *(None if v is None else v - 1 for v in (ratio.low, ratio.high))
-    )
-
-
-def _saved(ratio: Interval) -> Interval:
-    return Interval(
-        1 - ratio.value, *(None if v is None else 1 - v for v in (ratio.high, ratio.low))
-    )
-
-
 def _notes(
-    choices: list[Choice], best: Choice, fastest: Choice, bound: float | None, chance: float | None
+    settings: list[MeasuredSetting],
+    best: MeasuredSetting,
+    fastest: MeasuredSetting,
+    bound: float | None,
+    chance: float | None,
 ) -> list[Note]:
-    found = [n for c in (best, fastest) for r in c.runs for n in r.warnings]
-    if len(choices) == 1:
+    found: list[Note] = []
+    for setting in (best, fastest):
+        for run in setting.runs:
+            found += run.warnings
+    if len(settings) == 1:
         found.append(
             Note("one_setting", "only one setting was run, so there is nothing to choose between")
         )
-    if min(len(best.time), len(fastest.time)) < 3:
+    if min(len(best.values[TIME]), len(fastest.values[TIME])) < 3:
         found.append(
             Note(
                 "few_repeats",
@@ -274,6 +331,6 @@ def _notes(
         )
     if bound is not None and chance is None:
         found.append(
-            Note("no_probability", "nothing was repeated, so how surely the bound holds is unknown")
+            Note("no_probability", "without repeats, how surely the bound holds is unknown")
         )
     return found

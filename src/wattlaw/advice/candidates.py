@@ -1,29 +1,26 @@
-"""A setting that may be taken, with what is known of its time and power."""
+"""Settings that advice on unmeasured settings may choose, with what is known of time and power."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
-
+from wattlaw.analysis.caps_on_devices import LogDraws
 from wattlaw.core.run import Run
-
-Array = NDArray[Any]
-
-
-class Watts(NamedTuple):
-    """ln of a device's mean power, W: middle and draws (n,)."""
-
-    middle: float
-    draws: Array
+from wattlaw.laws.statistics.arrays import Array
 
 
-class Option(NamedTuple):
-    """A setting that may be taken: ln of its time per sample, s, and of a device's power, W, where it is known.
+class Candidate(NamedTuple):
+    """A setting that may be chosen.
 
-    ``run`` is a run of it, or one alike with its setting; ``basis`` are the runs behind its figures. ``log_t`` is the
-    middle, ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run. One that is not advisable has to
-    be run first: nobody can tell its time. One at a new cap stands on what caps did elsewhere.
+    run             a run of the setting, or a similar run with its setting replaced
+    basis           the runs that its figures come from
+    log_t           ln of the time per sample, s
+    of_mean, of_run draws (n,) of ``log_t``: of its mean, and of one more run
+    power           ln of the mean power of one device, W; None where no meter measured it
+    is_measured     whether the setting was run
+    is_beyond       whether it uses more or fewer devices than any run
+    is_advisable    False where its time is so uncertain that it must be run first
+    is_at_new_cap   whether its figures come from caps that were run on other settings
     """
 
     run: Run
@@ -31,7 +28,7 @@ class Option(NamedTuple):
     log_t: float
     of_mean: Array
     of_run: Array
-    watts: Watts | None
+    power: LogDraws | None
     is_measured: bool
     is_beyond: bool = False
     is_advisable: bool = True
@@ -39,5 +36,5 @@ class Option(NamedTuple):
 
     @property
     def devices(self) -> int:
-        """How many devices it takes."""
+        """Number of devices."""
         return self.run.setting.devices

@@ -1,4 +1,4 @@
-"""Settings that no other beats in both of two quantities: the Pareto front of what was run."""
+"""The Pareto front of what was run: the settings that no other beats in both of two quantities."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from wattlaw.advice.advise import Choice, check_energy, choices_of, mean_of
-from wattlaw.advice.request import check_prices, per_sample
+from wattlaw.advice.advise import MeasuredSetting, check_objective, measured_settings
+from wattlaw.advice.request import check_prices, comparable
 from wattlaw.advice.sentences import describe, differing
-from wattlaw.analysis.groups import Group, group_runs, group_title, is_energy, summarise_faults
-from wattlaw.analysis.prices import COST, NO_PRICES, Prices
+from wattlaw.analysis.groups import Group, group_runs, group_title, summarise_faults
+from wattlaw.analysis.prices import NO_PRICES, Prices
 from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.options import TUNABLE
-from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME
+from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 
 
 class FrontPoint(msgspec.Struct, frozen=True):
-    """A setting that no other of its group beats in both quantities: their means over ``n`` runs, and it in words."""
+    """A setting on the front: the means of both quantities over ``n`` runs, and the setting in words."""
 
     setting: Setting
     values: dict[str, float]
@@ -31,23 +31,30 @@ class FrontPoint(msgspec.Struct, frozen=True):
 def pareto(
     runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES
 ) -> list[list[Run]]:
-    """Return the runs of each setting on the front of two quantities, both to be small, by ascending ``x``.
+    """Return the runs of each setting on the front of two quantities to minimise, by ascending ``x``.
 
-    ``x`` and ``y`` are quantities, or "time", "energy", "cost", "device_hours", each per sample. A setting stands at
-    the geometric mean of its repeats; settings that lack either quantity are left out.
+    ``x`` and ``y`` are quantities, or "time", "device_time", "energy" or "cost", each per sample. A setting
+    counts with the geometric mean of its repeats; a setting that lacks either quantity is left out.
     """
-    return [choice.runs for choice in _front(runs, per_sample(x), per_sample(y), prices)[0]]
+    on_front, _ = _front(runs, comparable(x), comparable(y), prices)
+    return [setting.runs for setting in on_front]
 
 
 def pareto_points(
-    runs: Iterable[Run], x: str, y: str, prices: Prices = NO_PRICES
+    runs: Iterable[Run],
+    x: str,
+    y: str,
+    prices: Prices = NO_PRICES,
+    tunable: Sequence[str] = (),
 ) -> list[FrontPoint]:
-    """Return the front of each group of runs that differ in what a user may choose, each setting with its means.
+    """Return the front of each group of runs that train the same thing, each setting with its means.
 
-    Raises FitError where no group gives both, as estimates of energy and energies of unlike boundaries do not.
+    ``tunable`` names options of the user's own code that change its speed only.
+    Raises FitError where no group has both quantities; estimates of energy do not count, nor energies of
+    different boundaries.
     """
-    x, y = per_sample(x), per_sample(y)
-    groups, _ = group_runs(runs, TUNABLE, split_layouts=False)
+    x, y = comparable(x), comparable(y)
+    groups, _ = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
     found: list[FrontPoint] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
@@ -61,40 +68,35 @@ def pareto_points(
 
 
 def _points_of(group: Group, x: str, y: str, prices: Prices) -> list[FrontPoint]:
-    found, choices = _front(group.runs, x, y, prices)
+    on_front, settings = _front(group.runs, x, y, prices)
     for name in (x, y):
-        if is_energy(name) or (name == COST and prices.per_kwh):
-            check_energy(group.runs, ENERGY if name == COST else name)
-    if not found:
+        check_objective(group.runs, name, prices)
+    if not on_front:
         raise FitError(f"no run gives both {x} and {y}")
-    names = differing(c.runs[0] for c in choices)
-    return [
-        FrontPoint(
-            c.setting,
-            {x: mean_of(c.time), y: mean_of(c.cost)},
-            len(c.runs),
-            describe(c.runs[0], names),
-            group.key,
-        )
-        for c in found
-    ]
+    names = differing(s.runs[0] for s in settings)
+    found = []
+    for setting in on_front:
+        means = {name: setting.mean(name) for name in (x, y)}
+        words = describe(setting.runs[0], names)
+        found.append(FrontPoint(setting.setting, means, len(setting.runs), words, group.key))
+    return found
 
 
 def _front(
     runs: Iterable[Run], x: str, y: str, prices: Prices
-) -> tuple[list[Choice], list[Choice]]:
-    # the settings on the front, and all
+) -> tuple[list[MeasuredSetting], list[MeasuredSetting]]:
+    """Return the settings on the front, and all that have both quantities."""
     if x == y:
         raise UsageError(f"a front needs two quantities; both are {x}")
     check_prices(prices, (x, y))
-    choices = choices_of([r for r in runs if r.state == "done"], x, y, prices)
-    return [
-        choices[i] for i in front([(mean_of(c.time), mean_of(c.cost)) for c in choices])
-    ], choices
+    done = [run for run in runs if run.state == "done"]
+    settings = measured_settings(done, (x, y), prices)
+    indices = front([(s.mean(x), s.mean(y)) for s in settings])
+    return [settings[i] for i in indices], settings
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points on the front, both quantities to be small, by ascending first."""
+    """Return the indices of the points on the front, both values to minimise, by ascending first value."""
     order = sorted(range(len(points)), key=lambda i: points[i])
     found: list[int] = []
     best = float("inf")

@@ -1,4 +1,4 @@
-"""Power caps on any number of devices that may be taken, from caps that were tried on some (capping.py)."""
+"""Candidate power caps on any number of devices, from caps that were run on some (analysis/caps_on_devices.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import numpy as np
 
-from wattlaw.advice.candidates import Array, Option, Watts
+from wattlaw.advice.candidates import Candidate
 from wattlaw.analysis.caps_on_devices import (
     CapBaseline,
     CapEffect,
@@ -23,108 +23,122 @@ from wattlaw.analysis.run_laws import fit_device_power, fit_scaling_to_runs
 from wattlaw.core.run import Run
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.scaling import Points
+from wattlaw.laws.statistics.arrays import Array
 
 STEPS = 6
-"""Caps weighed between the lowest and the highest that were run, at round numbers, beside those that were run."""
+"""Number of round caps considered between the lowest and the highest cap that were run."""
 
 ROUND_W = 5.0
+"""Round caps are multiples of this."""
 
 
-def cap_options(
+def cap_candidates(
     base: Sequence[Run],
     laws: Sequence[CapLawOnDevices],
-    options: Sequence[Option],
-    taken: Sequence[Option],
+    candidates: Sequence[Candidate],
+    known: Sequence[Candidate],
     prior: Array | None = None,
-) -> list[Option]:
-    """Return ``options`` at caps between those that were run, but none that is ``taken``.
+) -> list[Candidate]:
+    """Return each of ``candidates`` at other power caps, except for settings that are ``known``.
 
-    base     runs of several numbers of devices without a cap, or at the highest; ``options`` are of these. Of one
-             number of devices those without a cap, if caps were tried on it
-    laws     what caps do, of runs that differ from the base in devices, batch and cap only
-    Options at a batch a device at which no caps were tried get none.
+    base        runs that the law over devices is fitted to: those without a cap, or else at the highest;
+                ``candidates`` come from these
+    laws        cap laws of runs that differ from the base only in devices, batch and cap
+
+    A batch per device at which no caps were run gets no candidates.
     """
-    known = {_place(o, o.run.setting.power_cap_w) for o in taken}
-    found: list[Option] = []
-    shares = sorted({law.share for law in laws})
-    for share in shares:
-        here = [
-            o for o in options if o.is_advisable and math.isclose(batch_per_device_of(o.run), share)
-        ]
-        mine = [law for law in laws if law.share == share]
-        for option, (law, work, against) in zip(
-            here, _works(base, mine, here, share, prior), strict=True
-        ):
-            new = [cap for cap in _caps(law) if _place(option, cap) not in known]
-            found += [_capped(option, law, cap, law.effect(cap, work, against)) for cap in new]
+    known_settings = {_key(c, c.run.setting.power_cap_w) for c in known}
+    found: list[Candidate] = []
+    for batch in sorted({law.share for law in laws}):
+        here = []
+        for candidate in candidates:
+            same_batch = math.isclose(batch_per_device_of(candidate.run), batch)
+            if candidate.is_advisable and same_batch:
+                here.append(candidate)
+        laws_here = [law for law in laws if law.share == batch]
+        bases = _cap_bases(base, laws_here, here, batch, prior)
+        for candidate, (law, work, baseline) in zip(here, bases, strict=True):
+            for cap_w in _caps_to_consider(law):
+                if _key(candidate, cap_w) not in known_settings:
+                    effect = law.effect(cap_w, work, baseline)
+                    found.append(_at_cap(candidate, law, cap_w, effect))
     return found
 
 
-def _works(
+def _cap_bases(
     base: Sequence[Run],
     laws: list[CapLawOnDevices],
-    options: list[Option],
-    share: float,
+    candidates: list[Candidate],
+    batch: float,
     prior: Array | None,
 ) -> Iterator[tuple[CapLawOnDevices, LogDraws, CapBaseline]]:
-    # the law nearest to each option, how much a device works there against where its caps were tried, and what the
-    # base gives there; all stand on the same draws of one law
+    """Yield for each candidate the nearest cap law, its share of work there, and what caps compare with.
+
+    All share the draws of one law over devices.
+    """
     if count_device_numbers(base) < 2:
-        for option in options:
-            watts = option.watts and LogDraws(*option.watts)
-            yield (
-                nearest_cap_law(laws, option.devices, share),
-                equal_work(),
-                CapBaseline(None, LogDraws(option.log_t, option.of_mean), watts),
-            )
+        for candidate in candidates:
+            law = nearest_cap_law(laws, candidate.devices, batch)
+            time = LogDraws(candidate.log_t, candidate.of_mean)
+            yield law, equal_work(), CapBaseline(None, time, candidate.power)
         return
-    law, _, rates = fit_scaling_to_runs(list(base), prior=prior)
-    layouts = {o.devices: o.run.setting.nodes for o in options}
-    layouts |= {each.devices: each.runs[0].setting.nodes for each in laws}
-    devices = np.array(sorted(layouts), float)
-    told = forecast(
-        law,
-        np.array(rates),
-        Points.of(devices, devices * share, [layouts[n] for n in sorted(layouts)]),
-    )
+    times = _times_by_devices(base, laws, candidates, batch, prior)
     power = fit_device_power(base)
-    times = {
-        n: LogDraws(each.middle, each.of_law) for n, each in zip(sorted(layouts), told, strict=True)
-    }
-    for option in options:
-        near = nearest_cap_law(laws, option.devices, share)
-        here, there = times[near.devices], times[option.devices]
-        work = work_share(here, there, option.devices, near.devices)
-        watts = (
-            None if power is None else LogDraws(*power.forecast(near.devices, DRAWS, of_run=False))
-        )
-        yield near, work, CapBaseline(base[0].setting.power_cap_w, here, watts)
+    for candidate in candidates:
+        law = nearest_cap_law(laws, candidate.devices, batch)
+        here, there = times[law.devices], times[candidate.devices]
+        work = work_share(here, there, candidate.devices, law.devices)
+        watts = None
+        if power is not None:
+            watts = LogDraws(*power.forecast(law.devices, DRAWS, of_run=False))
+        yield law, work, CapBaseline(base[0].setting.power_cap_w, here, watts)
 
 
-def _caps(law: CapLawOnDevices) -> list[float]:
-    grid = ROUND_W * np.round(np.linspace(law.caps_w[0], law.caps_w[-1], STEPS + 2) / ROUND_W)
-    inside = grid[(grid > law.caps_w[0]) & (grid < law.caps_w[-1])]
-    return sorted({*law.caps_w, *inside.tolist()})
+def _times_by_devices(
+    base: Sequence[Run],
+    laws: list[CapLawOnDevices],
+    candidates: list[Candidate],
+    batch: float,
+    prior: Array | None,
+) -> dict[int, LogDraws]:
+    # ln of the time per sample that the law over devices gives each candidate and each cap law
+    nodes_of = {c.devices: c.run.setting.nodes for c in candidates}
+    nodes_of |= {law.devices: law.runs[0].setting.nodes for law in laws}
+    counts = sorted(nodes_of)
+    law, _, rates = fit_scaling_to_runs(list(base), prior=prior)
+    devices = np.array(counts, float)
+    points = Points.of(devices, devices * batch, [nodes_of[n] for n in counts])
+    times = forecast(law, np.array(rates), points)
+    return {n: LogDraws(t.middle, t.of_law) for n, t in zip(counts, times, strict=True)}
 
 
-def _capped(option: Option, law: CapLawOnDevices, cap_w: float, effect: CapEffect) -> Option:
-    setting = msgspec.structs.replace(option.run.setting, power_cap_w=cap_w)
-    watts = None
-    if option.watts and effect.power:
-        watts = Watts(
-            option.watts.middle + effect.power.middle, option.watts.draws + effect.power.draws
-        )
-    return option._replace(
-        run=msgspec.structs.replace(option.run, setting=setting),
-        basis=(*option.basis, *law.runs),
-        log_t=option.log_t + effect.time.middle,
-        of_mean=option.of_mean + effect.time.draws,
-        of_run=option.of_run + effect.time.draws,
-        watts=watts,
+def _caps_to_consider(law: CapLawOnDevices) -> list[float]:
+    low, high = law.caps_w[0], law.caps_w[-1]
+    grid = ROUND_W * np.round(np.linspace(low, high, STEPS + 2) / ROUND_W)
+    between = grid[(grid > low) & (grid < high)]
+    return sorted({*law.caps_w, *between.tolist()})
+
+
+def _at_cap(
+    candidate: Candidate, law: CapLawOnDevices, cap_w: float, effect: CapEffect
+) -> Candidate:
+    setting = msgspec.structs.replace(candidate.run.setting, power_cap_w=cap_w)
+    power, change = candidate.power, effect.power
+    if power is not None and change is not None:
+        power = LogDraws(power.middle + change.middle, power.draws + change.draws)
+    else:
+        power = None
+    return candidate._replace(
+        run=msgspec.structs.replace(candidate.run, setting=setting),
+        basis=(*candidate.basis, *law.runs),
+        log_t=candidate.log_t + effect.time.middle,
+        of_mean=candidate.of_mean + effect.time.draws,
+        of_run=candidate.of_run + effect.time.draws,
+        power=power,
         is_measured=False,
         is_at_new_cap=True,
     )
 
 
-def _place(option: Option, cap_w: float | None) -> tuple[int, float, float | None]:
-    return option.devices, round(batch_per_device_of(option.run), 6), cap_w
+def _key(candidate: Candidate, cap_w: float | None) -> tuple[int, float, float | None]:
+    return candidate.devices, round(batch_per_device_of(candidate.run), 6), cap_w

@@ -1,4 +1,7 @@
-"""Advice on a power cap over all caps between those that were run, by the cap law."""
+"""Which power cap to set: any cap between those that were run, by the cap law of the fastest setting.
+
+Caps on several numbers of devices are chosen with these: power_cap_candidates.py, device_counts.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wattlaw.advice.request import Asked
-from wattlaw.advice.sentences import ranged
+from wattlaw.advice.request import AdviceRequest
+from wattlaw.advice.sentences import Comparison, advice_on_cap
+from wattlaw.advice.verdict import is_unclear_gain_for_time, share_saved
 from wattlaw.analysis.cap_curves import (
     CapCurve,
     CapOption,
@@ -16,7 +20,7 @@ from wattlaw.analysis.cap_curves import (
     find_cap_curves,
     most_informative_cap,
 )
-from wattlaw.analysis.groups import Group, group_title
+from wattlaw.analysis.groups import Group
 from wattlaw.analysis.prices import COST, Prices
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Advice, Interval
@@ -26,36 +30,50 @@ from wattlaw.core.reading import Note
 _ENERGIES = (None, GPU_ENERGY, ENERGY)
 _TIMES = (TIME, DEVICE_TIME)
 
+_ANY_SLOWDOWN = 10.0
+"""Slowdown allowed where the request sets no bound: no cap that trains at all is slower."""
 
-def advise_cap(group: Group, asked: Asked, notes: Sequence[Note]) -> Advice | None:
-    """Advise the cap of the group's fastest curve; None where it has too few caps or another quantity is asked for.
 
-    Limits on time, device time, energy and cost per sample hold for the expected values.
+def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> Advice | None:
+    """Advise a cap for the fastest setting with three caps or more.
+
+    Limits on time, device time, energy and cost per sample hold for the expected values. Returns None where no
+    setting has three caps with GPU energy, or the request names other quantities. Raises FitError where no cap
+    keeps the limits.
     """
     known = (*_ENERGIES, *_TIMES, COST)
-    if asked.minimise not in known or any(name not in known for name in asked.limits):
+    names = [constraint.quantity for constraint in request.constraints]
+    if request.minimise not in known or any(name not in known for name in names):
         return None
     curves = [curve for _, curve in find_cap_curves(group.runs)[0]]
     if not curves:
         return None
     curve = min(curves, key=lambda c: float(c.times[-1]))
-    share = _time_share(curve, asked.minimise, asked.prices)
+    bound = _ANY_SLOWDOWN if request.max_slowdown is None else request.max_slowdown
+    share = _time_share(curve, request.minimise, request.prices)
     try:
-        options = evaluate_curve(
-            curve, 10.0 if asked.bound is None else asked.bound, time_share=share
-        )
+        options = evaluate_curve(curve, bound, time_share=share)
     except FitError:
         return None
-    limits = asked.limits.items()
-    within = [
-        o
-        for o in options
-        if all(_expected(curve, o, name, asked.prices) <= most for name, most in limits)
-    ]
-    if not within:
-        raise FitError(f"no cap keeps {asked.limits_in_words()}")
-    chosen = choose_cap(within, asked.confidence)
-    return _advice(group, curve, options, chosen, asked, notes)
+    allowed = [option for option in options if _keeps_limits(curve, option, request)]
+    if not allowed:
+        raise FitError(f"no cap keeps {' and '.join(map(str, request.constraints))}")
+    chosen = choose_clear_cap(allowed, request.confidence)
+    return _advice(group, curve, options, chosen, request, notes)
+
+
+def choose_clear_cap(options: Sequence[CapOption], confidence: float) -> CapOption:
+    """Return the cap of least cost that keeps the bound, without caps that slow for no clear gain.
+
+    The highest cap is the baseline; where limits exclude it, every cap that keeps them is considered.
+    """
+    if not any(option.slowdown.value == 0 for option in options):
+        return choose_cap(options, confidence)
+    clear = []
+    for option in options:
+        if not is_unclear_gain_for_time(share_saved(option.cost), option.slowdown):
+            clear.append(option)
+    return choose_cap(clear, confidence)
 
 
 def _time_share(curve: CapCurve, minimise: str | None, prices: Prices) -> float:
@@ -63,16 +81,27 @@ def _time_share(curve: CapCurve, minimise: str | None, prices: Prices) -> float:
         return 1.0
     if minimise != COST:
         return 0.0
-    seconds, joules = curve.devices * float(curve.times[-1]), float(curve.energies[-1])
-    return float(prices.cost(seconds, 0.0) / prices.cost(seconds, joules))
+    seconds, joules = _at_highest_cap(curve)
+    device_seconds = curve.devices * seconds
+    return float(prices.cost(device_seconds, 0.0) / prices.cost(device_seconds, joules))
 
 
-def _expected(curve: CapCurve, option: CapOption, name: str, prices: Prices) -> float:
-    seconds = (1 + option.slowdown.value) * float(curve.times[-1])
-    joules = option.energy.value * float(curve.energies[-1])
-    if name in _TIMES:
-        return seconds * (1 if name == _TIMES[0] else curve.devices)
-    return float(prices.cost(curve.devices * seconds, joules)) if name == COST else joules
+def _at_highest_cap(curve: CapCurve) -> tuple[float, float]:
+    return float(curve.times[-1]), float(curve.energies[-1])
+
+
+def _keeps_limits(curve: CapCurve, option: CapOption, request: AdviceRequest) -> bool:
+    seconds, joules = _at_highest_cap(curve)
+    seconds *= 1 + option.slowdown.value
+    joules *= option.energy.value
+    expected = {
+        TIME: seconds,
+        DEVICE_TIME: curve.devices * seconds,
+        ENERGY: joules,
+        GPU_ENERGY: joules,
+        COST: float(request.prices.cost(curve.devices * seconds, joules)),
+    }
+    return all(c.holds(expected[c.quantity]) for c in request.constraints)
 
 
 def _advice(
@@ -80,77 +109,80 @@ def _advice(
     curve: CapCurve,
     options: list[CapOption],
     chosen: CapOption,
-    asked: Asked,
+    request: AdviceRequest,
     notes: Sequence[Note],
 ) -> Advice:
-    minimise, bound = asked.minimise or GPU_ENERGY, asked.bound
+    objective = GPU_ENERGY if request.minimise in _ENERGIES else request.minimise or GPU_ENERGY
     baseline = max(curve.runs, key=lambda r: r.setting.power_cap_w or 0.0).setting
-    ends = (None if v is None else 1 - v for v in (chosen.cost.high, chosen.cost.low))
-    gain = Interval(1 - chosen.cost.value, *ends)
-    seconds, joules = float(curve.times[-1]), float(curve.energies[-1])
-    predicted = {
-        TIME: _scaled(chosen.slowdown, seconds, 1.0),
-        GPU_ENERGY: _scaled(chosen.energy, joules, 0.0),
-    }
-    telling = most_informative_cap(options, chosen)
-    if minimise == COST:
-        predicted[COST] = _scaled(
-            chosen.cost, float(asked.prices.cost(curve.devices * seconds, joules)), 0.0
-        )
+    chance = None if request.max_slowdown is None else chosen.probability
+    next_option = most_informative_cap(options, chosen)
+    comparison = Comparison(
+        objective=objective,
+        gain=share_saved(chosen.cost),
+        slowdown=chosen.slowdown,
+        limits=tuple(request.limits_as_text(chance)),
+        probability=None if request.constraints else chance,
+        baseline_keeps_limits=_keeps_limits(curve, options[-1], request),
+    )
+    warnings = [*notes]
+    for run in curve.runs:
+        warnings += run.warnings
     return Advice(
         group=group.key,
-        minimise=GPU_ENERGY if minimise in _ENERGIES else minimise,
+        minimise=objective,
         setting=msgspec.structs.replace(baseline, power_cap_w=chosen.cap_w),
         baseline=baseline,
-        predicted=predicted,
-        gain=gain,
+        predicted=_predicted(curve, chosen, request),
+        gain=comparison.gain,
         slowdown=chosen.slowdown,
-        probability_bound_holds=None if bound is None else chosen.probability,
+        probability_bound_holds=chance,
         is_measured=chosen.is_measured,
-        next_run=telling and msgspec.structs.replace(baseline, power_cap_w=telling.cap_w),
-        words=_words(group, curve, chosen, gain, bound, telling, _NOUNS.get(minimise, "time")),
-        warnings=tuple(dict.fromkeys([*notes, *(n for r in curve.runs for n in r.warnings)])),
+        next_run=next_option and msgspec.structs.replace(baseline, power_cap_w=next_option.cap_w),
+        words=_words(group, curve, chosen, comparison, next_option),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-_NOUNS = {**dict.fromkeys((GPU_ENERGY, ENERGY), "GPU energy"), COST: "cost"}
+def _predicted(curve: CapCurve, chosen: CapOption, request: AdviceRequest) -> dict[str, Interval]:
+    seconds, joules = _at_highest_cap(curve)
+    slowdown = chosen.slowdown
+    found = {
+        TIME: _times(Interval(1 + slowdown.value, *_shifted(slowdown)), seconds),
+        GPU_ENERGY: _times(chosen.energy, joules),
+    }
+    if request.minimise == COST:
+        cost = float(request.prices.cost(curve.devices * seconds, joules))
+        found[COST] = _times(chosen.cost, cost)
+    return found
+
+
+def _shifted(share: Interval) -> tuple[float | None, float | None]:
+    low = None if share.low is None else 1 + share.low
+    return low, None if share.high is None else 1 + share.high
+
+
+def _times(ratio: Interval, factor: float) -> Interval:
+    low = None if ratio.low is None else factor * ratio.low
+    high = None if ratio.high is None else factor * ratio.high
+    return Interval(factor * ratio.value, low, high)
 
 
 def _words(
     group: Group,
     curve: CapCurve,
     chosen: CapOption,
-    gain: Interval,
-    bound: float | None,
-    telling: CapOption | None,
-    noun: str,
+    comparison: Comparison,
+    next_option: CapOption | None,
 ) -> str:
-    highest = f"{curve.caps[-1]:g} W"
-    if chosen.cap_w == curve.caps[-1]:
-        text = f"{_name(group, curve)}: leave the cap at {highest}: no lower one takes less {noun} within the bounds"
-    else:
-        run = "" if chosen.is_measured else " (not run; the cap law says so)"
-        text = (
-            f"{_name(group, curve)}: cap each device at {chosen.cap_w:g} W{run}: {ranged(gain, percent=True)} "
-            f"less {noun} for {ranged(chosen.slowdown, percent=True)} more time than at {highest}"
-        )
-        if bound is not None:
-            text += f"; the bound of {100 * bound:.3g} % holds with probability {chosen.probability:.2f}"
-    if telling is None:
-        return f"{text}. No further run would change this much."
-    return f"{text}. A run at {telling.cap_w:g} W would tell most."
-
-
-def _name(group: Group, curve: CapCurve) -> str:
-    # the curve is that of one batch and one number of devices, which the group leaves open
+    # the curve is of one batch and one number of devices, which the group leaves open
     setting = curve.runs[0].setting
-    batch = f" at batch {setting.batch_per_device}" if setting.batch_per_device else ""
-    devices = f" on {setting.devices} devices" if setting.devices > 1 else ""
-    return f"{group_title(group.key)}{batch}{devices}"
-
-
-def _scaled(value: Interval, factor: float, shift: float) -> Interval:
-    return Interval(
-        factor * (shift + value.value),
-        *(None if v is None else factor * (shift + v) for v in (value.low, value.high)),
+    key = dict(group.key)
+    if setting.batch_per_device:
+        key["batch_per_device"] = str(setting.batch_per_device)
+    if setting.devices > 1:
+        key["devices"] = str(setting.devices)
+    origin = "" if chosen.is_measured else " (not run; predicted by the cap law)"
+    next_cap = "" if next_option is None else f"{next_option.cap_w:g} W"
+    return advice_on_cap(
+        key, f"{chosen.cap_w:g} W{origin}", f"{curve.caps[-1]:g} W", comparison, next_cap
     )

@@ -1,4 +1,4 @@
-"""What an advice is asked: the quantity to make small, bounds and prices; and the quantities that compare settings."""
+"""What the user requests of advice: an objective, limits and prices."""
 
 from __future__ import annotations
 
@@ -8,85 +8,176 @@ from typing import NamedTuple
 
 from wattlaw.analysis.prices import COST, Prices
 from wattlaw.core.errors import UsageError
-from wattlaw.core.quantities import DEVICE_TIME, ENERGY, GPU_ENERGY, TIME, quantity
+from wattlaw.core.quantities import (
+    DEVICE_TIME,
+    ENERGY,
+    MORE,
+    TIME,
+    Limit,
+    parse_limit,
+    quantity,
+)
+from wattlaw.core.units import show
 
-_PER_SAMPLE = {
-    "time": TIME, "elapsed_s": TIME, "step_time_s": TIME, "device_hours": DEVICE_TIME, "device_time": DEVICE_TIME,
-    "energy": ENERGY, "energy_j": ENERGY, "gpu_energy_j": GPU_ENERGY, "cpu_energy_j": "cpu_energy_per_sample_j",
-    "node_energy_j": "node_energy_per_sample_j", "cost": COST,
-}  # fmt: skip
-"""Totals of a window compare only per sample, since windows hold different numbers of samples."""
+SHORT_NAMES = {"time": TIME, "device_time": DEVICE_TIME, "energy": ENERGY, "cost": COST}
+"""Short names of quantities per sample."""
 
-_MOST_SLOWDOWN = 1e6
+MOST_SLOWDOWN = 1e6
 
 
-class Asked(NamedTuple):
-    """What is to be small (None: what the runs suggest) per sample, and within what.
+class Constraint(NamedTuple):
+    """A limit in a quantity by which settings can be compared.
 
-    ``bound`` is the share of time allowed over the fastest setting's, ``limits`` the most of other quantities; they
-    hold with at least ``confidence``.
+    ``requested`` is the limit as the user set it on a total, where it was converted; ``samples`` is
+    the number of samples that the total is for.
+    """
+
+    limit: Limit
+    requested: Limit | None = None
+    samples: float = 1.0
+
+    @property
+    def quantity(self) -> str:
+        """Name of the limited quantity."""
+        return self.limit.quantity
+
+    def __str__(self) -> str:
+        if self.requested is None:
+            return str(self.limit)
+        return f"{self.limit} ({self.requested} for {self.samples:g} samples)"
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value of the quantity keeps the limit."""
+        if quantity(self.quantity).better == MORE:
+            return value >= self.limit.value
+        return value <= self.limit.value
+
+
+class AdviceRequest(NamedTuple):
+    """An objective, constraints and prices.
+
+    minimise      quantity to minimise; None takes the energy where it was measured, else the device time
+    max_slowdown  time per sample allowed over the fastest setting's, as a share
+    confidence    least probability with which the constraints must hold
+    constraints   limits on other quantities
     """
 
     minimise: str | None
-    bound: float | None
+    max_slowdown: float | None
     confidence: float
-    limits: Mapping[str, float]
+    constraints: tuple[Constraint, ...]
     prices: Prices
 
-    def bounds(self) -> str:
-        """Return the bounds in words; "" where there are none."""
-        parts = [] if self.bound is None else [f"the bound of {100 * self.bound:.3g} %"]
-        return " and ".join([*parts, self.limits_in_words()] if self.limits else parts)
+    def limit_values(self) -> dict[str, float]:
+        """Return the value of each limit by quantity."""
+        return {c.quantity: c.limit.value for c in self.constraints}
 
-    def limits_in_words(self) -> str:
-        """Return the limits in words."""
-        return " and ".join(f"{name} ≤ {most:g}" for name, most in self.limits.items())
+    def limits_as_text(self, slowdown_chance: float | None = None) -> list[str]:
+        """Return every limit in words, that on the slowdown first.
+
+        ``slowdown_chance`` is the probability that this one holds; it is added where there are other limits.
+        """
+        texts = [str(constraint) for constraint in self.constraints]
+        if self.max_slowdown is not None:
+            bound = f"slowdown ≤ {100 * self.max_slowdown:.3g} %"
+            if texts and slowdown_chance is not None:
+                bound += f" with probability {slowdown_chance:.2f}"
+            texts.insert(0, bound)
+        return texts
 
 
-def what_is_asked(
+def parse_request(
     minimise: str | None,
     max_slowdown: float | None,
     confidence: float,
     limits: Mapping[str, float],
+    samples: float | None,
     prices: Prices,
-) -> Asked:
-    """Return what is asked in quantities per sample. Raises UsageError for what means nothing."""
-    what = None if minimise is None else per_sample(minimise)
-    if max_slowdown is not None and not 0 <= max_slowdown <= _MOST_SLOWDOWN:
+) -> AdviceRequest:
+    """Check a request and return it in quantities by which settings can be compared.
+
+    Raises UsageError for a value out of range, UnknownNameError for an unknown quantity.
+    """
+    objective = None if minimise is None else comparable(minimise)
+    if max_slowdown is not None and not 0 <= max_slowdown <= MOST_SLOWDOWN:
         raise UsageError(
-            f"max_slowdown is {max_slowdown}; give a share of at least 0 and at most {_MOST_SLOWDOWN:g}, such as 0.05"
+            f"max_slowdown is {max_slowdown}; give a share from 0 to {MOST_SLOWDOWN:g}, such as 0.05"
         )
     if not 0 <= confidence < 1:
         raise UsageError(
             f"confidence is {confidence}; give a probability of at least 0 and below 1"
         )
-    least = _least(limits)
-    check_prices(prices, [what or "", *least])
-    return Asked(what, max_slowdown, confidence, least, prices)
+    constraints = _constraints(limits, samples)
+    check_prices(prices, [objective or "", *(c.quantity for c in constraints)])
+    return AdviceRequest(objective, max_slowdown, confidence, constraints, prices)
 
 
-def per_sample(name: str) -> str:
-    """Return the quantity that compares settings; totals of a window hold different numbers of samples.
+def parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    """Return limits such as "time=20 ms" or "gpu_energy_j=3 kWh" by quantity, in its unit.
 
-    Raises UnknownNameError where there is none of that name.
+    Raises UsageError for a wrong value and for a quantity with two limits.
     """
-    found = _PER_SAMPLE.get(name, name)
-    quantity(found)
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        limit = parse_limit(f"{SHORT_NAMES.get(name, name)}{equals}{value}")
+        if limit.quantity in found:
+            unit = quantity(limit.quantity).unit
+            both = f"{show(found[limit.quantity], unit)} and {show(limit.value, unit)}"
+            raise UsageError(f"{name} has two limits, {both}; give one --limit for it")
+        found[limit.quantity] = limit.value
     return found
 
 
+def comparable(name: str) -> str:
+    """Return the quantity by which settings are compared: that per sample, for a total or a step.
+
+    Windows hold different numbers of samples, and steps different batches.
+    Raises UnknownNameError where there is no quantity of that name.
+    """
+    name = SHORT_NAMES.get(name, name)
+    known = quantity(name)
+    if known.basis == "step":
+        return TIME
+    return known.per_sample or name
+
+
 def check_prices(prices: Prices, names: Sequence[str]) -> None:
-    """Raise UsageError for prices that mean nothing, or none where a cost is asked about."""
+    """Raise UsageError for prices out of range, or where a cost needs prices and has none."""
     prices.check()
     if COST in names and not prices.are_set:
         raise UsageError("a cost needs a price per device-hour, per kWh, or both")
 
 
-def _least(limits: Mapping[str, float]) -> dict[str, float]:
-    # several words may mean one quantity: all limits on it are to hold
-    found: dict[str, float] = {}
-    for name, most in limits.items():
-        if not (math.isfinite(most) and most > 0):
-            raise UsageError(f"the limit on {name} is {most}; give a positive number")
-        found[per_sample(name)] = min(most, found.get(per_sample(name), math.inf))
-    return found
+def _constraints(limits: Mapping[str, float], samples: float | None) -> tuple[Constraint, ...]:
+    if samples is not None and not (math.isfinite(samples) and samples > 0):
+        raise UsageError(f"samples is {samples}; give a positive number")
+    # several names may mean one quantity: the tightest limit holds
+    found: dict[str, Constraint] = {}
+    for name, value in limits.items():
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(f"the limit on {name} is {value}; it must be a positive number")
+        made = _constraint(Limit(SHORT_NAMES.get(name, name), value), samples)
+        other = found.get(made.quantity)
+        if other is None or other.holds(made.limit.value):
+            found[made.quantity] = made
+    totals = [name for name in limits if quantity(SHORT_NAMES.get(name, name)).per_sample]
+    if samples is not None and not totals:
+        raise UsageError(
+            "samples is used only by a limit on a total, such as device_hours; give one or leave "
+            "samples out"
+        )
+    return tuple(found.values())
+
+
+def _constraint(limit: Limit, samples: float | None) -> Constraint:
+    per_sample = quantity(limit.quantity).per_sample
+    if not per_sample:
+        return Constraint(limit)
+    if samples is None:
+        raise UsageError(
+            f"a limit on {limit.quantity}, a total, needs the number of samples that it is for: "
+            f"add --samples N, or limit {per_sample} instead"
+        )
+    return Constraint(limit.per_sample(samples), limit, samples)

@@ -1,180 +1,375 @@
-"""Advice as one sentence for people."""
+"""Advice as short sentences: what to take, what that gains, what limits it, what to run next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from wattlaw.advice.verdict import is_clear
 from wattlaw.analysis.groups import Factor, factors, group_title
 from wattlaw.core.findings import Interval
-from wattlaw.core.quantities import quantity
+from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME, quantity
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import counted
 from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise
 
-_NOUNS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs")}
+if TYPE_CHECKING:
+    from wattlaw.advice.advise import MeasuredSetting
+    from wattlaw.advice.candidates import Candidate
+
+DEVICE_NOUNS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs")}
+
+_NOUNS = {DEVICE_TIME: "device time", ENERGY: "energy"}
+
+_MOST_PERCENT = 4.0
+"""More than this many times as much is shown as a factor, not in percent."""
+
+_UNKNOWN_NOISE = "Without repeats, the run-to-run variation is unknown."
 
 
-class Tried(Protocol):
-    """A setting that was run: its repeats and their times per sample, s."""
+class Comparison(NamedTuple):
+    """How a recommended setting compares with the baseline.
 
-    @property
-    def setting(self) -> Setting: ...
-    @property
-    def runs(self) -> list[Run]: ...
-    @property
-    def time(self) -> list[float]: ...
+    objective     quantity that was minimised
+    gain          share of it that the setting saves
+    slowdown      share of time that it adds
+    limits        every limit in words
+    probability   that all limits hold; None where there is no limit, or nothing was repeated
+    baseline_keeps_limits   whether the baseline could have been recommended
+    """
+
+    objective: str
+    gain: Interval
+    slowdown: Interval
+    limits: tuple[str, ...] = ()
+    probability: float | None = None
+    baseline_keeps_limits: bool = True
 
 
-def sentence(
+class NextRun(NamedTuple):
+    """The candidate to run next, the share its run is expected to save, and the noise of one run, a share."""
+
+    candidate: Candidate
+    saves: float
+    noise: float
+
+
+def advice_on_runs(
     group: Mapping[str, str],
-    what: str,
-    best: Tried,
-    fastest: Tried,
-    choices: Sequence[Tried],
-    gain: Interval,
-    slowdown: Interval,
-    bound: float | None,
-    chance: float | None,
+    best: MeasuredSetting,
+    fastest: MeasuredSetting,
+    considered: Sequence[MeasuredSetting],
+    allowed: Sequence[MeasuredSetting],
+    comparison: Comparison,
 ) -> str:
-    """Return the advice in words, such as "schnet: take 2 processes at batch 64: …"."""
-    name = group_title(dict(group))
-    telling = differing(c.runs[0] for c in choices)
-    chosen = describe(best.runs[0], telling)
-    if len(choices) == 1:
-        return (
-            f"{name}: {chosen} is the only setting that was run; run a second one for a comparison."
-        )
+    """Return advice among settings that were run; ``allowed`` are those that keep the limits."""
+    names = differing(c.runs[0] for c in considered)
+    chosen = describe(best.runs[0], names)
+    if len(considered) == 1:
+        only = f"{chosen} is the only setting that was run. Run a second one to compare it with."
+        return f"{group_title(dict(group))}: {only}"
     if best is fastest:
-        least = (
-            f"; it also needs the least {_title(what)}"
-            if bound is None
-            else _bound_words(what, bound, None)
-        )
-        return f"{name}: take {chosen}: {_fastest(best, choices, telling)}{_speedup(best, choices)}{least}."
-    cost = f"{ranged(gain, percent=True)} less {_title(what)}"
-    price = f"{ranged(slowdown, percent=True)} more time than the fastest ({describe(fastest.runs[0], telling)})"
-    kept = _bound_words(what, bound, chance) if bound is not None else ""
-    return f"{name}: take {chosen}: {cost} for {price}{kept}.{batch_words(best.setting, fastest.setting)}"
+        sentences = _fastest(best, considered, names)
+        sentences += _least_cost(best, allowed, comparison, names)
+    else:
+        baseline = describe(fastest.runs[0], names)
+        sentences = compared(chosen, f"{baseline}, the fastest setting", comparison)
+    sentences += limit_sentences(comparison.limits, comparison.probability)
+    sentences += batch_sentences(best.setting, fastest.setting)
+    return joined(group, sentences)
 
 
-def describe(run: Run, telling: Sequence[str]) -> str:
-    """Return a setting as people say it, naming only what tells the settings apart."""
+def advice_on_devices(
+    group: Mapping[str, str],
+    best: Candidate,
+    fastest: Candidate,
+    candidates: Sequence[Candidate],
+    comparison: Comparison,
+    following: NextRun,
+) -> str:
+    """Return advice on a number of devices, some of which were not run."""
+    names = differing(c.run for c in candidates)
+    chosen = describe(best.run, names)
+    if best is fastest:
+        cost = noun(comparison.objective)
+        sentences = [
+            f"take {chosen}, the fastest setting that was run",
+            f"No other setting is expected to take clearly less {cost}{_within(comparison.limits)}",
+        ]
+    else:
+        baseline = f"{describe(fastest.run, names)}, the fastest setting that was run"
+        sentences = compared(f"{chosen}{_origin(best)}", baseline, comparison)
+    sentences += limit_sentences(comparison.limits, comparison.probability)
+    sentences += _next_run(following, names)
+    sentences += batch_sentences(best.run.setting, fastest.run.setting)
+    return joined(group, sentences)
+
+
+def advice_on_cap(
+    group: Mapping[str, str],
+    chosen: str,
+    highest: str,
+    comparison: Comparison,
+    next_cap: str,
+) -> str:
+    """Return advice on a power cap; ``chosen`` and ``highest`` are equal where the cap should stay."""
+    if chosen == highest:
+        cost = noun(comparison.objective)
+        sentences = [
+            f"leave the cap at {highest}",
+            f"No lower cap takes clearly less {cost}{_within(comparison.limits)}",
+        ]
+    else:
+        baseline = f"a cap of {highest}, the highest that was run"
+        sentences = compared(f"a cap of {chosen} on each device", baseline, comparison)
+    sentences += limit_sentences(comparison.limits, comparison.probability)
+    if next_cap:
+        sentences.append(f"The most informative next run is a cap of {next_cap}")
+    else:
+        sentences.append("No further run is worthwhile")
+    return joined(group, sentences)
+
+
+def compared(chosen: str, baseline: str, comparison: Comparison) -> list[str]:
+    """Return the recommendation of a setting other than the baseline, and what it gains.
+
+    A gain that may be chance is called no clear difference.
+    """
+    gain, slowdown = comparison.gain, comparison.slowdown
+    cost = noun(comparison.objective)
+    change = changed(gain, cost)
+    if not comparison.baseline_keeps_limits:
+        sentences = [
+            f"take {chosen}",
+            f"{baseline}, breaks a limit",
+            f"Against that, it takes {change}",
+        ]
+        if not is_clear(gain):
+            sentences[-1] += ", which is no clear difference"
+    elif is_clear(gain):
+        sentences = [f"take {chosen}", f"Per sample it takes {change} than {baseline}"]
+    else:
+        sentences = [
+            f"no clear difference in {cost} between {chosen} and {baseline}",
+            "Take the first, whose mean is lower",
+            f"Per sample it takes {change}",
+        ]
+    if comparison.objective != TIME:
+        sentences.append(f"It takes {changed(_negative(slowdown), 'time')}")
+    if gain.low is None:
+        sentences.append(_UNKNOWN_NOISE)
+    return sentences
+
+
+def limit_sentences(limits: Sequence[str], probability: float | None) -> list[str]:
+    """Return what the limits are and how surely they hold; [] where there is none."""
+    if not limits:
+        return []
+    word = "Limit" if len(limits) == 1 else "Limits"
+    sentences = [f"{word}: {'; '.join(limits)}"]
+    if probability is not None:
+        subject = "It holds" if len(limits) == 1 else "They hold together"
+        sentences.append(f"{subject} with probability {probability:.2f}")
+    return sentences
+
+
+def batch_sentences(best: Setting, baseline: Setting) -> list[str]:
+    """Return what a different global batch means; [] where both settings have the same."""
+    mine, other = global_batch(best), global_batch(baseline)
+    if mine == other or not mine or not other:
+        return []
+    return [
+        f"Its global batch is {mine} instead of {other}",
+        "That changes the optimisation, so the steps to a given loss may differ",
+    ]
+
+
+def global_batch(setting: Setting) -> int:
+    """Return the samples of one optimiser step of all devices; 0 where the batch is unknown."""
+    accumulation = setting.options.get("accumulation", 1)
+    return (setting.batch_per_device or 0) * setting.devices * int(accumulation)
+
+
+def joined(group: Mapping[str, str], sentences: Sequence[str]) -> str:
+    """Return sentences as one text that begins with the group."""
+    text = ". ".join(sentence.removesuffix(".") for sentence in sentences)
+    return f"{group_title(dict(group))}: {text}."
+
+
+def describe(run: Run, names: Sequence[str]) -> str:
+    """Return the setting of a run in words, with the factors in ``names`` only."""
     values = factors(run)
-    words = [_devices(run.setting.devices, str(values["device_type"]))]
-    if run.setting.nodes > 1 and "nodes" in telling:
-        words[0] += f" on {run.setting.nodes} nodes"
-    if "batch_per_device" in telling and run.setting.batch_per_device:
-        words[0] += f" at batch {run.setting.batch_per_device}"
+    setting = run.setting
+    words = [_count_devices(setting.devices, str(values["device_type"]))]
+    if setting.nodes > 1 and "nodes" in names:
+        words[0] += f" on {setting.nodes} nodes"
+    if "batch_per_device" in names and setting.batch_per_device:
+        words[0] += f" at batch {setting.batch_per_device}"
     units = {"power_cap_w": "W cap", "sm_clock_mhz": "MHz", "memory_clock_mhz": "MHz memory"}
     for field, unit in units.items():
-        if field in telling:
+        if field in names:
             words.append("no cap" if values[field] is None else f"{values[field]:g} {unit}")
-    plain = [
-        n
-        for n in telling
-        if n not in (*units, "devices", "nodes", "devices_per_node", "batch_per_device")
-    ]
-    words += [_plain(n, values.get(n)) for n in plain]
+    described = {*units, "devices", "nodes", "devices_per_node", "batch_per_device"}
+    words += [_factor_words(name, values.get(name)) for name in names if name not in described]
     return ", ".join(words)
-
-
-def ranged(value: Interval, percent: bool = False) -> str:
-    """Return "1.7× [1.6, 1.8]", or with ``percent`` "12 % [10, 14]"; without brackets where no interval is known."""
-    if percent:
-        shown = [
-            None if v is None else _percent(100 * v, _digits(100 * value.value))
-            for v in _parts(value)
-        ]
-        return f"{shown[0]} %" + (f" [{shown[1]}, {shown[2]}]" if shown[1] and shown[2] else "")
-    if value.low is None or value.high is None:
-        return f"{value.value:.3g}×"
-    return f"{value.value:.3g}× [{value.low:.3g}, {value.high:.3g}]"
-
-
-def _parts(value: Interval) -> tuple[float, float | None, float | None]:
-    return value.value, value.low, value.high
-
-
-def _percent(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
-
-
-def _digits(percent: float) -> int:
-    return 1 if abs(percent) < 10 else 0
-
-
-def _fastest(best: Tried, choices: Sequence[Tried], telling: Sequence[str]) -> str:
-    # geometric means: the order of settings and the interval are of the same average
-    noise = pooled_noise([c.time for c in choices])
-    rivals = [(log_ratio(c.time, best.time, noise), c) for c in choices if c is not best]
-    ratio, second = min(rivals, key=lambda pair: pair[0].centre)
-    found = interval(ratio)
-    other = describe(second.runs[0], telling)
-    if found.low is None:
-        return f"the fastest setting by one run each, so nothing is known of chance ({other}: {ranged(found)} its time)"
-    if found.low <= 1:
-        return f"no clear difference from {other}, which takes {ranged(found)} its time"
-    return "the fastest setting"
-
-
-def _speedup(best: Tried, choices: Sequence[Tried]) -> str:
-    # against the fewest devices, all else alike
-    alike = [c for c in choices if _but_devices(c) == _but_devices(best)]
-    first = min(alike, key=lambda c: c.setting.devices)
-    if first.setting.devices == best.setting.devices:
-        return ""
-    ratio = interval(log_ratio(first.time, best.time, pooled_noise([c.time for c in choices])))
-    return f", {ranged(ratio)} as fast as {_devices(first.setting.devices, _device_type(first))}"
-
-
-def _but_devices(tried: Tried) -> list[tuple[str, Factor]]:
-    return sorted(
-        (k, v)
-        for k, v in factors(tried.runs[0]).items()
-        if k not in ("devices", "nodes", "devices_per_node")
-    )
-
-
-def _bound_words(what: str, bound: float, chance: float | None) -> str:
-    limit = f"{100 * bound:.3g} %"
-    if chance is None:
-        return f"; no setting within {limit} of it needs less {_title(what)}"
-    return f"; the bound of {limit} holds with probability {chance:.2f}"
-
-
-def batch_words(best: Setting, fastest: Setting) -> str:
-    """Return what to say where two settings differ in their global batch; "" where they do not."""
-    totals = [(s.batch_per_device or 0) * s.devices for s in (best, fastest)]
-    if totals[0] == totals[1] or not all(totals):
-        return ""
-    return (
-        f" Its global batch is {totals[0]} instead of {totals[1]}, which changes the optimisation:"
-        " the steps to a given loss may differ, and these figures are per sample."
-    )
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
     """Return the factors in which runs differ."""
-    all_factors = [factors(r) for r in runs]
-    names = dict.fromkeys(n for f in all_factors for n in f)
-    return [n for n in names if len({f.get(n) for f in all_factors}) > 1]
+    rows = [factors(run) for run in runs]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if len({row.get(name) for row in rows}) > 1]
 
 
-def _devices(count: int, device_type: str) -> str:
-    one, many = _NOUNS.get(device_type, ("device", "devices"))
-    return f"{count} {one if count == 1 else many}"
+def changed(gain: Interval, what: str) -> str:
+    """Return a share saved as "12 % [10, 14] less energy", "3 % more time" or "5.1× the energy"."""
+    if gain.value >= 0:
+        return f"{percentage(gain)} less {what}"
+    more = _negative(gain)
+    if more.value + 1 <= _MOST_PERCENT:
+        return f"{percentage(more)} more {what}"
+    low = None if more.low is None else more.low + 1
+    high = None if more.high is None else more.high + 1
+    return f"{multiple(Interval(more.value + 1, low, high))} the {what}"
 
 
-def _device_type(tried: Tried) -> str:
-    return str(factors(tried.runs[0])["device_type"])
+def percentage(share: Interval) -> str:
+    """Return a share as "12 % [10, 14]"; without brackets where there is no interval."""
+    is_small = abs(share.value) < 0.1
+    if share.low is None or share.high is None:
+        return f"{_percent(share.value, int(is_small))} %"
+    # enough digits to tell the ends apart
+    digits = int(is_small or share.high - share.low < 0.02)
+    value, low, high = (_percent(v, digits) for v in (share.value, share.low, share.high))
+    return f"{value} % [{low}, {high}]"
 
 
-def _plain(name: str, value: Factor) -> str:
+def multiple(ratio: Interval) -> str:
+    """Return a ratio as "1.7× [1.6, 1.8]"; without brackets where there is no interval."""
+    text = f"{ratio.value:.3g}×"
+    if ratio.low is None or ratio.high is None:
+        return text
+    return f"{text} [{ratio.low:.3g}, {ratio.high:.3g}]"
+
+
+def noun(name: str) -> str:
+    """Return a quantity per sample as a noun, such as "GPU energy"."""
+    return _NOUNS.get(name, quantity(name).title.removesuffix(" per sample"))
+
+
+def _percent(share: float, digits: int) -> str:
+    value = 100 * share
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def _negative(change: Interval) -> Interval:
+    low = None if change.high is None else -change.high
+    high = None if change.low is None else -change.low
+    return Interval(-change.value, low, high)
+
+
+def _fastest(
+    best: MeasuredSetting, considered: Sequence[MeasuredSetting], names: Sequence[str]
+) -> list[str]:
+    # geometric means: the order of settings and the interval are of the same average
+    chosen = describe(best.runs[0], names)
+    noise = pooled_noise([c.values[TIME] for c in considered])
+
+    def times_as_long(setting: MeasuredSetting) -> Interval:
+        return interval(log_ratio(setting.values[TIME], best.values[TIME], noise))
+
+    fewest = _on_fewest_devices(best, considered)
+    sentences = []
+    if fewest.setting.devices != best.setting.devices:
+        device_type = str(factors(fewest.runs[0])["device_type"])
+        devices = _count_devices(fewest.setting.devices, device_type)
+        sentences.append(f"It is {multiple(times_as_long(fewest))} as fast as {devices}")
+    rivals = [c for c in considered if c is not best]
+    second = min(rivals, key=lambda c: c.mean(TIME))
+    ratio = times_as_long(second)
+    other = describe(second.runs[0], names)
+    if ratio.low is None:
+        if second is not fewest:
+            sentences.append(f"{other} took {multiple(ratio)} its time")
+        return [f"take {chosen}, the fastest setting by one run each", *sentences, _UNKNOWN_NOISE]
+    if ratio.low <= 1:
+        return [
+            f"no clear difference in time between {chosen} and {other}",
+            "Take the first, whose mean is lower",
+            f"The second takes {multiple(ratio)} its time",
+        ]
+    return [f"take {chosen}, the fastest setting", *sentences]
+
+
+def _on_fewest_devices(
+    best: MeasuredSetting, considered: Sequence[MeasuredSetting]
+) -> MeasuredSetting:
+    # with everything else equal
+    same = [c for c in considered if _but_devices(c) == _but_devices(best)]
+    return min(same, key=lambda c: c.setting.devices)
+
+
+def _but_devices(tried: MeasuredSetting) -> list[tuple[str, Factor]]:
+    layout = ("devices", "nodes", "devices_per_node")
+    return sorted((k, v) for k, v in factors(tried.runs[0]).items() if k not in layout)
+
+
+def _least_cost(
+    best: MeasuredSetting,
+    allowed: Sequence[MeasuredSetting],
+    comparison: Comparison,
+    names: Sequence[str],
+) -> list[str]:
+    # what the fastest setting costs against the cheapest that keeps the limits
+    objective = comparison.objective
+    if objective == TIME:
+        return []
+    cost, within = noun(objective), _within(comparison.limits)
+    cheapest = min(allowed, key=lambda c: c.mean(objective))
+    if cheapest is best or cheapest.mean(objective) == best.mean(objective):
+        return [f"No other setting takes less {cost}{within}"]
+    noise = pooled_noise([c.values[objective] for c in allowed])
+    ratio = interval(log_ratio(cheapest.values[objective], best.values[objective], noise))
+    low = None if ratio.high is None else 1 - ratio.high
+    high = None if ratio.low is None else 1 - ratio.low
+    gain = Interval(1 - ratio.value, low, high)
+    other = describe(cheapest.runs[0], names)
+    return [
+        f"No other setting takes clearly less {cost}{within}",
+        f"{other} takes {changed(gain, cost)}, which is no clear difference, and is slower",
+    ]
+
+
+def _within(limits: Sequence[str]) -> str:
+    if not limits:
+        return ""
+    return " within the limit" if len(limits) == 1 else " within the limits"
+
+
+def _origin(candidate: Candidate) -> str:
+    if candidate.is_measured:
+        return ""
+    return " (not run, beyond the runs)" if candidate.is_beyond else " (not run)"
+
+
+def _next_run(following: NextRun, names: Sequence[str]) -> list[str]:
+    saves = f"{100 * following.saves:.1f} %"
+    if following.saves <= following.noise:
+        return [
+            f"No further run is worthwhile: the best one is expected to save {saves}, and single "
+            f"runs vary by {100 * following.noise:.1f} %"
+        ]
+    setting = describe(following.candidate.run, names)
+    verb = "repeat " if following.candidate.is_measured else ""
+    return [f"Next run: {verb}{setting}", f"It is expected to save {saves}"]
+
+
+def _count_devices(number: int, device_type: str) -> str:
+    return counted(number, *DEVICE_NOUNS.get(device_type, ("device", "devices")))
+
+
+def _factor_words(name: str, value: Factor) -> str:
     if isinstance(value, bool) or value is None:
         return name if value else f"no {name}"
     return f"{name} {value}" if name != "precision" else str(value)
-
-
-def _title(what: str) -> str:
-    return quantity(what).title

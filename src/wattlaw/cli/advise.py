@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse, refuse_others
 from wattlaw.cli.output import emit_json, json_option, runs_in, say, say_warnings
 from wattlaw.cli.tables import print_table
-from wattlaw.core.errors import UsageError
 from wattlaw.core.quantities import quantity
 from wattlaw.core.units import show
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 NAMES = {"advise": "advise"}
 
+PRICES = ("price_per_device_hour", "price_per_kwh", "pue")
 
-@click.command(short_help="Say which setting to run next.")
+
+@click.command(short_help="Recommend which setting to run next.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--minimise",
     default=None,
-    help="time, energy, cost, device_hours or a quantity; by default measured energy, else device-hours.",
+    help="time, device_time, energy, cost or a quantity, per sample; "
+    "by default the measured energy, else the device time.",
 )
 @click.option(
     "--max-slowdown",
@@ -37,27 +40,41 @@ NAMES = {"advise": "advise"}
     type=float,
     default=0.5,
     show_default=True,
-    help="Least probability that the bound holds.",
+    help="Least probability that the limits hold.",
 )
 @click.option(
-    "--backtest",
-    type=int,
-    metavar="K",
-    help="Advise from K power caps of each curve and judge it by the rest.",
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="QUANTITY=VALUE",
+    help='Limit on a quantity, such as time="20 ms"; may be given several times.',
 )
 @click.option(
-    "--limit", "limits", multiple=True, help="QUANTITY=MOST that no setting may exceed; repeat it."
+    "--samples",
+    type=float,
+    help="Samples that a limit on a total, such as device_hours=24, is for.",
 )
 @click.option(
-    "--price-per-device-hour", type=float, default=0.0, help="In any currency, for a cost."
+    "--tunable",
+    multiple=True,
+    metavar="NAME",
+    help="An option of your own code that changes its speed only; may be given several times.",
 )
-@click.option("--price-per-kwh", type=float, default=0.0, help="In the same currency.")
+@click.option(
+    "--unmeasured",
+    is_flag=True,
+    help="Also consider numbers of devices and power caps that were not run.",
+)
+@click.option(
+    "--price-per-device-hour", type=float, default=0.0, help="For a cost; in any currency."
+)
+@click.option("--price-per-kwh", type=float, default=0.0, help="For a cost; in the same currency.")
 @click.option(
     "--pue",
     type=float,
     default=1.0,
     show_default=True,
-    help="Power of the building over its machines'.",
+    help="Power of the building over that of its machines.",
 )
 @click.option(
     "--pareto",
@@ -66,9 +83,10 @@ NAMES = {"advise": "advise"}
     help="Show the settings that no other beats in both X and Y.",
 )
 @click.option(
-    "--unmeasured",
-    is_flag=True,
-    help="Weigh numbers of devices and power caps that nobody ran, too.",
+    "--backtest",
+    type=int,
+    metavar="K",
+    help="Advise from K power caps of each curve and compare with all that were run.",
 )
 @json_option
 def advise(
@@ -77,6 +95,8 @@ def advise(
     max_slowdown: float | None,
     confidence: float,
     limits: tuple[str, ...],
+    samples: float | None,
+    tunable: tuple[str, ...],
     unmeasured: bool,
     price_per_device_hour: float,
     price_per_kwh: float,
@@ -85,67 +105,71 @@ def advise(
     backtest: int | None,
     as_json: bool,
 ) -> None:
-    """Say which setting to run next, for each workload in DIR."""
+    """Recommend which setting to run next, for each workload in DIR."""
     from wattlaw.advice.advise import advise as advise_runs
-    from wattlaw.analysis.prices import Prices
+    from wattlaw.advice.request import comparable, parse_limits
+    from wattlaw.analysis.prices import COST, Prices
 
+    prices = Prices(price_per_device_hour, price_per_kwh, pue)
+    no_cost = "without a cost, as in --minimise cost or --limit cost=VALUE"
     if backtest is not None:
+        refuse_others("--backtest", "backtest", "max_slowdown", "as_json")
         _backtest(folder, backtest, 0.05 if max_slowdown is None else max_slowdown, as_json)
         return
-    prices = Prices(price_per_device_hour, price_per_kwh, pue)
     if pareto:
-        _pareto(folder, pareto, prices, as_json)
+        refuse_others("--pareto", "pareto", "tunable", *PRICES, "as_json")
+        if COST not in map(comparable, pareto):
+            refuse(PRICES, "without a cost, as in --pareto time cost")
+        _pareto(folder, pareto, prices, tunable, as_json)
         return
+    parsed = parse_limits(limits)
+    if COST not in parsed and (minimise is None or comparable(minimise) != COST):
+        refuse(PRICES, no_cost)
+    if max_slowdown is None and not parsed:
+        refuse(["confidence"], "without --max-slowdown or --limit")
     found = advise_runs(
-        runs_in(folder), minimise, max_slowdown, confidence, unmeasured, _limits(limits), prices
+        runs_in(folder),
+        minimise,
+        max_slowdown,
+        confidence,
+        unmeasured,
+        parsed,
+        prices,
+        samples,
+        tunable,
     )
+    warnings = dict.fromkeys(note for advice in found for note in advice.warnings)
     if as_json:
-        emit_json("advise", found, warnings=dict.fromkeys(n for a in found for n in a.warnings))
+        emit_json("advise", found, warnings=warnings)
         return
     for advice in found:
         click.echo(advice.words)
-    say("what was run: geometric means of the repeats with 90 % intervals")
-    say_warnings(n for a in found for n in a.warnings)
+    say("settings that were run: geometric means of the repeats, with 90 % intervals")
+    say_warnings(warnings)
 
 
-def _limits(texts: tuple[str, ...]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            most = float(value)
-        except ValueError:
-            raise UsageError(
-                f"--limit {text!r}: give QUANTITY=MOST, such as device_time_per_sample_s=0.02"
-            ) from None
-        name = name.strip()
-        if name in found:
-            raise UsageError(
-                f"{name} is limited twice, to {found[name]:g} and {most:g}; give one --limit for it"
-            )
-        found[name] = most
-    return found
-
-
-def _pareto(folder: Path, names: tuple[str, str], prices: Prices, as_json: bool) -> None:
+def _pareto(
+    folder: Path, names: tuple[str, str], prices: Prices, tunable: tuple[str, ...], as_json: bool
+) -> None:
     from wattlaw.advice.pareto import pareto_points
     from wattlaw.analysis.groups import group_title
 
-    found = pareto_points(runs_in(folder), *names, prices)
+    found = pareto_points(runs_in(folder), *names, prices, tunable)
     if as_json:
         emit_json("pareto", found)
         return
-    x, y = found[0].values
-    units = [quantity(name).unit for name in (x, y)]
-    for group in {tuple(p.group.items()): p.group for p in found}.values():
-        rows = [
-            [p.words, show(p.values[x], units[0]), show(p.values[y], units[1]), str(p.n)]
-            for p in found
-            if p.group == group
-        ]
-        # the title of a table is broken where the table is narrower
+    x, y = map(quantity, found[0].values)
+    groups = {tuple(point.group.items()): point.group for point in found}
+    for group in groups.values():
+        rows = []
+        for point in found:
+            if point.group == group:
+                first, second = point.values.values()
+                cells = [show(first, x.unit), show(second, y.unit)]
+                rows.append([point.words, *cells, str(point.n)])
+        # outside the table, whose own title would be broken where the table is narrower
         click.echo(group_title(group))
-        print_table(["setting", quantity(x).title, quantity(y).title, "runs"], rows)
+        print_table(["setting", x.title, y.title, "runs"], rows)
 
 
 def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
@@ -156,13 +180,14 @@ def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
     if as_json:
         emit_json("backtest", found, overall)
         return
-    rows = [
-        [f.group, f"{f.chosen:g} W", f"{f.best:g} W", f"{100 * f.regret:.1f} %", f"{100 * f.slowdown:+.1f} %",
-         "broken" if f.broken else "kept"]
-        for f in found
-    ]  # fmt: skip
+    rows = []
+    for curve in found:
+        caps = [f"{curve.chosen:g} W", f"{curve.best:g} W"]
+        shares = [f"{100 * curve.regret:.1f} %", f"{100 * curve.slowdown:+.1f} %"]
+        rows.append([curve.group, *caps, *shares, "broken" if curve.broken else "kept"])
     print_table(["group", "chosen", "best", "regret", "slowdown", "bound"], rows)
     click.echo(
-        f"{overall['curves']} curves: mean regret {100 * overall['mean_regret']:.2f} % of the energy at the highest "
-        f"cap; the bound of {100 * bound:g} % was broken in {100 * overall['bound_broken']:.1f} %"
+        f"{overall['curves']} curves: mean regret {100 * overall['mean_regret']:.2f} % of the "
+        f"energy at the highest cap; the bound of {100 * bound:g} % was broken in "
+        f"{100 * overall['bound_broken']:.1f} %"
     )

@@ -1,0 +1,43 @@
+"""When a gain counts: the one rule that every choice and every sentence of the advice follows.
+
+A change is a share: a gain of 0.1 is 10 % less, a slowdown of 0.1 is 10 % more time.
+"""
+
+from __future__ import annotations
+
+from wattlaw.core.findings import Interval
+
+
+def is_clear(change: Interval) -> bool:
+    """Return whether the interval of a change, a share, leaves out 0.
+
+    A change of settings that were run once each has no interval. It counts as clear, and the
+    answer says that the run-to-run variation is unknown.
+    """
+    if change.low is None or change.high is None:
+        return True
+    return not change.low <= 0 <= change.high
+
+
+def is_unclear_gain_for_time(gain: Interval, slowdown: Interval) -> bool:
+    """Return whether a setting is clearly slower than the baseline without a clear gain.
+
+    Such a setting is not recommended where the baseline keeps the limits.
+    """
+    has_gain = gain.value > 0 and is_clear(gain)
+    is_slower = slowdown.value > 0 and is_clear(slowdown)
+    return is_slower and not has_gain
+
+
+def share_saved(ratio: Interval) -> Interval:
+    """Return 1 − ratio."""
+    low = None if ratio.high is None else 1 - ratio.high
+    high = None if ratio.low is None else 1 - ratio.low
+    return Interval(1 - ratio.value, low, high)
+
+
+def share_added(ratio: Interval) -> Interval:
+    """Return ratio − 1."""
+    low = None if ratio.low is None else ratio.low - 1
+    high = None if ratio.high is None else ratio.high - 1
+    return Interval(ratio.value - 1, low, high)
