@@ -67,7 +67,7 @@ def shares(name: str) -> tuple[float, float]:
     for _ in range(BLOCKS):
         for loop, _ in loops:
             for step in range(STEPS):
-                loop._step(step, False)
+                loop.step(step, False)
     # the first steps start the loading process and warm the allocator up
     found = [statistics.median(data / whole for whole, data in rows[3:]) for _, rows in loops]
     return round(found[0], 5), round(found[1], 5)
@@ -94,7 +94,7 @@ def load_s(name: str) -> float:
 
     from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
-    from wattlaw.runner.worker.data import Batches
+    from wattlaw.runner.worker.batches import Batches
 
     workload = load(WORKLOADS, name)("base", {})
     batches = Batches(setting_from({"workload": name}), workload, torch.device("cpu"), 1, 0)

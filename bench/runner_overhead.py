@@ -39,7 +39,7 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
         loop = Loop(setting, workload, torch.device("cpu"), HostClock(), log)
         bare_block(loop, block)
         for step in range(block):
-            loop._step(step, False)
+            loop.step(step, False)
         for _ in range(pairs):
             kinds = ["bare", "runner"]
             draw.shuffle(kinds)
@@ -53,7 +53,7 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
                     time.sleep(PAUSE_S)
                     start = time.perf_counter()
                     for step in range(block):
-                        loop._step(step, False)
+                        loop.step(step, False)
                     took[kind] = time.perf_counter() - start
             bare_s.append(took["bare"] / block)
             runner_s.append(took["runner"] / block)
@@ -76,9 +76,9 @@ def bare_block(loop: Any, steps: int) -> float:
     """
     start = time.perf_counter()
     for _ in range(steps):
-        loss = loop.workload.loss(loop.bare, next(loop.data))
+        loss = loop.trainer.workload.loss(loop.trainer.bare, next(loop.trainer.batches))
         loss.backward()
-        loop.optimiser.step()
-        loop.optimiser.zero_grad(set_to_none=True)
+        loop.trainer.optimiser.step()
+        loop.trainer.optimiser.zero_grad(set_to_none=True)
         float(loss.detach())
     return time.perf_counter() - start

@@ -33,7 +33,7 @@ def main() -> dict[str, Any]:
             bare_block(loop, STEPS)
             middle = time.thread_time()
             for step in range(STEPS):
-                loop._step(step, False)
+                loop.step(step, False)
             bare.append((middle - start) / STEPS * 1e6)
             runner.append((time.thread_time() - middle) / STEPS * 1e6)
     more = [b - a for a, b in zip(bare, runner, strict=True)]

@@ -50,7 +50,7 @@ def step_ms(name: str) -> tuple[float, float, float]:
         rows,
     )
     for step in range(STEPS):
-        loop._step(step, False)
+        loop.step(step, False)
     low, _, high = statistics.quantiles(rows[FIRST:], n=4)
     found = tuple(round(1e3 * t, 1) for t in (statistics.median(rows[FIRST:]), low, high))
     print(name, *found, file=sys.stderr, flush=True)

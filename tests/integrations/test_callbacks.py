@@ -27,7 +27,7 @@ def test_lightning_fits_are_measured_with_one_callback(tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="needs lightning: pip install lightning")
     from lightning.pytorch import LightningModule, Trainer
 
-    from wattlaw.integrations.lightning import Measured
+    from wattlaw.integrations.lightning import LightningCallback
 
     class Linear(LightningModule):
         def __init__(self) -> None:
@@ -44,7 +44,7 @@ def test_lightning_fits_are_measured_with_one_callback(tmp_path: Path) -> None:
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
     loader = torch.utils.data.DataLoader(data(), batch_size=8)
-    measured = Measured(tmp_path / "runs", warmup=1)
+    measured = LightningCallback(tmp_path / "runs", warmup=1)
     trainer = Trainer(max_epochs=2, callbacks=[measured], accelerator="cpu", logger=False, enable_progress_bar=False,
                       enable_checkpointing=False, enable_model_summary=False, default_root_dir=tmp_path)  # fmt: skip
     trainer.fit(Linear(), loader, loader)
@@ -59,12 +59,12 @@ def test_a_hugging_face_trainer_is_measured_with_one_callback(tmp_path: Path) ->
         "transformers", reason="needs transformers: pip install transformers"
     )
     pytest.importorskip("accelerate", reason="needs accelerate: pip install accelerate")
-    from wattlaw.integrations.hugging_face import Measured
+    from wattlaw.integrations.hugging_face import HuggingFaceCallback
 
     config = transformers.GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=16, n_positions=8,
                                      bos_token_id=0, eos_token_id=0)  # fmt: skip
     rows = [{"input_ids": torch.arange(8) % 16, "labels": torch.arange(8) % 16}] * 24
-    measured = Measured(tmp_path / "runs", name="gpt", warmup=1)
+    measured = HuggingFaceCallback(tmp_path / "runs", name="gpt", warmup=1)
     arguments = transformers.TrainingArguments(
         output_dir=str(tmp_path / "out"), per_device_train_batch_size=4, num_train_epochs=1, report_to=[], use_cpu=True,
         save_strategy="no", disable_tqdm=True,
@@ -81,9 +81,9 @@ def test_an_accelerate_script_is_measured_with_one_tracker(tmp_path: Path) -> No
     accelerate = pytest.importorskip(
         "accelerate", reason="needs accelerate: pip install accelerate"
     )
-    from wattlaw.integrations.accelerate import Measured
+    from wattlaw.integrations.accelerate import AccelerateTracker
 
-    measured = Measured(tmp_path / "runs", name="linear", warmup=0)
+    measured = AccelerateTracker(tmp_path / "runs", name="linear", warmup=0)
     accelerator = accelerate.Accelerator(log_with=measured, cpu=True)
     model = torch.nn.Linear(4, 1)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -105,8 +105,8 @@ def test_an_accelerate_script_is_measured_with_one_tracker(tmp_path: Path) -> No
 def test_a_training_whose_trainer_tells_of_no_error_leaves_a_failed_run(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
-        "from wattlaw.integrations.held import Held\n"
-        "held = Held('runs')\nheld.open('mine')\nheld.step(samples=4)\nheld.step(samples=4)\n"
+        "from wattlaw.integrations.measured_training import MeasuredTraining\n"
+        "training = MeasuredTraining('runs')\ntraining.open('mine')\ntraining.step(samples=4)\ntraining.step(samples=4)\n"
         "raise RuntimeError('out of memory')\n"
     )
     ended = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)

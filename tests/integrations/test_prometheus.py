@@ -79,4 +79,4 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
         ]
         done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"wattlaw: port {port} cannot be served:")
+    assert done.stderr.startswith(f"wattlaw: port {port} cannot be opened:")

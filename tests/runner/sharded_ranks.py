@@ -15,7 +15,7 @@ import torch.distributed as dist
 from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.runner.worker.device_timer import HostClock
-from wattlaw.runner.worker.state import (
+from wattlaw.runner.worker.full_state import (
     full_optimiser_state,
     full_state,
     load_full_optimiser_state,

@@ -60,19 +60,19 @@ def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
     )[-1]
     assert run.state == "failed"
     assert run.error.count("\n") == 1
-    assert "take strategy ddp" in run.error
+    assert "use strategy ddp" in run.error
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("Lonely", "is no workload; let it inherit from wattlaw.workloads.base.Workload"),
+        ("Lonely", "is not a workload; derive it from wattlaw.workloads.base.Workload"),
         ("Unfinished", "lacks the methods data, loss"),
         (
             "Forgets",
             r"its __init__\(self, preset, options\) must call super\(\).__init__\(preset, options\)",
         ),
-        ("Sized", 'its batch is 8; a size by preset is asked for, as {"base": 32}'),
+        ("Sized", 'its batch is 8; it must map presets to sizes, such as {"base": 32}'),
     ],
 )
 def test_a_class_that_does_not_fill_the_role_is_told_in_one_line(name, says):
@@ -102,46 +102,46 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
         (
             "model",
             lambda *_: None,
-            r"Odd\.model\(\) gave nothing; it must return a torch\.nn\.Module",
+            r"Odd\.model\(\) returned nothing; it must be a torch\.nn\.Module",
         ),
         ("model", lambda *_: torch.nn.Identity(), "the model of Odd has no parameter to train"),
         (
             "data",
             lambda *_: Iterates(),
-            r"Odd\.data\('train'\) gave a Iterates; .* __len__ and __getitem__",
+            r"Odd\.data\('train'\) returned a Iterates; .* __len__ and __getitem__",
         ),
         (
             "data",
             lambda *_: DataLoader(LINES),
-            "gave a DataLoader; .* the runner makes the batches",
+            "returned a DataLoader; .* the runner makes the batches",
         ),
-        ("data", lambda *_: None, "gave nothing; it must return single samples by number"),
+        ("data", lambda *_: None, "returned nothing; it must give single samples by number"),
         (
             "optimiser",
             lambda _, p: ([torch.optim.SGD(p, 0.1)], []),
-            "gave a tuple; it must return one torch Optimizer",
+            "returned a tuple; it must be one torch Optimizer",
         ),
         (
             "optimiser",
             lambda _, p: torch.optim.LBFGS(p),
-            "LBFGS calculates the loss several times a step",
+            "LBFGS computes the loss several times per step",
         ),
         (
             "loss",
             lambda _, m, b: {"loss": m(b[0]).sum()},
-            "gave a dict; it must return one number as a tensor",
+            "returned a dict; it must be one number as a tensor",
         ),
         (
             "loss",
             lambda _, m, b: m(b[0]),
-            r"gave a tensor of shape \(32, 1\); it must return one number",
+            r"returned a tensor of shape \(32, 1\); it must be one number",
         ),
         (
             "loss",
             lambda _, m, b: m(b[0]).sum().detach(),
             "depends on no parameter that is trained; is it detached",
         ),
-        ("loss", lambda *_: None, "gave nothing; it must return one number as a tensor"),
+        ("loss", lambda *_: None, "returned nothing; it must be one number as a tensor"),
     ],
 )
 def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one_line(
@@ -160,7 +160,7 @@ def test_metrics_that_are_no_numbers_by_name_are_told_in_one_line(tmp_path, give
         {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True}
     )
     with pytest.raises(
-        TrialError, match=r"Odd\.evaluate\(model, batches\) gave .*; it must return numbers by name"
+        TrialError, match=r"Odd\.evaluate\(model, batches\) returned .*; it must be numbers by name"
     ):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path).train()
 

@@ -20,8 +20,8 @@ from wattlaw.core.errors import TrialError
 from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.device_timer import HostClock
+from wattlaw.runner.worker.full_state import full_optimiser_state, load_full_optimiser_state
 from wattlaw.runner.worker.loop import Loop
-from wattlaw.runner.worker.state import full_optimiser_state, load_full_optimiser_state
 
 pytest.importorskip("safetensors")
 

@@ -95,7 +95,7 @@ def test_a_plateau_takes_metrics_that_rise_and_names_one_that_there_is_not():
 
     assert share("", "top1") == share("-auc", "auc") == 1
     assert share("", "loss") == pytest.approx(0.01)
-    with pytest.raises(TrialError, match="the plateau's metric is auc; this workload gives loss"):
+    with pytest.raises(TrialError, match="the plateau's metric is auc; this workload has loss"):
         share("auc", "loss")
 
 
@@ -136,9 +136,9 @@ class NoRows:
 def moved(workload=None, **options):
     setting = setting_from({"workload": "flat", "stop": {"steps": 2}, "warmup_steps": 0, **options})
     loop = Loop(setting, workload or Flat(), torch.device("cpu"), HostClock(), NoRows())
-    before = float(loop.bare.weight.detach())
+    before = float(loop.trainer.bare.weight.detach())
     loop.train()
-    return before - float(loop.bare.weight.detach())
+    return before - float(loop.trainer.bare.weight.detach())
 
 
 def test_the_loop_steps_with_the_rate_that_was_asked_for():

@@ -10,8 +10,7 @@ from tests.runner.step_rows import steps
 from wattlaw.core.errors import SettingError
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.runner.worker.device_timer import Clock
-from wattlaw.runner.worker.loop import Loop
-from wattlaw.runner.worker.pace import steps_to_take
+from wattlaw.runner.worker.loop import Loop, steps_to_take
 from wattlaw.workloads.base import Workload
 
 
@@ -65,7 +64,7 @@ def train(stop):
     setting = Setting("paced", batch_per_device=1, stop=stop, warmup_steps=5)
     loop = Loop(setting, Paced(clock), torch.device("cpu"), clock, rows)
     loop.train()
-    return rows, loop.data.position
+    return rows, loop.trainer.batches.position
 
 
 @pytest.mark.parametrize("seconds", [0.4, 2.0, 5.0])

@@ -15,8 +15,8 @@ import wattlaw
 from wattlaw.core.errors import SettingError, UnknownNameError
 from wattlaw.core.options import TRAINING
 from wattlaw.core.plugins import WORKLOADS, load, plugins
+from wattlaw.runner.worker.activation_checkpointing import checkpoint_blocks
 from wattlaw.runner.worker.device_timer import HostClock
-from wattlaw.runner.worker.recompute import checkpoint_blocks
 from wattlaw.runner.worker.strategy import strategy_for
 from wattlaw.workloads.base import repeated_blocks
 from wattlaw.workloads.make_counts import SavedActivations

@@ -1,1 +1,1 @@
-"""One-line callbacks for other people's trainers, and live exports."""
+"""Callbacks for Lightning, Hugging Face and Accelerate, and live metrics for Prometheus."""

@@ -1,4 +1,4 @@
-"""Measures an Accelerate script: ``Accelerator(log_with=Measured("runs/mine"))``, then its trackers as usual."""
+"""Measures an Accelerate script: ``Accelerator(log_with=AccelerateTracker("runs/mine"))``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker
 
-from wattlaw.integrations.held import Held
+from wattlaw.integrations.measured_training import MeasuredTraining
 from wattlaw.measuring.block import Window
 
-NAMES = {"accelerate": "Measured"}
+NAMES = {"accelerate": "AccelerateTracker"}
 
 
-class Measured(Held, GeneralTracker):  # type: ignore[misc]  # the library has no types
-    """Every ``accelerator.log`` is a step; the values "loss" and "samples" are taken where they are logged.
+class AccelerateTracker(MeasuredTraining, GeneralTracker):  # type: ignore[misc]  # no types
+    """Every ``accelerator.log`` is a step; its values "loss" and "samples" are recorded if present.
 
-    Measuring begins where the tracker is made and ends with ``accelerator.end_training()``; each process
-    writes its own steps. The arguments are those of ``wattlaw.measure``. ``result`` is the Run (rank 0 only).
+    Measuring starts when the tracker is made and ends with ``accelerator.end_training()``; each process
+    writes its own steps. The arguments are those of ``wattlaw.measure``. ``result`` is the Run (rank 0
+    only).
     """
 
     name = "wattlaw"
@@ -32,7 +33,7 @@ class Measured(Held, GeneralTracker):  # type: ignore[misc]  # the library has n
         name: str | None = None,
         hz: float = 10.0,
         warmup: int = 5,
-        setting: Mapping[str, Any] | None = None,
+        setting: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(folder, name=name, hz=hz, warmup=warmup, setting=setting)
         self.open()
@@ -42,11 +43,11 @@ class Measured(Held, GeneralTracker):  # type: ignore[misc]  # the library has n
         """The window; ``tracker.window("evaluation")`` measures a part."""
         return self._window
 
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Nothing is kept: the setting is given to the constructor."""
+    def store_init_configuration(self, values: Mapping[str, object]) -> None:
+        """Record nothing: the setting is an argument of the constructor."""
         return
 
-    def log(self, values: dict[str, Any], step: int | None = None, **kwargs: Any) -> None:
+    def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: object) -> None:
         """Mark the end of a step."""
         loss, samples = values.get("loss"), values.get("samples")
         self.step(samples=None if samples is None else float(samples), loss=loss)

@@ -1,35 +1,45 @@
-"""Measures a Hugging Face Trainer: ``Trainer(..., callbacks=[Measured("runs/mine")])``."""
+"""Measures a Hugging Face Trainer: ``Trainer(..., callbacks=[HuggingFaceCallback("runs/mine")])``."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from wattlaw.integrations.held import Held
+from wattlaw.integrations.measured_training import MeasuredTraining
 
-NAMES = {"hugging-face": "Measured"}
+NAMES = {"hugging-face": "HuggingFaceCallback"}
 
 
-class Measured(Held, TrainerCallback):  # type: ignore[misc]  # the library has no types
-    """Every optimiser step is a step, its samples those of this process and all its accumulated batches.
+class HuggingFaceCallback(MeasuredTraining, TrainerCallback):  # type: ignore[misc]  # no types
+    """Every optimiser step is a step; its samples are those of all accumulated batches of this process.
 
     The arguments are those of ``wattlaw.measure``. ``result`` is the Run after training (rank 0 only).
-    A last, smaller batch of an epoch counts as a full one: the Trainer does not tell.
+    A last, smaller batch of an epoch counts as a full one, because the Trainer does not report its size.
     """
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
     ) -> None:
         model = kwargs.get("model")
         self.open(type(model).__name__ if model is not None else "trainer")
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
     ) -> None:
         self.step(samples=args.train_batch_size * args.gradient_accumulation_steps)
 
     def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
     ) -> None:
         self.close()

@@ -1,43 +1,48 @@
-"""Measures a PyTorch Lightning fit: ``Trainer(callbacks=[Measured("runs/mine")])``."""
+"""Measures a PyTorch Lightning fit: ``Trainer(callbacks=[LightningCallback("runs/mine")])``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from wattlaw.integrations.held import Held
+from wattlaw.integrations.measured_training import MeasuredTraining
 
-NAMES = {"lightning": "Measured"}
+NAMES = {"lightning": "LightningCallback"}
 
 
-class Measured(Held, Callback):  # type: ignore[misc]  # the library has no types
-    """Every batch of a fit is a step; the evaluations in between are windows of their own, named "validation".
+class LightningCallback(MeasuredTraining, Callback):  # type: ignore[misc]  # the library has no types
+    """Every batch of a fit is a step; each validation is an inner window with the name "validation".
 
     The arguments are those of ``wattlaw.measure``. ``result`` is the Run after the fit (rank 0 only).
     """
 
-    _part: Any = None
+    _validation: ExitStack | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.open(type(pl_module).__name__)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
     ) -> None:
         self.step(samples=samples_of(batch))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._window:
-            self._part = self._window.window("validation")
-            self._part.__enter__()
+            self._validation = ExitStack()
+            self._validation.enter_context(self._window.window("validation"))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._part:
-            self._part.__exit__(None, None, None)
-            self._part = None
+        if self._validation:
+            self._validation.close()
+            self._validation = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.close()
@@ -48,12 +53,19 @@ class Measured(Held, Callback):  # type: ignore[misc]  # the library has no type
         self.close(exception)
 
 
-def samples_of(batch: Any) -> float | None:
-    """Return how many samples a batch holds: the length of its first tensor; None where it has none."""
+def samples_of(batch: object) -> float | None:
+    """Return the number of samples of a batch: the length of its first tensor; None without one."""
     import torch
 
     if isinstance(batch, torch.Tensor):
         return float(batch.shape[0]) if batch.ndim else None
-    values: Sequence[Any] = list(batch.values()) if isinstance(batch, Mapping) else []
-    values = list(batch) if isinstance(batch, list | tuple) else values
-    return next((found for v in values if (found := samples_of(v)) is not None), None)
+    values: Iterable[object] = ()
+    if isinstance(batch, Mapping):
+        values = batch.values()
+    elif isinstance(batch, list | tuple):
+        values = batch
+    for value in values:
+        samples = samples_of(value)
+        if samples is not None:
+            return samples
+    return None

@@ -6,65 +6,110 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 from wattlaw.core.errors import UsageError
 from wattlaw.devices.meter import DeviceInfo, Sample
 
-_METRICS = {
-    "power_w": ("wattlaw_power_watts", "gauge", "Power of the device."),
-    "energy_j": ("wattlaw_energy_joules_total", "counter", "Energy counter of the device."),
-    "utilisation": ("wattlaw_utilisation_ratio", "gauge", "Busy share of the device, 0 to 1."),
-    "memory_used_bytes": (
+
+class Metric(NamedTuple):
+    """A metric of Prometheus: the field of a sample that it shows, its name, type and help text."""
+
+    field: str
+    name: str
+    type: str
+    help: str
+
+
+METRICS = (
+    Metric("power_w", "wattlaw_power_watts", "gauge", "Power of the device."),
+    Metric("energy_j", "wattlaw_energy_joules_total", "counter", "Energy counter of the device."),
+    Metric(
+        "utilisation", "wattlaw_utilisation_ratio", "gauge", "Busy share of the device, 0 to 1."
+    ),
+    Metric(
+        "memory_used_bytes",
         "wattlaw_memory_used_bytes",
         "gauge",
         "Memory in use on the device, or by the job.",
     ),
-    "temperature_c": ("wattlaw_temperature_celsius", "gauge", "Temperature of the device."),
-    "sm_clock_mhz": ("wattlaw_sm_clock_megahertz", "gauge", "SM clock of the device."),
-    "memory_clock_mhz": ("wattlaw_memory_clock_megahertz", "gauge", "Memory clock of the device."),
-    "cpu_time_s": ("wattlaw_cpu_time_seconds_total", "counter", "CPU time of the job's processes."),
-    "received_bytes": (
+    Metric("temperature_c", "wattlaw_temperature_celsius", "gauge", "Temperature of the device."),
+    Metric("sm_clock_mhz", "wattlaw_sm_clock_megahertz", "gauge", "SM clock of the device."),
+    Metric(
+        "memory_clock_mhz",
+        "wattlaw_memory_clock_megahertz",
+        "gauge",
+        "Memory clock of the device.",
+    ),
+    Metric(
+        "cpu_time_s",
+        "wattlaw_cpu_time_seconds_total",
+        "counter",
+        "CPU time of the job's processes.",
+    ),
+    Metric(
+        "received_bytes",
         "wattlaw_pcie_received_bytes_total",
         "counter",
         "Bytes that the device received over PCIe.",
     ),
-    "sent_bytes": (
+    Metric(
+        "sent_bytes",
         "wattlaw_pcie_sent_bytes_total",
         "counter",
         "Bytes that the device sent over PCIe.",
     ),
-    "nvlink_received_bytes": (
+    Metric(
+        "nvlink_received_bytes",
         "wattlaw_nvlink_received_bytes_total",
         "counter",
         "Bytes received over NVLink.",
     ),
-    "nvlink_sent_bytes": ("wattlaw_nvlink_sent_bytes_total", "counter", "Bytes sent over NVLink."),
-    "processes": (
+    Metric(
+        "nvlink_sent_bytes",
+        "wattlaw_nvlink_sent_bytes_total",
+        "counter",
+        "Bytes sent over NVLink.",
+    ),
+    Metric(
+        "processes",
         "wattlaw_processes",
         "gauge",
-        "Processes of the job; on a GPU those that are not the job's.",
+        "Processes of the job; for a GPU, processes that are not of the job.",
     ),
-}
+)
 
 Live = Callable[[], Mapping[str, Sample]]
+"""Returns the latest sample of each device."""
 
 
 def exposition(live: Mapping[str, Sample], devices: Mapping[str, DeviceInfo], host: str) -> str:
-    """Return readings in Prometheus' text format; what was not read has no line."""
+    """Return samples in Prometheus' text format; a quantity that was not read has no line."""
     lines = []
-    for field, (name, kind, words) in _METRICS.items():
+    for metric in METRICS:
+        values = {device: getattr(sample, metric.field) for device, sample in live.items()}
         rows = [
-            (device, value)
-            for device, s in live.items()
-            if (value := getattr(s, field)) is not None
+            f"{metric.name}{_labels(device, devices.get(device), host)} {value}"
+            for device, value in values.items()
+            if value is not None
         ]
         if rows:
-            lines += [f"# HELP {name} {words}", f"# TYPE {name} {kind}"]
-            lines += [
-                f"{name}{_labels(device, devices.get(device), host)} {value}"
-                for device, value in rows
-            ]
+            lines.append(f"# HELP {metric.name} {metric.help}")
+            lines.append(f"# TYPE {metric.name} {metric.type}")
+            lines += rows
     return "\n".join(lines) + "\n"
+
+
+def _labels(device: str, info: DeviceInfo | None, host: str) -> str:
+    labels = {"host": host, "device": device}
+    if info:
+        labels |= {"boundary": info.boundary, "uuid": info.uuid}
+    pairs = [f'{name}="{_escaped(value)}"' for name, value in labels.items() if value]
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 @contextlib.contextmanager
@@ -75,12 +120,12 @@ def serving(
     host: str,
     address: str = "127.0.0.1",
 ) -> Iterator[int]:
-    """Serve http://ADDRESS:PORT/metrics as long as the context lasts; yields the port (0 asks for a free one).
+    """Serve http://ADDRESS:PORT/metrics as long as the context lasts; yields the port.
 
-    Raises UsageError where the port cannot be had.
+    Port 0 is any free one. Raises UsageError if the port cannot be opened.
     """
 
-    class Handler(BaseHTTPRequestHandler):
+    class MetricsHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path not in ("/metrics", "/"):
                 self.send_error(404)
@@ -96,9 +141,9 @@ def serving(
             return
 
     try:
-        server = ThreadingHTTPServer((address, port), Handler)
+        server = ThreadingHTTPServer((address, port), MetricsHandler)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"port {port} cannot be served: {error}") from None
+        raise UsageError(f"port {port} cannot be opened: {error}; choose another port") from None
     thread = threading.Thread(target=server.serve_forever, name="wattlaw-prometheus", daemon=True)
     with server:
         thread.start()
@@ -107,18 +152,3 @@ def serving(
         finally:
             server.shutdown()
             thread.join()
-
-
-def _labels(device: str, info: DeviceInfo | None, host: str) -> str:
-    pairs = {
-        "host": host,
-        "device": device,
-        "boundary": info.boundary if info else "",
-        "uuid": info.uuid if info else "",
-    }
-    escaped = {
-        k: v.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        for k, v in pairs.items()
-        if v
-    }
-    return "{" + ",".join(f'{k}="{v}"' for k, v in escaped.items()) + "}"

@@ -1,7 +1,7 @@
-"""One rank of a trial: ``python -m wattlaw.runner.worker SPEC.json``.
+"""One rank of a trial: ``python -m wattlaw.runner.worker spec.json``.
 
-RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm's tasks or wattlaw's own
-launchers set them. What goes wrong is written to ``error-<rank>.json`` beside the steps.
+RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm or wattlaw's launchers set
+them. An error is written to ``error-<rank>.json`` beside the steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -21,12 +21,15 @@ from wattlaw.core.errors import TrialError, WattlawError
 from wattlaw.core.files import write_whole
 from wattlaw.runner.rank_spec import RankAnswer, RankSpec, read_rank_spec, write_answer
 
+if TYPE_CHECKING:
+    import torch
+
 
 def main(path: str) -> NoReturn:
     """Carry out one rank and end this process with its exit code."""
-    # asked for by the runner where a trial passes its time limit: says where it hangs
+    # the runner sends this at the time limit, to find out where the rank hangs
     faulthandler.register(signal.SIGUSR1)
-    # Slurm names its tasks otherwise
+    # Slurm has its own names for these
     rank = int(os.environ.setdefault("RANK", os.environ.get("SLURM_PROCID", "0")))
     os.environ.setdefault("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
     os.environ.setdefault("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))
@@ -34,8 +37,7 @@ def main(path: str) -> NoReturn:
     folder = Path(spec.folder)
     try:
         work(spec, folder, rank)
-    except BaseException as error:
-        # the process ends here, whatever happened
+    except BaseException as error:  # the process ends here
         text = f"{error}\n" if isinstance(error, WattlawError) else traceback.format_exc()
         report = {"rank": rank, "time_s": time.monotonic(), "text": text}
         write_whole(folder / f"error-{rank}.json", msgspec.json.encode(report))
@@ -45,15 +47,15 @@ def main(path: str) -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    # all files are closed. Ending Python in the ordinary way would wait for ranks that are inside a collective,
-    # and threads of the communication back-end sometimes abort it when the work is long done
+    # all files are closed. An ordinary exit would wait for ranks that are inside a collective, and
+    # threads of the communication back-end sometimes abort it after the work is done
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def work(spec: RankSpec, folder: Path, rank: int) -> None:
-    """Train as the spec says and leave steps and an answer in ``folder``."""
+    """Train as the spec says; write steps and an answer into ``folder``."""
     import torch
     import torch.distributed as dist
 
@@ -71,7 +73,7 @@ def work(spec: RankSpec, folder: Path, rank: int) -> None:
     ranks = int(os.environ["WORLD_SIZE"])
     if ranks > 1:
         where = os.environ.get("WATTLAW_RENDEZVOUS", "env://")
-        # NCCL then connects at once, and its barrier knows its device
+        # NCCL then connects immediately, and its barrier knows its device
         own = device if spec.backend == "nccl" else None
         dist.init_process_group(
             spec.backend, init_method=where, rank=rank, world_size=ranks, device_id=own
@@ -87,21 +89,22 @@ def work(spec: RankSpec, folder: Path, rank: int) -> None:
         dist.destroy_process_group()
 
 
-def _device(spec: RankSpec):  # type: ignore[no-untyped-def]
+def _device(spec: RankSpec) -> torch.device:
     import torch
 
     if spec.device_type == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise TrialError(
-            f"this torch ({torch.__version__}) sees no GPU; choose --device-type cpu or install a GPU build"
+            f"this torch ({torch.__version__}) sees no GPU; use --device-type cpu, or install a torch "
+            "with GPU support"
         )
     local, visible = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    # a scheduler may show each task its own GPU alone
+    # a scheduler may show each task only its own GPU
     index = local if visible > 1 else 0
     if index >= visible:
         raise TrialError(
-            f"rank {local} of this host has no GPU: {visible} are visible; ask for fewer devices"
+            f"rank {local} of this host has no GPU: {visible} are visible; use fewer devices"
         )
     device = torch.device("cuda", index)
     torch.cuda.set_device(device)

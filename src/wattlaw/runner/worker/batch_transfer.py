@@ -1,7 +1,7 @@
-"""A batch of many tensors as one: what a loading process hands over is one block of shared memory.
+"""Packs a batch of many tensors into one, so that a loader process hands over one block of shared memory.
 
-Each tensor that crosses from one process to another costs a file handle and a turn of both; a batch of a graph has
-more than ten of them.
+Each tensor that crosses from one process to another costs a file handle and a turn of both processes;
+a batch of graphs has more than ten tensors.
 """
 
 from __future__ import annotations
@@ -9,90 +9,95 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 ALIGN = 64
-"""Tensors begin at multiples of so many bytes, as a cache line does."""
+"""Each tensor starts at a multiple of this many bytes, the length of a cache line."""
 
 
-class _Place(NamedTuple):
+class _Slot(NamedTuple):
+    """Where a tensor is in the block, in bytes."""
+
     start: int
     dtype: torch.dtype
     shape: tuple[int, ...]
 
 
 class Packed:
-    """A batch: one block of bytes, and the batch with a place in that block instead of each tensor."""
+    """A batch as one block of bytes, and the batch with a slot of that block for each tensor."""
 
-    def __init__(self, block: Tensor, batch: Any) -> None:
+    def __init__(self, block: Tensor, batch: object) -> None:
         self.block, self.batch = block, batch
 
     def pin_memory(self) -> Packed:
-        """Return it with its block in page-locked memory, as a DataLoader asks."""
+        """Return it with its block in page-locked memory; a DataLoader calls this."""
         return Packed(self.block.pin_memory(), self.batch)
 
 
 class Packing:
-    """A collate function whose batches come packed."""
+    """A collate function that packs its batches."""
 
-    def __init__(self, collate: Callable[[Sequence[Any]], Any]) -> None:
+    def __init__(self, collate: Callable[[Sequence[object]], object]) -> None:
         self.collate = collate
 
-    def __call__(self, samples: Sequence[Any]) -> Packed:
+    def __call__(self, samples: Sequence[object]) -> Packed:
         return pack(self.collate(samples))
 
 
-def pack(batch: Any) -> Packed:
-    """Pack the tensors in a batch of dicts, lists, tuples and dataclasses; others stay as they are."""
+def pack(batch: object) -> Packed:
+    """Pack the CPU tensors in a batch of dicts, lists, tuples and dataclasses; keep all other values."""
     tensors: list[Tensor] = []
-    places: list[_Place] = []
+    slots: list[_Slot] = []
     size = 0
 
-    def put(value: Any) -> Any:
+    def put(value: object) -> object:
         nonlocal size
         if type(value) is not Tensor or value.device.type != "cpu" or value.layout != torch.strided:
             return value
-        place = _Place(size, value.dtype, tuple(value.shape))
+        slot = _Slot(size, value.dtype, tuple(value.shape))
         tensors.append(value)
-        places.append(place)
+        slots.append(slot)
         size += ALIGN * math.ceil(value.numel() * value.element_size() / ALIGN)
-        return place
+        return slot
 
     skeleton = _mapped(batch, put)
     block = torch.empty(size, dtype=torch.uint8)
-    for tensor, place in zip(tensors, places, strict=True):
-        _view(block, place).copy_(tensor)
+    for tensor, slot in zip(tensors, slots, strict=True):
+        _view(block, slot).copy_(tensor)
     return Packed(block, skeleton)
 
 
-def unpack(packed: Packed) -> Any:
+def unpack(packed: Packed) -> object:
     """Return the batch; its tensors are views of the block."""
-    return _mapped(
-        packed.batch,
-        lambda value: _view(packed.block, value) if isinstance(value, _Place) else value,
-    )
+
+    def take(value: object) -> object:
+        return _view(packed.block, value) if isinstance(value, _Slot) else value
+
+    return _mapped(packed.batch, take)
 
 
-def _view(block: Tensor, place: _Place) -> Tensor:
-    size = math.prod(place.shape) * place.dtype.itemsize
-    return block[place.start : place.start + size].view(place.dtype).view(place.shape)
+def _view(block: Tensor, slot: _Slot) -> Tensor:
+    size = math.prod(slot.shape) * slot.dtype.itemsize
+    return block[slot.start : slot.start + size].view(slot.dtype).view(slot.shape)
 
 
-def _mapped(batch: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(batch, Tensor | _Place):
+def _mapped(batch: object, change: Callable[[object], object]) -> object:
+    if isinstance(batch, Tensor | _Slot):
         return change(batch)
     if isinstance(batch, dict):
-        return {k: _mapped(v, change) for k, v in batch.items()}
+        return {key: _mapped(value, change) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_mapped(v, change) for v in batch))
-    if type(batch) in (list, tuple):
-        return type(batch)(_mapped(v, change) for v in batch)
+        kind: Callable[..., object] = type(batch)  # a named tuple
+        return kind(*(_mapped(value, change) for value in batch))
+    if type(batch) is list:
+        return [_mapped(value, change) for value in batch]
+    if type(batch) is tuple:
+        return tuple(_mapped(value, change) for value in batch)
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        fields = [f for f in dataclasses.fields(batch) if f.init]
-        return dataclasses.replace(
-            batch, **{f.name: _mapped(getattr(batch, f.name), change) for f in fields}
-        )
+        names = [field.name for field in dataclasses.fields(batch) if field.init]
+        values = {name: _mapped(getattr(batch, name), change) for name in names}
+        return dataclasses.replace(batch, **values)
     return batch

@@ -1,29 +1,28 @@
-"""Evaluation on the valid part, shared over the ranks, with the workload's own metrics."""
+"""Evaluation on the valid split, shared among the ranks, with the workload's own metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from wattlaw.core.errors import TrialError
-from wattlaw.runner.worker.data import to_device
+from wattlaw.runner.worker.batches import to_device
 from wattlaw.runner.worker.strategy import Replicated, Strategy
-from wattlaw.runner.worker.user_class import checked_metrics, data_of
+from wattlaw.runner.worker.user_class import checked_metrics, data_of, length_of
 from wattlaw.workloads.base import Workload
 
 GEOMETRIC = "perplexity"
-"""Metrics are means over samples and are joined as such; this one is e to a mean, and joined as that."""
+"""Other metrics are means over samples; this one is the exponential of a mean."""
 
 
 class Evaluation:
-    """Evaluates a model as its rank trains it. ``samples`` of the valid part are evaluated by all ranks together.
+    """Evaluates a model as its rank trains it; ``samples`` of the valid split, over all ranks.
 
-    Every rank has equally many batches, as sharded models need, and each sample counts once.
+    Every rank has the same number of batches, as sharded models need, and each sample counts once.
     """
 
     def __init__(
@@ -31,41 +30,46 @@ class Evaluation:
         workload: Workload,
         strategy: Strategy,
         batch_size: int,
-        most: int,
-        workers: int,
+        *,
+        most_samples: int,
+        loader_workers: int,
         ranks: int,
         rank: int,
     ) -> None:
         self.workload, self.strategy, self.ranks = workload, strategy, ranks
-        data: Any = data_of(workload, "valid")
-        self.samples = min(len(data), most) if most else len(data)
+        data = data_of(workload, "valid")
+        size = length_of(data)
+        self.samples = min(size, most_samples) if most_samples else size
         if self.samples == 0:
-            raise TrialError("the valid part has no sample, so nothing can be evaluated")
-        mine = shares(self.samples, batch_size, ranks)[rank::ranks]
-        self._weight = sum(map(len, mine))
-        # a rank without a sample of its own takes part with the first one, which then counts for nothing
-        self._loader = DataLoader(
+            raise TrialError("the valid split has no sample, so nothing can be evaluated")
+        own = shares(self.samples, batch_size, ranks)[rank::ranks]
+        self._weight = sum(map(len, own))
+        # a rank without samples takes part with the first sample, which then has no weight
+        indices = [list(batch) or [0] for batch in own]
+        self._loader: DataLoader[object] = DataLoader(
             data,
-            batch_sampler=[list(m) or [0] for m in mine],
+            batch_sampler=indices,
             collate_fn=workload.collate,
-            num_workers=workers,
+            num_workers=loader_workers,
             pin_memory=strategy.device.type == "cuda",
             generator=torch.Generator(),
         )
 
     def metrics(self) -> dict[str, float]:
-        """Return the workload's metrics, the same on every rank; training goes on as if nothing had happened."""
-        _agree_on_buffers(self.strategy)
-        found = self._found(to_device(b, self.strategy.device) for b in self._loader)
-        return found if self.ranks == 1 else self._joined(found)
+        """Return the workload's metrics, the same on every rank; the training is not affected."""
+        _synchronise_buffers(self.strategy)
+        own = self._evaluate(to_device(batch, self.strategy.device) for batch in self._loader)
+        return own if self.ranks == 1 else self._mean_over_ranks(own)
 
     def check(self, metric: str, whose: str) -> None:
-        """Raise TrialError where the workload gives no such metric, by a look at one batch."""
-        names = self._found([to_device(next(iter(self._loader)), self.strategy.device)])
+        """Raise TrialError if the workload has no such metric, judging by one batch."""
+        first = to_device(next(iter(self._loader)), self.strategy.device)
+        names = self._evaluate([first])
         if metric not in names:
-            raise TrialError(f"{whose} metric is {metric}; this workload gives {', '.join(names)}")
+            known = ", ".join(names)
+            raise TrialError(f"{whose} metric is {metric}; this workload has {known}")
 
-    def _found(self, batches: Iterator[Any] | list[Any]) -> dict[str, float]:
+    def _evaluate(self, batches: Iterable[object]) -> dict[str, float]:
         bare, device = self.strategy.bare, self.strategy.device
         modes = [(module, module.training) for module in bare.modules()]
         bare.eval()
@@ -75,37 +79,46 @@ class Evaluation:
                 torch.no_grad(),
                 self.strategy.cast(),
             ):
-                return checked_metrics(
-                    self.workload, self.strategy.plainly(self.workload.evaluate, batches)
-                )
+                found = self.strategy.plainly(self.workload.evaluate, batches)
+                return checked_metrics(self.workload, found)
         finally:
-            for module, was in modes:
-                module.training = was
+            for module, mode in modes:
+                module.training = mode
 
-    def _joined(self, mine: dict[str, float]) -> dict[str, float]:
-        names = sorted(mine)
-        values = [math.log(mine[n]) if n == GEOMETRIC else mine[n] for n in names]
-        sums = [self._weight * v if self._weight else 0.0 for v in values]
-        # in single precision a sum over many samples would lose digits
+    def _mean_over_ranks(self, own: dict[str, float]) -> dict[str, float]:
+        names = sorted(own)
+        sums = [0.0] * len(names)
+        if self._weight:
+            sums = [self._weight * _as_mean(name, own[name]) for name in names]
+        # a single-precision sum over many samples would lose digits
         kind = torch.float64 if self.strategy.device.type in ("cpu", "cuda") else torch.float32
         total = torch.tensor([float(self._weight), *sums], dtype=kind, device=self.strategy.device)
         dist.all_reduce(total)
-        weight, *joined = total.tolist()
-        means = dict(zip(names, (s / weight for s in joined), strict=True))
-        return {n: math.exp(means[n]) if n == GEOMETRIC else means[n] for n in mine}
+        weight, *sums = total.tolist()
+        means = {}
+        for name, value in zip(names, sums, strict=True):
+            mean = value / weight
+            means[name] = math.exp(mean) if name == GEOMETRIC else mean
+        return {name: means[name] for name in own}
+
+
+def _as_mean(name: str, value: float) -> float:
+    """Return a metric as a mean over samples."""
+    return math.log(value) if name == GEOMETRIC else value
 
 
 def shares(samples: int, batch_size: int, ranks: int) -> list[range]:
-    """Return the samples of each batch, dealt to the ranks in turn: equally many a rank, sizes within one of another.
+    """Return the samples of each batch; batch k belongs to rank k modulo ``ranks``.
 
-    Some are empty where there are fewer samples than ranks.
+    Every rank has the same number of batches, and their sizes differ by at most one. Some are empty
+    if there are fewer samples than ranks.
     """
     batches = ranks * math.ceil(samples / (ranks * batch_size))
     return [range(samples * k // batches, samples * (k + 1) // batches) for k in range(batches)]
 
 
-def _agree_on_buffers(strategy: Strategy) -> None:
-    # what a replica would do at its next step: running means and the like are those of rank 0
+def _synchronise_buffers(strategy: Strategy) -> None:
+    # as DDP does before its next step: running means and the like become those of rank 0
     if isinstance(strategy, Replicated) and strategy.replica is not None:
         for buffer in strategy.bare.buffers():
             dist.broadcast(buffer, 0)

@@ -1,254 +1,131 @@
-"""The training loop of one rank: data, forward, backward, optimiser, each marked on the device's time line."""
+"""The training loop of one rank: warm-up steps, then measured ones, interrupted where something is due.
+
+The recorded communication is the part of the all-reduce that the backward pass does not hide: the
+time from the moment the last gradient bucket is handed over until the backward pass returns. A
+strategy that communicates inside the passes leaves it open.
+"""
 
 from __future__ import annotations
 
-import collections
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
-from wattlaw.core.errors import TrialError
-from wattlaw.core.options import training_options
-from wattlaw.core.setting import Setting
-from wattlaw.runner.worker.compile_check import gradient_notes
-from wattlaw.runner.worker.data import Batches, to_device
-from wattlaw.runner.worker.device_timer import Clock
-from wattlaw.runner.worker.interruptions import Between
-from wattlaw.runner.worker.pace import most_steps, steps_to_take
-from wattlaw.runner.worker.schedule import Plateau, scaling, scheduler, set_rate
-from wattlaw.runner.worker.strategy import strategy_for
-from wattlaw.runner.worker.user_class import checked_loss, model_of, optimiser_of
+from wattlaw.core.setting import Setting, Stop
+from wattlaw.runner.worker.device_timer import AnyClock
+from wattlaw.runner.worker.interruptions import Interruptions
+from wattlaw.runner.worker.step_rows import StepRows, StepSink
+from wattlaw.runner.worker.trainer import Trainer
 from wattlaw.workloads.base import Workload
 
-
-class StepSink(Protocol):
-    """Takes one row of steps-<rank>.csv; see ``core.folder.STEP_COLUMNS``."""
-
-    def append(
-        self,
-        step: int,
-        warmup: bool,
-        start_s: float,
-        end_s: float,
-        samples: float | None = None,
-        loss: float | None = None,
-        data_s: float | None = None,
-        forward_s: float | None = None,
-        backward_s: float | None = None,
-        communication_s: float | None = None,
-        optimiser_s: float | None = None,
-    ) -> None: ...
-
-    def flush(self) -> None: ...
+_LOOK_S = 1.0
 
 
 class Loop:
-    """Trains one replica and records its steps.
-
-    The recorded communication is the part of the all-reduce that the backward pass does not hide: the time
-    from the moment the last gradient bucket is handed over until the backward pass returns. A strategy that
-    exchanges within the passes leaves it open.
-    """
+    """Trains the model of one rank and records its steps. ``attempt`` is the folder for files."""
 
     def __init__(
         self,
         setting: Setting,
         workload: Workload,
         device: torch.device,
-        clock: Clock,
-        log: StepSink,
+        clock: AnyClock,
+        sink: StepSink,
         attempt: Path | None = None,
     ) -> None:
-        self.setting, self.workload, self.device, self.clock, self.log = (
-            setting,
-            workload,
-            device,
-            clock,
-            log,
+        self.setting = setting
+        self.trainer = Trainer(setting, workload, device, clock)
+        self.most_steps = most_steps(
+            setting.stop, len(self.trainer.batches), self.trainer.accumulation
         )
-        self.options, self.attempt = training_options(setting), attempt
-        self.ranks = dist.get_world_size() if dist.is_initialized() else 1
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
-        torch.manual_seed(setting.seed)
-        self.bare = model_of(workload).to(device)
-        # before the optimiser: a strategy may put other parameters in the place of the model's
-        self.strategy = strategy_for(
-            workload, self.bare, setting.precision, self.options, device, clock
-        )
-        torch.manual_seed(setting.seed + self.rank)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "fp16")
-        self.data = Batches(setting, workload, device, self.ranks, self.rank)
-        self.parts = int(self.options["accumulation"])
-        self.samples_a_step = self.data.batch_size * self.ranks * self.parts
-        self.most = most_steps(setting.stop, len(self.data), self.parts)
-        self.optimiser, self.schedule = self._optimiser()
-        self.plateau = None
-        if self.schedule and self.options["schedule"] == "plateau":
-            self.plateau = Plateau(self.optimiser, self.schedule, self.options)
-        self.clip_norm = float(self.options["clip_norm"]) or workload.clip_norm
+        in_all = None if self.most_steps is None else setting.warmup_steps + self.most_steps
+        self.trainer.set_schedule(in_all)
+        self.rows = StepRows(clock, sink, self.trainer.strategy.has_exchange_mark)
+        self.interruptions = Interruptions(self.trainer, self.rows, self.most_steps, attempt)
         self.taken = 0
-        self._pending: collections.deque[tuple[int, bool, list[Any], int, Tensor]] = (
-            collections.deque()
-        )
-        self.between = Between(self)
 
-    def train(self, resume: Path | None = None) -> None:
-        """Run the warm-up steps, then the measured ones, and write every step's row.
+    def train(self, checkpoint: Path | None = None) -> None:
+        """Take the warm-up steps, then the measured ones, and write the row of every step.
 
-        ``resume`` is a checkpoint to go on from; the steps after it begin with a warm-up of their own.
+        After resuming from ``checkpoint`` there are warm-up steps again. Raises TrialError.
         """
-        if self.options["compile"]:
-            self._look_at_gradients()
-        if resume:
-            self.taken = self.between.resume(resume)
-        left = (
-            None
-            if self.most is None
-            else max(0, self.setting.warmup_steps + self.most - self.taken)
-        )
-        warmup = (
-            self.setting.warmup_steps
-            if left is None
-            else min(self.setting.warmup_steps, max(0, left - 1))
-        )
-        self._take(warmup, True)
+        if self.trainer.options["compile"]:
+            self.trainer.check_compiled()
+        if checkpoint:
+            self.taken = self.interruptions.resume(checkpoint)
+        warmup, left = self.setting.warmup_steps, None
+        if self.most_steps is not None:
+            left = max(0, warmup + self.most_steps - self.taken)
+            # at least one of the steps that are left is measured
+            warmup = min(warmup, max(0, left - 1))
+        self._take(warmup, is_warmup=True)
         self._take_measured(None if left is None else left - warmup)
-        self._settle()
-        self.between.end(self.taken)
-
-    def _look_at_gradients(self) -> None:
-        batch = to_device(self.data.first(), self.device)
-        found = gradient_notes(self.strategy, self.workload.loss, batch)
-        self.workload.notes = [*self.workload.notes, *found]
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        self.rows.now()
+        self.interruptions.end(self.taken)
 
     def _take_measured(self, most: int | None) -> None:
-        seconds = self.setting.stop.seconds
-        spent, start, first = self.between.begin_measured(), self.between.trained_s(), self.taken
+        seconds, interruptions = self.setting.stop.seconds, self.interruptions
+        spent_s = interruptions.begin_measured()
+        start_s, first = interruptions.trained_s(), self.taken
         if seconds is None:
-            self._take(most or 0, False)
+            self._take(most or 0)
             return
-        asked, more = [(0, start)], 1 if seconds > spent and most != 0 else 0
-        while more and not self.between.is_met:
-            self._take(more, False)
-            asked.append((self.taken - first, self.between.trained_s()))
-            more = self._more(asked, most, seconds - spent)
+        looks, more = [(0, start_s)], 1
+        if seconds <= spent_s or most == 0:
+            more = 0
+        while more and not interruptions.is_target_met:
+            self._take(more)
+            looks.append((self.taken - first, interruptions.trained_s()))
+            more = self._agree_on_more(looks, most, seconds - spent_s)
 
-    def _take(self, steps: int, warmup: bool) -> None:
+    def _take(self, steps: int, *, is_warmup: bool = False) -> None:
         until = self.taken + steps
-        while self.taken < until and not self.between.is_met:
-            for step in range(self.taken, self.between.next_stop(self.taken, until)):
-                self._step(step, warmup)
+        while self.taken < until and not self.interruptions.is_target_met:
+            for step in range(self.taken, self.interruptions.next_stop(self.taken, until)):
+                self.step(step, is_warmup)
                 self.taken += 1
-            self.between.attend(self.taken)
+            self.interruptions.attend(self.taken)
 
-    def _step(self, step: int, warmup: bool) -> None:
-        mark, parts = self.clock.mark, self.parts
-        marks, total = [mark()], None
-        for part in range(parts):
-            batch = to_device(next(self.data), self.device)
-            marks.append(mark())
-            with self.strategy.quiet(part < parts - 1):
-                with self.strategy.cast():
-                    loss = self.strategy.calculate(self.workload.loss, batch)
-                marks.append(mark())
-                self.strategy.exchange = None
-                loss = checked_loss(self.workload, loss)
-                share = loss / parts if parts > 1 else loss
-                self.scaler.scale(share).backward()
-                self.strategy.check_exchanged()
-            done = mark()
-            marks += [self.strategy.exchange or done, done]
-            total = share.detach() if total is None else total + share.detach()
-        if self.clip_norm:
-            self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self.bare.parameters(), self.clip_norm)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        if self.schedule:
-            self.schedule.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        assert total is not None, "there is at least one part"
-        host_loss = self._to_host(total)
-        marks.append(mark())
-        self._pending.append((step, warmup, marks, parts * self.data.batch_size, host_loss))
-        while self._pending and self.clock.passed(self._pending[0][2][-1]):
-            self._write(*self._pending.popleft())
+    def step(self, number: int, is_warmup: bool) -> None:
+        """Take and record one step."""
+        self.rows.add(self.trainer.step(number, is_warmup))
 
-    def _write(self, step: int, warmup: bool, marks: list[Any], samples: int, loss: Tensor) -> None:
-        value = float(loss)
-        times = [self.clock.seconds(m) for m in marks]
-        data = forward = backward = wait = 0.0
-        before = times[0]
-        for loaded, forwarded, bucket, done in _fours(times[1:-1]):
-            data += loaded - before
-            forward += forwarded - loaded
-            backward += bucket - forwarded
-            wait += done - bucket
-            before = done
-        optimiser = times[-1] - before
-        communication = wait if self.strategy.tells else None
-        self.log.append(
-            step,
-            warmup,
-            times[0],
-            times[-1],
-            samples,
-            value,
-            data,
-            forward,
-            backward,
-            communication,
-            optimiser,
-        )
-        if not math.isfinite(value):
-            raise TrialError(
-                f"the loss is {value} at step {step}; a lower learning_rate or precision fp32 may help"
-            )
-
-    def _settle(self) -> None:
-        self.clock.synchronise()
-        while self._pending:
-            self._write(*self._pending.popleft())
-
-    def _more(self, asked: list[tuple[int, float]], most: int | None, seconds: float) -> int:
-        # rank 0 decides by its clock and tells the others
-        count = torch.tensor([steps_to_take(asked, most, seconds)], device=self.device)
-        if self.ranks > 1:
+    def _agree_on_more(
+        self, looks: list[tuple[int, float]], most: int | None, seconds: float
+    ) -> int:
+        # rank 0 decides by its clock
+        count = torch.tensor([steps_to_take(looks, most, seconds)], device=self.trainer.device)
+        if self.trainer.ranks > 1:
             dist.broadcast(count, 0)
         return int(count)
 
-    def now(self) -> float:
-        """Return the time, s, at which the device has done all its work; every step's row is written by then."""
-        mark = self.clock.mark()
-        self._settle()
-        return self.clock.seconds(mark)
 
-    def _optimiser(self) -> tuple[torch.optim.Optimizer, LambdaLR | None]:
-        optimiser, options = optimiser_of(self.workload, self.bare.parameters()), self.options
-        published = self.workload.batch.get(self.workload.preset)
-        factor = scaling(str(options["learning_rate_scaling"]), self.samples_a_step, published)
-        set_rate(optimiser, float(options["learning_rate"]), factor)
-        if options["schedule"] == "constant" and not options["schedule_warmup"]:
-            return optimiser, None
-        steps = None if self.most is None else self.setting.warmup_steps + self.most
-        return optimiser, scheduler(optimiser, options, steps)
-
-    def _to_host(self, loss: Tensor) -> Tensor:
-        if self.device.type == "cpu":
-            return loss
-        host = torch.empty((), dtype=loss.dtype, pin_memory=True)
-        # read only after the step's last mark has passed, which lies behind this copy
-        return host.copy_(loss, non_blocking=True)
+def most_steps(stop: Stop, batches_per_epoch: int, accumulation: int) -> int | None:
+    """Return the most measured steps that a stop allows, by steps or epochs; None without either."""
+    limits = []
+    if stop.steps is not None:
+        limits.append(stop.steps)
+    if stop.epochs is not None:
+        steps = stop.epochs * batches_per_epoch / accumulation
+        limits.append(max(1, math.ceil(steps)))
+    return min(limits) if limits else None
 
 
-def _fours(times: list[float]) -> Iterator[tuple[float, float, float, float]]:
-    for i in range(0, len(times), 4):
-        yield times[i], times[i + 1], times[i + 2], times[i + 3]
+def steps_to_take(looks: list[tuple[int, float]], most: int | None, seconds: float) -> int:
+    """Return how many steps to take before the next look at the clock; 0 if the time is up.
+
+    ``looks`` are the steps done and the time, s, of each look so far. The clock is looked at after 1,
+    2, 4, … steps, and at least once per second, so that a steady pace ends within half a step of
+    ``seconds``.
+    """
+    (_, start_s), (before, before_s), (done, now_s) = looks[0], looks[-2], looks[-1]
+    # the slower of both paces: too few steps are corrected at the next look, too many never
+    mean_s, latest_s = (now_s - start_s) / done, (now_s - before_s) / (done - before)
+    step_s = max(mean_s, latest_s, 1e-9)
+    left_s = seconds - (now_s - start_s)
+    if left_s < step_s / 2:
+        return 0
+    more = max(1, min(done, int(min(left_s, _LOOK_S) / step_s)))
+    return more if most is None else min(more, most - done)

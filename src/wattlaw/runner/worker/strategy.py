@@ -1,7 +1,7 @@
-"""How one rank's model is spread over the ranks, cast to a precision, compiled and made to keep less.
+"""How a model is spread over the ranks, cast to a precision, compiled, and made to keep less memory.
 
-``ddp`` keeps the whole model on every rank and averages gradients; ``fsdp`` (FSDP2) keeps a share of every
-parameter, its gradient and its optimiser state, and gathers a block's parameters when they are used.
+``ddp`` keeps the whole model on every rank and averages gradients; ``fsdp`` (FSDP2) keeps a shard of
+every parameter, its gradient and its optimiser state, and gathers a block's parameters when needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,152 +21,176 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from wattlaw.core.errors import SettingError, TrialError
 from wattlaw.core.setting import OptionValue
-from wattlaw.runner.worker.device_timer import Clock
-from wattlaw.runner.worker.recompute import checkpoint_blocks
+from wattlaw.runner.worker.activation_checkpointing import checkpoint_blocks
+from wattlaw.runner.worker.device_timer import AnyClock
 from wattlaw.workloads.base import Workload
 
-Compiling = Mapping[str, Any]
-"""Options of torch.compile."""
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
 _CAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Compiling(NamedTuple):
+    """How torch.compile is called; ``dynamic`` for batches whose shapes vary."""
+
+    dynamic: bool | None
 
 
 class Strategy(ABC):
     """A model as its rank trains it.
 
-    bare      the model itself: its parameters are what an optimiser steps, and what ``full_state`` takes
-    exchange  when the last gradients of a backward pass were handed to the other ranks, a mark of the clock;
-              None where all of the exchange lies within the passes or there was none
-    tells     whether the time after ``exchange`` is all of the exchange that computing does not hide
+    bare               the model itself: its parameters are those of the optimiser
+    exchange           mark of the moment at which the last gradients of a backward pass were handed
+                       to the other ranks; None if there was no such moment
+    has_exchange_mark  whether the time after ``exchange`` is all of the communication that computing
+                       does not hide
     """
 
-    tells = True
+    has_exchange_mark = True
 
-    def __init__(self, bare: nn.Module, precision: str, device: torch.device, clock: Clock) -> None:
+    def __init__(
+        self, bare: nn.Module, precision: str, device: torch.device, clock: AnyClock
+    ) -> None:
         self.bare, self.precision, self.device, self.clock = bare, precision, device, clock
-        self.exchange: Any = None
+        self.exchange: object = None
 
-    def cast(self) -> AbstractContextManager[Any]:
-        """Return the context in which the loss is calculated: autocast for bf16 and fp16."""
+    def cast(self) -> AbstractContextManager[object]:
+        """Return the context in which the loss is computed: autocast for bf16 and fp16."""
         if self.precision not in _CAST:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, _CAST[self.precision])
 
     @abstractmethod
-    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
-        """Return ``function(model, batch)``, such as a loss; it may call the model, its parts and its methods."""
+    def calculate(self, function: Callable[[nn.Module, Batch], Result], batch: Batch) -> Result:
+        """Return ``function(model, batch)``; it may call the model, its parts and its methods."""
 
-    def plainly(self, function: Callable[[nn.Module, Any], Any], batches: Any) -> Any:
-        """Return ``function(model, batches)`` of the model as it is: not compiled, and nothing of it exchanged."""
+    def plainly(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
+        """Return ``function(model, batches)`` of the plain model: not compiled, nothing exchanged."""
         return function(self.bare, batches)
 
     def check_exchanged(self) -> None:  # noqa: B027
-        """Raise TrialError where gradients of the backward pass just done should have been exchanged and were not."""
+        """Raise TrialError if gradients of the last backward pass were not exchanged as they should."""
 
     @abstractmethod
-    def quiet(self, hold: bool) -> AbstractContextManager[Any]:
-        """Return the context for forward and backward passes whose gradients stay on this rank where ``hold``."""
+    def quiet(self, hold: bool) -> AbstractContextManager[object]:
+        """Return the context of passes whose gradients stay on this rank if ``hold``."""
 
 
 class _Pass(nn.Module):
-    """One forward pass that calls a function of a model, so that DDP and FSDP see one, whatever the function calls."""
+    """One forward pass that calls any function of a model, which DDP and FSDP see as one module."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+    def forward(self, function: Callable[[nn.Module, Batch], Result], batch: Batch) -> Result:
         return function(self.model, batch)
 
 
 class Replicated(Strategy):
-    """One device, or a whole model on each with gradients averaged by DDP.
+    """One device, or the whole model on each device with gradients averaged by DDP.
 
-    ``uses_all`` says that every parameter takes part in every loss; else DDP looks for those that do not.
+    ``uses_all`` says that every parameter takes part in every loss; else DDP searches for those that
+    do not.
     """
 
     def __init__(
-        self, bare: nn.Module, precision: str, device: torch.device, clock: Clock, compiling: Compiling | None,
+        self,
+        bare: nn.Module,
+        precision: str,
+        device: torch.device,
+        clock: AnyClock,
+        compiling: Compiling | None,
         uses_all: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(bare, precision, device, clock)
         self.model: nn.Module = bare
         if compiling:
-            self.model = torch.compile(bare, **compiling)  # type: ignore[assignment]
+            self.model = torch.compile(bare, dynamic=compiling.dynamic)  # type: ignore[assignment]
         self.is_exchanged, self.replica = True, None
         if _ranks() > 1:
-            # said of sides of length 1, whose strides mean nothing, as those of 1 × 1 convolutions
+            # about sides of length 1, as in 1 × 1 convolutions, whose strides mean nothing
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             ids = [device.index] if device.type == "cuda" else None
             self.replica = DistributedDataParallel(
                 _Pass(self.model), device_ids=ids, find_unused_parameters=not uses_all
             )
-            self.replica.register_comm_hook(self, _noted_allreduce)
+            self.replica.register_comm_hook(self, _marked_allreduce)
 
-    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
+    def calculate(self, function: Callable[[nn.Module, Batch], Result], batch: Batch) -> Result:
         if self.replica is None:
             return function(self.model, batch)
         self.is_exchanged = not self.replica.require_backward_grad_sync
-        return self.replica(function, batch)
+        result: Result = self.replica(function, batch)
+        return result
 
     def check_exchanged(self) -> None:
         if not self.is_exchanged:
-            idle = [
-                n for n, p in self.bare.named_parameters() if p.requires_grad and p.grad is None
-            ]
-            raise TrialError(_left_out(idle))
+            unused = []
+            for name, parameter in self.bare.named_parameters():
+                if parameter.requires_grad and parameter.grad is None:
+                    unused.append(name)
+            raise TrialError(_unused_parameters(unused))
 
-    def quiet(self, hold: bool) -> AbstractContextManager[Any]:
+    def quiet(self, hold: bool) -> AbstractContextManager[object]:
         if hold and self.replica is not None:
             return self.replica.no_sync()
         return contextlib.nullcontext()
 
 
-def _left_out(idle: Sequence[str]) -> str:
-    some = (
-        f"{len(idle)} parameters, such as {idle[0]},"
-        if len(idle) > 1
-        else f"the parameter {idle[0]}"
-    )
-    who = some if idle else "some parameters"
+def _unused_parameters(names: Sequence[str]) -> str:
+    if not names:
+        which = "some parameters"
+    elif len(names) == 1:
+        which = f"the parameter {names[0]}"
+    else:
+        which = f"{len(names)} parameters, such as {names[0]},"
     return (
-        f"{who} took no part in the loss, but the other devices wait for every gradient; set uses_all = False in the "
-        "class of the workload, or take such parameters out of the model"
+        f"{which} took no part in the loss, but the other devices wait for every gradient; set "
+        "uses_all = False in the class of the workload, or remove such parameters from the model"
     )
 
 
 class Sharded(Strategy):
-    """Blocks, and what is left of the model, each sharded over all ranks by FSDP2."""
+    """The blocks of a model, and the rest of it, each sharded over all ranks by FSDP2."""
 
-    tells = False
+    has_exchange_mark = False
 
     def __init__(
-        self, bare: nn.Module, blocks: Sequence[nn.Module], precision: str, device: torch.device, clock: Clock,
+        self,
+        bare: nn.Module,
+        blocks: Sequence[nn.Module],
+        precision: str,
+        device: torch.device,
+        clock: AnyClock,
         compiling: Compiling | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(bare, precision, device, clock)
         if compiling:
             for block in blocks or [bare]:
-                block.compile(**compiling)
+                block.compile(dynamic=compiling.dynamic)
         for parameter in bare.parameters():
-            # FSDP2 shards nothing that lies otherwise, such as weights with their channels last
+            # FSDP2 shards contiguous tensors only, not weights with their channels last
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (_ranks(),))
         self.whole = _Pass(bare)
         for part in (*blocks, self.whole):
             fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))
 
-    def calculate(self, function: Callable[[nn.Module, Any], Any], batch: Any) -> Any:
-        return self.whole(function, batch)
+    def calculate(self, function: Callable[[nn.Module, Batch], Result], batch: Batch) -> Result:
+        result: Result = self.whole(function, batch)
+        return result
 
-    def plainly(self, function: Callable[[nn.Module, Any], Any], batches: Any) -> Any:
-        return self.whole(function, batches)
+    def plainly(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
+        return self.calculate(function, batches)
 
-    def quiet(self, hold: bool) -> AbstractContextManager[Any]:
+    def quiet(self, hold: bool) -> AbstractContextManager[object]:
         assert isinstance(self.whole, FSDPModule)
         self.whole.set_requires_gradient_sync(not hold)
         return contextlib.nullcontext()
@@ -178,42 +202,42 @@ def strategy_for(
     precision: str,
     options: Mapping[str, OptionValue],
     device: torch.device,
-    clock: Clock,
+    clock: AnyClock,
 ) -> Strategy:
-    """Return a model as the runner's options have it wrapped.
+    """Return a model wrapped as the training options say.
 
-    Make the optimiser afterwards: ``fsdp`` puts shards in the place of the parameters. Raises SettingError
-    where activations are to be checkpointed but the model has no blocks, a model cannot be compiled, or one that
-    leaves parameters out is to be sharded.
+    Make the optimiser afterwards: ``fsdp`` replaces the parameters by shards. Raises SettingError for
+    activation checkpointing without blocks, for a model that cannot be compiled, and for ``fsdp`` with
+    a model that does not use all parameters.
     """
     blocks = workload.blocks(bare)
     if options["activation_checkpointing"]:
         if not blocks:
             raise SettingError(
-                "activation_checkpointing needs blocks, and this model has none: layers within an nn.ModuleList "
-                "or nn.Sequential, or give the workload a method blocks(model)"
+                "activation_checkpointing needs blocks, and this model has none: put layers into an "
+                "nn.ModuleList or nn.Sequential, or give the workload a method blocks(model)"
             )
         checkpoint_blocks(blocks)
-    compiling: Compiling | None = None
+    compiling = None
     if options["compile"]:
         _check_compiler(workload, device)
-        compiling = {"dynamic": True if workload.is_ragged else None}
+        compiling = Compiling(dynamic=True if workload.is_ragged else None)
     # one device has nothing to shard
     if options["strategy"] == "fsdp" and _ranks() > 1:
         if not workload.uses_all:
             raise SettingError(
-                "fsdp exchanges the gradients of a block as one, so that every parameter must take part in every loss; "
-                "this workload says uses_all = False: take strategy ddp"
+                "fsdp exchanges the gradients of a block together, so that every parameter must take "
+                "part in every loss; this workload says uses_all = False: use strategy ddp"
             )
-        apart = () if workload.is_sharded_whole or workload.is_second_order else blocks
-        return Sharded(bare, apart, precision, device, clock, compiling)
+        is_whole = workload.is_sharded_whole or workload.is_second_order
+        return Sharded(bare, () if is_whole else blocks, precision, device, clock, compiling)
     return Replicated(bare, precision, device, clock, compiling, workload.uses_all)
 
 
 def _check_compiler(workload: Workload, device: torch.device) -> None:
     if workload.is_second_order:
         raise SettingError(
-            "compile: PyTorch compiles no derivatives of derivatives, which forces need; leave it out"
+            "compile: PyTorch does not compile second derivatives, which forces need; leave it out"
         )
     names = (os.environ.get("CXX", ""), "g++", "clang++")
     if device.type == "cpu" and not any(map(shutil.which, filter(None, names))):
@@ -224,9 +248,8 @@ def _check_compiler(workload: Workload, device: torch.device) -> None:
 
 def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
     # batch norm takes no parameters of half precision; autocast casts the others' where they are used
-    if precision not in _CAST or any(
-        isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()
-    ):
+    has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
+    if precision not in _CAST or has_batch_norm:
         return MixedPrecisionPolicy()
     return MixedPrecisionPolicy(
         param_dtype=_CAST[precision], reduce_dtype=torch.float32, cast_forward_inputs=False
@@ -237,9 +260,9 @@ def _ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-# DDP reads the annotations of a hook as objects, which postponed ones are not: so there are none
-def _noted_allreduce(strategy, bucket):  # type: ignore[no-untyped-def]
+# without annotations: DDP reads those of a hook as objects, and postponed ones are strings
+def _marked_allreduce(strategy, bucket):  # type: ignore[no-untyped-def]
     strategy.exchange = strategy.clock.mark()
-    # a bucket is handed over once all before it were: after the last, every gradient has been exchanged
+    # buckets are handed over in order: after the last one every gradient is exchanged
     strategy.is_exchanged = bucket.is_last()
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]

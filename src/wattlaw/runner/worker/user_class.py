@@ -1,11 +1,10 @@
-"""What a user's own class gave, checked as it is taken: one line in place of a traceback from within torch."""
+"""Checks what a user's class returns: one line instead of a traceback from inside torch."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sized
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,74 +17,87 @@ from wattlaw.workloads.base import Split, Workload
 
 
 def workload_of(name: str, preset: str, options: Mapping[str, OptionValue]) -> Workload:
-    """Return the workload of a name. Raises TrialError where its class does not fill the role."""
-    kind: Any = load(WORKLOADS, name)
+    """Return the workload of a name. Raises TrialError if its class does not fill the role."""
+    kind = load(WORKLOADS, name)
     if isinstance(kind, type) and not issubclass(kind, Workload):
         raise TrialError(
-            f"{name} is no workload; let it inherit from wattlaw.workloads.base.Workload"
+            f"{name} is not a workload; derive it from wattlaw.workloads.base.Workload"
         )
     if inspect.isabstract(kind):
-        raise TrialError(f"{name} lacks the methods {', '.join(sorted(kind.__abstractmethods__))}")
-    workload: Any = kind(preset, options)
+        missing = ", ".join(sorted(kind.__abstractmethods__))
+        raise TrialError(f"{name} lacks the methods {missing}")
+    workload = kind(preset, options)
     if not isinstance(workload, Workload):
         raise TrialError(
-            f"{name} gave {_kind(workload)}; a wattlaw.workloads.base.Workload is asked for"
+            f"{name} returned {_kind(workload)}; it must be a wattlaw.workloads.base.Workload"
         )
     if "chosen" not in vars(workload):
         raise TrialError(
-            f"{name}: its __init__(self, preset, options) must call super().__init__(preset, options)"
+            f"{name}: its __init__(self, preset, options) must call "
+            "super().__init__(preset, options)"
         )
     if not isinstance(workload.batch, Mapping):
         raise TrialError(
-            f'{name}: its batch is {workload.batch!r}; a size by preset is asked for, as {{"base": 32}}'
+            f"{name}: its batch is {workload.batch!r}; it must map presets to sizes, such as "
+            '{"base": 32}'
         )
     return workload
 
 
 def model_of(workload: Workload) -> nn.Module:
-    """Return a workload's new model. Raises TrialError where it is none, or has nothing to train."""
-    model: Any = workload.model()
+    """Return a workload's new model. Raises TrialError if it is none, or has nothing to train."""
+    model: object = workload.model()
     if not isinstance(model, nn.Module):
-        raise TrialError(
-            f"{_name(workload)}.model() gave {_kind(model)}; it must return a torch.nn.Module"
-        )
-    if not any(p.requires_grad for p in model.parameters()):
+        name = _name(workload)
+        raise TrialError(f"{name}.model() returned {_kind(model)}; it must be a torch.nn.Module")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrialError(f"the model of {_name(workload)} has no parameter to train")
     return model
 
 
-def data_of(workload: Workload, split: Split) -> Dataset[Any]:
-    """Return a part of a workload's data. Raises TrialError where it is not map-style."""
-    data: Any = workload.data(split)
+def data_of(workload: Workload, split: Split) -> Dataset[object]:
+    """Return a split of a workload's data. Raises TrialError if it is not map-style."""
+    data: Dataset[object] = workload.data(split)
     if not isinstance(data, Sized) or isinstance(data, DataLoader | IterableDataset):
         raise TrialError(
-            f"{_name(workload)}.data({split!r}) gave {_kind(data)}; it must return single samples by number, with "
-            "__len__ and __getitem__, such as a list or a map-style torch Dataset; the runner makes the batches"
+            f"{_name(workload)}.data({split!r}) returned {_kind(data)}; it must give single samples by "
+            "number, with __len__ and __getitem__, such as a list or a map-style torch Dataset; the "
+            "runner makes the batches"
         )
-    return data  # type: ignore[return-value]
+    return data
+
+
+def length_of(data: Dataset[object]) -> int:
+    """Return the number of samples of data that ``data_of`` returned."""
+    assert isinstance(data, Sized)
+    return len(data)
 
 
 def optimiser_of(workload: Workload, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return a workload's optimiser. Raises TrialError where it is none that one backward pass is enough for."""
-    optimiser: Any = workload.optimiser(parameters)
+    """Return a workload's optimiser. Raises TrialError if it needs more than one backward pass."""
+    optimiser: object = workload.optimiser(parameters)
     if not isinstance(optimiser, torch.optim.Optimizer):
         raise TrialError(
-            f"{_name(workload)}.optimiser(parameters) gave {_kind(optimiser)}; it must return one torch "
+            f"{_name(workload)}.optimiser(parameters) returned {_kind(optimiser)}; it must be one torch "
             "Optimizer (a schedule is the option `schedule`)"
         )
     if isinstance(optimiser, torch.optim.LBFGS):
         raise TrialError(
-            "LBFGS calculates the loss several times a step, which this loop does not; choose another"
+            "LBFGS computes the loss several times per step, which this loop does not; use another "
+            "optimiser"
         )
     return optimiser
 
 
-def checked_loss(workload: Workload, loss: Any) -> Tensor:
-    """Return a loss. Raises TrialError where it is no single number that hangs on the parameters."""
+def checked_loss(workload: Workload, loss: object) -> Tensor:
+    """Return a loss. Raises TrialError unless it is one number that depends on the parameters."""
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        kind = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else _kind(loss)
+        kind = _kind(loss)
+        if isinstance(loss, Tensor):
+            kind = f"a tensor of shape {tuple(loss.shape)}"
+        name = _name(workload)
         raise TrialError(
-            f"{_name(workload)}.loss(model, batch) gave {kind}; it must return one number as a tensor"
+            f"{name}.loss(model, batch) returned {kind}; it must be one number as a tensor"
         )
     if not loss.requires_grad:
         raise TrialError(
@@ -94,22 +106,23 @@ def checked_loss(workload: Workload, loss: Any) -> Tensor:
     return loss
 
 
-def checked_metrics(workload: Workload, found: Any) -> dict[str, float]:
-    """Return metrics as numbers by name. Raises TrialError where they are something else."""
-    values = found if isinstance(found, dict) else {}
-    numbers = {str(n): float(v) for n, v in values.items() if isinstance(v, Real) or _is_number(v)}
-    if not numbers or len(numbers) < len(values):
-        odd = next(
-            (f"{n!r} as {_kind(v)}" for n, v in values.items() if str(n) not in numbers),
-            _kind(found),
-        )
+def checked_metrics(workload: Workload, found: object) -> dict[str, float]:
+    """Return metrics as numbers by name. Raises TrialError if they are anything else."""
+    wrong = "" if isinstance(found, dict) and found else _kind(found)
+    numbers: dict[str, float] = {}
+    for name, value in found.items() if isinstance(found, dict) else ():
+        if isinstance(value, Real) or _is_number(value):
+            numbers[str(name)] = float(value)
+        else:
+            wrong = wrong or f"{name!r} as {_kind(value)}"
+    if wrong:
         raise TrialError(
-            f"{_name(workload)}.evaluate(model, batches) gave {odd}; it must return numbers by name"
+            f"{_name(workload)}.evaluate(model, batches) returned {wrong}; it must be numbers by name"
         )
     return numbers
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
 
 
@@ -117,5 +130,5 @@ def _name(workload: Workload) -> str:
     return type(workload).__name__
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
