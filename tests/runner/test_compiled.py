@@ -10,7 +10,7 @@ from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.compile_check import gradient_notes
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.loop import Loop
-from wattlaw.runner.worker.strategy import Replicated
+from wattlaw.runner.worker.strategy import Compiling, Replicated
 from wattlaw.workloads.base import Workload
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -38,7 +38,7 @@ class Net(nn.Module):
 def looked_at(between, precision="fp32"):
     torch.manual_seed(0)
     bare = Net(between)
-    strategy = Replicated(bare, precision, CPU, HostClock(), {"backend": "eager"})
+    strategy = Replicated(bare, precision, CPU, HostClock(), Compiling(backend="eager"))
     before = {name: value.clone() for name, value in bare.state_dict().items()}
     state = torch.get_rng_state()
     batch = torch.randn(16, 4, generator=torch.Generator().manual_seed(1))

@@ -37,9 +37,10 @@ _CAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Compiling(NamedTuple):
-    """How torch.compile is called; ``dynamic`` for batches whose shapes vary."""
+    """How torch.compile is called; ``dynamic`` is for batches whose shapes vary."""
 
-    dynamic: bool | None
+    dynamic: bool | None = None
+    backend: str = "inductor"
 
 
 class Strategy(ABC):
@@ -112,7 +113,7 @@ class Replicated(Strategy):
         super().__init__(bare, precision, device, clock)
         self.model: nn.Module = bare
         if compiling:
-            self.model = torch.compile(bare, dynamic=compiling.dynamic)  # type: ignore[assignment]
+            self.model = torch.compile(bare, **compiling._asdict())  # type: ignore[assignment]
         self.is_exchanged, self.replica = True, None
         if _ranks() > 1:
             # about sides of length 1, as in 1 × 1 convolutions, whose strides mean nothing
@@ -174,7 +175,7 @@ class Sharded(Strategy):
         super().__init__(bare, precision, device, clock)
         if compiling:
             for block in blocks or [bare]:
-                block.compile(dynamic=compiling.dynamic)
+                block.compile(**compiling._asdict())
         for parameter in bare.parameters():
             # FSDP2 shards contiguous tensors only, not weights with their channels last
             parameter.data = parameter.data.contiguous()
