@@ -77,15 +77,15 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
         ({"command": "echo {devices!q}"}, "plain name"),
         ({"command": "echo {devices.real}"}, "plain name"),
         ({"command": "echo {devices"}, "a brace itself"),
-        ({"command": "echo {steps}"}, "steps is not given; give stop = "),
-        ({"command": "echo {precision}"}, "precision is not given"),
-        ({"command": "echo {preset}"}, "preset is not given"),
+        ({"command": "echo {steps}"}, "steps is not set; give stop = "),
+        ({"command": "echo {precision}"}, "precision is not set"),
+        ({"command": "echo {preset}"}, "preset is not set"),
         (
             {"command": "echo", "step_pattern": "(?P<stpe>x)"},
             "unknown group of step_pattern 'stpe'; did you mean 'step'",
         ),
-        ({"command": "echo", "step_pattern": "(?u)x"}, "no regular expression"),
-        ({"command": "echo", "step_pattern": "a{99999999999}"}, "no regular expression"),
+        ({"command": "echo", "step_pattern": "(?u)x"}, "not a valid regular expression"),
+        ({"command": "echo", "step_pattern": "a{99999999999}"}, "not a valid regular expression"),
     ],
 )
 def test_a_command_that_cannot_mean_what_it_says_is_refused_with_one_line(tmp_path, setting, says):

@@ -168,7 +168,11 @@ def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
         ),
         ({"workload": "schnet", "accumulation": 0}, SettingError, "at least 1"),
         ({"command": "python t.py {bach}"}, UnknownNameError, "placeholder"),
-        ({"command": "python t.py", "step_pattern": "("}, SettingError, "no regular expression"),
+        (
+            {"command": "python t.py", "step_pattern": "("},
+            SettingError,
+            "not a valid regular expression",
+        ),
     ],
 )
 def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting, error, says):

@@ -1,1 +1,1 @@
-"""Where a trial's processes are started, one file each."""
+"""How the ranks of a trial start, one file per launcher."""

@@ -1,7 +1,7 @@
-"""The small process that ends a trial's processes when the one that started them is gone, however it went.
+"""Ends the processes of a trial if the runner that started them dies, also by SIGKILL.
 
-`python -m wattlaw.launchers.keeper` reads session numbers, one a line, from standard input. The word
-"done" lets it go; an input that closes without it means that the runner was killed.
+`python -m wattlaw.launchers.keeper` reads session ids from standard input, one per line. At the word
+"done" it exits; if its input closes without that word, the runner was killed, and it ends the sessions.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from wattlaw.launchers.sessions import end
 
 
 class Keeper:
-    """A keeper for the sessions of one trial; use it as a context."""
+    """A keeper process for the sessions of one trial; use it as a context."""
 
     def __enter__(self) -> Keeper:
         self._process = subprocess.Popen(
             helper_command("wattlaw.launchers.keeper"),
             stdin=subprocess.PIPE,
             env=helper_environment(),
-            start_new_session=True,  # Ctrl-C on the terminal is for the runner, which tells the keeper
+            start_new_session=True,  # Ctrl-C reaches the runner only
         )
         return self
 
     def keep(self, sessions: Iterable[int]) -> None:
-        """Tell it which sessions it is to end."""
+        """Have it end these sessions if this process dies."""
         assert self._process.stdin is not None
         for session in sessions:
             self._process.stdin.write(b"%d\n" % session)
@@ -45,7 +45,7 @@ class Keeper:
 
 
 def main() -> None:
-    """Read, wait, and end what was not let go."""
+    """Read session ids, wait, and end the sessions if the runner dies."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sessions = []

@@ -1,4 +1,4 @@
-"""What a launcher is: it starts the processes of one trial and watches them."""
+"""The role of a launcher: it starts the ranks of one trial and watches them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 
 
 class Job(msgspec.Struct, frozen=True):
-    """The processes to start: one command, started once per rank.
+    """The processes of a trial: one command, started once per rank.
 
-    words       the command, never given to a shell
-    ranks       processes to start
-    are_ranks   whether each finds RANK, LOCAL_RANK and WORLD_SIZE in its environment; a user's own command
-                does not: it may start ranks itself, or none
+    words       the command; no shell reads it
+    ranks       number of processes
     folder      where ``output-<rank>.log`` is written
     variables   added to the environment of every rank
+    are_ranks   whether each has RANK, LOCAL_RANK and WORLD_SIZE in its environment; not for a user's own
+                command, which may start ranks itself
     nodes       machines over which the ranks are spread evenly
     """
 
@@ -38,11 +38,11 @@ class Exit(msgspec.Struct, frozen=True):
 
 
 class Launched(ABC):
-    """Processes that were started."""
+    """The started processes of a trial."""
 
     @abstractmethod
     def pids(self) -> list[int]:
-        """Return the process ids that run on this machine."""
+        """Return the ids of those processes that run on this machine."""
 
     @abstractmethod
     def poll(self) -> list[Exit]:
@@ -50,12 +50,12 @@ class Launched(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End all processes and their children; returns when they are gone. May be called twice."""
+        """End all processes and their children; returns when they have ended. May be called twice."""
 
 
 class Launcher(ABC):
-    """Where the processes of a trial are started."""
+    """How the ranks of a trial start."""
 
     @abstractmethod
     def launch(self, job: Job) -> Launched:
-        """Start a job's ranks. Raises TrialError where the command cannot be started."""
+        """Start the ranks of a job. Raises TrialError if the command cannot be started."""

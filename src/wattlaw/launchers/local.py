@@ -1,7 +1,7 @@
-"""Starts a trial's processes on this machine, one a device.
+"""Starts the ranks of a trial as processes of this machine, one per device.
 
-torchrun is not used here: it would import torch once more for every trial. A worker reads the same
-environment variables, so torchrun or Slurm may start it as well.
+torchrun is not used, because it would import torch once more for every trial. A worker reads the same
+environment variables, so torchrun or Slurm can start it as well.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NAMES = {"local": "Local"}
 
 
 class Local(Launcher):
-    """This machine."""
+    """Ranks as child processes of this one."""
 
     def launch(self, job: Job) -> Launched:
         return LocalRanks(job)
 
 
 class LocalRanks(Launched):
-    """Ranks as child processes, each in a session of its own so that its children can be ended with it."""
+    """Child processes, each in its own session so that its children can be ended with it."""
 
     def __init__(self, job: Job) -> None:
         self._exits: list[Exit] = []

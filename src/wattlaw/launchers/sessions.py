@@ -1,4 +1,4 @@
-"""Sessions of processes: who belongs to them, and how all of them are ended."""
+"""Finds and ends all processes of a session, with everything that descends from them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ GRACE_S = 3.0
 
 
 def members(sessions: Iterable[int]) -> list[psutil.Process]:
-    """Return the processes of sessions, and whatever descends from them, also where it left the session."""
-    wanted = set(sessions)
-    alive = [p for p in psutil.process_iter() if p.pid != os.getpid()]
-    found = {p.pid: p for p in alive if _session(p.pid) in wanted}
-    parents = {p.pid: _parent(p) for p in alive}
-    # a child may stand before its parent, so go round until nobody joins
-    while joining := [p for p in alive if p.pid not in found and parents[p.pid] in found]:
-        found.update({p.pid: p for p in joining})
+    """Return the processes of sessions, and their descendants even if they have left the session."""
+    ids = set(sessions)
+    alive = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+    parents = {process.pid: _parent(process) for process in alive}
+    found = {process.pid: process for process in alive if _session(process.pid) in ids}
+    # a child may come before its parent, so repeat until nothing is added
+    while added := [p for p in alive if p.pid not in found and parents[p.pid] in found]:
+        found.update({process.pid: process for process in added})
     return list(found.values())
 
 
 def end(sessions: Iterable[int], grace_s: float = GRACE_S) -> None:
-    """Ask all processes of sessions to end; kill those that have not after ``grace_s``. Returns when they are gone."""
-    family = {p.pid: p for p in members(sessions)}
+    """Send SIGTERM to all processes of sessions, and after ``grace_s`` SIGKILL to those still alive.
+
+    Returns when they have ended.
+    """
+    family = {process.pid: process for process in members(sessions)}
     _signal(family.values(), signal.SIGTERM)
     wait_until(lambda: not any(map(_is_alive, family.values())), grace_s, every_s=0.02)
-    # what was started in the meantime belongs to the family too
-    family.update({p.pid: p for p in members(sessions)})
+    # processes that were started in the meantime belong to the family too
+    family.update({process.pid: process for process in members(sessions)})
     _signal(filter(_is_alive, family.values()), signal.SIGKILL)
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        # psutil compares start times, so a number that the system gave to another process is safe
+        # psutil compares start times, so that a reused process id is safe
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.send_signal(number)
 

@@ -1,1 +1,1 @@
-"""Carries out trials and sweeps."""
+"""Runs trials and sweeps: prepare, carry out on a node, record."""

@@ -1,4 +1,4 @@
-"""From a sweep to the trials that are to be run: checked, ordered, estimated."""
+"""From a sweep to its trials: checked, in random order, with estimated times."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from wattlaw.runner.node_devices import NodeDevices, check_on_node
 from wattlaw.workloads import counts
 from wattlaw.workloads.inspect_class import inspect_class
 
-_NAMES = (*TRAINING, *(f for f in FIELDS if f != "options"), "devices")
+_NAMES = (*TRAINING, *(name for name in FIELDS if name != "options"), "devices")
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """Trials in the order in which they run, and how long each should take, s.
+    """The trials of a sweep in the order in which they run, and the estimated time of each by id, s.
 
-    ``guessed`` are those whose time comes from no run of their own setting.
+    ``guessed`` are the ids of trials whose setting has no run from which to estimate.
     """
 
     sweep: Sweep
@@ -34,35 +34,38 @@ class SweepPlan(msgspec.Struct, frozen=True):
     seconds: dict[str, float]
     guessed: frozenset[str]
 
-    def time_of(self, wanted: Iterable[Trial]) -> tuple[float, bool]:
-        """Return the estimated time of some trials, cool-downs included, s, and whether it is a rough guess."""
-        ids = [t.id for t in wanted]
-        return sum(
-            self.seconds[i] + self.sweep.cooldown_s for i in ids
-        ), not self.guessed.isdisjoint(ids)
+    def time_of(self, trials: Iterable[Trial]) -> tuple[float, bool]:
+        """Return the estimated time of trials with cool-downs, s, and whether it is a rough guess."""
+        ids = [trial.id for trial in trials]
+        seconds = sum(self.seconds[i] + self.sweep.cooldown_s for i in ids)
+        return seconds, not self.guessed.isdisjoint(ids)
 
 
 def plan(sweep: Sweep, node: NodeDevices | None, runs: Sequence[Run] = ()) -> SweepPlan:
-    """Check every setting of a sweep and order its trials.
+    """Check every setting of a sweep, order its trials and estimate their times.
 
-    ``runs`` are earlier runs that the estimate of time is taken from. Raises SettingError or
-    UnknownNameError for the first impossible setting.
+    ``node`` is where they will run; None if that is not known. ``runs`` are earlier runs for the
+    estimate. Raises SettingError or UnknownNameError for the first setting that cannot be carried out.
     """
     grid = settings(sweep)
     for setting in grid:
         check(setting, node)
-    commands = {s.command for s in grid if s.command}
+    commands = {setting.command for setting in grid if setting.command}
     if commands:
         template.check_swept(commands, sweep.over)
-    for each in commands:
-        template.check_given(each, [*sweep.setting, *sweep.over])
-    ordered = trials(sweep, {s.workload: version(s.workload) for s in grid})
+    for command in commands:
+        template.check_given(command, [*sweep.setting, *sweep.over])
+    versions = {setting.workload: version(setting.workload) for setting in grid}
+    ordered = trials(sweep, versions)
     seconds, guessed = estimate(ordered, node, runs)
     return SweepPlan(sweep, tuple(ordered), seconds, frozenset(guessed))
 
 
 def check(setting: Setting, node: NodeDevices | None) -> None:
-    """Raise SettingError or UnknownNameError where a setting cannot be carried out here."""
+    """Raise SettingError or UnknownNameError if a setting cannot be carried out.
+
+    Its devices are checked if ``node`` is not None.
+    """
     if node is not None:
         check_on_node(setting, node)
     training_options(setting)
@@ -72,13 +75,13 @@ def check(setting: Setting, node: NodeDevices | None) -> None:
         template.check_pattern(setting.step_pattern)
         return
     if setting.step_pattern:
-        raise SettingError("step_pattern goes with a command; a workload records its own steps")
+        raise SettingError("step_pattern is for a command; a workload records its own steps")
     try:
         counts.check_request(setting.workload, setting.preset, workload_options(setting))
     except UnknownNameError as error:
-        raise _with_fields(setting, error) from None
+        raise _unknown_option(setting) or error from None
     if ":" in setting.workload:
-        _check_own(setting)
+        _check_own_class(setting)
     else:
         _check_data(str(setting.options.get("data", "")))
     if importlib.util.find_spec("torch") is None:
@@ -92,14 +95,14 @@ def version(workload: str) -> int:
 
 
 def _check_data(data: str) -> None:
-    """Raise SettingError where the data are not there: at once, not in every trial after its start."""
+    """Raise SettingError if the data do not exist: now, rather than in every trial after its start."""
     if data not in ("", "generated") and not Path(data).expanduser().exists():
         raise SettingError(
             f"data {data!r}: there is no such file or folder; name another, or generated"
         )
 
 
-def _check_own(setting: Setting) -> None:
+def _check_own_class(setting: Setting) -> None:
     facts = inspect_class(setting.workload)
     if facts.presets is not None and setting.preset not in facts.presets:
         raise UnknownNameError("preset", setting.preset, facts.presets)
@@ -108,17 +111,13 @@ def _check_own(setting: Setting) -> None:
             raise UnknownNameError("name", name, [*facts.options, *_NAMES])
 
 
-def _with_fields(setting: Setting, error: UnknownNameError) -> UnknownNameError:
-    # a misspelt field of a setting arrives as an option: offer the fields as well
+def _unknown_option(setting: Setting) -> UnknownNameError | None:
+    """Return the error of an unknown option; it offers fields too, as a misspelt field is an option."""
     entry = counts.workload_entries().get(setting.workload)
-    known = [*(entry.options if entry else ()), *_NAMES]
-    wrong = [n for n in workload_options(setting) if entry and n not in entry.options]
-    return (
-        UnknownNameError("name", wrong[0], known)
-        if wrong and setting.preset in _presets(entry)
-        else error
-    )
-
-
-def _presets(entry: counts.WorkloadEntry | None) -> list[str]:
-    return [c.preset for c in entry.presets] if entry else []
+    presets = [known.preset for known in entry.presets] if entry else []
+    if entry is None or setting.preset not in presets:
+        return None
+    for name in workload_options(setting):
+        if name not in entry.options:
+            return UnknownNameError("name", name, [*entry.options, *_NAMES])
+    return None

@@ -1,4 +1,4 @@
-"""Shows on stderr how a sweep goes on: a live display on a terminal, a line a trial elsewhere."""
+"""Displays the progress of a sweep on stderr: a bar on a terminal, otherwise a line per trial."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """A watcher for people. The time left starts from the plan and follows what trials really take."""
+    """A watcher for people. The time left starts from the plan and is corrected as trials end."""
 
     def __init__(self, plan: SweepPlan, todo: list[Trial]) -> None:
         self._plan, self._varied = plan, list(plan.sweep.over)
         self._left = {t.id: plan.seconds[t.id] for t in todo}
         self._number = len(plan.trials) - len(todo)
-        self._took = self._thought = 0.0
+        self._took = self._estimated = 0.0
         self._start = time.monotonic()
         self._waited_for: set[str] = set()
         self._bar: tqdm | None = None
@@ -68,7 +68,7 @@ class Display:
 
     def end(self, trial: Trial, run: Run) -> None:
         self._took += time.monotonic() - self._start
-        self._thought += self._left.get(trial.id, 0.0)
+        self._estimated += self._left.get(trial.id, 0.0)
         self._show_result(trial, outcome(run))
 
     def end_elsewhere(self, trial: Trial, run: Run) -> None:
@@ -105,8 +105,7 @@ class Display:
             self._bar.set_description_str(f"{self._time_left()} · {words}")
 
     def _time_left(self) -> str:
-        # what is done so far corrects the plan's guess
-        pace = self._took / self._thought if self._thought > 0 else 1.0
+        pace = self._took / self._estimated if self._estimated > 0 else 1.0
         return f"about {show_time(sum(self._left.values()) * pace)} left"
 
     def _words(self, trial: Trial) -> str:
@@ -114,7 +113,7 @@ class Display:
 
 
 def outcome(run: Run) -> str:
-    """Return a trial's result in a few words."""
+    """Return the result of a trial in a few words."""
     if run.state == "failed":
         return f"failed: {reason(run.error) or 'no error was recorded'}"
     step, rate = derive(run, "step_time_s"), derive(run, "samples_per_s")
@@ -125,14 +124,10 @@ def outcome(run: Run) -> str:
 
 
 def name(setting: Setting, varied: list[str]) -> str:
-    """Return a setting as people tell it apart from the others of its sweep."""
+    """Return the workload and the varied fields of a setting, which tell it apart in its sweep."""
     words = [setting.workload]
     for field in varied:
-        value = (
-            setting.devices
-            if field == "devices"
-            else getattr(setting, field, setting.options.get(field))
-        )
+        value = getattr(setting, field, setting.options.get(field))
         if field not in ("workload", "seed") and value is not None:
             words.append(f"{field.replace('_', ' ')} {value}")
     return ", ".join(words)
