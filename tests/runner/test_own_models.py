@@ -179,7 +179,10 @@ class Odd(torch.nn.Linear):
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        (lambda _: Stateful(4, 1), "_extra_state .* is a dict and no tensor"),
+        (
+            lambda _: Stateful(4, 1),
+            "_extra_state .* is a dict; checkpoints and save_model need tensors",
+        ),
         (lambda _: Odd(), "phase .*complex128"),
     ],
 )
