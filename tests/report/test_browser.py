@@ -82,6 +82,9 @@ def test_every_figure_is_drawn_without_error_or_network(opened):
         assert box["height"] > 50
         assert drawing.locator("path, line, text").count() > 5
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.scroll')].every(t => t.scrollWidth <= t.clientWidth)"
+    )
 
 
 def test_no_table_is_cut_off_on_paper(browser, page_file):

@@ -11,6 +11,7 @@ from tests.factory import trial_run as run
 from wattlaw.core.findings import Interval
 from wattlaw.report.figures.chart import legend_room
 from wattlaw.report.figures.theme import DARK, LIGHT
+from wattlaw.report.formatting import unbroken
 from wattlaw.report.page import make_page
 from wattlaw.report.words import percent
 
@@ -116,3 +117,15 @@ def test_a_legend_has_room_for_its_names():
     long = legend_room(["batch 128, learning_rate 0.0003, seed_data 3"])
     assert long["columns"] == 1
     assert long["labelLimit"] > 250
+
+
+def test_long_commands_are_named_by_where_they_differ():
+    start = "python train.py --data /a/very/long/path/that/all/of/the/commands/share --lr "
+    runs = [run("command", command=start + rate) for rate in ("0.1", "0.2")]
+    (group,) = make_page(runs).context.groups
+    assert [row.short for row in group.rows] == ["… --lr 0.1", "… --lr 0.2"]
+
+
+def test_no_line_breaks_inside_a_number_or_its_interval():
+    assert unbroken("5.3 ms [5.2 – 5.4]") == "5.3\u00a0ms [5.2\u00a0–\u2060\u00a05.4]"
+    assert unbroken("8 processes, batch 32") == "8 processes, batch 32"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 from markupsafe import Markup, escape
 
 from wattlaw.core.findings import Interval
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import show
+
+NO_BREAK = "\u00a0"
+_WORD_JOINER = "\u2060"
+_INTERVAL = re.compile(r"\[[^\[\]]{1,40}\]")
+_UNIT = re.compile(r"(?<=\d) (?=\D{1,7}(?: \[|$))")
 
 
 def shown(reading: Reading, unit: str) -> str:
@@ -73,6 +79,17 @@ def coded(text: str) -> Markup:
     for index, part in enumerate(parts):
         found += Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
     return found
+
+
+def unbroken(text: str) -> str:
+    """Return text in which no line breaks inside a number with its unit or inside an interval."""
+    joined = _INTERVAL.sub(_unbroken_interval, text)
+    return _UNIT.sub(NO_BREAK, joined)
+
+
+def _unbroken_interval(match: re.Match[str]) -> str:
+    # a line may break after a dash even before a no-break space, but not before a word joiner
+    return match[0].replace(" ", NO_BREAK).replace("–", f"–{_WORD_JOINER}")
 
 
 def plain(name: str) -> str:

@@ -28,7 +28,7 @@ from wattlaw.report.content import Section
 from wattlaw.report.context import Context
 from wattlaw.report.figures.figure_files import FORMATS, write_figures
 from wattlaw.report.figures.theme import CONFIG, css_colours
-from wattlaw.report.formatting import coded
+from wattlaw.report.formatting import coded, unbroken
 from wattlaw.report.words import answer
 
 TITLE = "What training costs"
@@ -171,7 +171,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    env.filters["coded"] = coded
+    env.filters |= {"coded": coded, "unbroken": unbroken}
     return env
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wattlaw.core.factors import Factor
 from wattlaw.core.run import Run
@@ -45,12 +45,13 @@ def name_settings(settings: Sequence[Named]) -> list[tuple[str, str]]:
     layouts = {(one["devices"], one["nodes"]) for one, _ in settings}
     batches = {one["batch_per_device"] for one, _ in settings}
     varied = _varied([one for one, _ in settings])
+    start = shared_start(one.get("command") for one, _ in settings)
     names = []
     for one, run in settings:
         device_text = _device_text(one, run)
         nodes = counted(int(one["nodes"] or 1), "node") if len(layouts) > len(devices) else ""
         batch = factor_words("batch_per_device", one["batch_per_device"])
-        others = [factor_words(n, one.get(n)) or unset_words(one, run, n) for n in varied]
+        others = [factor_words(n, one.get(n), start) or unset_words(one, run, n) for n in varied]
         full = _joined([device_text, nodes, batch, *others])
         short = _joined(
             [
@@ -69,20 +70,38 @@ def device_type_of(run: Run) -> str:
     return run.machine.device_type or run.setting.device_type
 
 
-def factor_words(name: str, value: Factor) -> str:
+def factor_words(name: str, value: Factor, shared: str = "") -> str:
     """Return a factor as text: "200 W cap", "bf16", "compile: yes"; "" where it has no value.
 
-    The groups of fits and advice give numbers as text: "200".
+    The groups of fits and advice give numbers as text: "200". ``shared`` is the start that long
+    commands have in common, which is left out.
     """
     if value is None or value == "":
         return ""
     if name == "command":
-        text = str(value)
-        return text if len(text) <= _LONGEST_COMMAND else f"{text[: _LONGEST_COMMAND - 1]}…"
+        return _command_words(str(value), shared)
     if isinstance(value, bool):
         return f"{name}: {'yes' if value else 'no'}"
     word = f"{value:g}" if isinstance(value, float) else str(value)
     return _FORMS[name].format(word) if name in _FORMS else f"{name} {word}"
+
+
+def shared_start(commands: Iterable[Factor]) -> str:
+    """Return the whole words with which all commands start, without the name of a last option.
+
+    It is "" for fewer than two commands.
+    """
+    distinct = {str(command) for command in commands}
+    if len(distinct) < 2:
+        return ""
+    words = []
+    for same in zip(*(command.split(" ") for command in distinct), strict=False):
+        if len(set(same)) > 1:
+            break
+        words.append(same[0])
+    if words and words[-1].startswith("-"):
+        words.pop()
+    return " ".join([*words, ""]) if words else ""
 
 
 def unset_words(factors: Mapping[str, Factor], run: Run, name: str) -> str:
@@ -98,6 +117,13 @@ def natural(name: str) -> list[tuple[int, str]]:
     for part in re.split(r"([0-9]+)", name):
         key.append((int(part), "") if part.isdecimal() else (0, part))
     return key
+
+
+def _command_words(command: str, shared: str) -> str:
+    if len(command) <= _LONGEST_COMMAND:
+        return command
+    words = f"… {command[len(shared) :]}" if shared and command.startswith(shared) else command
+    return words if len(words) <= _LONGEST_COMMAND else f"{words[: _LONGEST_COMMAND - 1]}…"
 
 
 def _varied(settings: Sequence[Mapping[str, Factor]]) -> list[str]:

@@ -10,7 +10,7 @@ from wattlaw.core.factors import Factor
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.report.context import WorkloadGroup
 from wattlaw.report.formatting import times
-from wattlaw.report.setting_names import UNSET, factor_words, unset_words
+from wattlaw.report.setting_names import UNSET, factor_words, shared_start, unset_words
 
 _PREFIX = "speedup_"
 
@@ -66,11 +66,12 @@ def series_name(fit: Fit, group: WorkloadGroup) -> str:
 
 def group_words(finding: Mapping[str, str], group: WorkloadGroup) -> str:
     """Return what the group of a finding says beyond the facts of its workload."""
+    start = shared_start(row.factors.get("command") for row in group.rows)
     words = []
     for name, value in finding.items():
         # a finding's group also has what differs between workloads
         if name not in group.facts and _varies(group, name):
-            words.append(factor_words(name, _as_factor(group, name, value)))
+            words.append(factor_words(name, _as_factor(group, name, value), start))
     return ", ".join(word for word in words if word)
 
 

@@ -24,7 +24,7 @@ from wattlaw.report.setting_names import device_type_of
 
 NAMES = {"accelerators": "accelerators"}
 
-TITLE = "Delivered of what was promised"
+TITLE = "Delivered share of the promised peak"
 CAPTION = (
     "Operations counted for the workload (a multiply-add is two) × samples per second, over the "
     "peak that the catalogue gives for the device at the precision of the run, without sparsity. "
@@ -146,4 +146,4 @@ def _why_unknown(found: Shares) -> str:
     reasons: dict[str, None] = {}
     for _, shares in found:
         reasons |= {one.share.how: None for one in shares if one.share.value is None}
-    return f"Unknown where {'; '.join(reasons)}." if reasons else ""
+    return f"The share of peak is unknown: {'; '.join(reasons)}." if reasons else ""
