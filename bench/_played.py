@@ -16,7 +16,7 @@ from typing import NamedTuple
 from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope, lag_of
 from wattlaw.devices.meters.replay import Replay
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series
-from wattlaw.measuring.sampling.dense_readings import Dense
+from wattlaw.measuring.sampling.dense_readings import DenseSchedule
 
 HZ = 10.0
 ASSUMED_UPDATE_S = 0.1
@@ -89,7 +89,7 @@ def measured(shown: list[Sample], device: Device, start: float, end: float, chan
     now = [start - 0.02 if knows_edges else max(shown[0].time_s, start - 15 - chance.random())]
     meter = Replay(Scope(root_pid=1), clock=lambda: now[0])
     meter.rows, meter.times = {"gpu:0": shown}, {"gpu:0": [s.time_s for s in shown]}
-    rule = Dense([info], now[0])
+    rule = DenseSchedule([info], now[0])
     edges = [start, end] if knows_edges else []
     stop = end if knows_edges else end + 3
     series, tick, taken = Series(), now[0], meter.read()

@@ -149,8 +149,13 @@ def test_every_misspelt_choice_is_answered_with_the_nearest():
 def test_a_missing_choice_or_command_is_answered_in_one_line():
     answers = {
         ("job",): "Missing argument",
-        ("measure",): "write it after --, such as `wattlaw measure -- python train.py`",
-        ("measure", "--jsn", "--", "true"): "no such option '--jsn'; did you mean '--json'",
+        ("measure",): "put it after --, such as `wattlaw measure -- python train.py`",
+        (
+            "measure",
+            "--jsn",
+            "--",
+            "true",
+        ): "unknown option --jsn before the command; put the command after --; did you mean '--json'",
         (
             "accelerators",
             "list",

@@ -68,7 +68,7 @@ def test_the_energy_of_an_inner_window_is_its_own(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_nested_window_borrows_the_telemetry_that_is_taken_already(tmp_path: Path, trace) -> None:
+def test_a_nested_window_uses_the_telemetry_of_the_running_sampler(tmp_path: Path, trace) -> None:
     (tmp_path / "outer").mkdir()
     with start_sampler(tmp_path / "outer", replay=str(trace(100, 60))):
         script = (
@@ -152,10 +152,10 @@ def test_an_error_in_the_block_is_recorded_and_goes_on(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in (summary.parent / "attempt-1" / "error.txt").read_text()
 
 
-def test_a_step_outside_its_block_is_refused_not_lost() -> None:
+def test_a_step_outside_of_its_block_is_an_error() -> None:
     with wattlaw.measure() as m:
         m.step()
-    with pytest.raises(UsageError, match="inside its block"):
+    with pytest.raises(UsageError, match="within its block"):
         m.step()
 
 
@@ -175,13 +175,15 @@ def test_an_impossible_request_is_refused_at_once(
     assert not Path("nowhere").exists()
 
 
-def test_a_decorator_without_brackets_is_told_to_have_them():
-    with pytest.raises(UsageError, match=r"write @wattlaw\.measure\('runs/mine'\) with brackets"):
+def test_a_decorator_without_a_call_is_an_error_that_shows_the_call():
+    with pytest.raises(
+        UsageError, match=r"call the decorator with the folder.*: @wattlaw\.measure\('runs/mine'\)"
+    ):
         wattlaw.measure(lambda: None)
 
 
-def test_a_decorated_function_needs_a_folder_for_its_result_would_be_lost():
-    with pytest.raises(UsageError, match="give a folder"):
+def test_a_decorated_function_needs_a_folder_since_its_result_would_be_lost():
+    with pytest.raises(UsageError, match="a decorator needs a folder"):
         wattlaw.measure()(print)
 
 
@@ -231,7 +233,7 @@ with wattlaw.measure("mine", name="f") as m:
         check=True,
     )
     assert done.stdout.splitlines() == [
-        "this block was opened by another process, which forked this one; open one here",
+        "this block was opened by the parent of this process; open a block here",
         "4 ['attempt-1']",
     ]
     (run,) = wattlaw.load_runs(tmp_path / "mine")
@@ -239,24 +241,24 @@ with wattlaw.measure("mine", name="f") as m:
     assert not list(tmp_path.rglob("error.txt"))
 
 
-def test_an_open_block_is_not_opened_again_and_ends_as_if_nothing_was() -> None:
+def test_an_open_block_cannot_be_opened_again_and_still_ends_normally() -> None:
     with wattlaw.measure() as m:
         m.step()
-        with pytest.raises(UsageError, match="open already"):
+        with pytest.raises(UsageError, match="already open"):
             m.__enter__()
         m.step()
     assert m.result is not None
     assert m.result.reading("steps").value == 2
 
 
-def test_a_block_without_steps_lacks_none() -> None:
+def test_a_block_without_steps_has_no_warning_about_missing_ones() -> None:
     with wattlaw.measure() as m:
         time.sleep(0.1)
     assert m.result is not None
     assert "ranks_missing" not in [note.name for note in m.result.warnings]
 
 
-def test_nothing_is_claimed_of_a_block_but_what_was_given(tmp_path: Path) -> None:
+def test_a_block_has_only_the_fields_of_a_setting_that_the_user_stated(tmp_path: Path) -> None:
     for name, setting in (("plain", {}), ("given", {"precision": "fp32", "preset": "tiny"})):
         with wattlaw.measure(tmp_path, name=name, setting=setting):
             pass

@@ -19,7 +19,7 @@ from wattlaw.devices.meter import DeviceInfo, Probe, Sample, Scope
 from wattlaw.measuring.files.host_files import Host, Jump, TelemetryFile, boot_id, clock_pair
 from wattlaw.measuring.files.rank_files import StepLog
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.host_sampler import Engine, Lane
+from wattlaw.measuring.sampling.host_sampler import HostSampler, MeterThread
 from wattlaw.measuring.sampling.sampler_process import start_sampler
 
 
@@ -113,8 +113,8 @@ def test_a_meter_that_hangs_holds_up_no_other() -> None:
         free.wait(30)
         return []
 
-    hanging = Lane("hanging", hang, 0.01, sink)
-    quick = Lane("quick", lambda: [Sample(time_s=time.monotonic(), device="q")], 0.01, sink)
+    hanging = MeterThread("hanging", hang, 0.01, sink)
+    quick = MeterThread("quick", lambda: [Sample(time_s=time.monotonic(), device="q")], 0.01, sink)
     for lane in (hanging, quick):
         lane.start()
     until = time.monotonic() + 20
@@ -139,7 +139,7 @@ def test_readings_keep_to_the_schedule_and_missed_turns_are_skipped() -> None:
             time.sleep(0.35)
         return [Sample(time_s=now, device="d")]
 
-    lane = Lane("d", read, 0.1, sink)
+    lane = MeterThread("d", read, 0.1, sink)
     lane.start()
     until = time.monotonic() + 20
     while len(sink) < 8:
@@ -168,9 +168,9 @@ def _start_and_stop(tmp_path: Path) -> None:
     scope = Scope(root_pid=os.getpid())
     before = now_open()
     for _ in range(10_000 if FULL else 50):
-        engine = Engine(tmp_path, scope, meters=("procfs",))
-        engine.start()
-        engine.stop()
+        sampler = HostSampler(tmp_path, scope, meters=("procfs",))
+        sampler.start()
+        sampler.stop()
     for _ in range(100 if FULL else 3):
         start_sampler(tmp_path, meters=["procfs"]).stop()
     assert now_open() == before
@@ -202,12 +202,12 @@ def test_the_sampler_notices_that_the_hosts_clock_was_set(
         return monotonic, utc + shift[0]
 
     monkeypatch.setattr("wattlaw.measuring.sampling.host_sampler.clock_pair", pair)
-    engine = Engine(tmp_path, Scope(root_pid=os.getpid()), meters=("procfs",))
-    engine.start()
+    sampler = HostSampler(tmp_path, Scope(root_pid=os.getpid()), meters=("procfs",))
+    sampler.start()
     shift[0] = -7200.0
     until = time.monotonic() + 20
-    while not engine.host.jumps:
+    while not sampler.host.jumps:
         assert time.monotonic() < until
         time.sleep(0.05)
-    (jump,) = engine.stop().jumps
+    (jump,) = sampler.stop().jumps
     assert jump.by_s == pytest.approx(-7200, abs=0.05)

@@ -208,21 +208,21 @@ def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -
     assert fake.get(0, "limit_w") == 380
 
 
-def test_what_a_killed_one_left_in_force_gives_way_to_the_one_that_still_runs(
+def test_a_value_that_a_killed_process_set_gives_way_to_the_running_ones(
     fake: FakeNvml, tmp_path: Path
 ) -> None:
     script = """
 import os, subprocess, sys
-from wattlaw.measuring.limits.guard import opened
-from wattlaw.measuring.limits.limit_state import give_back, take
+from wattlaw.measuring.limits.guard import open_control
+from wattlaw.measuring.limits.limit_state import restore_limit, take_limit
 killed = subprocess.Popen(["true"])
 killed.wait()
-with opened("power_cap_w") as control:
+with open_control("power_cap_w") as control:
     device = control.devices(["0"])[0]
     for watts, token, guard in ((300, "first", os.getpid()), (200, "second", os.getpid()), (150, "killed", killed.pid)):
-        take(control, "power_cap_w", device, watts, token, guard)
+        take_limit(control, "power_cap_w", device, watts, token, guard)
     for token in ("first", "second"):
-        give_back(control, "power_cap_w", device, token)
+        restore_limit(control, "power_cap_w", device, token)
         print(control.read(device))
 """
     here = {**fake.environment, "WATTLAW_STATE": str(tmp_path)}
@@ -240,7 +240,7 @@ def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(
     assert state_folder() == Path("/tmp/wattlaw-limits-1000")
 
 
-def test_a_guard_that_is_killed_alone_is_stood_in_for(fake: FakeNvml, capped) -> None:
+def test_the_limits_of_a_guard_that_is_killed_alone_are_restored(fake: FakeNvml, capped) -> None:
     process = capped(200)
     first_line(process)
     (guard,) = guards(fake)
@@ -249,7 +249,7 @@ def test_a_guard_that_is_killed_alone_is_stood_in_for(fake: FakeNvml, capped) ->
     assert fake.get(0, "limit_w") == 380
 
 
-def test_what_a_killed_guard_left_behind_is_put_back_by_the_next(fake: FakeNvml, capped) -> None:
+def test_a_limit_that_a_killed_guard_left_is_restored_by_the_next(fake: FakeNvml, capped) -> None:
     process = capped(200)
     first_line(process)
     (guard,) = guards(fake)
@@ -268,7 +268,7 @@ def test_a_value_out_of_range_is_refused_with_the_range_and_nothing_is_set(
 ) -> None:
     process = capped(900)
     _, errors = process.communicate(timeout=30)
-    assert f"power_cap_w is 900 W; {fake.uuid(0)} takes 100 to 400 W" in errors
+    assert f"power_cap_w is 900 W; {fake.uuid(0)} allows 100 to 400 W" in errors
     assert fake.get(0, "sets") == 0
 
 
@@ -284,7 +284,7 @@ def test_a_refused_permission_names_the_ways_to_get_it(fake: FakeNvml, capped) -
 def test_a_device_that_ignores_a_cap_is_found_out(fake: FakeNvml, capped) -> None:
     fake.set(0, ignores_sets=1)
     _, errors = capped(200).communicate(timeout=30)
-    assert "was set to 200 W, but it says 380 W" in errors
+    assert "was set to 200 W, but it reads back 380 W" in errors
 
 
 def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
@@ -347,7 +347,7 @@ def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(
     assert fake.get(0, "limit_w") == 380
 
 
-def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(
+def test_doctor_shows_the_ranges_and_the_limits_that_a_killed_guard_left(
     fake: FakeNvml, capped
 ) -> None:
     process = capped(200)
@@ -360,11 +360,11 @@ def test_doctor_shows_the_ranges_and_what_a_killed_guard_left_behind(
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=fake.environment)
     items = {i["what"]: i for i in json.loads(done.stdout)["items"]}
     assert items["control power_cap_w"]["how"].startswith("100 to 400 W")
-    assert "before it was 380" in items["limit left behind: power_cap_w"]["how"]
+    assert "before it was 380" in items["abandoned limit: power_cap_w"]["how"]
     done = subprocess.run(
         [*words, "--put-back"], capture_output=True, text=True, check=True, env=fake.environment
     )
-    assert "left behind" not in done.stdout
+    assert "abandoned limit" not in done.stdout
     assert fake.get(0, "limit_w") == 380
 
 

@@ -96,7 +96,7 @@ def test_a_cap_out_of_range_fails_its_trials_only(gpus, tmp_path):
     )
     assert done.returncode == 1
     assert "2 of 4 trials failed" in done.stderr
-    assert "takes 100 to 400 W" in done.stderr
+    assert "allows 100 to 400 W" in done.stderr
 
 
 def test_a_refused_permission_is_recorded_with_the_ways_to_get_it(gpus, tmp_path):

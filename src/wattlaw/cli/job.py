@@ -27,7 +27,7 @@ NAMES = {"job": "job"}
 )
 @json_option
 def job(jobid: str, runs: Path | None, table: TextIO | None, as_json: bool) -> None:
-    """Compare what a Slurm job requested with what it used, and give at most three pieces of advice.
+    """Compare what a Slurm job requested with what it used, and give up to three pieces of advice.
 
     For an epilog: `wattlaw job $SLURM_JOB_ID --runs runs`.
     """

@@ -156,7 +156,8 @@ def _advice(p: JobPage) -> list[str]:
         p.time_share is not None and p.time_share < _LOW_TIME and (job.limit_s or 0) > _LONG_LIMIT_S
     ):
         found.append(
-            f"it used {p.time_share:.0%} of its time limit: a job with a shorter limit starts sooner"
+            f"it used {p.time_share:.0%} of its time limit: "
+            "a job with a shorter limit starts sooner"
         )
     return found
 

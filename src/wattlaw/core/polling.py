@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float, every_s: float = 0.05) -> bool:
-    """Call ``condition`` every ``every_s`` until it returns something true.
+def wait_until(condition: Callable[[], T], timeout_s: float, every_s: float = 0.05) -> T | None:
+    """Call ``condition`` every ``every_s`` until it returns something true, and return that.
 
-    Returns True as soon as it does, False after ``timeout_s``. It is called at least once.
+    Returns None after ``timeout_s``. It is called at least once.
     """
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() >= deadline:
-            return False
+            return None
         time.sleep(every_s)
-    return True
+    return found

@@ -1,4 +1,4 @@
-"""``wattlaw.measure``: time and energy of a code block or a training loop, in three lines.
+"""``wattlaw.measure``: time and energy of a code block, a training loop, or a function.
 
 with wattlaw.measure("runs/mine") as m:
     for x, y in loader:
@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.factors import ASSUMED
 from wattlaw.core.reading import Reading
@@ -31,34 +33,30 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
 from wattlaw.measuring.files.rank_files import StepLog, read_steps
 from wattlaw.measuring.hosts.job_record import (
-    Record,
+    JobRecord,
     announced,
     announced_attempt,
     finish,
     new_record,
-    passing_place,
     place,
     run_of,
+    temporary_folder,
     wait_for_hosts,
     wait_for_steps,
 )
-from wattlaw.measuring.reduce.summary import parts, summarise
+from wattlaw.measuring.reduce.summary import summarise, summarise_spans
 from wattlaw.measuring.sampling.clock_offsets import clock_served
 from wattlaw.measuring.sampling.host_sampler import check_rate
 from wattlaw.measuring.sampling.sampler_process import Sampler, start_sampler
 from wattlaw.measuring.sampling.shared_sampler import copy_telemetry, running_sampler
 
 ATTEMPT, WARMUP = "WATTLAW_ATTEMPT", "WATTLAW_WARMUP_STEPS"
-"""Set by the runner of a sweep: where this trial's steps go, and how many of them are warm-up."""
+"""Set by the runner of a sweep: the folder for a trial's steps, and how many are warm-up."""
 
-
-_NO_NAMES = ("", "-", "-c", "__main__", "ipykernel_launcher")
-"""What stands for a program's name where code was piped in, given on the command line, or typed into a notebook."""
-
+_NO_PROGRAM = ("", "-", "-c", "__main__", "ipykernel_launcher")
+"""Names of code that has no program: from a pipe, the command line, or a notebook."""
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
@@ -72,42 +70,41 @@ def measure(
     gpus: Sequence[int | str] | None = None,
     setting: Mapping[str, Any] | None = None,
 ) -> Window:
-    """Measure a code block, or, as a decorator, every call of a function, also of an ``async`` one.
+    """Measure a code block, or as a decorator every call of a function, also of an ``async`` one.
 
-    folder       where the record goes; each use adds a repeat. None keeps no record, only ``result`` of a block
-    name         what the record calls the workload (the program's name by default)
+    folder       folder for the record; each use adds a repeat. None: only the block's ``result``
+    name         name of the workload in the record; by default the program's
     hz           readings a second, 0.1 to 100
-    warmup       first steps that enter no rate and no energy
-    synchronise  wait for CUDA at the edges of windows, through the torch that the program has imported
-    gpus         indices or UUIDs of the GPUs to read; None is all that CUDA_VISIBLE_DEVICES leaves
+    warmup       number of first steps that count for no rate and no energy
+    synchronise  wait for CUDA at the edges of windows, if the program has imported torch
+    gpus         indices or UUIDs of the GPUs to read; None: all that CUDA_VISIBLE_DEVICES leaves
     setting      more of the setting, such as {"batch_per_device": 32}, for fits over several runs
 
-    With torchrun or Slurm each rank writes its steps, one process a host reads the meters, rank 0 makes
-    the record. Inside a trial of a sweep only steps are written: the runner measures already. Inside
-    `wattlaw measure -- …` the telemetry is that of the sampler which already runs.
-    Raises UsageError or SettingError at once, RecordError where the folder cannot be written.
+    With torchrun or Slurm each rank writes its steps, one process on each host reads the meters,
+    and rank 0 makes the record. In a trial of a sweep only steps are written, since the runner
+    measures. In `wattlaw measure -- …` the telemetry is that of the sampler which already runs.
+    Raises UsageError or SettingError, and RecordError where the folder cannot be written.
     """
     if callable(folder):
         raise UsageError(
-            "write @wattlaw.measure('runs/mine') with brackets, and in them the folder for the records"
+            "call the decorator with the folder for its records: @wattlaw.measure('runs/mine')"
         )
     check_rate(hz)
     if warmup < 0:
         raise UsageError(f"warmup is {warmup}; it must be at least 0")
-    given = dict(setting or {})
-    whole = _setting(name, warmup, given)
-    # given values that equal a default would not be told from untold ones
-    labels = {n: str(given[n]) for n, default in ASSUMED.items() if given.get(n) == default}
-    return Window(
-        Path(folder) if folder is not None else None, whole, hz, synchronise, gpus, labels
-    )
+    values = dict(setting or {})
+    whole = _setting(name, warmup, values)
+    # labels mark the values that the user set although they equal the default
+    labels = {n: str(values[n]) for n, default in ASSUMED.items() if values.get(n) == default}
+    root = None if folder is None else Path(folder)
+    return Window(root, whole, hz, synchronise, gpus, labels)
 
 
 class Window:
-    """A measured block. ``step`` marks the end of a training step, ``window`` measures a part.
+    """A measured block. ``step`` marks the end of a training step; ``window`` measures a part.
 
-    After the block ``result`` is the Run with its totals (rank 0 only; None inside a sweep's trial), and
-    ``windows`` holds the quantities of each inner window, by name.
+    After the block ``result`` is the Run with its totals (on rank 0; None in a trial of a sweep),
+    and ``windows`` holds the quantities of each inner window by name.
     """
 
     def __init__(
@@ -131,27 +128,27 @@ class Window:
         self._log: StepLog | None = None
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Return the function with each of its calls measured into a record of its own.
+        """Return a function that records each of its calls; an ``async`` one until it returns.
 
-        An ``async`` function is measured until it returns. Raises UsageError for a generator, and without a folder.
+        Raises UsageError for a generator, and without a folder.
         """
         if self._folder is None and not os.environ.get(ATTEMPT):
             raise UsageError(
-                "nobody could read what the calls cost; give a folder: @wattlaw.measure('runs/mine')"
+                "a decorator needs a folder for its records: @wattlaw.measure('runs/mine')"
             )
-        return decorated(function, lambda: Window(*self._arguments))
+        return _measured_function(function, lambda: Window(*self._arguments))
 
     def __enter__(self) -> Window:
         if self._log is not None:
             raise UsageError(
-                "this block is open already; each needs a wattlaw.measure(...) of its own"
+                "this block is already open; use one wattlaw.measure(...) for each block"
             )
         self._steps, self._inner, self.windows, self._owner = 0, [], {}, os.getpid()
-        self._record: Record | None = None
+        self._record: JobRecord | None = None
         self._sampler: Sampler | None = None
-        self._borrowed: Path | None = None
+        self._shared: Path | None = None
         with contextlib.ExitStack() as stack:
-            attempt = self._join(stack)
+            attempt = self._open(stack)
             log = StepLog(attempt, self._place.rank)
             stack.callback(log.close)
             self._edge()
@@ -170,24 +167,36 @@ class Window:
         communication_s: float | None = None,
         optimiser_s: float | None = None,
     ) -> None:
-        """Mark the end of a training step; it began at the mark before, or where the block began.
+        """Mark the end of a training step, which began at the mark before or with the block.
 
-        ``samples`` are those of this rank; ``loss`` may be a tensor, which waits for its device. Costs about 5 µs.
+        ``samples`` are those of this rank. A ``loss`` that is a tensor waits for its device. Takes
+        about 5 µs.
         """
         log = self._log
         if log is None:
             raise UsageError(
-                "step() marks a step inside its block: with wattlaw.measure(...) as m: ... m.step()"
+                "step() works only within its block: with wattlaw.measure(...) as m: ... m.step()"
             )
         if os.getpid() != self._owner:
             raise UsageError(
-                "this block was opened by another process, which forked this one; open one here"
+                "this block was opened by the parent of this process; open a block here"
             )
         now = time.monotonic()
         value = None if loss is None else float(loss)
         is_warmup = self._steps < self._setting.warmup_steps
-        log.append(self._first + self._steps, is_warmup, self._last, now, samples, value, data_s, forward_s,
-                         backward_s, communication_s, optimiser_s)  # fmt: skip
+        log.append(
+            self._first_step + self._steps,
+            is_warmup,
+            self._last,
+            now,
+            samples,
+            value,
+            data_s,
+            forward_s,
+            backward_s,
+            communication_s,
+            optimiser_s,
+        )
         self._steps += 1
         self._last = now
         if is_warmup and self._steps == self._setting.warmup_steps:
@@ -196,7 +205,10 @@ class Window:
 
     @contextlib.contextmanager
     def window(self, name: str) -> Iterator[None]:
-        """Measure a part of the block, such as an evaluation; parts may nest and repeat."""
+        """Measure a part of the block, such as an evaluation; parts may nest and repeat.
+
+        The quantities are in ``windows[name]`` after the block.
+        """
         self._edge()
         start = time.monotonic()
         try:
@@ -212,69 +224,73 @@ class Window:
         trace: TracebackType | None,
     ) -> None:
         if os.getpid() != self._owner:
-            return  # a child that was forked in the block leaves it; the record is its parent's
+            return  # a forked child leaves the block; the record is its parent's
         if error is None:
-            # after an error the device may never answer again
+            # after an error the device may not answer any more
             self._edge()
         end = time.monotonic()
         log, self._log = self._log, None
-        assert log is not None, "left before it was entered"
+        assert log is not None
         with self._stack:
             try:
                 log.close()
-            except RecordError as refused:
-                # the block is over, and what comes after it in the user's program must not be lost to a full disk
-                print(f"wattlaw: {refused}", file=sys.stderr)
-            if os.environ.get(ATTEMPT) or not (self._sampler or self._borrowed or self._record):
+            except RecordError as refusal:
+                # a full disk must not end the user's program
+                print(f"wattlaw: {refusal}", file=sys.stderr)
+            if os.environ.get(ATTEMPT) or not (self._sampler or self._shared or self._record):
                 return
             attempt = log.path.parent
-            if self._place.world > 1 and error is None:
+            waits_for_others = self._place.world > 1 and error is None
+            if waits_for_others:
                 wait_for_steps(attempt, self._place.world)
             if self._sampler:
                 self._sampler.stop()
-            elif self._borrowed:
-                copy_telemetry(self._borrowed, attempt, self._began, end)
+            elif self._shared:
+                copy_telemetry(self._shared, attempt, self._began, end)
             if self._record:
-                if self._place.world > 1 and error is None:
+                if waits_for_others:
                     wait_for_hosts(attempt, self._place.world)
-                self._summarise(
-                    self._record, end, "".join(traceback.format_exception(error)) if error else ""
-                )
+                text = "".join(traceback.format_exception(error)) if error else ""
+                self._summarise(self._record, end, text)
 
-    def _join(self, stack: contextlib.ExitStack) -> Path:
-        """Return the attempt folder of this process, and start what it has to start."""
-        self._first = 0
-        given = os.environ.get(ATTEMPT)
-        if given:
+    def _open(self, stack: contextlib.ExitStack) -> Path:
+        """Return the attempt folder of this process, and start the sampler if it is its task."""
+        self._first_step = 0
+        folder = os.environ.get(ATTEMPT)
+        if folder:
             self._setting = _with_warmup(self._setting)
-            path = Path(given) / f"steps-{self._place.rank}.csv"
+            path = Path(folder) / f"steps-{self._place.rank}.csv"
             before = read_steps(path) if path.exists() else []
-            self._first = before[-1].step + 1 if before else 0
-            return Path(given)
-        if not self._place.is_leader:
-            if self._folder is None:
-                raise UsageError(
-                    "several ranks need a folder for their record, as in wattlaw.measure('runs/mine')"
-                )
-            attempt = announced_attempt(self._folder)
-        else:
-            root = self._folder or Path(tempfile.mkdtemp(prefix="wattlaw-", dir=passing_place()))
-            if self._folder is None:
-                stack.callback(shutil.rmtree, root, ignore_errors=True)
-            self._record = new_record(root, self._setting, self._labels)
-            attempt = self._record.attempt
-            if self._place.world > self._place.local_world:
-                stack.enter_context(clock_served(attempt))
-            if self._place.world > 1:
-                stack.enter_context(announced(root, attempt))
+            self._first_step = before[-1].step + 1 if before else 0
+            return Path(folder)
+        attempt = self._new_attempt(stack) if self._place.is_leader else self._leaders_attempt()
         if self._place.samples:
-            self._borrowed = running_sampler()
-            if self._borrowed is None:
+            self._shared = running_sampler()
+            if self._shared is None:
                 root_pid = os.getppid() if self._place.local_world > 1 else os.getpid()
-                self._sampler = stack.enter_context(
-                    start_sampler(attempt, hz=self._hz, root_pid=root_pid, gpus=self._gpus)
-                )
+                sampler = start_sampler(attempt, hz=self._hz, root_pid=root_pid, gpus=self._gpus)
+                self._sampler = stack.enter_context(sampler)
         return attempt
+
+    def _new_attempt(self, stack: contextlib.ExitStack) -> Path:
+        root = self._folder
+        if root is None:
+            root = Path(tempfile.mkdtemp(prefix="wattlaw-", dir=temporary_folder()))
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+        self._record = new_record(root, self._setting, self._labels)
+        attempt = self._record.attempt
+        if self._place.world > self._place.local_world:
+            stack.enter_context(clock_served(attempt))
+        if self._place.world > 1:
+            stack.enter_context(announced(root, attempt))
+        return attempt
+
+    def _leaders_attempt(self) -> Path:
+        if self._folder is None:
+            raise UsageError(
+                "several ranks need a folder for their record, as in wattlaw.measure('runs/mine')"
+            )
+        return announced_attempt(self._folder)
 
     def _edge(self) -> None:
         if self._synchronise:
@@ -282,20 +298,21 @@ class Window:
         if self._sampler:
             self._sampler.edge()
 
-    def _summarise(self, record: Record, end: float, error: str) -> None:
-        found = parts(record.attempt, [(start, end) for _, start, end in self._inner])
+    def _summarise(self, record: JobRecord, end: float, error: str) -> None:
+        spans = [(start, end) for _, start, end in self._inner]
+        found = summarise_spans(record.attempt, spans)
         for (name, _, _), quantities in zip(self._inner, found, strict=True):
             self.windows.setdefault(name, []).append(quantities)
-        # this rank's block may end before another rank's last step
-        between = None if self._place.world > 1 and self._steps else (self._began, end)
-        # a block alone that marks no steps lacks none
-        ranks = self._setting.devices if self._place.world > 1 or self._steps else None
+        is_parallel = self._place.world > 1
+        # with other ranks the steps tell the window: their last one may come after this block's end
+        between = None if is_parallel and self._steps else (self._began, end)
+        ranks = self._setting.devices if is_parallel or self._steps else None
         whole = summarise(record.attempt, ranks, between)
         self.result = finish(record, whole, error) if self._folder else run_of(record, whole, error)
 
 
 def synchronise_cuda() -> None:
-    """Wait for the current CUDA device, through the torch that the program has imported; imports none."""
+    """Wait for the current CUDA device if the program has imported torch; does not import it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
@@ -303,38 +320,39 @@ def synchronise_cuda() -> None:
 
 def _setting(name: str | None, warmup: int, more: Mapping[str, Any]) -> Setting:
     here = place()
-    program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "measure"
+    program = Path(sys.argv[0]).stem if sys.argv else ""
     values: dict[str, Any] = {
-        "workload": name or (program if program not in _NO_NAMES else "measure"),
+        "workload": name or ("measure" if program in _NO_PROGRAM else program),
         "nodes": max(1, here.world // here.local_world),
         "devices_per_node": here.local_world,
         **more,
     }
     values.setdefault("stop", {"steps": 1})
     setting = setting_from(values)
-    fields = {n: getattr(setting, n) for n in Setting.__struct_fields__}
-    # a block ends where it ends, not after so many steps
-    fields["stop"] = setting.stop if "stop" in more else Stop()
-    return Setting(**{**fields, "warmup_steps": warmup})
+    # a block has no condition for its end unless the user states one
+    stop = setting.stop if "stop" in more else Stop()
+    return msgspec.structs.replace(setting, stop=stop, warmup_steps=warmup)
 
 
 def _with_warmup(setting: Setting) -> Setting:
     text = os.environ.get(WARMUP, "")
-    fields = {n: getattr(setting, n) for n in Setting.__struct_fields__}
-    return Setting(**{**fields, "warmup_steps": int(text)}) if text.isdigit() else setting
+    if not text.isdigit():
+        return setting
+    return msgspec.structs.replace(setting, warmup_steps=int(text))
 
 
-def decorated(
+def _measured_function(
     function: Callable[P, T], block: Callable[[], AbstractContextManager[object]]
 ) -> Callable[P, T]:
-    """Return a function that runs in a block of its own at each call; an ``async`` one until it returns.
+    """Return a function that runs in a new block at each call; an ``async`` one until it returns.
 
-    Raises UsageError for a generator: a call of it only makes it, and its body runs where somebody iterates.
+    Raises UsageError for a generator: a call only creates it, and its body runs while it is
+    iterated.
     """
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(
-            f"{function.__name__} is a generator, whose body runs where it is iterated; "
-            "write `with wattlaw.measure(...)` around that loop"
+            f"{function.__name__} is a generator: its body runs while it is iterated; "
+            "put `with wattlaw.measure(...)` around that loop"
         )
     if inspect.iscoroutinefunction(function):
 

@@ -1,4 +1,4 @@
-"""What can be measured on this machine, and what to do about the rest."""
+"""What can be measured and controlled on this machine, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wattlaw.devices.cpu_model import VARIABLE, watts_per_core
 from wattlaw.devices.meter import DeviceInfo, Probe, Scope
 from wattlaw.devices.probe_meters import probe_meters
 from wattlaw.measuring.files.host_files import host_name
-from wattlaw.measuring.limits.guard import opened
-from wattlaw.measuring.limits.limit_state import left_behind
+from wattlaw.measuring.limits.guard import open_control
+from wattlaw.measuring.limits.limit_state import HeldLimit, abandoned_limits
 from wattlaw.measuring.sampling.sampler_process import REPLAY
 
-_WHAT = {
+_ENERGIES = {
     "gpu": "GPU energy",
     "cpu": "CPU energy",
     "dram": "memory energy",
@@ -27,9 +27,11 @@ _WHAT = {
     "node": "node energy",
 }
 
+_SOURCES = {"counter": "its own counter", "power": "sampled power"}
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the check-up. ``status`` is "measured", "estimated" or "missing"; ``do`` is a command or a hint."""
+    """One line of the check; ``status`` is "measured", "estimated" or "missing", ``do`` a hint."""
 
     what: str
     status: str
@@ -39,10 +41,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     do: str = ""
 
 
-def check_up() -> list[Finding]:
-    """Probe every meter of this machine and say, quantity by quantity, what is had and what is not.
+def check_machine() -> list[Finding]:
+    """Probe every meter and control of this machine.
 
-    Raises UsageError where WATTLAW_CPU_WATTS_PER_CORE is no number.
+    Raises UsageError where WATTLAW_CPU_WATTS_PER_CORE is not a number.
     """
     probed = probe_meters(Scope(root_pid=os.getpid(), replay=os.environ.get(REPLAY, "")))
     for meter in probed:
@@ -50,62 +52,61 @@ def check_up() -> list[Finding]:
     probes = [meter.probe for meter in probed]
     return [
         *_energies(probes),
-        *_refusals(probes),
-        *_rest(probes),
+        *_missing_meters(probes),
+        *_processes(probes),
         *_controls(),
-        *_left(),
+        *_abandoned(),
         *_slurm(),
     ]
 
 
-def machine() -> dict[str, str | int]:
-    """Return the facts that a report of trouble should begin with."""
+def machine_facts() -> dict[str, str | int]:
+    """Return the facts with which a problem report should begin."""
     return {"host": host_name(), "cpu": cpu_name(), "cores": usable_cores()}
 
 
 def _energies(probes: list[Probe]) -> list[Finding]:
-    devices = [d for p in probes for d in p.devices]
-    found = [
-        _energy(d)
-        for d in devices
-        if d.boundary in _WHAT and (d.boundary != "node" or d.energy != "none")
-    ]
+    found = []
+    for probe in probes:
+        for device in probe.devices:
+            is_node_without = device.boundary == "node" and device.energy == "none"
+            if device.boundary in _ENERGIES and not is_node_without:
+                found.append(_energy(device))
     if not any(f.what == "CPU energy" and f.status == "measured" for f in found):
-        how = f"CPU-seconds of the job × {watts_per_core():g} W a busy core"
-        found.append(Finding(what="CPU energy", status="estimated", how=how,
-                             do=f"set {VARIABLE} if you know your processor better"))  # fmt: skip
+        how = f"CPU-seconds of the job × {watts_per_core():g} W per busy core"
+        hint = f"set {VARIABLE} if you know the power of your processor's cores"
+        found.append(Finding(what="CPU energy", status="estimated", how=how, do=hint))
     return found
 
 
 def _energy(device: DeviceInfo) -> Finding:
-    what = _WHAT[device.boundary]
-    if device.energy == "none":
-        return Finding(
-            what=what,
-            status="missing",
-            how=device.reason,
-            device=_name(device),
-            limits=device.limits,
-        )
-    how = {"counter": "its own counter", "power": "sampled power"}[
-        device.energy
-    ] + f" ({device.meter})"
-    text = f"{how}; {device.reason}" if device.reason else how
+    how = device.reason
+    if device.energy != "none":
+        how = f"{_SOURCES[device.energy]} ({device.meter})"
+        if device.reason:
+            how = f"{how}; {device.reason}"
     return Finding(
-        what=what, status="measured", how=text, device=_name(device), limits=device.limits
+        what=_ENERGIES[device.boundary],
+        status="missing" if device.energy == "none" else "measured",
+        how=how,
+        device=f"{device.id} {device.name}".strip(),
+        limits=device.limits,
     )
 
 
-def _refusals(probes: list[Probe]) -> list[Finding]:
-    return [
-        Finding(what=f"meter {p.meter}", status="missing", how=p.reason, do=p.grant)
-        for p in probes
-        if p.reason
-    ]
+def _missing_meters(probes: list[Probe]) -> list[Finding]:
+    found = []
+    for probe in probes:
+        if probe.reason:
+            what = f"meter {probe.meter}"
+            found.append(Finding(what=what, status="missing", how=probe.reason, do=probe.grant))
+    return found
 
 
-def _rest(probes: list[Probe]) -> list[Finding]:
-    meters = {d.id: d.meter for p in probes for d in p.devices}
+def _processes(probes: list[Probe]) -> list[Finding]:
+    meters: dict[str, str] = {}
+    for probe in probes:
+        meters |= {device.id: device.meter for device in probe.devices}
     found = []
     for device, what in (
         ("job", "CPU time and memory of the job"),
@@ -120,7 +121,7 @@ def _controls() -> list[Finding]:
     found = []
     for name in plugins(CONTROLS):
         try:
-            with opened(name) as control:
+            with open_control(name) as control:
                 found += [_control(control, name, device) for device in control.devices(None)]
         except DeviceError as error:
             found.append(Finding(what=f"control {name}", status="missing", how=str(error)))
@@ -128,50 +129,43 @@ def _controls() -> list[Finding]:
 
 
 def _control(control: Control, name: str, device: str) -> Finding:
+    what = f"control {name}"
     try:
         low, high, unit = control.allowed(device)
     except DeviceError as error:
-        return Finding(what=f"control {name}", status="missing", how=str(error), device=device)
+        return Finding(what=what, status="missing", how=str(error), device=device)
     how = f"{low:g} to {high:g} {unit}"
     if os.geteuid() == 0:
-        return Finding(what=f"control {name}", status="measured", how=how, device=device)
-    hint = "root sets it: run wattlaw under sudo, or ask for a Slurm prolog"
+        return Finding(what=what, status="measured", how=how, device=device)
+    hint = "root may set it: run wattlaw under sudo, or ask for a Slurm prolog"
     if name.endswith("_mhz"):
-        hint = "root sets it; under Slurm `srun --gpu-freq` needs no root"
+        hint = "root may set it; under Slurm `srun --gpu-freq` needs no root"
+    how = f"{how}, but this user may not set it"
+    return Finding(what=what, status="missing", how=how, device=device, do=hint)
+
+
+def _abandoned() -> list[Finding]:
+    """Return the limits that a killed guard left set."""
+    return [_abandoned_limit(held) for held in abandoned_limits() if held.holders]
+
+
+def _abandoned_limit(held: HeldLimit) -> Finding:
+    before = "not set" if held.previous is None else f"{held.previous:g}"
     return Finding(
-        what=f"control {name}",
+        what=f"abandoned limit: {held.control}",
         status="missing",
-        how=f"{how}, but not by this user",
-        device=device,
-        do=hint,
+        how=f"set to {held.holders[-1].value:g} by a process that was killed with its guard; "
+        f"before it was {before}",
+        device=held.device,
+        do="`wattlaw doctor --restore` restores the old value; "
+        "so does the next wattlaw that sets this limit, when it ends",
     )
-
-
-def _left() -> list[Finding]:
-    """Return the limits that a killed guard left behind."""
-    return [
-        Finding(
-            what=f"limit left behind: {held.control}",
-            status="missing",
-            how=f"set to {held.holders[-1].value:g} by a process that was killed together with its guard; "
-            f"before it was {'not set' if held.previous is None else f'{held.previous:g}'}",
-            device=held.device,
-            do="`wattlaw doctor --put-back` puts the old value back; so does the next wattlaw that sets it, at its end",
-        )
-        for held in left_behind()
-        if held.holders
-    ]
 
 
 def _slurm() -> list[Finding]:
     if not shutil.which("srun"):
         return []
+    how = "jobs can be submitted from here"
     if "SLURM_JOB_ID" in os.environ:
-        return [
-            Finding(what="Slurm", status="measured", how=f"inside job {os.environ['SLURM_JOB_ID']}")
-        ]
-    return [Finding(what="Slurm", status="measured", how="jobs can be submitted from here")]
-
-
-def _name(device: DeviceInfo) -> str:
-    return f"{device.id} {device.name}".strip()
+        how = f"inside job {os.environ['SLURM_JOB_ID']}"
+    return [Finding(what="Slurm", status="measured", how=how)]

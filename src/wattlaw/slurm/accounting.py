@@ -155,7 +155,7 @@ def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) 
 
 
 def job_of_json(job: Mapping[str, object]) -> JobUse:
-    """Parse a job from ``sacct --json``; what it lacks, or has in another form, is not accounted."""
+    """Parse a job from ``sacct --json``; missing or malformed values are not accounted."""
     times, state = _object(job.get("time")), _object(job.get("state")).get("current")
     first_state = state[0] if isinstance(state, list) and state else state or job.get("state")
     tres = _allocated(job)
@@ -298,7 +298,7 @@ def _used_memory(steps: Sequence[Mapping[str, str]]) -> float | None:
 
 
 def _used_memory_of_step(step: Mapping[str, str]) -> float | None:
-    """Return the memory of all tasks of a step; without it the largest task's times their number."""
+    """Return the memory of all tasks of a step, else the largest task's times their number."""
     total = _bytes(_tres(step.get("TRESUsageInTot", "")).get("mem", ""))
     if total is not None:
         return total

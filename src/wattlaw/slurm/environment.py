@@ -1,4 +1,4 @@
-"""What a Slurm allocation means for measuring: whose node it is, and where this process stands in it."""
+"""What the environment of a Slurm job says: its nodes, its GPUs, and whether this is a step."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ def is_step() -> bool:
 
 
 def starts_step(words: Sequence[str]) -> bool:
-    """Return whether a command hands its work to the nodes of this allocation, away from this process."""
-    return (
-        "SLURM_JOB_ID" in os.environ
-        and not is_step()
-        and bool(words)
-        and Path(words[0]).name == "srun"
-    )
+    """Return whether a command is an srun, which runs its work on the nodes of this allocation."""
+    is_in_allocation = "SLURM_JOB_ID" in os.environ and not is_step()
+    return is_in_allocation and bool(words) and Path(words[0]).name == "srun"
 
 
 def options_of_srun(words: Sequence[str]) -> list[str]:
-    """Return the long options of a command of srun that stand before its program, each with its "=value" if any.
+    """Return the long options of an srun command before its program, each with its "=value" if any.
 
-    An option's value may stand apart, so what looks like a program may be one: all words up to "--" or to the
-    first that comes after a word without a dash are taken.
+    An option's value may be a word of its own, which looks like the program. So all words are taken
+    up to "--", or up to the first of two words in succession without a dash.
     """
     found: list[str] = []
     is_value = False
@@ -34,18 +30,9 @@ def options_of_srun(words: Sequence[str]) -> list[str]:
         if word == "--" or (not word.startswith("-") and is_value):
             break
         is_value = not word.startswith("-")
-        found += [word] if word.startswith("--") else []
+        if word.startswith("--"):
+            found.append(word)
     return found
-
-
-def nodes_of_job() -> int:
-    """Return how many nodes the allocation has."""
-    return _count("SLURM_JOB_NUM_NODES")
-
-
-def nodes_of_step() -> int:
-    """Return on how many nodes this step runs."""
-    return _count("SLURM_STEP_NUM_NODES")
 
 
 def job_id() -> str:
@@ -59,49 +46,58 @@ def restart_count() -> int:
     return int(text) if text.isdigit() else 0
 
 
-def why_gpus_unread(seen: int) -> str:
-    """Return why this task's sampler sees fewer GPUs than its step holds on the node; "" where it sees all.
+def nodes_of_job() -> int:
+    """Return the number of nodes of the allocation; 1 outside Slurm."""
+    return _count("SLURM_JOB_NUM_NODES")
 
-    With --gpus-per-task, or GPUs bound to tasks, each task sees its own, and one task reads for all.
-    """
-    held = _count("SLURM_GPUS_ON_NODE")
-    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
-    if not is_step() or not 0 < seen < held or tasks.split("(")[0].split(",")[0] == "1":
-        return ""
-    return (
-        f"{held - seen} of the step's {held} GPUs are bound to other tasks and were not read; "
-        "use `wattlaw measure -- srun …`, or srun's --gpu-bind=none"
-    )
+
+def nodes_of_step() -> int:
+    """Return the number of nodes of this step; 1 outside Slurm."""
+    return _count("SLURM_STEP_NUM_NODES")
 
 
 def why_shared() -> str:
-    """Return why this node's own energy is not the job's alone; "" where it is, or outside Slurm."""
-    job, mine, total = (
-        os.environ.get("SLURM_JOB_ID"),
-        os.environ.get("SLURM_CPUS_ON_NODE", ""),
-        os.cpu_count(),
-    )
-    if not job or not mine.isdigit() or total is None or int(mine) >= total:
+    """Return why this node's energy is not the job's alone; "" where it is, or outside Slurm."""
+    job, total = job_id(), os.cpu_count()
+    cpus = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    if not job or not cpus.isdigit() or total is None or int(cpus) >= total:
         return ""
-    return f"Slurm job {job} holds {mine} of the {total} CPUs of this node"
+    return f"Slurm job {job} has {cpus} of the {total} CPUs of this node"
 
 
 def gpus_of_job(count: int) -> list[int]:
-    """Return which of the GPUs that the driver shows are the job's, where no CUDA_VISIBLE_DEVICES says so.
+    """Return the indices of the job's GPUs among the ``count`` that the driver shows.
 
-    Outside Slurm all are. A step's own list holds; a batch script has its job's. Where a control group hides the
-    others, what is left is numbered anew, so all that is shown is the job's. A job that was given no GPU has
-    none, unless it holds the whole node: there Slurm may not know of GPUs at all.
+    For a process without CUDA_VISIBLE_DEVICES. Outside Slurm these are all. A step has a list of
+    its own; a batch script has its job's. Where a control group hides the other GPUs, the visible
+    ones are numbered from 0, and all of them are the job's. A job that was allocated no GPU has
+    none, unless it has the whole node: there Slurm may not manage GPUs at all.
     """
     everything = list(range(count))
-    if "SLURM_JOB_ID" not in os.environ:
+    if not job_id():
         return everything
-    # in a step SLURM_JOB_GPUS is still the first node's
+    # in a step SLURM_JOB_GPUS is that of the job's first node
     name = "SLURM_STEP_GPUS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_JOB_GPUS"
     listed = [int(part) for part in os.environ.get(name, "").split(",") if part.isdigit()]
     if not listed:
         return [] if why_shared() else everything
     return listed if max(listed) < count and len(listed) < count else everything
+
+
+def why_gpus_unread(visible: int) -> str:
+    """Return why this task sees fewer GPUs than its step has on the node; "" if it sees all.
+
+    With --gpus-per-task, or GPUs bound to tasks, each task sees only its own, and one task samples.
+    """
+    allocated = _count("SLURM_GPUS_ON_NODE")
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
+    is_one_task = tasks.split("(")[0].split(",")[0] == "1"
+    if not is_step() or not 0 < visible < allocated or is_one_task:
+        return ""
+    return (
+        f"{allocated - visible} of the step's {allocated} GPUs are bound to other tasks and "
+        "were not read; use `wattlaw measure -- srun …`, or srun's --gpu-bind=none"
+    )
 
 
 def _count(name: str) -> int:

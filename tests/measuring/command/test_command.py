@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import wattlaw
-from wattlaw.measuring.command.run_command import witnessed
+from wattlaw.measuring.command.run_command import signal_witness
 
 MEASURE = [sys.executable, "-m", "wattlaw", "measure"]
 
@@ -83,7 +83,7 @@ def test_a_signal_reaches_the_command_once_whether_sent_to_wattlaw_or_to_its_gro
 
 
 def test_what_a_group_was_sent_once_hides_nothing_that_comes_later() -> None:
-    with witnessed() as witness:
+    with signal_witness() as witness:
         assert witness
         assert not witness.saw(signal.SIGTERM)
         os.kill(witness.pid, signal.SIGTERM)
@@ -200,7 +200,8 @@ def test_processes_that_outlive_the_command_are_named() -> None:
     pid = int(done.stdout)
     os.kill(pid, signal.SIGKILL)
     assert (
-        f"processes_left: the command has ended, a process of it still runs ({pid})" in done.stderr
+        f"processes_left: the command has ended, but one of its processes still runs ({pid})"
+        in done.stderr
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from wattlaw.core.reading import Reading, measured, missing
-from wattlaw.measuring.command.run_command import Ended, account
+from wattlaw.measuring.command.run_command import EndedCommand, accounted
 
 
 class Own(NamedTuple):
@@ -23,8 +23,8 @@ def twenty_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ended(
     used_s: float = 1.0, most_kib: int = 20 * 1024, peak_bytes: int = 0, share: float = 0.0
-) -> Ended:
-    return Ended(
+) -> EndedCommand:
+    return EndedCommand(
         0, resource.struct_rusage((used_s, 0.0, most_kib, *[0] * 13)), 1, peak_bytes, share
     )
 
@@ -37,35 +37,35 @@ def sampled(cpu_time_s: float | None = None, memory: float | None = None) -> dic
 
 
 def test_cpu_time_is_the_accounts_unless_more_was_seen() -> None:
-    assert account(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(
+    assert accounted(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(
         1.0, "the system's account of the command"
     )
-    more = account(ended(1.0), sampled(1.5))["cpu_time_s"]
+    more = accounted(ended(1.0), sampled(1.5))["cpu_time_s"]
     assert (more.value, more.how[:9]) == (1.5, "at least:")
-    assert account(ended(0.0), sampled())["cpu_time_s"].status == "missing"
+    assert accounted(ended(0.0), sampled())["cpu_time_s"].status == "missing"
 
 
 def test_a_peak_above_the_starters_own_is_the_accounts() -> None:
-    found = account(ended(most_kib=50 * 1024), sampled(memory=40 * 2**20))["memory_peak_bytes"]
+    found = accounted(ended(most_kib=50 * 1024), sampled(memory=40 * 2**20))["memory_peak_bytes"]
     assert (found.value, found.status) == (50 * 2**20, "measured")
 
 
 def test_a_peak_that_was_only_sampled_stands() -> None:
-    assert "memory_peak_bytes" not in account(ended(), sampled(memory=5 * 2**20))
+    assert "memory_peak_bytes" not in accounted(ended(), sampled(memory=5 * 2**20))
 
 
 def test_a_peak_seen_late_in_a_short_life_is_a_lower_bound() -> None:
-    found = account(ended(peak_bytes=8 * 2**20, share=0.9), sampled())["memory_peak_bytes"]
+    found = accounted(ended(peak_bytes=8 * 2**20, share=0.9), sampled())["memory_peak_bytes"]
     assert (found.value, found.status) == (8 * 2**20, "measured")
     assert found.how.startswith("at least: ")
     assert "at most 20 MiB" in found.how
 
 
 def test_a_peak_seen_early_or_never_is_missing_between_its_bounds() -> None:
-    early = account(ended(peak_bytes=8 * 2**20, share=0.1), sampled())["memory_peak_bytes"]
+    early = accounted(ended(peak_bytes=8 * 2**20, share=0.1), sampled())["memory_peak_bytes"]
     assert early.value is None
     assert "more than 8 MiB" in early.how
     assert "at most 20 MiB" in early.how
-    never = account(ended(), sampled())["memory_peak_bytes"]
+    never = accounted(ended(), sampled())["memory_peak_bytes"]
     assert never.value is None
     assert "at most 20 MiB" in never.how

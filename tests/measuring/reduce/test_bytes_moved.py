@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.files.host_files import Column
-from wattlaw.measuring.reduce.series import moved
+from wattlaw.measuring.files.host_files import TelemetryColumn
+from wattlaw.measuring.reduce.series import bytes_total
 
 SUMMED, BY_LINK, NEWER, OLD_COUNTERS, OLD_COUNTERS_OF_PACKETS = range(5)
 RATE = 25e9
@@ -90,18 +90,18 @@ def test_an_old_driver_has_the_links_own_counters_only(tmp_path: Path) -> None:
     )
 
 
-def column(*rows: tuple[float, float]) -> Column:
-    made = Column()
+def column(*rows: tuple[float, float]) -> TelemetryColumn:
+    made = TelemetryColumn()
     for time_s, value in rows:
         made.times.append(time_s)
         made.values.append(value)
     return made
 
 
-def test_a_counter_that_rests_moved_nothing_and_one_that_fell_is_no_total() -> None:
-    assert moved(column((0, 5), (1, 5), (2, 5)), 0.5, 1.5).value == 0
-    assert moved(column((0, 0), (1, 10), (2, 20)), 0.5, 1.5).value == 10
-    assert "fell" in moved(column((0, 4e9), (1, 10), (2, 20)), 0.5, 1.5).why
-    assert moved(column((0, 4e9), (1, 10), (2, 20), (3, 30)), 1.5, 2.5).value == 10
-    assert moved(column((0, 4e9)), 0, 1).why == "it was read fewer than twice"
-    assert "all through" in moved(column((0, 0), (1, 10), (2, 20)), 0, 60).why
+def test_a_counter_that_rests_grew_by_nothing_and_one_that_fell_has_no_total() -> None:
+    assert bytes_total(column((0, 5), (1, 5), (2, 5)), 0.5, 1.5).value == 0
+    assert bytes_total(column((0, 0), (1, 10), (2, 20)), 0.5, 1.5).value == 10
+    assert "fell" in bytes_total(column((0, 4e9), (1, 10), (2, 20)), 0.5, 1.5).why
+    assert bytes_total(column((0, 4e9), (1, 10), (2, 20), (3, 30)), 1.5, 2.5).value == 10
+    assert bytes_total(column((0, 4e9)), 0, 1).why == "it was read fewer than twice"
+    assert "during the whole window" in bytes_total(column((0, 0), (1, 10), (2, 20)), 0, 60).why

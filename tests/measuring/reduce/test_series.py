@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.measuring.files.host_files import Column
+from wattlaw.measuring.files.host_files import TelemetryColumn
 from wattlaw.measuring.reduce.series import (
     counter_total,
     growth,
     highest_sum,
+    integral,
     mean,
     peak,
-    trapezoid,
 )
 
 
-def column(times: list[float], values: list[float]) -> Column:
-    made = Column()
+def column(times: list[float], values: list[float]) -> TelemetryColumn:
+    made = TelemetryColumn()
     made.times, made.values = array("d", times), array("d", values)
     return made
 
 
-def sampled(energy, hz: float, update_s: float, until_s: float) -> Column:
+def sampled(energy, hz: float, update_s: float, until_s: float) -> TelemetryColumn:
     """A counter of energy(t) that is renewed every update_s and read hz times a second."""
     times = [i / hz for i in range(int(until_s * hz) + 1)]
     return column(times, [energy(math.floor(t / update_s + 1e-9) * update_s) for t in times])
@@ -64,19 +64,19 @@ def test_a_fall_that_hides_much_of_the_window_gives_no_energy() -> None:
 def test_readings_that_end_before_the_window_give_no_energy() -> None:
     steady = column([i / 10 for i in range(100)], [float(i) for i in range(100)])
     assert counter_total(steady, 1, 20).value is None
-    assert trapezoid(steady, 1, 20).value is None
+    assert integral(steady, 1, 20).value is None
 
 
 def test_a_hole_in_the_readings_is_not_integrated() -> None:
     times = [i / 10 for i in range(100)] + [30 + i / 10 for i in range(100)]
-    found = trapezoid(column(times, [100.0] * 200), 0, 39)
+    found = integral(column(times, [100.0] * 200), 0, 39)
     assert found.value is None
     assert "20." in found.why
 
 
 def test_a_ramp_is_integrated_exactly_between_readings() -> None:
     ramp = column([float(i) for i in range(11)], [10.0 * i for i in range(11)])
-    assert trapezoid(ramp, 2.5, 7.5).value == pytest.approx(5 * (7.5**2 - 2.5**2))
+    assert integral(ramp, 2.5, 7.5).value == pytest.approx(5 * (7.5**2 - 2.5**2))
     assert mean(ramp, 2.5, 7.5) == pytest.approx(50)
     assert peak(ramp, 2.5, 7.5) == 70
     assert growth(ramp, 2.5, 7.5) == pytest.approx(50)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wattlaw.measuring.files.rank_files import Step
-from wattlaw.measuring.reduce.attempt import split
+from wattlaw.measuring.reduce.attempt import split_warmup
 from wattlaw.measuring.reduce.step_quantities import step_quantities
 
 
@@ -24,7 +24,7 @@ def test_what_no_phase_holds_is_recorded_step_by_step():
     # the medians alone would leave 0.1 s: 0.4 - 0.2 - 0.1
     whole = [(0.4, 0.3, 0.1), (0.6, 0.2, 0.4), (0.3, 0.2, 0.1)]
     steps = [step(i, t, forward_s=a, backward_s=b) for i, (t, a, b) in enumerate(whole)]
-    found = step_quantities(split({0: steps}, {}), 3.0)
+    found = step_quantities(split_warmup({0: steps}, {}), 3.0)
     assert [found[n].value for n in ("step_time_s", "forward_s", "backward_s")] == pytest.approx(
         [0.4, 0.2, 0.1]
     )
@@ -32,4 +32,4 @@ def test_what_no_phase_holds_is_recorded_step_by_step():
 
 
 def test_steps_without_phases_have_no_rest():
-    assert "rest_s" not in step_quantities(split({0: [step(0, 0.5), step(1, 0.5)]}, {}), 2.0)
+    assert "rest_s" not in step_quantities(split_warmup({0: [step(0, 0.5), step(1, 0.5)]}, {}), 2.0)

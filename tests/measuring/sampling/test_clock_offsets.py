@@ -12,10 +12,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from wattlaw.core.helper_process import helper_environment
 from wattlaw.measuring.files.host_files import Host, boot_id, read_host
 from wattlaw.measuring.reduce.summary import summarise
-from wattlaw.measuring.sampling.clock_offsets import SERVED, Served, clock_served, set_against
-from wattlaw.measuring.sampling.sampler_process import Spec, environment_of_sampler
+from wattlaw.measuring.sampling.clock_offsets import (
+    CLOCK_FILE,
+    ClockAddress,
+    clock_served,
+    compare_clock,
+)
+from wattlaw.measuring.sampling.sampler_process import SamplerSpec
 
 SHIFT_S = 1000
 
@@ -24,13 +30,15 @@ def sampled(
     attempt: Path, name: str, trace: Path, before: list[str], seconds: float
 ) -> tuple[Host, float]:
     """Run the sampler of a host of this name for a while; return what it wrote, and when it began to read."""
-    spec = Spec(folder=str(attempt), root_pid=os.getpid(), parent=0, hz=50, replay=str(trace))
+    spec = SamplerSpec(
+        folder=str(attempt), root_pid=os.getpid(), parent=0, hz=50, replay=str(trace)
+    )
     path = attempt / f"spec-{name}.json"
     path.write_bytes(msgspec.json.encode(spec))
     process = subprocess.Popen(
         [*before, sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", str(path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={**environment_of_sampler(), "SLURMD_NODENAME": name},
+        env={**helper_environment(), "SLURMD_NODENAME": name},
     )  # fmt: skip
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
@@ -42,25 +50,25 @@ def sampled(
 
 def test_a_shifted_clock_is_measured_within_its_uncertainty(tmp_path: Path) -> None:
     with clock_served(tmp_path, lambda: time.monotonic() + 7.25):
-        assert set_against(tmp_path) is None  # a host is not set against itself
-        served = msgspec.json.decode((tmp_path / SERVED).read_bytes(), type=Served)
-        (tmp_path / SERVED).write_bytes(
+        assert compare_clock(tmp_path) is None  # a host is not set against itself
+        served = msgspec.json.decode((tmp_path / CLOCK_FILE).read_bytes(), type=ClockAddress)
+        (tmp_path / CLOCK_FILE).write_bytes(
             msgspec.json.encode(msgspec.structs.replace(served, host="first"))
         )
-        found = set_against(tmp_path)
+        found = compare_clock(tmp_path)
     assert found is not None
     assert found.host == "first"
     assert abs(found.offset_s - 7.25) <= found.uncertainty_s < 0.05
     assert found.utc_offset_s + 7.25 == pytest.approx(time.time() - time.monotonic(), abs=0.05)
-    assert set_against(tmp_path) is None  # nobody serves any more
+    assert compare_clock(tmp_path) is None  # nobody serves any more
 
 
 def test_a_stranger_at_the_same_address_is_not_believed(tmp_path: Path) -> None:
     with clock_served(tmp_path):
-        served = msgspec.json.decode((tmp_path / SERVED).read_bytes(), type=Served)
+        served = msgspec.json.decode((tmp_path / CLOCK_FILE).read_bytes(), type=ClockAddress)
         other = msgspec.structs.replace(served, host="first", secret="of another job")
-        (tmp_path / SERVED).write_bytes(msgspec.json.encode(other))
-        assert set_against(tmp_path) is None
+        (tmp_path / CLOCK_FILE).write_bytes(msgspec.json.encode(other))
+        assert compare_clock(tmp_path) is None
 
 
 def test_two_samplers_with_clocks_far_apart_tell_the_energy_of_the_same_window(
@@ -82,8 +90,8 @@ def test_a_host_whose_utc_is_an_hour_off_is_joined_by_its_monotonic_clock(
     tmp_path: Path, trace
 ) -> None:
     with clock_served(tmp_path):
-        served = msgspec.json.decode((tmp_path / SERVED).read_bytes(), type=Served)
-        (tmp_path / SERVED).write_bytes(
+        served = msgspec.json.decode((tmp_path / CLOCK_FILE).read_bytes(), type=ClockAddress)
+        (tmp_path / CLOCK_FILE).write_bytes(
             msgspec.json.encode(msgspec.structs.replace(served, host="first"))
         )
         host, start = sampled(tmp_path, "late", trace(100, 60), [], 2)
@@ -104,5 +112,5 @@ def test_hosts_whose_clocks_were_not_compared_are_named(tmp_path: Path) -> None:
         if n.name == "clocks_not_compared"
     ]
     assert notes == [
-        "b: its clock was not set against the first host's; both are taken to show the same UTC"
+        "b: its clock was not compared with the first host's; both are assumed to show the same UTC"
     ]

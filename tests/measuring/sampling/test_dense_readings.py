@@ -13,11 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wattlaw.devices.meter import DeviceInfo, Sample, Scope, lag_of
-from wattlaw.measuring.files.host_files import Column, host_name, read_telemetry
-from wattlaw.measuring.reduce.counter_updates import changes, update_clock
+from wattlaw.measuring.files.host_files import TelemetryColumn, host_name, read_telemetry
+from wattlaw.measuring.reduce.counter_updates import counter_changes, update_clock
 from wattlaw.measuring.reduce.series import counter_total
-from wattlaw.measuring.sampling.dense_readings import SHARE, Dense
-from wattlaw.measuring.sampling.host_sampler import Engine
+from wattlaw.measuring.sampling.dense_readings import CPU_SHARE, DenseSchedule
+from wattlaw.measuring.sampling.host_sampler import HostSampler
 
 COUNTER = DeviceInfo(id="gpu:0", boundary="gpu", energy="counter", update_s=0.1)
 POWER = DeviceInfo(id="gpu:0", boundary="gpu", energy="power", update_s=0.1, lag_s=lag_of(0.1))
@@ -25,7 +25,10 @@ LOOK_COST_S = 5e-5
 
 
 def play(
-    rule: Dense, show: Callable[[float], Sample], until_s: float, cost_s: float = LOOK_COST_S
+    rule: DenseSchedule,
+    show: Callable[[float], Sample],
+    until_s: float,
+    cost_s: float = LOOK_COST_S,
 ) -> list[Sample]:
     """Look whenever the rule says so, from 0 s on, and return what it keeps."""
     now, kept = 0.0, []
@@ -43,8 +46,8 @@ def counter(power_w: float, update_s: float, phase_s: float) -> Callable[[float]
     return show
 
 
-def column(samples: list[Sample]) -> Column:
-    made = Column()
+def column(samples: list[Sample]) -> TelemetryColumn:
+    made = TelemetryColumn()
     made.times = array("d", (s.time_s for s in samples))
     made.values = array("d", (s.energy_j for s in samples if s.energy_j is not None))
     return made
@@ -52,7 +55,7 @@ def column(samples: list[Sample]) -> Column:
 
 @given(st.floats(0.02, 0.11), st.floats(0, 0.1))
 def test_each_kept_pair_encloses_one_update_of_the_counter(update_s: float, phase_s: float) -> None:
-    kept = play(Dense([COUNTER], 0.0), counter(300, update_s, phase_s), 10)
+    kept = play(DenseSchedule([COUNTER], 0.0), counter(300, update_s, phase_s), 10)
     assert len(kept) >= 10
     for before, after in zip(kept[::2], kept[1::2], strict=True):
         assert after.time_s - before.time_s < 0.0011
@@ -62,11 +65,13 @@ def test_each_kept_pair_encloses_one_update_of_the_counter(update_s: float, phas
 
 def test_a_steady_power_keeps_no_look_and_a_jump_keeps_the_two_around_it() -> None:
     kept = play(
-        Dense([POWER], 0.0), lambda t: Sample(time_s=t, device="gpu:0", power_w=100.0 + t / 100), 5
+        DenseSchedule([POWER], 0.0),
+        lambda t: Sample(time_s=t, device="gpu:0", power_w=100.0 + t / 100),
+        5,
     )
     assert kept == []
     kept = play(
-        Dense([POWER], 0.0),
+        DenseSchedule([POWER], 0.0),
         lambda t: Sample(time_s=t, device="gpu:0", power_w=60.0 if t < 3 else 400.0),
         5,
     )
@@ -85,13 +90,13 @@ def test_looking_takes_no_more_than_its_share_of_a_core_however_slow_a_look_is(
         looks.append(at)
         return Sample(time_s=at, device="gpu:0", energy_j=at // 0.1, power_w=at)
 
-    play(Dense([device], 0.0), show, 120, cost_s)
+    play(DenseSchedule([device], 0.0), show, 120, cost_s)
     # a credit of 0.1 s, and what one last burst may overdraw
-    assert len(looks) * cost_s < 0.1 + SHARE * 120 + 0.3
+    assert len(looks) * cost_s < 0.1 + CPU_SHARE * 120 + 0.3
 
 
 def test_edges_without_end_cannot_overdraw_the_share_either() -> None:
-    rule, now, looks, last_edge = Dense([COUNTER], 0.0), 0.0, 0, -1.0
+    rule, now, looks, last_edge = DenseSchedule([COUNTER], 0.0), 0.0, 0, -1.0
     show = counter(300, 0.1, 0.03)
     while now < 60:
         if now - last_edge > 0.05:
@@ -101,16 +106,16 @@ def test_edges_without_end_cannot_overdraw_the_share_either() -> None:
         looks += 1
         now = min(rule.due(now), last_edge + 0.051)
     # the regular turns of this loop are looks of their own: 20 a second
-    assert (looks - 60 * 20) * 1e-4 < 0.1 + SHARE * 60 + 0.3
+    assert (looks - 60 * 20) * 1e-4 < 0.1 + CPU_SHARE * 60 + 0.3
 
 
 def test_the_update_period_is_learned_from_what_was_seen() -> None:
-    rule = Dense([POWER], 0.0)
+    rule = DenseSchedule([POWER], 0.0)
     play(rule, lambda t: Sample(time_s=t, device="gpu:0", power_w=100 + t // 0.025 % 2), 1)
-    learned = rule.learned(POWER)
+    learned = rule.with_observed_period(POWER)
     assert learned.update_s == pytest.approx(0.025, abs=0.002)
     assert learned.lag_s == pytest.approx(lag_of(0.025), abs=0.002)
-    assert rule.learned(DeviceInfo(id="gpu:1", boundary="gpu")) == DeviceInfo(
+    assert rule.with_observed_period(DeviceInfo(id="gpu:1", boundary="gpu")) == DeviceInfo(
         id="gpu:1", boundary="gpu"
     )
 
@@ -121,8 +126,8 @@ def test_the_beat_tells_when_an_unpinned_reading_was_true(
     update_s: float, phase_s: float, start_s: float, more_s: float
 ) -> None:
     show = counter(300, update_s, phase_s)
-    kept = play(Dense([COUNTER], 0.0), show, 20)
-    clock = update_clock(changes(column(kept).times, column(kept).values))
+    kept = play(DenseSchedule([COUNTER], 0.0), show, 20)
+    clock = update_clock(counter_changes(column(kept).times, column(kept).values))
     assert clock is not None
     assert clock.period_s == pytest.approx(update_s, rel=2e-3)
     # with regular readings beside the pinned ones, a steady load is exact at any moment
@@ -144,21 +149,23 @@ def test_a_counter_without_an_even_beat_has_no_clock() -> None:
         at += (0.02, 0.09, 0.05)[i % 3] * (1 + (i * 7 % 5) / 5)
         times += [at, at + 0.001]
         values += [float(i), float(i + 1)]
-    assert update_clock(changes(array("d", times), array("d", values))) is None
+    assert update_clock(counter_changes(array("d", times), array("d", values))) is None
 
 
 def test_the_sampler_itself_pins_the_counter_at_its_edges(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     rows = [f"{i / 10},gpu:0,{30.0 * i}" for i in range(300)]
     path.write_text("\n".join(["time_s,device,energy_j", *rows]) + "\n")
-    engine = Engine(tmp_path, Scope(root_pid=os.getpid(), replay=str(path)), meters=("replay",))
-    engine.start()
-    start = engine.edge()
-    engine.fast[0].join(0.6)
-    end = engine.edge()
-    engine.stop()
+    sampler = HostSampler(
+        tmp_path, Scope(root_pid=os.getpid(), replay=str(path)), meters=("replay",)
+    )
+    sampler.start()
+    start = sampler.edge()
+    sampler.fast[0].join(0.6)
+    end = sampler.edge()
+    sampler.stop()
     energies = read_telemetry(tmp_path / f"telemetry-{host_name()}.csv")["gpu:0"].column("energy_j")
-    assert any(c.by_s - c.after_s < 0.03 for c in changes(energies.times, energies.values))
+    assert any(c.by_s - c.after_s < 0.03 for c in counter_changes(energies.times, energies.values))
     assert counter_total(energies, start, end).value == pytest.approx(
         300 * (end - start), abs=300 * 0.1
     )

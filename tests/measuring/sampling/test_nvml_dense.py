@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tests.fake_nvml import FakeNvml, build
 
-from wattlaw.measuring.files.host_files import Column, host_name, read_host, read_telemetry
+from wattlaw.measuring.files.host_files import TelemetryColumn, host_name, read_host, read_telemetry
 
 
-def measured(fake: FakeNvml, folder: Path) -> tuple[Column, Column, Path]:
+def measured(fake: FakeNvml, folder: Path) -> tuple[TelemetryColumn, TelemetryColumn, Path]:
     """Measure 3 s in which the load of GPU 0 jumps every 0.4 s; return its power, its counter, and the host file."""
     words = [
         sys.executable,
@@ -39,7 +39,7 @@ def measured(fake: FakeNvml, folder: Path) -> tuple[Column, Column, Path]:
     return series.column("power_w"), series.column("energy_j"), attempt / f"host-{host_name()}.json"
 
 
-def changes(column: Column) -> list[float]:
+def changes(column: TelemetryColumn) -> list[float]:
     """Return the time between the two readings around each change, s."""
     rows = itertools.pairwise(zip(column.times, column.values, strict=True))
     return [after[0] - before[0] for before, after in rows if abs(after[1] - before[1]) > 5]

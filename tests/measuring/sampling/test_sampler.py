@@ -25,7 +25,7 @@ from wattlaw.measuring.files.host_files import (
 )
 from wattlaw.measuring.files.rank_files import StepLog, read_steps
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.host_sampler import VARIABLE, telling
+from wattlaw.measuring.sampling.host_sampler import SAMPLER_VARIABLE, sampler_mark
 from wattlaw.measuring.sampling.sampler_process import start_sampler
 from wattlaw.measuring.sampling.shared_sampler import running_sampler
 
@@ -129,7 +129,7 @@ def test_children_are_told_that_a_sampler_runs_and_no_longer_after_it_ended(tmp_
     assert running_sampler() is None
     with start_sampler(tmp_path, meters=["procfs"]):
         assert running_sampler() == tmp_path
-    assert VARIABLE not in os.environ
+    assert SAMPLER_VARIABLE not in os.environ
 
 
 def test_a_sampler_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_broken_row_in_the_middle_is_named_with_its_line(tmp_path: Path) -> No
     path = tmp_path / "steps-0.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:2], "garbage\n", *lines[2:]]))
-    with pytest.raises(DamagedRunError, match=r"steps-0\.csv:3: 'garbage' is no step"):
+    with pytest.raises(DamagedRunError, match=r"steps-0\.csv:3: 'garbage' is not a step"):
         read_steps(path)
 
 
@@ -210,7 +210,7 @@ def test_an_impossible_rate_is_refused(tmp_path: Path, hz: float) -> None:
 
 def test_windows_of_several_threads_each_get_their_answer(tmp_path: Path) -> None:
     with start_sampler(tmp_path, meters=["procfs"]) as sampler, ThreadPoolExecutor(4) as threads:
-        assert all(threads.map(sampler._ask, ["edge"] * 100))
+        assert all(threads.map(sampler._request, ["edge"] * 100))
 
 
 def test_a_sampler_that_has_ended_is_not_borrowed_though_its_number_lives_on(
@@ -218,5 +218,5 @@ def test_a_sampler_that_has_ended_is_not_borrowed_though_its_number_lives_on(
 ) -> None:
     with start_sampler(tmp_path, meters=["procfs"]):
         assert running_sampler() == tmp_path
-    monkeypatch.setenv(VARIABLE, telling(os.getpid(), tmp_path))
+    monkeypatch.setenv(SAMPLER_VARIABLE, sampler_mark(os.getpid(), tmp_path))
     assert running_sampler() is None

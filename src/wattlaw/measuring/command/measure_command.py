@@ -1,10 +1,13 @@
-"""Any command, measured: its output, terminal, signals and exit code pass through as if it ran alone."""
+"""Measures any command; its output, terminal, signals and exit code pass through unchanged.
+
+run_command.py runs the command, a HostSampler reads the meters meanwhile, and summary.py reduces
+what was read.
+"""
 
 from __future__ import annotations
 
 import os
 import shlex
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,44 +23,49 @@ from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.command.run_command import (
-    Ended,
-    account,
-    become,
-    left_running,
-    run_child,
-    witnessed,
+    EndedCommand,
+    accounted,
+    become_command,
+    describe_exit,
+    end_like_command,
+    processes_left,
+    run_command,
+    signal_witness,
 )
-from wattlaw.measuring.command.run_command import pass_on_end as pass_on_end
 from wattlaw.measuring.hosts.job_record import (
-    Part,
-    Place,
-    Record,
+    JobPlace,
+    JobRecord,
+    NodeCommand,
     announced,
     announced_attempt,
     common_window,
     finish,
     new_record,
-    passing_place,
+    note_command,
     place,
     run_of,
-    tell_end,
-    wait_for_all_ends,
-    wait_for_all_samplers,
+    temporary_folder,
+    wait_for_commands,
+    wait_for_samplers,
 )
 from wattlaw.measuring.hosts.node_samplers import start_samplers
-from wattlaw.measuring.limits.gpu_freq import write_read_back
-from wattlaw.measuring.limits.guard import Guard
-from wattlaw.measuring.limits.limits import given, limited
+from wattlaw.measuring.limits.limits import limited
 from wattlaw.measuring.limits.node_guard import fork_guarded
+from wattlaw.measuring.reduce.attempt import Span
 from wattlaw.measuring.reduce.summary import Summary, summarise
-from wattlaw.measuring.sampling.clock_offsets import clock_served
-from wattlaw.measuring.sampling.host_sampler import VARIABLE, Engine, check_rate, telling
+from wattlaw.measuring.sampling.clock_offsets import clock_served, compare_clock
+from wattlaw.measuring.sampling.host_sampler import (
+    SAMPLER_VARIABLE,
+    HostSampler,
+    check_rate,
+    sampler_mark,
+)
 from wattlaw.measuring.sampling.sampler_process import REPLAY
 from wattlaw.slurm.environment import is_step, nodes_of_job, nodes_of_step, starts_step
 
 
-class Outcome(NamedTuple):
-    """What became of a command. ``exit_code`` is negative for the signal that ended it.
+class MeasuredCommand(NamedTuple):
+    """A command that was measured. ``exit_code`` is negative for the signal that ended it.
 
     ``run`` and ``summary`` are None where another node of the same step makes the record.
     """
@@ -68,12 +76,21 @@ class Outcome(NamedTuple):
     summary: Summary | None
 
 
-Watching = Callable[[Engine], AbstractContextManager[object]]
+Watching = Callable[[HostSampler], AbstractContextManager[object]]
 
 
 class _Samplers(Protocol):
     def edge(self) -> float: ...
     def stop(self) -> object: ...
+
+
+class _Task(NamedTuple):
+    """What to measure, and how."""
+
+    words: Sequence[str]
+    hz: float
+    gpus: tuple[str, ...] | None
+    limits: dict[str, float]
 
 
 def measure_command(
@@ -85,177 +102,178 @@ def measure_command(
     gpus: Sequence[int | str] | None = None,
     limits: Mapping[str, float | None] | None = None,
     watching: Watching | None = None,
-) -> Outcome:
-    """Run a command to its end and return what it cost. Called from the main thread: it passes signals on.
+) -> MeasuredCommand:
+    """Run a command to its end and measure it. Must be called from the main thread.
 
-    ``folder`` keeps the whole record there, else none is kept. ``limits`` are held while the command runs,
-    by the name of a setting's field, such as {"power_cap_w": 200}. ``watching`` is a context in which the
-    command runs and which is given its sampler, such as one that serves the live values.
+    folder    keeps the whole record there; None keeps none
+    name      what the record calls the command; its program's name by default
+    hz        readings a second, 0.1 to 100
+    gpus      indices or UUIDs of the GPUs to read; None: all that the command may use
+    limits    set while the command runs, by the name of a setting's field: {"power_cap_w": 200}
+    watching  returns a context for the time of the command, from its sampler; such as a server of
+              the live values
 
-    In a Slurm allocation one sampler a node runs, for `wattlaw measure -- srun …` as for `srun wattlaw
-    measure -- …`; of the latter's tasks on one node only the first measures, the others become the command.
-    Several nodes need a ``folder`` that all of them see.
+    In a Slurm allocation there is one sampler on each node, for `wattlaw measure -- srun …` and
+    for `srun wattlaw measure -- …`; of the latter's tasks on one node only the first measures,
+    the others become the command. Several nodes need a ``folder`` that all of them see.
 
-    Raises UsageError for a command that is not there or an impossible rate, RecordError where the folder
-    cannot be written, and what ``limited`` raises.
+    Raises UsageError for a command that cannot be run or an impossible rate, RecordError where the
+    folder cannot be written, and what ``limited`` raises.
     """
     if not words:
         raise UsageError("no command; write it after --, as in wattlaw measure -- python train.py")
-    here = place() if is_step() else Place(0, 1, 0, 1)
+    here = place() if is_step() else JobPlace()
     if here.local_rank > 0:
-        become(words)
-    values = given(limits or {})
-    # the tasks of a step on one node are children of one daemon of Slurm's
-    daemon = os.getppid() if here.local_world > 1 else 0
-    guard = fork_guarded(pass_on_end, values) if values and is_step() else None
-    setting = Setting(workload=_text(name or Path(words[0]).name) or "command", command=_text(shlex.join(words)),
-                      stop=Stop(), warmup_steps=0, nodes=nodes_of_step() if is_step() else 1, **values)  # type: ignore[arg-type]  # fmt: skip
+        become_command(words)
+    values = {n: v for n, v in (limits or {}).items() if v is not None}
     chosen = None if gpus is None else tuple(map(str, gpus))
+    task = _Task(words, hz, chosen, values)
+    guard = fork_guarded(end_like_command, values) if values and is_step() else None
     with ExitStack() as stack:
-        witness = stack.enter_context(witnessed())
+        witness = stack.enter_context(signal_witness())
+        setting = _setting(name, task)
         record, is_kept = stack.enter_context(_record(folder, setting, here))
-        stack.enter_context(_held(words, values, chosen, record.attempt, guard))
-        apart = (
-            os.getpid(),
-            *([witness.pid] if witness else ()),
-            *((guard.pid, *guard.apart) if guard else ()),
-        )
-        job = (daemon or os.getpid(), apart)
-        sampler = telling(os.getpid(), record.attempt.absolute())
-        samplers, words = _started(words, record.attempt, hz, chosen, values, job, sampler)
+        attempt = record.attempt
+        if values and not starts_step(words):
+            stack.enter_context(limited(values, chosen, attempt, guard))
+        apart = [os.getpid()]
+        if witness:
+            apart.append(witness.pid)
+        if guard:
+            apart += [guard.pid, *guard.apart]
+        mark = sampler_mark(os.getpid(), attempt.absolute())
+        samplers, words = _start_sampling(task, attempt, here, tuple(apart), mark)
+        nodes: list[NodeCommand] = []
         try:
-            with watching(samplers) if watching and isinstance(samplers, Engine) else nullcontext():
-                start = samplers.edge()
-                ended = run_child(words, sampler, witness)
-                end = time.monotonic()
-            left = left_running(sampler, ended.pid)
-            parts = (
-                _meet(record.attempt, start, end, ended.exit_code)
-                if is_kept and nodes_of_step() > 1
-                else []
-            )
+            watch: AbstractContextManager[object] = nullcontext()
+            if watching and isinstance(samplers, HostSampler):
+                watch = watching(samplers)
+            with watch:
+                start_s = samplers.edge()
+                ended = run_command(words, mark, witness)
+                end_s = time.monotonic()
+            left = processes_left(mark, ended.pid)
+            if is_kept and nodes_of_step() > 1:
+                note_command(attempt, start_s, end_s, ended.exit_code)
+                nodes = wait_for_commands(attempt, nodes_of_step())
         finally:
             samplers.stop()
-            write_read_back(record.attempt)
-        if not here.is_leader and is_kept:
-            return Outcome(ended.exit_code, end - start, None, None)
-        is_whole_job = not parts and not starts_step(words) and here.local_world == 1
-        if parts:
-            wait_for_all_samplers(record.attempt, len(parts))
-        between = common_window(record.attempt, parts) if parts else (start, end)
-        return _outcome(record, is_kept, ended, is_whole_job, between, left)
+        if is_kept and not here.is_leader:
+            return MeasuredCommand(ended.exit_code, end_s - start_s, None, None)
+        between = (start_s, end_s)
+        if nodes:
+            wait_for_samplers(attempt, len(nodes))
+            between = common_window(attempt, nodes)
+        is_whole_job = not nodes and not starts_step(words) and here.local_world == 1
+        summary = _summary(record, ended, is_whole_job, between, left)
+        error = (
+            f"the command ended with {describe_exit(ended.exit_code)}" if ended.exit_code else ""
+        )
+        run = finish(record, summary, error) if is_kept else run_of(record, summary, error)
+        return MeasuredCommand(ended.exit_code, between[1] - between[0], run, summary)
+
+
+def _setting(name: str | None, task: _Task) -> Setting:
+    program = _text(name or Path(task.words[0]).name)
+    return Setting(
+        workload=program or "command",
+        command=_text(shlex.join(task.words)),
+        stop=Stop(),
+        warmup_steps=0,
+        nodes=nodes_of_step() if is_step() else 1,
+        **task.limits,  # type: ignore[arg-type]
+    )
 
 
 @contextmanager
-def _record(folder: Path | None, setting: Setting, here: Place) -> Iterator[tuple[Record, bool]]:
-    """Give the record, and whether it is kept: a new one, the one that the first task announces, or a passing one."""
-    with ExitStack() as stack:
-        if folder is None:
-            # other nodes must see it: /tmp is each node's own
-            beside = "." if nodes_of_job() > 1 and not is_step() else None
-            prefix = ".wattlaw-" if beside else "wattlaw-"
-            passing = tempfile.TemporaryDirectory(
-                prefix=prefix, dir=beside or passing_place(), ignore_cleanup_errors=True
-            )
-            root = Path(stack.enter_context(passing))
-            attempt = root / "attempt-1"
-            attempt.mkdir()
-            if nodes_of_job() > 1 and not is_step():
-                stack.enter_context(clock_served(attempt))
-            yield Record(root, attempt, setting, 0), False
-        elif here.is_leader:
-            record = new_record(folder, setting)
-            if (nodes_of_step() if is_step() else nodes_of_job()) > 1:
+def _record(
+    folder: Path | None, setting: Setting, here: JobPlace
+) -> Iterator[tuple[JobRecord, bool]]:
+    """Yield the record and whether it is kept: a new one, the leader's, or a temporary one."""
+    nodes = nodes_of_step() if is_step() else nodes_of_job()
+    if folder is None:
+        with _temporary_record(setting) as record:
+            yield record, False
+    elif here.is_leader:
+        record = new_record(folder, setting)
+        with ExitStack() as stack:
+            if nodes > 1:
                 stack.enter_context(clock_served(record.attempt))
-            if nodes_of_step() > 1 and is_step():
+            if nodes > 1 and is_step():
                 stack.enter_context(announced(folder, record.attempt))
             yield record, True
-        else:
-            attempt = announced_attempt(folder)
-            yield Record(attempt.parent, attempt, setting, 0), True
+    else:
+        attempt = announced_attempt(folder)
+        yield JobRecord(attempt.parent, attempt, setting, 0), True
 
 
-def _held(
-    words: Sequence[str],
-    values: Mapping[str, float],
-    gpus: tuple[str, ...] | None,
-    attempt: Path,
-    guard: Guard | None,
-) -> AbstractContextManager[object]:
-    """Hold limits on this node; where a command of srun is to run, every node's sampler does."""
-    return nullcontext() if starts_step(words) else limited(values, gpus, attempt, guard)
+@contextmanager
+def _temporary_record(setting: Setting) -> Iterator[JobRecord]:
+    is_on_nodes = nodes_of_job() > 1 and not is_step()
+    # other nodes must see the folder, and /tmp is each node's own
+    parent, prefix = (".", ".wattlaw-") if is_on_nodes else (temporary_folder(), "wattlaw-")
+    with tempfile.TemporaryDirectory(
+        prefix=prefix, dir=parent, ignore_cleanup_errors=True
+    ) as folder:
+        attempt = Path(folder) / "attempt-1"
+        attempt.mkdir()
+        with clock_served(attempt) if is_on_nodes else nullcontext():
+            yield JobRecord(Path(folder), attempt, setting, 0)
 
 
-def _started(
-    words: Sequence[str],
-    attempt: Path,
-    hz: float,
-    gpus: tuple[str, ...] | None,
-    values: Mapping[str, float],
-    job: tuple[int, tuple[int, ...]],
-    sampler: str,
+def _start_sampling(
+    task: _Task, attempt: Path, here: JobPlace, apart: tuple[int, ...], mark: str
 ) -> tuple[_Samplers, Sequence[str]]:
-    """Start the sampler of this node or those of all; return it and the command to run."""
-    root, apart = job
-    if starts_step(words):
-        check_rate(hz)
-        return start_samplers(words, attempt, hz, gpus, values, apart)
+    """Start the sampler of this node, or those of all; return it and the command to run."""
+    if starts_step(task.words):
+        check_rate(task.hz)
+        return start_samplers(task.words, attempt, task.hz, task.gpus, task.limits, apart)
+    # the tasks of a step on one node are children of one daemon of Slurm
+    root_pid = os.getppid() if here.local_world > 1 else os.getpid()
     scope = Scope(
-        root_pid=root,
-        gpus=gpus,
+        root_pid=root_pid,
+        gpus=task.gpus,
         replay=os.environ.get(REPLAY, ""),
         apart=apart,
-        mark=f"{VARIABLE}={sampler}",
+        mark=f"{SAMPLER_VARIABLE}={mark}",
     )
-    engine = Engine(attempt, scope, hz)
-    engine.start()
-    return engine, words
+    has_other_hosts = is_step() and nodes_of_step() > 1
+    sampler = HostSampler(
+        attempt, scope, task.hz, compare_clock=compare_clock if has_other_hosts else None
+    )
+    sampler.start()
+    return sampler, task.words
 
 
-def _meet(attempt: Path, start_s: float, end_s: float, exit_code: int) -> list[Part]:
-    tell_end(attempt, start_s, end_s, exit_code)
-    return wait_for_all_ends(attempt, nodes_of_step())
-
-
-def _text(words: str) -> str:
-    """Return words of a command line as text for the record; a byte that is no UTF-8 is shown, such as \\xff."""
-    return words.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def _outcome(
-    record: Record,
-    is_kept: bool,
-    ended: Ended,
+def _summary(
+    record: JobRecord,
+    ended: EndedCommand,
     is_whole_job: bool,
-    between: tuple[float, float],
+    between: Span,
     left: Sequence[Note],
-) -> Outcome:
-    start, end = between
-    cpu_time = ended.usage.ru_utime + ended.usage.ru_stime if is_whole_job else None
-    summary = summarise(record.attempt, None, between, cpu_time)
-    own = account(ended, summary.quantities) if is_whole_job else {}
-    quantities = {**summary.quantities, **own, "trial_s": measured(end - start, "monotonic clock")}
-    error = "" if ended.exit_code == 0 else f"the command ended with {_ending(ended.exit_code)}"
-    notes = tuple(dict.fromkeys((*summary.warnings, *_unmeasured(summary), *left)))
-    whole = msgspec.structs.replace(summary, quantities=quantities, warnings=notes)
-    run = finish(record, whole, error) if is_kept else run_of(record, whole, error)
-    return Outcome(ended.exit_code, end - start, run, whole)
+) -> Summary:
+    """Summarise, with the system's account where the command's processes were the whole job."""
+    cpu_time_s = ended.cpu_time_s if is_whole_job else None
+    summary = summarise(record.attempt, None, between, cpu_time_s)
+    quantities = dict(summary.quantities)
+    if is_whole_job:
+        quantities |= accounted(ended, summary.quantities)
+    quantities["trial_s"] = measured(between[1] - between[0], "monotonic clock")
+    notes = dict.fromkeys((*summary.warnings, *_unmeasured_nodes(summary), *left))
+    return msgspec.structs.replace(summary, quantities=quantities, warnings=tuple(notes))
 
 
-def _unmeasured(summary: Summary) -> list[Note]:
+def _unmeasured_nodes(summary: Summary) -> list[Note]:
     nodes = nodes_of_step() if is_step() else nodes_of_job()
     if summary.machine.hosts >= nodes:
         return []
-    hint = "start the command with srun, and give -o a folder that every node sees"
-    return [
-        Note(
-            "nodes_unmeasured",
-            f"measured on only {summary.machine.hosts} of the job's {nodes} nodes; {hint}",
-        )
-    ]
-
-
-def _ending(exit_code: int) -> str:
-    return (
-        f"exit code {exit_code}" if exit_code > 0 else f"signal {signal.Signals(-exit_code).name}"
+    text = (
+        f"only {summary.machine.hosts} of the job's {nodes} nodes were measured; "
+        "start the command with srun, and pass -o a folder that every node sees"
     )
+    return [Note("nodes_unmeasured", text)]
+
+
+def _text(words: str) -> str:
+    """Return words as text for the record; a byte that is not UTF-8 is shown such as \\xff."""
+    return words.encode(errors="surrogateescape").decode(errors="backslashreplace")

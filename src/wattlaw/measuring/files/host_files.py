@@ -1,4 +1,8 @@
-"""The two files of each host: host-<host>.json (its clock, its devices) and telemetry-<host>.csv (what was read)."""
+"""The two files of each host in an attempt's folder.
+
+host-<host>.json        its clock, its devices, and what could not be read
+telemetry-<host>.csv    every reading of its devices
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,25 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import why
 from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe, Sample
 
+EDGE_MARGIN_S = 15.0
+"""Telemetry up to this far outside a window is read too, for slow counters at its edges."""
+
+_MAX_PENDING_BYTES = 64 * 2**20
+"""Size of the rows that wait while the disk is full; then the oldest are dropped and counted."""
+
 
 class Jump(msgspec.Struct, frozen=True):
-    """The UTC clock moved against the monotonic one: when (monotonic s) and by how much, s."""
+    """A step of the UTC clock: when (monotonic s) and by how much, s."""
 
     time_s: float
     by_s: float
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):
-    """A host's monotonic clock set against the first host's, at ``time_s`` of its own.
+    """The offset of a host's monotonic clock to the first host's, measured at its ``time_s``.
 
-    offset_s       the first host's clock minus its own, s
-    uncertainty_s  half the round trip in which it was measured: the offset is off by at most this, s
+    offset_s       the first host's clock minus this one's, s
+    uncertainty_s  largest possible error of the offset, s: half the round trip of the exchange
     utc_offset_s   UTC minus monotonic time of the first host, s
     """
 
@@ -47,13 +57,14 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a sampler knows of its host.
 
     clock_start, clock_end   one moment each as (monotonic s, UTC s since 1970)
-    against  its clock set against the first host's, at the start and at the end, where there are several hosts
-    probes                   what every meter reads here, or why it reads nothing
-    cores                    CPU cores that the job may keep busy
-    cpu_share                CPU time of the sampler over elapsed time, once started; 0.01 is 1 % of one core
-    shared                   why energies of the whole host are not the job's alone; "" where they are
-    gpus_unread              why some GPUs of the job on this host were not read; "" where all were
-    troubles                 what went wrong while sampling
+    against     offsets to the first host's clock, at the start and at the end; empty on one host
+    jumps       steps of the UTC clock while sampling
+    probes      what every meter reads here, or why it reads nothing
+    cores       CPU cores that the job may use
+    cpu_share   CPU time of the sampler over elapsed time; 0.01 is 1 % of one core
+    shared      why energies of the whole host are not the job's alone; "" where they are
+    gpus_unread why some of the job's GPUs here were not read; "" where all were
+    troubles    what went wrong while sampling
     """
 
     host: str
@@ -75,16 +86,19 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def devices(self) -> tuple[DeviceInfo, ...]:
         """Every device of every meter."""
-        return tuple(d for probe in self.probes for d in probe.devices)
+        return tuple(itertools.chain.from_iterable(p.devices for p in self.probes))
 
     @property
     def own_offset_s(self) -> float:
-        """UTC minus monotonic time at the start, s, by its own clocks."""
+        """UTC minus monotonic time at the start by the host's own clocks, s."""
         return self.clock_start[1] - self.clock_start[0]
 
     @property
     def offset_s(self) -> float:
-        """What turns its monotonic times into UTC s: the first host's UTC where they were compared, else its own."""
+        """What to add to the host's monotonic times to get UTC, s.
+
+        The UTC is the first host's where the clocks were compared, else the host's own.
+        """
         if not self.against:
             return self.own_offset_s
         offsets = [a.offset_s for a in self.against]
@@ -92,7 +106,10 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def offset_uncertainty_s(self) -> float | None:
-        """How far that may be off, s: half a round trip, and half of what the clocks drifted apart; None: unknown."""
+        """Largest error of that offset, s; None where the clocks were not compared.
+
+        Half the longer round trip plus half the drift between the two comparisons.
+        """
         if not self.against:
             return None
         offsets = [a.offset_s for a in self.against]
@@ -100,13 +117,13 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def host_name() -> str:
-    """Return the host's short name, fit for a file's name; on a Slurm node the name that Slurm gives it."""
+    """Return the host's short name, valid in a file's name; on a Slurm node Slurm's name of it."""
     name = (os.environ.get("SLURMD_NODENAME") or socket.gethostname()).split(".")[0]
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "host"
 
 
 def boot_id() -> str:
-    """Return what tells this boot of this machine from every other; monotonic clocks compare within one only."""
+    """Return the id of this boot of this machine; monotonic clocks compare within one boot only."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -114,14 +131,14 @@ def boot_id() -> str:
 
 
 def clock_pair() -> tuple[float, float]:
-    """Return one moment as (monotonic s, UTC s since 1970), the best of three tries."""
-    found = []
+    """Return one moment as (monotonic s, UTC s since 1970), the most exact of three readings."""
+    readings = []
     for _ in range(3):
         before = time.monotonic()
         utc = time.time()
         after = time.monotonic()
-        found.append((after - before, (before + after) / 2, utc))
-    _, monotonic, utc = min(found)
+        readings.append((after - before, (before + after) / 2, utc))
+    _, monotonic, utc = min(readings)
     return monotonic, utc
 
 
@@ -133,15 +150,12 @@ def read_host(path: Path) -> Host:
         raise DamagedRunError(f"{path} is damaged: {error}") from None
 
 
-_MOST_PENDING_BYTES = 64 * 2**20
-"""What waits in memory while the disk is full; older rows are given up first, and counted."""
-
-
 class TelemetryFile:
-    """Rows go to disk at each ``flush``. A full disk loses none until 64 MiB wait; the next flush tries again.
+    """Writes telemetry; rows go to disk at each ``flush``.
 
-    ``lost_rows`` were given up or are not on disk after ``close``; their readings are from ``lost_s``, first and last,
-    s on the monotonic clock.
+    While the disk is full, rows wait in memory (64 MiB) and the next flush tries again.
+    ``lost_rows`` counts the rows that were dropped, or are not on disk after ``close``;
+    ``lost_s`` are the monotonic times of the first and the last of them, s.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,28 +165,27 @@ class TelemetryFile:
         self.trouble = ""
         self.lost_rows = 0
         self.lost_s: tuple[float, float] | None = None
-        self._ended_with = b""
+        self._last_byte = b""
 
     def append(self, samples: Iterable[Sample]) -> None:
         """Add rows; nothing is written yet."""
         for sample in samples:
             self.pending += _line(sample)
-        if len(self.pending) > _MOST_PENDING_BYTES:
-            # the row at the front may be half on disk already: keep it, so that no two rows grow together
+        if len(self.pending) > _MAX_PENDING_BYTES:
+            # half of the first row may be on disk already: keep it, so that no two rows merge
             first = self.pending.find(b"\n") + 1
             cut = self.pending.find(b"\n", len(self.pending) // 4) + 1
-            self._give_up(first, cut)
+            self._drop(first, cut)
 
     def flush(self) -> bool:
-        """Write what waits. False where the system refuses; ``trouble`` says why."""
+        """Write the waiting rows. False where the system refuses; ``trouble`` says why."""
         try:
             if self.file < 0:
-                self.file = os.open(
-                    self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-                )
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self.file = os.open(self.path, flags, 0o644)
             while self.pending:
                 written = os.write(self.file, self.pending)
-                self._ended_with = bytes(self.pending[written - 1 : written])
+                self._last_byte = bytes(self.pending[written - 1 : written])
                 del self.pending[:written]
         except OSError as error:
             self.trouble = why(error, self.path)
@@ -181,28 +194,29 @@ class TelemetryFile:
         return True
 
     def close(self) -> None:
-        """Write what waits and close the file; what cannot be written is lost."""
+        """Write the waiting rows and close the file; rows that cannot be written are lost."""
         if not self.flush():
-            self._give_up(0, len(self.pending))
+            self._drop(0, len(self.pending))
         if self.file >= 0:
             os.close(self.file)
             self.file = -1
 
-    def _give_up(self, first: int, end: int) -> None:
-        """Forget what waits between two places; remember how many rows, and from when to when."""
+    def _drop(self, first: int, end: int) -> None:
+        """Delete pending bytes; remember how many rows they held, and from when to when."""
         rows = bytes(self.pending[first:end]).splitlines()
         del self.pending[first:end]
-        # in front may stand the header, or the rest of a row that is half on disk
-        whole = rows if first or self._ended_with == b"\n" else rows[1:]
-        self.lost_rows += len(rows) if self._ended_with else len(whole)
-        times = [float(row.partition(b",")[0]) for row in (whole[0], whole[-1])] if whole else []
-        if times:
+        # the first piece may be the header, or the rest of a row that is half on disk
+        is_first_whole = first > 0 or self._last_byte == b"\n"
+        whole = rows if is_first_whole else rows[1:]
+        self.lost_rows += len(rows) if self._last_byte else len(whole)
+        if whole:
+            times = [float(row.partition(b",")[0]) for row in (whole[0], whole[-1])]
             begin, last = self.lost_s or (times[0], times[0])
             self.lost_s = min(begin, *times), max(last, *times)
 
 
-class Column:
-    """Values of one quantity of one device, s and its unit, oldest first."""
+class TelemetryColumn:
+    """One quantity of one device: ``times`` in s, oldest first, and ``values`` in its unit."""
 
     __slots__ = ("times", "values")
 
@@ -215,25 +229,53 @@ class Column:
 
 
 class Series:
-    """All that was read of one device: ``columns`` by name, and ``throttle`` as (time, names)."""
+    """All readings of one device: ``columns`` by name, and ``throttle`` as (time, reasons)."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, Column] = {}
+        self.columns: dict[str, TelemetryColumn] = {}
         self.throttle: list[tuple[float, str]] = []
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> TelemetryColumn:
         """Return a column; an empty one where it was never read."""
-        return self.columns.get(name) or Column()
+        return self.columns.get(name) or TelemetryColumn()
 
     def between(self, start_s: float, end_s: float) -> Series:
-        """Return what was read between two times."""
+        """Return the readings between two times."""
         part = Series()
         for name, column in self.columns.items():
             first, last = bisect_left(column.times, start_s), bisect_right(column.times, end_s)
-            part.columns[name] = made = Column()
-            made.times, made.values = column.times[first:last], column.values[first:last]
+            part.columns[name] = copy = TelemetryColumn()
+            copy.times, copy.values = column.times[first:last], column.values[first:last]
         part.throttle = [(t, names) for t, names in self.throttle if start_s <= t <= end_s]
         return part
+
+    def newest_s(self) -> float | None:
+        """Return the time of the last reading of any quantity, s; None without any."""
+        return max((c.times[-1] for c in self.columns.values() if len(c)), default=None)
+
+
+class HostWindow(NamedTuple):
+    """One host's telemetry by device, and a window on that host's own monotonic clock, s."""
+
+    host: Host
+    series: dict[str, Series]
+    start_s: float
+    end_s: float
+
+    def series_of(self, device: str) -> Series:
+        """Return the readings of a device; empty where it was never read."""
+        return self.series.get(device) or Series()
+
+    def newest_s(self) -> float | None:
+        """Return the time of the last reading of any device, s; None without any."""
+        times = [s.newest_s() for s in self.series.values()]
+        return max((t for t in times if t is not None), default=None)
+
+    def cut(self, start_s: float, end_s: float) -> HostWindow:
+        """Return a shorter window, with the telemetry around it that its edges need."""
+        first, last = start_s - EDGE_MARGIN_S, end_s + EDGE_MARGIN_S
+        series = {device: s.between(first, last) for device, s in self.series.items()}
+        return HostWindow(self.host, series, start_s, end_s)
 
 
 def read_telemetry(
@@ -241,13 +283,11 @@ def read_telemetry(
 ) -> dict[str, Series]:
     """Read the rows between two times, s on the host's monotonic clock, by device.
 
-    A last line that was cut off by a crash, and any other line that is no row, is left out.
-    Raises OSError.
+    Lines that are not a row are left out, such as a last line that a crash cut off. Raises OSError.
     """
-    found: dict[str, Series] = {}
+    builders: dict[str, list[_ColumnBuilder]] = {}
     with open(path, encoding="utf-8", errors="replace") as file:
         names = file.readline().rstrip("\n").split(",")
-        pens: dict[str, list[_Pen]] = {}
         for line in file:
             cells = line.split(",")
             if len(cells) != len(names) or line[-1] != "\n":
@@ -255,58 +295,51 @@ def read_telemetry(
             try:
                 time_s = float(cells[0])
                 if start_s <= time_s <= end_s:
-                    _write_down(
-                        pens.get(cells[1]) or pens.setdefault(cells[1], _pens(names[2:])),
-                        time_s,
-                        cells,
-                    )
+                    device = builders.get(cells[1])
+                    if device is None:
+                        device = builders[cells[1]] = [_ColumnBuilder(n) for n in names[2:]]
+                    _add_row(device, time_s, cells)
             except ValueError:
                 continue
-    for device, columns in pens.items():
-        found[device] = _series(columns)
-    return found
+    return {device: _series(columns) for device, columns in builders.items()}
 
 
-class _Pen:
+class _ColumnBuilder:
     """Collects one column of one device."""
 
     __slots__ = ("column", "name", "throttle")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.column = Column()
+        self.column = TelemetryColumn()
         self.throttle: list[tuple[float, str]] = []
 
 
-def _pens(names: list[str]) -> list[_Pen]:
-    return [_Pen(name) for name in names]
-
-
-def _write_down(pens: list[_Pen], time_s: float, cells: list[str]) -> None:
-    # the loop of the whole reader: a million rows pass here. The last cell carries the line's end
-    for pen, text in zip(pens, cells[2:], strict=True):
+def _add_row(columns: list[_ColumnBuilder], time_s: float, cells: list[str]) -> None:
+    # this loop runs for each of millions of rows; the last cell ends with the newline
+    for builder, text in zip(columns, cells[2:], strict=True):
         if not text or text == "\n":
             continue
-        if pen.name == "throttle":
-            pen.throttle.append((time_s, "" if text == "-" else text.rstrip("\n")))
+        if builder.name == "throttle":
+            builder.throttle.append((time_s, "" if text == "-" else text.rstrip("\n")))
             continue
         value = float(text)
-        pen.column.times.append(time_s)
-        pen.column.values.append(value)
+        builder.column.times.append(time_s)
+        builder.column.values.append(value)
 
 
-def _series(pens: list[_Pen]) -> Series:
+def _series(columns: list[_ColumnBuilder]) -> Series:
     series = Series()
-    for pen in pens:
-        if len(pen.column):
-            series.columns[pen.name] = pen.column
-        series.throttle += pen.throttle
-    _put_in_order(series)
+    for builder in columns:
+        if len(builder.column):
+            series.columns[builder.name] = builder.column
+        series.throttle += builder.throttle
+    _sort(series)
     return series
 
 
-def _put_in_order(series: Series) -> None:
-    """Sort where readings of several threads, or an edge, came to disk out of order."""
+def _sort(series: Series) -> None:
+    """Sort by time: rows of several threads reach the disk out of order."""
     for column in series.columns.values():
         times = column.times
         if any(map(operator.gt, times, itertools.islice(times, 1, None))):
@@ -317,39 +350,14 @@ def _put_in_order(series: Series) -> None:
 
 
 def _line(sample: Sample) -> bytes:
-    # "-" is a reading that found nothing holding the clocks down; an empty cell is no reading
-    throttle = sample.throttle or ("-" if sample.throttle == "" else "")
-    cells = [
-        _cell(getattr(sample, n)) if n != "throttle" else throttle for n in TELEMETRY_COLUMNS[2:]
-    ]
+    cells = [_cell(getattr(sample, name)) for name in TELEMETRY_COLUMNS[2:]]
     return f"{sample.time_s:.6f},{sample.device},{','.join(cells)}\n".encode()
 
 
-def _cell(value: float | int | None) -> str:
+def _cell(value: float | int | str | None) -> str:
     if value is None:
         return ""
-    return repr(round(value, 6)) if isinstance(value, float) else str(value)
-
-
-EDGE_MARGIN_S = 15.0
-"""Telemetry this far beyond a window is used too, for slow counters at its edges."""
-
-
-class HostWindow(NamedTuple):
-    """One host's telemetry, with the window on that host's own monotonic clock, s."""
-
-    host: Host
-    series: dict[str, Series]
-    start_s: float
-    end_s: float
-
-
-def cut_to(window: HostWindow, start_s: float, end_s: float) -> HostWindow:
-    """Return a part of a host's window, with as much telemetry around it as its edges need."""
-    margin = EDGE_MARGIN_S
-    return HostWindow(
-        window.host,
-        {d: s.between(start_s - margin, end_s + margin) for d, s in window.series.items()},
-        start_s,
-        end_s,
-    )
+    if isinstance(value, float):
+        return repr(round(value, 6))
+    # "-" is a reading that found no throttling; an empty cell is no reading
+    return str(value) or "-"

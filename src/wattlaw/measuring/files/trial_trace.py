@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError
-from wattlaw.measuring.files.host_files import Column, Series, read_telemetry
+from wattlaw.measuring.files.host_files import Series, TelemetryColumn, read_telemetry
 from wattlaw.measuring.files.rank_files import Step, read_steps
 
 MOST_RANKS = 16
@@ -111,14 +111,14 @@ def _lines(attempt: Path, start_s: float) -> tuple[str, dict[str, Points]]:
             power[device] = _since(start_s, _pairs(column))
     if power:
         return "power_w", power
-    busy = series["job"].column("cpu_time_s") if "job" in series else Column()
+    busy = series["job"].column("cpu_time_s") if "job" in series else TelemetryColumn()
     cores = rate(busy.times, busy.values)
     if len(cores) < 2:
         return "busy_cores", {}
     return "busy_cores", {"job": _since(start_s, cores)}
 
 
-def _pairs(column: Column) -> Points:
+def _pairs(column: TelemetryColumn) -> Points:
     times: array[float] = column.times
     return list(zip(times, column.values, strict=True))
 

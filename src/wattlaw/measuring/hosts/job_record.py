@@ -1,4 +1,8 @@
-"""How the processes of one job, on one host or several, make one record."""
+"""How the processes of one job, on one host or on several, make one record.
+
+One process, the leader, creates the record and announces its folder in a file. The others write
+their files into that folder, and the leader waits for them before it summarises.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,7 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,22 +21,40 @@ from wattlaw import __version__
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.folder import new_attempt, write_run
+from wattlaw.core.polling import wait_until
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, to_json
 from wattlaw.core.sweepfile import Trial
 from wattlaw.measuring.files.host_files import host_name, read_host
 from wattlaw.measuring.files.rank_files import read_rank
+from wattlaw.measuring.reduce.attempt import Span
 from wattlaw.measuring.reduce.summary import Summary
 
+_START_TIMEOUT_S = 120.0
+_END_TIMEOUT_S = 60.0
 
-class Place(NamedTuple):
-    """This process among those of its job, as torchrun or Slurm say it; rank 0 of 1 where neither does."""
+_JOB_VARIABLES = (
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "WORLD_SIZE",
+)
+"""Together these identify a job; its processes find each other by their hash."""
 
-    rank: int
-    world: int
-    local_rank: int
-    local_world: int
+_MEMORY_FOLDER = "/dev/shm"
+
+
+class JobPlace(NamedTuple):
+    """This process among those of its job, from torchrun or Slurm; rank 0 of 1 without either."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
 
     @property
     def is_leader(self) -> bool:
@@ -46,27 +67,8 @@ class Place(NamedTuple):
         return self.local_rank == 0
 
 
-def place() -> Place:
-    """Read this process's place from its environment."""
-    rank, world = _number("RANK"), _number("WORLD_SIZE")
-    if rank is None or world is None:
-        # a batch script has a process id too, but only a step says how many tasks take part
-        rank, world = _number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS")
-    if rank is None or world is None or not 0 <= rank < world:
-        return Place(0, 1, 0, 1)
-    local = _number("LOCAL_RANK")
-    local = _number("SLURM_LOCALID") if local is None else local
-    local_world = _number("LOCAL_WORLD_SIZE")
-    if local_world is None:
-        local_world = world // max(1, _number("SLURM_STEP_NUM_NODES") or 1)
-    return Place(rank, world, rank if local is None else local, max(1, local_world))
-
-
-_MEMORY = "/dev/shm"
-
-
-class Record(msgspec.Struct, frozen=True):
-    """A trial's folder, its one attempt, the repeat number that its name holds, and what else is said of it."""
+class JobRecord(msgspec.Struct, frozen=True):
+    """A trial's folder with one attempt; ``repeat`` is the number in the folder's name."""
 
     trial: Path
     attempt: Path
@@ -75,14 +77,39 @@ class Record(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
-def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = None) -> Record:
-    """Create the next repeat of a setting under ``root``, with what was asked and where it runs.
+class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """command-<host>.json: when a command ran on one node, s on its clock, and its exit code."""
+
+    host: str
+    start_s: float
+    end_s: float
+    exit_code: int
+
+
+def place() -> JobPlace:
+    """Read this process's place from its environment."""
+    rank, world = _number("RANK"), _number("WORLD_SIZE")
+    if rank is None or world is None:
+        # a batch script has SLURM_PROCID too, but only a step has a number of tasks
+        rank, world = _number("SLURM_PROCID"), _number("SLURM_STEP_NUM_TASKS")
+    if rank is None or world is None or not 0 <= rank < world:
+        return JobPlace()
+    local_rank = _number("LOCAL_RANK")
+    if local_rank is None:
+        local_rank = _number("SLURM_LOCALID")
+    local_world = _number("LOCAL_WORLD_SIZE")
+    if local_world is None:
+        local_world = world // max(1, _number("SLURM_STEP_NUM_NODES") or 1)
+    return JobPlace(rank, world, rank if local_rank is None else local_rank, max(1, local_world))
+
+
+def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = None) -> JobRecord:
+    """Create the next repeat of a setting under ``root``, with its setting and environment.
 
     Raises RecordError where the folder cannot be written.
     """
-    from wattlaw.core.environment import (
-        capture,
-    )  # it takes time that a window without a record need not spend
+    # slow, and a window without a record does not need it
+    from wattlaw.core.environment import capture
 
     make_folder(root)
     repeat = 0
@@ -97,29 +124,28 @@ def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = Non
     attempt = new_attempt(trial)
     write_whole(attempt / "setting.json", to_json(setting))
     write_whole(attempt / "environment.json", msgspec.json.encode(capture()))
-    return Record(trial, attempt, setting, repeat, labels or {})
+    return JobRecord(trial, attempt, setting, repeat, labels or {})
 
 
-def finish(record: Record, summary: Summary, error: str = "") -> Run:
-    """Write and return the run: done, or failed with the text of its error.
+def finish(record: JobRecord, summary: Summary, error: str = "") -> Run:
+    """Write and return the run: done, or failed with an error.
 
-    Where the disk refuses it the run is returned with the warning record_lost: what was measured has come to
-    its end, and whoever waits for its exit code or its next line must not pay for a full disk.
+    Where the disk refuses it, the run is returned with the warning record_lost: a full disk must
+    not end the user's program.
     """
     run = run_of(record, summary, error)
     try:
         if error:
             write_whole(record.attempt / "error.txt", error.encode())
         write_run(record.trial, run)
-    except RecordError as refused:
-        print(f"wattlaw: {refused}", file=sys.stderr)
-        return msgspec.structs.replace(
-            run, warnings=(*run.warnings, Note("record_lost", str(refused)))
-        )
+    except RecordError as refusal:
+        print(f"wattlaw: {refusal}", file=sys.stderr)
+        warnings = (*run.warnings, Note("record_lost", str(refusal)))
+        return msgspec.structs.replace(run, warnings=warnings)
     return run
 
 
-def run_of(record: Record, summary: Summary, error: str = "") -> Run:
+def run_of(record: JobRecord, summary: Summary, error: str = "") -> Run:
     """Return a summary as a run."""
     return Run(
         setting=record.setting,
@@ -137,31 +163,18 @@ def run_of(record: Record, summary: Summary, error: str = "") -> Run:
     )
 
 
-def passing_place() -> str:
-    """Return where a record that is not kept may lie; in memory where no disk takes a file."""
+def temporary_folder() -> str:
+    """Return the folder for records that are not kept; in memory where no disk is writable."""
     try:
         return tempfile.gettempdir()
     except FileNotFoundError:
-        return _MEMORY
-
-
-_MEET_S = 120.0
-
-
-_END_S = 60.0
-
-
-_LOOK_S = 0.05
-
-
-_JOB = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID",
-        "SLURM_STEP_ID", "WORLD_SIZE")  # fmt: skip
+        return _MEMORY_FOLDER
 
 
 @contextlib.contextmanager
 def announced(root: Path, attempt: Path) -> Iterator[None]:
-    """Tell the other ranks of the job where the record is, as long as this lasts."""
-    path = _meeting_point(root)
+    """Announce the record to the other processes of the job while the context lasts."""
+    path = _announcement(root)
     write_whole(path, str(attempt.absolute()).encode())
     try:
         yield
@@ -170,30 +183,32 @@ def announced(root: Path, attempt: Path) -> Iterator[None]:
 
 
 def announced_attempt(root: Path) -> Path:
-    """Wait for the attempt folder that rank 0 announces. Raises RecordError where it never does."""
-    path = _meeting_point(root)
-    found: list[Path] = []
+    """Wait for the attempt folder that the leader announces. Raises RecordError without one."""
+    path = _announcement(root)
 
-    def is_there() -> bool:
+    def attempt() -> Path | None:
         with contextlib.suppress(FileNotFoundError):
-            found.append(Path(path.read_text(encoding="utf-8")))
-        return bool(found) and found[-1].is_dir()
+            folder = Path(path.read_text(encoding="utf-8"))
+            return folder if folder.is_dir() else None
+        return None
 
-    if not _wait(is_there, _MEET_S):
+    found = wait_until(attempt, _START_TIMEOUT_S)
+    if found is None:
         raise RecordError(
-            f"rank 0 announced no record in {root} within {_MEET_S:.0f} s; is it a shared folder?"
+            f"rank 0 announced no record in {root} within {_START_TIMEOUT_S:.0f} s; "
+            "use a folder that every node can see"
         )
-    return found[-1]
+    return found
 
 
 def wait_for_steps(attempt: Path, world: int) -> bool:
     """Wait until every rank has closed its steps; False where one does not in time."""
 
-    def all_closed() -> bool:
+    def all_ended() -> bool:
         ranks = [read_rank(attempt / f"rank-{r}.json") for r in range(world)]
         return all(r is not None and r.ended for r in ranks)
 
-    return _wait(all_closed, _END_S)
+    return bool(wait_until(all_ended, _END_TIMEOUT_S))
 
 
 def wait_for_hosts(attempt: Path, world: int) -> bool:
@@ -204,67 +219,50 @@ def wait_for_hosts(attempt: Path, world: int) -> bool:
         paths = {attempt / f"host-{r.host}.json" for r in ranks if r}
         return all(p.exists() and read_host(p).clock_end is not None for p in paths)
 
-    return _wait(all_ended, _END_S)
+    return bool(wait_until(all_ended, _END_TIMEOUT_S))
 
 
-def _meeting_point(root: Path) -> Path:
-    words = [os.environ.get(name, "") for name in _JOB]
+def note_command(attempt: Path, start_s: float, end_s: float, exit_code: int) -> None:
+    """Note when the command ran on this node, s on its monotonic clock."""
+    node = NodeCommand(host=host_name(), start_s=start_s, end_s=end_s, exit_code=exit_code)
+    write_whole(attempt / f"command-{node.host}.json", msgspec.json.encode(node))
+
+
+def wait_for_commands(attempt: Path, nodes: int) -> list[NodeCommand]:
+    """Wait up to a minute for the command's end on every node; samplers must not end before."""
+
+    def paths() -> list[Path]:
+        return sorted(attempt.glob("command-*.json"))
+
+    wait_until(lambda: len(paths()) >= nodes, _END_TIMEOUT_S)
+    return [msgspec.json.decode(p.read_bytes(), type=NodeCommand) for p in paths()]
+
+
+def wait_for_samplers(attempt: Path, nodes: int) -> None:
+    """Wait up to a minute for the last row of every node's sampler."""
+
+    def all_ended() -> bool:
+        hosts = [read_host(p) for p in attempt.glob("host-*.json")]
+        return sum(h.clock_end is not None for h in hosts) >= nodes
+
+    wait_until(all_ended, _END_TIMEOUT_S)
+
+
+def common_window(attempt: Path, commands: list[NodeCommand]) -> Span:
+    """Return the latest start and the latest end of a command, s on this host's clock."""
+    offsets = {c.host: read_host(attempt / f"host-{c.host}.json").offset_s for c in commands}
+    here = offsets[host_name()]
+    start = max(c.start_s + offsets[c.host] for c in commands) - here
+    return start, max(c.end_s + offsets[c.host] for c in commands) - here
+
+
+def _announcement(root: Path) -> Path:
+    words = [os.environ.get(name, "") for name in _JOB_VARIABLES]
     here = place()
     if here.local_world == here.world:
-        # all ranks descend from one process: its number tells two jobs with equal names apart
+        # on one host all ranks are children of one process, which distinguishes two equal jobs
         words.append(str(os.getppid()))
     return root / f".job-{hashlib.sha256('|'.join(words).encode()).hexdigest()[:16]}"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """command-<host>.json: when the command ran on one node (s on its monotonic clock) and how it ended there."""
-
-    host: str
-    start_s: float
-    end_s: float
-    exit_code: int
-
-
-def tell_end(attempt: Path, start_s: float, end_s: float, exit_code: int) -> None:
-    """Note when the command ran on this node; times on its monotonic clock, s."""
-    part = Part(host=host_name(), start_s=start_s, end_s=end_s, exit_code=exit_code)
-    write_whole(attempt / f"command-{part.host}.json", msgspec.json.encode(part))
-
-
-def wait_for_all_ends(attempt: Path, nodes: int) -> list[Part]:
-    """Wait up to a minute for the command to end on every node, so that no sampler ends before the last of them."""
-    until = time.monotonic() + _END_S
-    while len(paths := sorted(attempt.glob("command-*.json"))) < nodes and time.monotonic() < until:
-        time.sleep(_LOOK_S)
-    return [msgspec.json.decode(p.read_bytes(), type=Part) for p in paths]
-
-
-def wait_for_all_samplers(attempt: Path, nodes: int) -> None:
-    """Wait up to a minute for every node's sampler to have written its last row."""
-    until = time.monotonic() + _END_S
-    while time.monotonic() < until:
-        hosts = [read_host(p) for p in attempt.glob("host-*.json")]
-        if sum(h.clock_end is not None for h in hosts) >= nodes:
-            return
-        time.sleep(_LOOK_S)
-
-
-def common_window(attempt: Path, parts: list[Part]) -> tuple[float, float]:
-    """Return the window in which the command ran on all nodes: latest start to latest end, on this host's clock, s."""
-    offsets = {p.host: read_host(attempt / f"host-{p.host}.json").offset_s for p in parts}
-    here = offsets[host_name()]
-    return max(p.start_s + offsets[p.host] for p in parts) - here, max(
-        p.end_s + offsets[p.host] for p in parts
-    ) - here
-
-
-def _wait(holds: Callable[[], bool], seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        time.sleep(_LOOK_S)
-    return True
 
 
 def _number(name: str) -> int | None:

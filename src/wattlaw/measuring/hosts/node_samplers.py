@@ -1,7 +1,7 @@
-"""One sampler on each node of a Slurm allocation, for commands that `srun` starts from outside a step.
+"""Samplers on the nodes of a Slurm allocation, for commands that `srun` starts from outside a step.
 
-Where limits are asked for, each node's sampler sets, reads back and records those of its own job's devices, under a
-guard of its own (see node_guard.py).
+Where limits are requested, each node's sampler sets, reads back and records those of its own GPUs,
+under a guard of its own (see node_guard.py). Clocks that NVML cannot set are requested from Slurm.
 """
 
 from __future__ import annotations
@@ -9,51 +9,63 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from wattlaw.core.errors import DeviceError, PermissionDeniedError, SettingError, WattlawError
-from wattlaw.core.files import write_whole
-from wattlaw.measuring.files.host_files import host_name
-from wattlaw.measuring.limits.gpu_freq import (
-    check_not_given,
-    tell_asked,
-    with_gpu_freq,
-    write_read_back,
+from wattlaw.core.errors import (
+    DeviceError,
+    PermissionDeniedError,
+    SettingError,
+    UsageError,
+    WattlawError,
 )
-from wattlaw.measuring.limits.limits import CLOCKS, given
+from wattlaw.core.files import write_whole
+from wattlaw.core.helper_process import helper_command, helper_environment
+from wattlaw.measuring.files.host_files import host_name
+from wattlaw.measuring.limits.limits import CLOCKS, requested
+from wattlaw.measuring.reduce.attempt import SLURM_CLOCKS
+from wattlaw.measuring.reduce.slurm_clocks import write_read_back
 from wattlaw.measuring.sampling.clock_offsets import clock_served
 from wattlaw.measuring.sampling.sampler_process import (
     REFUSED,
     Refusal,
-    Spec,
-    answer_line,
-    environment_of_sampler,
+    SamplerSpec,
+    read_answer,
 )
-from wattlaw.slurm.environment import job_id, nodes_of_job
+from wattlaw.slurm.environment import job_id, nodes_of_job, options_of_srun
 
-_START_S = 60.0
-_ANSWER_S = 10.0
-_END_S = 30.0
+_GUARD_MODULE = "wattlaw.measuring.limits.node_guard"
 
-_OF_USERS_STEPS = (
-    "SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK", "SLURM_GPU_BIND", "SLURM_GPU_FREQ", "SLURM_NTASKS_PER_NODE",
-    "SLURM_NTASKS_PER_GPU", "SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "SLURM_LABELIO", "SLURM_EXACT",
-    "SLURM_DISTRIBUTION", "SLURM_STEP_GRES",
-)  # fmt: skip
-"""What srun takes from a job's environment for the user's steps; it must not shape the samplers' own step."""
+_START_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 10.0
+_END_TIMEOUT_S = 30.0
+
+_VARIABLES_OF_STEPS = (
+    "SLURM_GPUS_PER_TASK",
+    "SLURM_TRES_PER_TASK",
+    "SLURM_GPU_BIND",
+    "SLURM_GPU_FREQ",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_NTASKS_PER_GPU",
+    "SLURM_CPUS_PER_TASK",
+    "SRUN_CPUS_PER_TASK",
+    "SLURM_LABELIO",
+    "SLURM_EXACT",
+    "SLURM_DISTRIBUTION",
+    "SLURM_STEP_GRES",
+)
+"""Defaults of srun for the user's steps; they must not shape the step of the samplers."""
 
 _ERRORS: dict[str, type[WattlawError]] = {
     kind.__name__: kind for kind in (DeviceError, PermissionDeniedError, SettingError)
 }
 
 
-class RefusedError(Exception):
-    """Limits that nodes refused: their names, and the plain error to raise where there is no other way."""
+class LimitRefusedError(Exception):
+    """Limits that nodes refused: their names, and the error to raise without another way."""
 
     def __init__(self, controls: set[str], error: WattlawError) -> None:
         super().__init__(str(error))
@@ -61,9 +73,9 @@ class RefusedError(Exception):
 
 
 class NodeSamplers:
-    """Samplers that a step of their own runs, beside the job's step, on every node of the allocation.
+    """Samplers on every node of the allocation, in a step of their own beside the user's step.
 
-    What is written to the step's standard input reaches every one of them.
+    Whatever is written to the step's standard input reaches every one of them.
     """
 
     def __init__(
@@ -71,104 +83,109 @@ class NodeSamplers:
         folder: Path,
         hz: float,
         gpus: tuple[str, ...] | None,
-        limits: Mapping[str, float] | None = None,
+        limits: Mapping[str, float],
         apart: tuple[int, ...] = (),
     ) -> None:
         self.folder = folder.absolute()
-        self.spec = Spec(folder=str(self.folder), root_pid=0, parent=0, hz=hz, gpus=gpus, slurm_job=job_id(),
-                         limits=dict(limits or {}), measurer=(host_name(), (os.getpid(), *apart)))  # fmt: skip
+        self.spec = SamplerSpec(
+            folder=str(self.folder),
+            root_pid=0,
+            parent=0,
+            hz=hz,
+            gpus=gpus,
+            slurm_job=job_id(),
+            limits=dict(limits),
+            measurer=(host_name(), (os.getpid(), *apart)),
+        )
         self.nodes = nodes_of_job()
         self.process: subprocess.Popen[bytes] | None = None
         self.refusals: list[Refusal] = []
 
     def start(self) -> None:
-        """Start them and wait for the first readings of all.
+        """Start the samplers and wait for the first readings of all.
 
-        Raises DeviceError with what srun said, RefusedError where a limit was refused; then none runs any more.
+        Raises DeviceError with srun's message, LimitRefusedError where a limit was refused; then no
+        sampler runs any more.
         """
         path = self.folder / ".samplers.json"
         write_whole(path, msgspec.json.encode(self.spec))
         self.process = subprocess.Popen(
-            [
-                *_step(self.nodes),
-                sys.executable,
-                "-m",
-                "wattlaw.measuring.limits.node_guard",
-                str(path),
-            ],
+            [*_srun(self.nodes), *helper_command(_GUARD_MODULE, str(path))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(),
             start_new_session=True,
         )
-        ready = self._answers(b"ready", _START_S)
+        ready = self._wait_for_answers(b"ready", _START_TIMEOUT_S)
         path.unlink(missing_ok=True)
         if self.refusals:
             self._end()
             raise _refused(self.refusals)
         if ready < self.nodes:
-            said = self._end()
-            raise DeviceError(
-                f"no sampler could be started on every node: {said[-1] if said else 'srun said nothing'}"
-            )
+            messages = self._end() or ["srun printed no message"]
+            raise DeviceError(f"samplers did not start on every node: {messages[-1]}")
 
     def edge(self) -> float:
-        """Have every node read now; return this moment, s on this host's monotonic clock."""
+        """Read on every node now; return this moment, s on this host's monotonic clock."""
         now = time.monotonic()
-        self._tell(b"edge\n")
-        self._answers(b"edge", _ANSWER_S)
+        self._send(b"edge\n")
+        self._wait_for_answers(b"edge", _ANSWER_TIMEOUT_S)
         return now
 
     def stop(self) -> None:
-        """Take the last readings and end. Raises DeviceError where a limit could not be put back."""
+        """Take the last readings, end, and write the clocks that Slurm set as they were read back.
+
+        Raises DeviceError where a limit could not be restored.
+        """
         if self.process is None:
             return
-        self._tell(b"stop\n")
-        self._answers(b"stopped", _ANSWER_S)
-        failed = [line for line in self._end() if "could not be put back" in line]
-        if failed:
-            raise DeviceError(
-                f"{'; '.join(failed)}; `wattlaw doctor` shows it there".removeprefix("wattlaw: ")
-            )
+        self._send(b"stop\n")
+        self._wait_for_answers(b"stopped", _ANSWER_TIMEOUT_S)
+        failures = [line for line in self._end() if "could not be restored" in line]
+        write_read_back(self.folder)
+        if failures:
+            message = f"{'; '.join(failures)}; `wattlaw doctor` shows it there"
+            raise DeviceError(message.removeprefix("wattlaw: "))
 
     def _end(self) -> list[str]:
-        """Close the samplers' input, wait until their guards are done, and return what they said."""
+        """Close the samplers' input, wait for their guards, and return their stderr's lines."""
         assert self.process is not None
         try:
-            errors = self.process.communicate(timeout=_END_S if self.spec.limits else _ANSWER_S)[1]
+            timeout_s = _END_TIMEOUT_S if self.spec.limits else _ANSWER_TIMEOUT_S
+            stderr = self.process.communicate(timeout=timeout_s)[1]
         except subprocess.TimeoutExpired:
-            self.process.terminate()  # srun passes it on; a guard puts back what it holds
+            self.process.terminate()  # srun passes it on, and the guards restore their limits
             try:
-                errors = self.process.communicate(timeout=_ANSWER_S)[1]
+                stderr = self.process.communicate(timeout=_ANSWER_TIMEOUT_S)[1]
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                errors = self.process.communicate()[1]
-        anew = (
-            _put_back_anew(self.nodes) if self.process.returncode < 0 and self.spec.limits else []
-        )
-        return [*errors.decode(errors="replace").strip().splitlines(), *anew]
+                stderr = self.process.communicate()[1]
+        lines = stderr.decode(errors="replace").strip().splitlines()
+        if self.process.returncode < 0 and self.spec.limits:
+            lines += _restore_in_new_step(self.nodes)
+        return lines
 
-    def _tell(self, word: bytes) -> None:
-        if self.process is not None and self.process.stdin is not None:
-            try:
-                os.write(self.process.stdin.fileno(), word)
-            except BrokenPipeError:
-                return  # the samplers are gone; the summary says so
+    def _send(self, word: bytes) -> None:
+        if self.process is None or self.process.stdin is None:
+            return
+        # where the samplers were killed, the summary has a warning
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.process.stdin.fileno(), word)
 
-    def _answers(self, word: bytes, seconds: float) -> int:
-        """Return how many nodes answered with a word in time; those that refused a limit are noted beside."""
+    def _wait_for_answers(self, word: bytes, timeout_s: float) -> int:
+        """Return how many nodes answered with a word in time; note those that refused a limit."""
         assert self.process is not None
         assert self.process.stdout is not None
-        found, until = 0, time.monotonic() + seconds
-        while found + len(self.refusals) < self.nodes and time.monotonic() < until:
-            line = answer_line(self.process.stdout.fileno(), until - time.monotonic())
+        answers, deadline = 0, time.monotonic() + timeout_s
+        while answers + len(self.refusals) < self.nodes and time.monotonic() < deadline:
+            line = read_answer(self.process.stdout.fileno(), deadline - time.monotonic())
             if not line and self.process.poll() is not None:
                 break
             if line.startswith(REFUSED):
                 self.refusals.append(msgspec.json.decode(line.removeprefix(REFUSED), type=Refusal))
-            found += line == word
-        return found
+            answers += line == word
+        return answers
 
 
 def start_samplers(
@@ -179,30 +196,30 @@ def start_samplers(
     limits: Mapping[str, float | None] | None = None,
     apart: tuple[int, ...] = (),
 ) -> tuple[NodeSamplers, list[str]]:
-    """Start the samplers of every node for a command of srun; return them and the command to run.
+    """Start samplers on every node for a command of srun; return them and the command to run.
 
-    Clocks that NVML sets nowhere, for want of permission or of NVML, are asked of Slurm instead: the command
-    then carries `--gpu-freq`. ``apart`` are processes of this host that are no part of the job.
-    Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
+    Clocks that NVML cannot set, without permission or without NVML, are requested from Slurm
+    instead: the command then has `--gpu-freq`. ``apart`` are processes of this host that are not of
+    the job. Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
     """
-    asked = given(limits or {})
-    clocks = {name: value for name, value in asked.items() if name in CLOCKS}
+    values = requested(limits or {})
+    clocks = {name: value for name, value in values.items() if name in CLOCKS}
     if clocks:
-        check_not_given(words)
-    samplers = NodeSamplers(attempt, hz, gpus, asked, apart)
+        check_no_gpu_freq(words)
+    samplers = NodeSamplers(attempt, hz, gpus, values, apart)
     try:
         samplers.start()
         return samplers, list(words)
-    except RefusedError as refused:
+    except LimitRefusedError as refused:
         if not refused.controls <= clocks.keys() or isinstance(refused.error, SettingError):
             raise refused.error from None
-    rest = {name: value for name, value in asked.items() if name not in clocks}
-    samplers = NodeSamplers(attempt, hz, gpus, rest, apart)
+    others = {name: value for name, value in values.items() if name not in clocks}
+    samplers = NodeSamplers(attempt, hz, gpus, others, apart)
     try:
         samplers.start()
-    except RefusedError as refused:
+    except LimitRefusedError as refused:
         raise refused.error from None
-    tell_asked(attempt, clocks)
+    note_request(attempt, clocks)
     return samplers, with_gpu_freq(words, clocks)
 
 
@@ -210,7 +227,7 @@ def start_samplers(
 def sampled_step(
     words: Sequence[str], attempt: Path, hz: float, limits: Mapping[str, float | None]
 ) -> Iterator[list[str]]:
-    """Sample every node, and hold limits there, as long as the context lasts; yields the command to run."""
+    """Sample every node, with limits, while the context lasts; yields the command to run."""
     with clock_served(attempt) if nodes_of_job() > 1 else contextlib.nullcontext():
         samplers, started = start_samplers(words, attempt, hz, None, limits)
         try:
@@ -218,10 +235,37 @@ def sampled_step(
             yield started
         finally:
             samplers.stop()
-            write_read_back(attempt)
 
 
-def _step(nodes: int) -> list[str]:
+def with_gpu_freq(words: Sequence[str], clocks: Mapping[str, float]) -> list[str]:
+    """Return a command of srun with the option that requests clocks, MHz, from Slurm."""
+    parts = []
+    if "sm_clock_mhz" in clocks:
+        parts.append(f"{clocks['sm_clock_mhz']:.0f}")
+    if "memory_clock_mhz" in clocks:
+        parts.append(f"memory={clocks['memory_clock_mhz']:.0f}")
+    return [words[0], f"--gpu-freq={','.join(parts)}", *words[1:]]
+
+
+def check_no_gpu_freq(words: Sequence[str]) -> None:
+    """Raise UsageError where the user's srun requests clocks already: the two would conflict."""
+    options = [o for o in options_of_srun(words) if o.split("=")[0] == "--gpu-freq"]
+    if "SLURM_GPU_FREQ" in os.environ:
+        options.append(f"SLURM_GPU_FREQ={os.environ['SLURM_GPU_FREQ']}")
+    if options:
+        raise UsageError(
+            f"{options[0]} already requests GPU clocks from Slurm; "
+            "remove it, or wattlaw's own clock limits"
+        )
+
+
+def note_request(attempt: Path, clocks: Mapping[str, float]) -> None:
+    """Note in an attempt's folder which clocks, MHz, were requested from Slurm."""
+    write_whole(attempt / SLURM_CLOCKS, msgspec.json.encode(clocks))
+
+
+def _srun(nodes: int) -> list[str]:
+    """Return the srun that starts one task on every node, beside the user's steps."""
     words = [
         "srun",
         "--overlap",
@@ -230,34 +274,34 @@ def _step(nodes: int) -> list[str]:
         f"--ntasks={nodes}",
         "--ntasks-per-node=1",
     ]
-    if "SLURM_GPUS_PER_TASK" in os.environ and os.environ.get("SLURM_GPUS_ON_NODE", "").isdigit():
-        # one task a node would be given one task's GPUs only, not all that the job has there
-        words.append(f"--gres=gpu:{os.environ['SLURM_GPUS_ON_NODE']}")
+    gpus_on_node = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    if "SLURM_GPUS_PER_TASK" in os.environ and gpus_on_node.isdigit():
+        # without it the one task would get one task's GPUs, not all of the job's
+        words.append(f"--gres=gpu:{gpus_on_node}")
     return [*words, "--mem=0"]
 
 
-def _put_back_anew(nodes: int) -> list[str]:
-    """Put limits back on every node by a step of its own: where srun is killed, Slurm kills the nodes' guards too."""
+def _restore_in_new_step(nodes: int) -> list[str]:
+    """Restore limits in a new step on every node: with srun, Slurm kills the nodes' guards too."""
     done = subprocess.run(
-        [*_step(nodes), sys.executable, "-m", "wattlaw.measuring.limits.node_guard"],
+        [*_srun(nodes), *helper_command(_GUARD_MODULE)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         env=_environment(),
-        timeout=_START_S,
+        timeout=_START_TIMEOUT_S,
         check=False,
     )
     return done.stderr.strip().splitlines() if done.returncode else []
 
 
 def _environment() -> dict[str, str]:
-    return {k: v for k, v in environment_of_sampler().items() if k not in _OF_USERS_STEPS}
+    variables = helper_environment()
+    return {name: v for name, v in variables.items() if name not in _VARIABLES_OF_STEPS}
 
 
-def _refused(refusals: Sequence[Refusal]) -> RefusedError:
-    first = refusals[0]
+def _refused(refusals: Sequence[Refusal]) -> LimitRefusedError:
     texts = list(dict.fromkeys(r.text for r in refusals))
     hosts = ", ".join(sorted({r.host for r in refusals}))
-    return RefusedError(
-        {r.control for r in refusals}, _ERRORS[first.kind](f"{'; '.join(texts)} (node {hosts})")
-    )
+    error = _ERRORS[refusals[0].kind](f"{'; '.join(texts)} (node {hosts})")
+    return LimitRefusedError({r.control for r in refusals}, error)

@@ -1,8 +1,8 @@
-"""The small process that puts limits back, whatever becomes of the one that set them.
+"""The small process that restores limits, whatever happens to the process that set them.
 
-`python -m wattlaw.measuring.limits.guard` reads its orders, one JSON line, from standard input, then waits. It puts
-every limit of its token back when it is told to, when its parent is gone (also by SIGKILL), or when it
-is itself asked to end. It imports little and does nothing else.
+`python -m wattlaw.measuring.limits.guard` reads its orders, one JSON line, from standard input
+and waits. It restores every limit of its token when its standard input closes, when its parent
+ends (also by SIGKILL), or on SIGTERM. It imports little and does nothing else.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ import msgspec
 from wattlaw.core.errors import WattlawError
 from wattlaw.core.plugins import CONTROLS, load
 from wattlaw.devices.control import Control
-from wattlaw.measuring.limits.limit_state import Held, give_back, held_by, left_behind
+from wattlaw.measuring.limits.limit_state import (
+    HeldLimit,
+    abandoned_limits,
+    limits_of,
+    restore_limit,
+)
 
-_LOOK_MS = 500
+_POLL_MS = 500
 _TRIES = 4
-_AGAIN_S = 0.1
+_RETRY_S = 0.1
 
 
 class Guard(NamedTuple):
-    """A process that will put back every limit that is held under its token; ``apart`` is no part of the job either."""
+    """A process that will restore every limit of its token; ``apart`` are helpers of it.
+
+    None of these processes is part of the measured job.
+    """
 
     token: str
     pid: int
@@ -37,46 +45,24 @@ class Guard(NamedTuple):
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose limits to put back, and whose end to wait for."""
+    """The token whose limits to restore, and the process whose end to wait for."""
 
     token: str
     parent: int
 
 
-def put_back(token: str) -> list[str]:
-    """Put every limit of a token on this host back; return what failed, in words."""
-    return _put_back([(held, token) for held in held_by(token)])
+def restore(token: str) -> list[str]:
+    """Restore the limits of a token on this host; return a message per failure."""
+    return _restore([(held, token) for held in limits_of(token)])
 
 
-def put_back_left_behind() -> list[str]:
-    """Put back every limit on this host whose guard was killed; return what failed, in words."""
-    return _put_back([(held, held.holders[-1].token) for held in left_behind() if held.holders])
-
-
-def _put_back(what: Sequence[tuple[Held, str]]) -> list[str]:
-    """Put limits back, again where a driver refuses now and then: nobody else will."""
-    troubles = _try_once(what)
-    for _ in range(_TRIES - 1):
-        if troubles:
-            time.sleep(_AGAIN_S)
-            troubles = _try_once(what)
-    return troubles
-
-
-def _try_once(what: Sequence[tuple[Held, str]]) -> list[str]:
-    troubles: list[str] = []
-    for name in dict.fromkeys(held.control for held, _ in what):
-        try:
-            with opened(name) as control:
-                for device, token in [(h.device, t) for h, t in what if h.control == name]:
-                    troubles += _put_one_back(control, name, device, token)
-        except WattlawError as error:
-            troubles.append(f"{name}: {error}")
-    return troubles
+def restore_abandoned() -> list[str]:
+    """Restore the limits on this host whose guards were killed; return a message per failure."""
+    return _restore([(held, held.holders[-1].token) for held in abandoned_limits() if held.holders])
 
 
 @contextlib.contextmanager
-def opened(name: str) -> Iterator[Control]:
+def open_control(name: str) -> Iterator[Control]:
     """Open a control by name. Raises UnknownNameError or DeviceError."""
     control: Control = load(CONTROLS, name)()
     try:
@@ -85,45 +71,65 @@ def opened(name: str) -> Iterator[Control]:
         control.close()
 
 
-def tell_troubles(troubles: list[str]) -> None:
-    """Say on standard error which limits could not be put back."""
-    for text in troubles:
-        print(f"wattlaw: a limit could not be put back: {text}", file=sys.stderr, flush=True)
+def report_failures(failures: list[str]) -> None:
+    """Print the limits that could not be restored on standard error."""
+    for text in failures:
+        print(f"wattlaw: a limit could not be restored: {text}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Wait for the end of the parent, then put everything back."""
+    """Wait for the end of the parent, then restore everything."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     print("ready", flush=True)
-    _wait(orders.parent, told)
-    troubles = put_back(orders.token)
-    tell_troubles(troubles)
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, b"put back\n" if not troubles else b"failed\n")
-    return 1 if troubles else 0
+    _wait_for_end(orders.parent, signals)
+    failures = restore(orders.token)
+    report_failures(failures)
+    return 1 if failures else 0
 
 
-def _put_one_back(control: Control, name: str, device: str, token: str) -> list[str]:
+def _restore(limits: Sequence[tuple[HeldLimit, str]]) -> list[str]:
+    """Restore limits, several times where a driver refuses: no other process will."""
+    failures = _try_to_restore(limits)
+    for _ in range(_TRIES - 1):
+        if failures:
+            time.sleep(_RETRY_S)
+            failures = _try_to_restore(limits)
+    return failures
+
+
+def _try_to_restore(limits: Sequence[tuple[HeldLimit, str]]) -> list[str]:
+    failures: list[str] = []
+    for name in dict.fromkeys(held.control for held, _ in limits):
+        try:
+            with open_control(name) as control:
+                for held, token in limits:
+                    if held.control == name:
+                        failures += _restore_one(control, name, held.device, token)
+        except WattlawError as error:
+            failures.append(f"{name}: {error}")
+    return failures
+
+
+def _restore_one(control: Control, name: str, device: str, token: str) -> list[str]:
     try:
-        give_back(control, name, device, token)
+        restore_limit(control, name, device, token)
     except WattlawError as error:
         return [f"{name} of {device}: {error}"]
     return []
 
 
-def _wait(parent: int, told: list[int]) -> None:
+def _wait_for_end(parent: int, signals: list[int]) -> None:
     poll = select.poll()
     poll.register(0, select.POLLIN | select.POLLHUP)
-    with contextlib.suppress(
-        OSError
-    ):  # an older kernel: the look at the parent twice a second must do
+    # without pidfd_open (Linux before 5.3) the check of the parent twice a second is enough
+    with contextlib.suppress(OSError):
         poll.register(os.pidfd_open(parent), select.POLLIN)
-    while not told and os.getppid() == parent:
-        if poll.poll(_LOOK_MS):
+    while not signals and os.getppid() == parent:
+        if poll.poll(_POLL_MS):
             return
 
 

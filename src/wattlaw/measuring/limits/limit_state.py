@@ -1,9 +1,9 @@
-"""Who has set which limit on which device of this host, and what was there before the first of them.
+"""Which limits are set on the devices of this host, by whom, and what was there before.
 
-One file a device and limit, under a lock. While several wattlaws hold limits on one device the newest
-one's value is in force; as they end, the one before it comes back, and after the last the value that the
-first one found. A holder that was killed together with its guard is found dead by the next one, which
-then takes over the value that it had found.
+There is one file for each device and limit, under a lock. While several wattlaws limit one
+device, the newest one's value is in force. When one ends, the value of the one before it is
+restored, and after the last the value that the first one found. A holder that was killed together
+with its guard is noticed by the next one, which then keeps the value that the dead one had found.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import msgspec
 
 from wattlaw.core.errors import DeviceError
 from wattlaw.core.files import explained, make_folder, write_whole
+from wattlaw.core.process_identity import start_ticks
 from wattlaw.devices.control import Control
 from wattlaw.measuring.files.host_files import boot_id
 
 FOLDER = "WATTLAW_STATE"
 
 _TMP = Path("/tmp")
-"""Not $TMPDIR, which is each job's own on many clusters: two jobs on one device must see each other."""
+"""Not $TMPDIR, which is each job's own on many clusters: jobs on one device must see each other."""
 
-_CLOSE = 0.005
-"""Limits that differ by less than this share are the same: drivers round."""
+_TOLERANCE = 0.005
+"""Limits that differ by a smaller share are equal: drivers round."""
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """One who has set a limit: the guard that will put it back, and the value that it set."""
+class LimitHolder(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that set a limit: the guard that will restore it, and the value that was set."""
 
     token: str
     pid: int
@@ -39,51 +40,55 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     value: float
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class HeldLimit(msgspec.Struct, frozen=True, kw_only=True):
     """A limit that is set. ``previous`` is what the first holder found; None is no limit."""
 
     device: str
     control: str
     boot_id: str
     previous: float | None
-    holders: tuple[Holder, ...] = ()
+    holders: tuple[LimitHolder, ...] = ()
+
+    def living_holders(self) -> tuple[LimitHolder, ...]:
+        """Return the holders whose guards are alive."""
+        return tuple(h for h in self.holders if is_alive(h))
 
 
 def state_folder() -> Path:
-    """Return where limits are noted: $WATTLAW_STATE, /run/wattlaw for root, else a folder of this user's own."""
-    given = os.environ.get(FOLDER)
-    if given:
-        return Path(given)
+    """Return the folder of these files: $WATTLAW_STATE, /run/wattlaw for root, or a user's own."""
+    folder = os.environ.get(FOLDER)
+    if folder:
+        return Path(folder)
     return Path("/run/wattlaw") if os.geteuid() == 0 else _TMP / f"wattlaw-limits-{os.geteuid()}"
 
 
-def take(
+def take_limit(
     control: Control, name: str, device: str, value: float, token: str, guard: int
 ) -> float | None:
-    """Set a limit for a holder, after its previous value is safely on disk; return that value.
+    """Set a limit for a holder after its previous value is on disk; return the previous value.
 
     Raises PermissionDeniedError or DeviceError where the device refuses; then nothing is held.
     """
     with _locked(name, device) as path:
         now = control.read(device)
         held = _read(path)
-        previous = _first_previous(held, now)
-        alive = tuple(h for h in held.holders if is_alive(h)) if held else ()
-        mine = Holder(token=token, pid=guard, start=start_of(guard), value=value)
+        previous = _value_to_restore(held, now)
+        living = held.living_holders() if held else ()
+        new = LimitHolder(token=token, pid=guard, start=start_ticks(guard), value=value)
         _write(
             path,
-            Held(
+            HeldLimit(
                 device=device,
                 control=name,
                 boot_id=boot_id(),
                 previous=previous,
-                holders=(*alive, mine),
+                holders=(*living, new),
             ),
         )
         try:
             control.write(device, value)
         except DeviceError:
-            # nothing was set: the note is again what it was
+            # nothing was set: restore the file
             if held:
                 _write(path, held)
             else:
@@ -92,77 +97,69 @@ def take(
         return previous
 
 
-def give_back(control: Control, name: str, device: str, token: str) -> None:
-    """End a holder's limit: the newest other holder's comes back, else the value that the first one found.
+def restore_limit(control: Control, name: str, device: str, token: str) -> None:
+    """End a holder's limit: restore the newest other holder's value, or the one before the first.
 
-    A token that holds nothing is none of our business. Raises PermissionDeniedError or DeviceError where
-    the device refuses; then the note stays, and the next wattlaw on the device tries again.
+    Nothing happens where the token holds no limit. Raises PermissionDeniedError or DeviceError
+    where the device refuses; then the file stays, and the next wattlaw on the device tries again.
     """
     with _locked(name, device) as path:
         held = _read(path)
-        if held is None or all(h.token != token for h in held.holders):
+        if held is None or token not in [h.token for h in held.holders]:
             return
-        alive = tuple(h for h in held.holders if h.token == token or is_alive(h))
-        others = tuple(h for h in alive if h.token != token)
+        others = tuple(h for h in held.living_holders() if h.token != token)
         if not others:
             control.write(device, held.previous)
             path.unlink()
             return
         if held.holders[-1] != others[-1]:
-            # this one's own value is in force, or that of one who was killed with its guard
+            # the value in force is this holder's, or that of one killed together with its guard
             control.write(device, others[-1].value)
         _write(path, msgspec.structs.replace(held, holders=others))
 
 
-def held_by(token: str) -> list[Held]:
+def limits_of(token: str) -> list[HeldLimit]:
     """Return the limits on this host that a token holds."""
-    return [held for held in _all() if any(h.token == token for h in held.holders)]
+    return [held for held in _all() if token in [h.token for h in held.holders]]
 
 
-def left_behind() -> list[Held]:
-    """Return the limits on this host whose holders all died without putting them back."""
-    return [held for held in _all() if not any(map(is_alive, held.holders))]
+def abandoned_limits() -> list[HeldLimit]:
+    """Return the limits on this host whose guards all died without restoring them."""
+    return [held for held in _all() if not held.living_holders()]
 
 
-def is_alive(holder: Holder) -> bool:
-    """Return whether a holder's guard still lives; a number that another process got since does not count."""
-    return start_of(holder.pid) == holder.start != 0
+def is_alive(holder: LimitHolder) -> bool:
+    """Return whether a holder's guard is alive; another process with its number does not count."""
+    return start_ticks(holder.pid) == holder.start != 0
 
 
-def start_of(pid: int) -> int:
-    """Return when a process started, in ticks since boot; 0 where there is none, or only its remains."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-
-
-def _first_previous(held: Held | None, now: float | None) -> float | None:
-    """Return the value to put back in the end: what the first holder found, unless somebody else set another since."""
+def _value_to_restore(held: HeldLimit | None, now: float | None) -> float | None:
+    """Return the value to restore in the end: what the first holder found, unless another program
+    has set a value since."""
     if held is None:
         return now
     last = held.holders[-1].value if held.holders else None
-    is_ours = now is None or last is None or abs(now - last) <= _CLOSE * last
-    return held.previous if is_ours or any(map(is_alive, held.holders)) else now
+    is_unchanged = now is None or last is None or abs(now - last) <= _TOLERANCE * last
+    return held.previous if is_unchanged or held.living_holders() else now
 
 
-def _all() -> list[Held]:
-    return [held for path in sorted(state_folder().glob("*.json")) if (held := _read(path))]
+def _all() -> list[HeldLimit]:
+    files = [_read(path) for path in sorted(state_folder().glob("*.json"))]
+    return [held for held in files if held]
 
 
-def _read(path: Path) -> Held | None:
-    """Read a note. One of an earlier boot is void: a reboot sets every limit back."""
+def _read(path: Path) -> HeldLimit | None:
+    """Read a file. One of an earlier boot is void: a reboot resets every limit."""
     try:
-        held = msgspec.json.decode(path.read_bytes(), type=Held)
+        held = msgspec.json.decode(path.read_bytes(), type=HeldLimit)
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # written by rename, so only a hand has broken it; the device itself is the truth then
+        return None  # files are written by rename, so someone edited it; trust the device instead
     return held if held.boot_id == boot_id() else None
 
 
-def _write(path: Path, held: Held) -> None:
+def _write(path: Path, held: HeldLimit) -> None:
     write_whole(path, msgspec.json.encode(held))
 
 
@@ -171,5 +168,5 @@ def _locked(name: str, device: str) -> Iterator[Path]:
     folder = make_folder(state_folder())
     path = folder / f"{device}.{name}.json"
     with explained(path), open(path.with_suffix(".lock"), "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it even after SIGKILL
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it even after SIGKILL
         yield path

@@ -1,7 +1,7 @@
-"""Limits inside a step of Slurm: the guard is the step's own task, and what it guards is its child.
+"""Guards within a step of Slurm: the step's task is the guard, the guarded process its child.
 
-Slurm ends whatever still runs of a step as soon as the step's task has ended. A guard beside the task would be
-ended with it, perhaps before it has put anything back; so the task itself is the guard.
+Slurm kills every process of a step as soon as the step's task has ended. A guard beside the task
+would be killed too, perhaps before it has restored anything, so the task itself is the guard.
 """
 
 from __future__ import annotations
@@ -18,97 +18,104 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from wattlaw.core.errors import WattlawError
-from wattlaw.measuring.command.run_command import witnessed
+from wattlaw.core.helper_process import helper_command
 from wattlaw.measuring.limits.guard import (
     Guard,
-    opened,
-    put_back,
-    put_back_left_behind,
-    tell_troubles,
+    open_control,
+    report_failures,
+    restore,
+    restore_abandoned,
 )
 
 TOKEN = "WATTLAW_GUARD_TOKEN"
-"""Set for a child of a guard: the token under which it is to hold limits. Its parent is the guard."""
+"""Set for the child of a guard: the token for its limits. Its parent is the guard."""
 
-_HEARD = (
+_IGNORED = (
     signal.SIGINT,
     signal.SIGHUP,
-    signal.SIGTERM,
     signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGPIPE,
 )
-_END_S = 10.0
-_LOOK_MS = 500
+_END_TIMEOUT_S = 10.0
+_POLL_MS = 500
 
 
 def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
-    """Run a command as this task's child, then put back what it held; return its exit code.
+    """Run a command as this task's child, then restore its limits; return its exit code.
 
-    Where standard input closes before the command has ended, srun was killed: Slurm then kills this step within
-    moments, so the limits are put back first. SIGTERM, half a minute before Slurm's SIGKILL, is passed on.
+    Where standard input closes before the command has ended, srun was killed, and Slurm kills this
+    step within moments; so the limits are restored first. SIGTERM, half a minute before Slurm's
+    SIGKILL, is passed on.
     """
-    for number in _HEARD:
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     token = secrets.token_hex(8)
     process = subprocess.Popen(list(words), env={**os.environ, TOKEN: token})
-    _prepare(limits)
-    is_cut_off = _wait(process, told)
-    troubles = put_back(token) if is_cut_off else []
+    _load_drivers(limits)
+    is_srun_killed = _wait_for_end(process, signals)
+    failures = restore(token) if is_srun_killed else []
     code = _end(process)
-    troubles = troubles or put_back(token)
-    tell_troubles(troubles)
-    return 1 if troubles else code
+    failures = failures or restore(token)
+    report_failures(failures)
+    return 1 if failures else code
 
 
 def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
-    """Part this task in two: the caller goes on as the child, the parent is its guard and never returns.
+    """Fork this task: the caller continues as the child; the parent is its guard and never returns.
 
-    ``limits`` are names of what may be held. When the child has ended, the parent puts back what was held and ends as
-    the child did; ``end`` is called with the exit code, negative for a signal. Signals are passed on to the child:
-    Slurm that tracks processes by control group sends them to the task alone, which is the parent.
+    ``limits`` are the names of the limits that may be set. When the child has ended, the parent
+    restores them and ends as the child did: ``end`` is called with the exit code, negative for a
+    signal. Signals are passed on to the child: where Slurm tracks processes by control group, it
+    sends them to the task alone, which is the parent.
     """
-    from wattlaw.measuring.command.run_command import Peak, passing_on
+    # a sampler's guard needs none of these
+    from wattlaw.measuring.command.run_command import (
+        PeakMemory,
+        signal_witness,
+        signals_passed_on,
+    )
 
     token, parent = secrets.token_hex(8), os.getpid()
     with contextlib.ExitStack() as stack:
-        witness = stack.enter_context(witnessed())
+        witness = stack.enter_context(signal_witness())
         pid = os.fork()
         if not pid:
             stack.pop_all()  # the witness is the parent's
             return Guard(token, parent, (witness.pid,) if witness else ())
-        child, _ = stack.enter_context(passing_on(witness))
+        child, _ = stack.enter_context(signals_passed_on(witness))
         child.start(pid)
-        _prepare(limits)
-        code = child.wait(Peak(pid)).exit_code
-        troubles = put_back(token)
-        tell_troubles(troubles)
-    os._exit(end(code) or (1 if troubles else 0))
+        _load_drivers(limits)
+        code = child.wait(PeakMemory(pid)).exit_code
+        failures = restore(token)
+        report_failures(failures)
+    os._exit(end(code) or (1 if failures else 0))
 
 
-def guard_of_this() -> Guard | None:
-    """Return the guard whose child this process is; None where it is none's."""
+def guard_of_this_process() -> Guard | None:
+    """Return the guard whose child this process is; None without one."""
     token = os.environ.get(TOKEN)
     return Guard(token, os.getppid()) if token else None
 
 
-def _prepare(limits: Iterable[str]) -> None:
-    """Load the libraries that put limits back: once they are needed Slurm leaves moments."""
+def _load_drivers(limits: Iterable[str]) -> None:
+    """Load the libraries that restore limits: when they are needed, Slurm leaves only moments."""
     for name in limits:
-        with contextlib.suppress(WattlawError), opened(name):
+        with contextlib.suppress(WattlawError), open_control(name):
             pass
 
 
-def _wait(process: subprocess.Popen[bytes], told: list[int]) -> bool:
-    """Wait for the child's end, SIGTERM, or the end of standard input; return whether it was the last."""
+def _wait_for_end(process: subprocess.Popen[bytes], signals: list[int]) -> bool:
+    """Wait for the child's end, SIGTERM, or the end of stdin; return whether the last came."""
     poll = select.poll()
-    poll.register(0, 0)  # POLLHUP alone: what is to be read is the child's
-    with contextlib.suppress(OSError):  # an older kernel: the look twice a second must do
+    poll.register(0, 0)  # POLLHUP only: input is for the child to read
+    # without pidfd_open (Linux before 5.3) the check twice a second is enough
+    with contextlib.suppress(OSError):
         poll.register(os.pidfd_open(process.pid), select.POLLIN)
-    while not told and process.poll() is None:
-        if any(file == 0 for file, _ in poll.poll(_LOOK_MS)):
+    while not signals and process.poll() is None:
+        if any(file == 0 for file, _ in poll.poll(_POLL_MS)):
             return process.poll() is None
     return False
 
@@ -117,23 +124,21 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     if process.poll() is None:
         process.terminate()
     try:
-        return process.wait(_END_S)
+        return process.wait(_END_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run wattlaw's sampler under guard, as its SPEC.json says; without one, put back what killed guards left."""
+    """Run the sampler of a SPEC.json under guard; without one, restore what killed guards left."""
     if not arguments:
-        troubles = put_back_left_behind()
-        tell_troubles(troubles)
-        return 1 if troubles else 0
+        failures = restore_abandoned()
+        report_failures(failures)
+        return 1 if failures else 0
     spec = json.loads(Path(arguments[0]).read_bytes())
-    return run_guarded(
-        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", arguments[0]],
-        spec.get("limits", ()),
-    )
+    words = helper_command("wattlaw.measuring.sampling.sampler_process", arguments[0])
+    return run_guarded(words, spec.get("limits", ()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""What each device used in a window: energy both ways, power, utilisation, memory, temperature, clocks, bytes moved."""
+"""What each device used in a window: energy, power, utilisation, memory, clocks, bytes.
+
+Energies within a boundary are sums over devices, or missing with the reason.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,32 +17,39 @@ from wattlaw.devices.meter import Boundary, DeviceInfo
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series
 from wattlaw.measuring.reduce.series import (
     Total,
+    bytes_total,
     counter_total,
+    integral,
     mean,
-    moved,
     peak,
-    trapezoid,
     within,
 )
 
-DISAGREEMENT = 0.05
-"""Counter and sampled power that differ by more than this share are warned about."""
-
-
 BOUNDARIES: tuple[Boundary, ...] = ("gpu", "cpu", "dram", "node")
 
+DISAGREEMENT = 0.05
+"""A larger relative difference between counter and sampled power is a warning."""
+
+THROTTLING = {"hw_slowdown", "thermal", "hw_thermal", "power_brake"}
+"""Reasons that count as throttling. A power cap, application clocks and idleness do not."""
+
+BYTE_COLUMNS = {
+    "pcie_received_bytes": "received_bytes",
+    "pcie_sent_bytes": "sent_bytes",
+    "nvlink_received_bytes": "nvlink_received_bytes",
+    "nvlink_sent_bytes": "nvlink_sent_bytes",
+}
+"""Quantities of bytes that GPUs transferred, and their columns of telemetry."""
+
+_BOUNDARY_NAMES = {"gpu": "GPU", "cpu": "CPU packages", "dram": "memory", "node": "whole node"}
 
 _SHORT_UPDATES = 20
-
-
 _FEW_READINGS = 10
-
-
 _LATE_S = 3.0
 
 
 class DeviceEnergy(NamedTuple):
-    """The energy of one device in a window, J, both ways, and the reading that is taken."""
+    """The energy of a device in a window, J: by counter, by sampled power, and the one used."""
 
     device: DeviceInfo
     host: str
@@ -47,171 +58,13 @@ class DeviceEnergy(NamedTuple):
     reading: Reading
 
 
-def device_energies(window: HostWindow) -> list[DeviceEnergy]:
-    """Return the energy of every device of a host that has one."""
-    return [_device(window, d) for d in window.host.devices if d.energy != "none"]
-
-
-def boundary_energy(
-    boundary: Boundary, windows: list[HostWindow], found: list[DeviceEnergy]
-) -> Reading:
-    """Return the energy within one boundary over all hosts: the sum of its devices, or why there is none.
-
-    A sum that lacks one device is missing: part of an energy is no energy.
-    """
-    parts = [e for e in found if e.device.boundary == boundary]
-    for window in windows:
-        if window.host.shared and boundary in ("cpu", "dram", "node"):
-            return missing(f"shared: {window.host.shared}")
-        if window.host.gpus_unread and boundary == "gpu":
-            return missing(f"{window.host.host}: {window.host.gpus_unread}")
-        if not any(e.host == window.host.host for e in parts):
-            return missing(_absent(boundary, window.host))
-        if boundary == "gpu" and (silent := _without_energy(window.host)):
-            return missing(f"{silent.id} on {window.host.host}: {silent.reason}")
-    if not parts:
-        return missing("no telemetry was recorded")
-    for part in parts:
-        if part.reading.value is None:
-            return missing(f"{part.device.id} on {part.host}: {part.reading.how}")
-    total = sum(p.reading.value for p in parts if p.reading.value is not None)
-    hows = dict.fromkeys(p.reading.how for p in parts)
-    return measured(total, f"{' and '.join(hows)} of {_count(parts)}")
-
-
-def with_estimate(energy: Reading, cpu_time_s: float | None) -> Reading:
-    """Return a CPU energy, or the estimate of the CPU model where nothing measured it."""
-    return (
-        cpu_energy(cpu_time_s) if energy.status == "missing" and cpu_time_s is not None else energy
-    )
-
-
-def energy_notes(window: HostWindow, found: list[DeviceEnergy]) -> list[Note]:
-    """Return the warnings about a host's energies: disagreement, steps back, lost devices, short windows."""
-    notes = []
-    for e in found:
-        where = f"{e.device.id} on {e.host}"
-        if e.counter.value and e.sampled.value is not None:
-            off = e.sampled.value / e.counter.value - 1
-            if abs(off) > DISAGREEMENT:
-                notes.append(
-                    Note(
-                        "counter_disagrees",
-                        f"{where}: sampled power gives {off:+.0%} against the counter",
-                    )
-                )
-        if (
-            e.counter.value is None
-            and e.sampled.value
-            and _readings(window, e, "energy_j") >= _FEW_READINGS
-        ):
-            notes.append(
-                Note(
-                    "counter_disagrees",
-                    f"{where}: {e.counter.why}; the energy is that of sampled power",
-                )
-            )
-        if e.counter.steps_back:
-            notes.append(
-                Note(
-                    "counter_went_back",
-                    f"{where}: its energy counter fell {e.counter.steps_back} times",
-                )
-            )
-        notes += _lost(window, e, where) + _short(window, e, where)
-    return notes
-
-
-def _device(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
-    series = window.series.get(device.id) or Series()
-    counter = counter_total(series.column("energy_j"), window.start_s, window.end_s)
-    power = series.column("power_w")
-    # as far as the readings go on after the window
-    lag = max(0.0, min(device.lag_s, power.times[-1] - window.end_s)) if len(power) else 0.0
-    sampled = trapezoid(power, window.start_s + lag, window.end_s + lag)
-    if counter.value is not None:
-        reading = measured(counter.value, f"{device.meter} counter")
-    elif sampled.value is not None:
-        reading = measured(sampled.value, f"{device.meter} sampled power")
-    else:
-        reading = missing(counter.why if device.energy == "counter" else sampled.why)
-    return DeviceEnergy(device, window.host.host, counter, sampled, reading)
-
-
-def _without_energy(host: Host) -> DeviceInfo | None:
-    """Return a GPU of a host that has no energy and whose energy is in no other's."""
-    gpus = [d for d in host.devices if d.boundary == "gpu"]
-    metered = {d.id for d in gpus if d.energy != "none"}
-    return next((d for d in gpus if d.id not in metered and d.part_of not in metered), None)
-
-
-def _absent(boundary: Boundary, host: Host) -> str:
-    """Return why a host has no energy within a boundary: what its devices or its meters say."""
-    known = [d.reason for d in host.devices if d.boundary == boundary and d.reason]
-    if known:
-        return f"{known[0]} on {host.host}"
-    said = [p.reason + (f"; `{p.grant}` would grant it" if p.grant else "")
-            for p in host.probes if boundary in p.boundaries and p.reason]  # fmt: skip
-    what = {"gpu": "GPU", "cpu": "CPU packages", "dram": "memory", "node": "whole node"}.get(
-        boundary, boundary
-    )
-    return " / ".join(dict.fromkeys(said)) or f"no meter of the {what} on {host.host}"
-
-
-def _lost(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
-    series = window.series.get(e.device.id)
-    times = [c.times[-1] for c in series.columns.values() if len(c)] if series else []
-    newest = max(
-        (c.times[-1] for s in window.series.values() for c in s.columns.values() if len(c)),
-        default=None,
-    )
-    if newest is None:
-        return []
-    last = max(times, default=window.start_s)
-    late = _LATE_S + 3 / window.host.hz
-    if last < min(newest, window.end_s) - late:
-        return [
-            Note(
-                "device_lost",
-                f"{where} answered no more, {window.end_s - last:.1f} s before the window ended",
-            )
-        ]
-    return []
-
-
-def _short(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
-    elapsed = window.end_s - window.start_s
-    if e.device.update_s and elapsed < _SHORT_UPDATES * e.device.update_s:
-        text = f"{elapsed:.2f} s are fewer than {_SHORT_UPDATES} update periods ({e.device.update_s:g} s) of {where}"
-        return [Note("window_short", text)]
-    n = _readings(window, e, "energy_j" if e.counter.value is not None else "power_w")
-    if n < _FEW_READINGS:
-        return [
-            Note(
-                "window_short",
-                f"only {counted(n, 'reading')} of {where} lie{'s' * (n == 1)} within the window",
-            )
-        ]
-    return []
-
-
-def _readings(window: HostWindow, e: DeviceEnergy, column: str) -> int:
-    series = window.series.get(e.device.id) or Series()
-    return len(within(series.column(column), window.start_s, window.end_s))
-
-
-def _count(parts: list[DeviceEnergy]) -> str:
-    return parts[0].device.id if len(parts) == 1 else f"{len(parts)} devices"
-
-
-HOLDING_DOWN = {"hw_slowdown", "thermal", "hw_thermal", "power_brake"}
-"""What counts as throttling. A power cap, application clocks and idleness are settings, not faults."""
-
-
 class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One device in a window; None is "not read". ``energy`` is the reading that is taken, the two after it
-    are what counter and sampled power gave, J. ``throttled_share`` is the share of readings in which heat
-    or a power brake held the clocks down."""
+    """One device in a window; None is "not read".
+
+    ``energy`` is the reading that is used; ``counter_energy_j`` and ``sampled_energy_j`` are
+    those of the counter and of sampled power, J. ``throttled_share`` is the share of readings in
+    which heat or a power brake reduced the clocks.
+    """
 
     host: str
     device: str
@@ -235,95 +88,224 @@ class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
     nvlink_sent_bytes: float | None = None
 
 
-MOVED = {
-    "pcie_received_bytes": "received_bytes",
-    "pcie_sent_bytes": "sent_bytes",
-    "nvlink_received_bytes": "nvlink_received_bytes",
-    "nvlink_sent_bytes": "nvlink_sent_bytes",
-}
-"""Quantities of bytes that GPUs moved, and the columns of telemetry behind them."""
+def device_energies(window: HostWindow) -> list[DeviceEnergy]:
+    """Return the energy of every device of a host that has one."""
+    return [_device_energy(window, d) for d in window.host.devices if d.energy != "none"]
 
 
-def device_uses(window: HostWindow, found: list[DeviceEnergy]) -> list[DeviceUse]:
-    """Return every device of a host that has an energy, or is a GPU."""
-    energies = {e.device.id: e for e in found if e.host == window.host.host}
+def boundary_energy(
+    boundary: Boundary, windows: Sequence[HostWindow], energies: Sequence[DeviceEnergy]
+) -> Reading:
+    """Return the energy within one boundary over all hosts: the sum of its devices, or why not.
+
+    A sum that lacks one device is missing: part of an energy is never given as the whole.
+    """
+    parts = [e for e in energies if e.device.boundary == boundary]
+    for window in windows:
+        why = _why_missing(boundary, window.host, parts)
+        if why:
+            return missing(why)
+    if not parts:
+        return missing("no telemetry was recorded")
+    for part in parts:
+        if part.reading.value is None:
+            return missing(f"{part.device.id} on {part.host}: {part.reading.how}")
+    total = sum(p.reading.value or 0.0 for p in parts)
+    how = " and ".join(dict.fromkeys(p.reading.how for p in parts))
+    devices = parts[0].device.id if len(parts) == 1 else f"{len(parts)} devices"
+    return measured(total, f"{how} of {devices}")
+
+
+def with_estimate(energy: Reading, cpu_time_s: float | None) -> Reading:
+    """Return a CPU energy, or the estimate of the CPU model where nothing measured it."""
+    if energy.status == "missing" and cpu_time_s is not None:
+        return cpu_energy(cpu_time_s)
+    return energy
+
+
+def device_uses(window: HostWindow, energies: Sequence[DeviceEnergy]) -> list[DeviceUse]:
+    """Return every device of a host that has an energy or is a GPU."""
+    by_id = {e.device.id: e for e in energies if e.host == window.host.host}
     uses = []
-    for info in window.host.devices:
-        e = energies.get(info.id)
-        if e is None and info.boundary != "gpu":
-            continue
-        uses.append(
-            DeviceUse(
-                host=window.host.host,
-                device=info.id,
-                boundary=info.boundary,
-                name=info.name,
-                uuid=info.uuid,
-                energy=e.reading
-                if e
-                else Reading(None, "missing", info.reason or "no meter of its energy"),
-                counter_energy_j=e.counter.value if e else None,
-                sampled_energy_j=e.sampled.value if e else None,
-                **_quantities(window, e),
-                **_use(window, window.series.get(info.id) or Series()),
-            )
-        )
+    for device in window.host.devices:
+        energy = by_id.get(device.id)
+        if energy or device.boundary == "gpu":
+            uses.append(_device_use(window, device, energy))
     return uses
 
 
-def throttled_share(window: HostWindow, series: Series) -> float | None:
-    """Return the share of readings in the window in which heat or a power brake held the clocks down."""
-    seen = [names for at, names in series.throttle if window.start_s <= at <= window.end_s]
-    if not seen:
-        return None
-    return sum(bool(HOLDING_DOWN.intersection(names.split("|"))) for names in seen) / len(seen)
-
-
-def _quantities(window: HostWindow, e: DeviceEnergy | None) -> dict[str, float | None]:
-    elapsed = window.end_s - window.start_s
-    if e is None or e.reading.value is None or elapsed <= 0:
+def bytes_transferred(windows: Sequence[HostWindow]) -> dict[str, Reading]:
+    """Return the bytes that all GPUs transferred; a sum that lacks one GPU is missing."""
+    gpus = []
+    for window in windows:
+        ids = {d.id for d in window.host.devices}
+        whole = [d for d in window.host.devices if d.part_of not in ids]
+        gpus += [(window, d) for d in whole if d.boundary == "gpu"]
+    if not gpus:
         return {}
-    return {"mean_power_w": e.reading.value / elapsed}
+    return {name: _bytes_of_all(gpus, column) for name, column in BYTE_COLUMNS.items()}
 
 
-def _use(window: HostWindow, series: Series) -> dict[str, float | None]:
+def energy_notes(window: HostWindow, energies: Sequence[DeviceEnergy]) -> list[Note]:
+    """Return the warnings about energies: disagreement, falls, lost devices, short windows."""
+    notes = []
+    for e in energies:
+        where = f"{e.device.id} on {e.host}"
+        notes += _disagreement(window, e, where)
+        if e.counter.steps_back:
+            text = f"{where}: its energy counter fell {e.counter.steps_back} times"
+            notes.append(Note("counter_went_back", text))
+        notes += _lost_device(window, e, where) + _short_window(window, e, where)
+    return notes
+
+
+def _device_energy(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
+    series = window.series_of(device.id)
+    counter = counter_total(series.column("energy_j"), window.start_s, window.end_s)
+    power = series.column("power_w")
+    # power readings lag; shift the window by the lag as far as readings follow it
+    following_s = power.times[-1] - window.end_s if len(power) else 0.0
+    lag_s = max(0.0, min(device.lag_s, following_s))
+    sampled = integral(power, window.start_s + lag_s, window.end_s + lag_s)
+    if counter.value is not None:
+        reading = measured(counter.value, f"{device.meter} counter")
+    elif sampled.value is not None:
+        reading = measured(sampled.value, f"{device.meter} sampled power")
+    else:
+        reading = missing(counter.why if device.energy == "counter" else sampled.why)
+    return DeviceEnergy(device, window.host.host, counter, sampled, reading)
+
+
+def _why_missing(boundary: Boundary, host: Host, parts: Sequence[DeviceEnergy]) -> str:
+    """Return why a host lacks the energy within a boundary; "" where it has devices for it."""
+    if host.shared and boundary in ("cpu", "dram", "node"):
+        return f"shared: {host.shared}"
+    if host.gpus_unread and boundary == "gpu":
+        return f"{host.host}: {host.gpus_unread}"
+    if not any(part.host == host.host for part in parts):
+        return _why_no_device(boundary, host)
+    gpu = _gpu_without_energy(host) if boundary == "gpu" else None
+    return f"{gpu.id} on {host.host}: {gpu.reason}" if gpu else ""
+
+
+def _gpu_without_energy(host: Host) -> DeviceInfo | None:
+    """Return a GPU that has no energy of its own and is no part of one that has."""
+    gpus = [d for d in host.devices if d.boundary == "gpu"]
+    metered = {d.id for d in gpus if d.energy != "none"}
+    for gpu in gpus:
+        if gpu.id not in metered and gpu.part_of not in metered:
+            return gpu
+    return None
+
+
+def _why_no_device(boundary: Boundary, host: Host) -> str:
+    """Return why a host has no energy within a boundary: the reasons of its devices or meters."""
+    for device in host.devices:
+        if device.boundary == boundary and device.reason:
+            return f"{device.reason} on {host.host}"
+    reasons = []
+    for probe in host.probes:
+        if boundary in probe.boundaries and probe.reason:
+            grant = f"; `{probe.grant}` would grant it" if probe.grant else ""
+            reasons.append(probe.reason + grant)
+    if reasons:
+        return " / ".join(dict.fromkeys(reasons))
+    return f"no meter of the {_BOUNDARY_NAMES.get(boundary, boundary)} on {host.host}"
+
+
+def _device_use(window: HostWindow, device: DeviceInfo, energy: DeviceEnergy | None) -> DeviceUse:
+    series = window.series_of(device.id)
     span = (window.start_s, window.end_s)
-    return {
-        "max_power_w": peak(series.column("power_w"), *span),
-        "utilisation": mean(series.column("utilisation"), *span),
-        "memory_peak_bytes": peak(series.column("memory_used_bytes"), *span),
-        "temperature_c": peak(series.column("temperature_c"), *span),
-        "sm_clock_mhz": mean(series.column("sm_clock_mhz"), *span),
-        "memory_clock_mhz": mean(series.column("memory_clock_mhz"), *span),
-        "throttled_share": throttled_share(window, series),
-        **{name: moved(series.column(column), *span).value for name, column in MOVED.items()},
-    }
+    reading = energy.reading if energy else missing(device.reason or "no meter of its energy")
+    elapsed_s = window.end_s - window.start_s
+    mean_power_w = None
+    if reading.value is not None and elapsed_s > 0:
+        mean_power_w = reading.value / elapsed_s
+    columns = BYTE_COLUMNS.items()
+    transferred = {name: bytes_total(series.column(c), *span).value for name, c in columns}
+    return DeviceUse(
+        host=window.host.host,
+        device=device.id,
+        boundary=device.boundary,
+        name=device.name,
+        uuid=device.uuid,
+        energy=reading,
+        counter_energy_j=energy.counter.value if energy else None,
+        sampled_energy_j=energy.sampled.value if energy else None,
+        mean_power_w=mean_power_w,
+        max_power_w=peak(series.column("power_w"), *span),
+        utilisation=mean(series.column("utilisation"), *span),
+        memory_peak_bytes=peak(series.column("memory_used_bytes"), *span),
+        temperature_c=peak(series.column("temperature_c"), *span),
+        sm_clock_mhz=mean(series.column("sm_clock_mhz"), *span),
+        memory_clock_mhz=mean(series.column("memory_clock_mhz"), *span),
+        throttled_share=_throttled_share(window, series),
+        **transferred,
+    )
 
 
-def bytes_moved(windows: list[HostWindow]) -> dict[str, Reading]:
-    """Return the bytes that all GPUs together moved, by way and direction; a sum that lacks one GPU is missing."""
-    gpus = [
-        (w, d)
-        for w in windows
-        for d in w.host.devices
-        if d.boundary == "gpu" and not _is_in_another(d, w)
-    ]
-    return {name: _moved_by_all(gpus, column) for name, column in MOVED.items()} if gpus else {}
+def _throttled_share(window: HostWindow, series: Series) -> float | None:
+    in_window = [names for t, names in series.throttle if window.start_s <= t <= window.end_s]
+    if not in_window:
+        return None
+    throttled = [names for names in in_window if THROTTLING.intersection(names.split("|"))]
+    return len(throttled) / len(in_window)
 
 
-def _is_in_another(device: DeviceInfo, window: HostWindow) -> bool:
-    return any(d.id == device.part_of for d in window.host.devices)
-
-
-def _moved_by_all(gpus: list[tuple[HostWindow, DeviceInfo]], column: str) -> Reading:
+def _bytes_of_all(gpus: Sequence[tuple[HostWindow, DeviceInfo]], column: str) -> Reading:
     total = 0.0
-    for w, device in gpus:
-        found = moved((w.series.get(device.id) or Series()).column(column), w.start_s, w.end_s)
+    for window, device in gpus:
+        series = window.series_of(device.id)
+        found = bytes_total(series.column(column), window.start_s, window.end_s)
         if found.value is None:
             why = device.lacks.get(column, found.why)
-            return missing(f"{device.id} on {w.host.host}: {why}")
+            return missing(f"{device.id} on {window.host.host}: {why}")
         total += found.value
-    return measured(
-        total,
-        f"counters of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'}, read about once a second",
-    )
+    return measured(total, f"counters of {counted(len(gpus), 'GPU')}, read about once a second")
+
+
+def _disagreement(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
+    if e.counter.value and e.sampled.value is not None:
+        off = e.sampled.value / e.counter.value - 1
+        if abs(off) > DISAGREEMENT:
+            text = f"{where}: sampled power gives {off:+.0%} compared with the counter"
+            return [Note("counter_disagrees", text)]
+    has_readings = _readings(window, e, "energy_j") >= _FEW_READINGS
+    if e.counter.value is None and e.sampled.value and has_readings:
+        text = f"{where}: {e.counter.why}; the energy is that of sampled power"
+        return [Note("counter_disagrees", text)]
+    return []
+
+
+def _lost_device(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
+    newest_s = window.newest_s()
+    if newest_s is None:
+        return []
+    last_s = window.series_of(e.device.id).newest_s()
+    if last_s is None:
+        last_s = window.start_s
+    late_s = _LATE_S + 3 / window.host.hz
+    if last_s >= min(newest_s, window.end_s) - late_s:
+        return []
+    text = f"{where} stopped answering {window.end_s - last_s:.1f} s before the window ended"
+    return [Note("device_lost", text)]
+
+
+def _short_window(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]:
+    elapsed_s = window.end_s - window.start_s
+    update_s = e.device.update_s
+    if update_s and elapsed_s < _SHORT_UPDATES * update_s:
+        text = (
+            f"{elapsed_s:.2f} s are fewer than {_SHORT_UPDATES} update periods "
+            f"({update_s:g} s) of {where}"
+        )
+        return [Note("window_short", text)]
+    n = _readings(window, e, "power_w" if e.counter.value is None else "energy_j")
+    if n < _FEW_READINGS:
+        return [Note("window_short", f"only {counted(n, 'reading')} of {where} in the window")]
+    return []
+
+
+def _readings(window: HostWindow, e: DeviceEnergy, column: str) -> int:
+    series = window.series_of(e.device.id)
+    return len(within(series.column(column), window.start_s, window.end_s))

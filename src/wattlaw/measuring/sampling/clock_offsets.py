@@ -1,9 +1,9 @@
-"""The monotonic clocks of several hosts, set against the first host's over TCP as NTP does it.
+"""Compares the monotonic clocks of several hosts with the first host's, over TCP as NTP does it.
 
-The first host serves its clock as long as it makes a record of several hosts, and says in the record's folder
-where. Every other host's sampler asks it when it starts and when it ends. Of many exchanges the one with the
-shortest round trip counts: the answer was given somewhere within it, so half of it is how far the offset may be off
-(Mills, RFC 5905: offset and delay).
+The first host serves its clock while it makes a record of several hosts, and writes its address
+into the record's folder. The sampler of every other host asks it at its start and at its end. Of
+many exchanges the one with the shortest round trip counts: the answer was given somewhere within
+it, so the offset is off by at most half of it (Mills, RFC 5905: offset and delay).
 """
 
 from __future__ import annotations
@@ -23,24 +23,18 @@ import msgspec
 from wattlaw.core.files import write_whole
 from wattlaw.measuring.files.host_files import Against, boot_id, clock_pair, host_name
 
-SERVED = ".clock.json"
-"""Where the first host's clock is served, in an attempt's folder as long as it is."""
-
+CLOCK_FILE = ".clock.json"
+"""Address of the first host's clock, in an attempt's folder while it is served."""
 
 _EXCHANGES = 30
-
-
-_TRY_S = 0.5
-
-
-_ANSWER_S = 2.0
-
+_CONNECT_TIMEOUT_S = 0.5
+_ANSWER_TIMEOUT_S = 2.0
 
 Clock = Callable[[], float]
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a host serves its clock. ``secret`` tells it from another that has the same address elsewhere."""
+class ClockAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a host serves its clock; ``secret`` distinguishes it from others there."""
 
     host: str
     boot_id: str
@@ -51,14 +45,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def clock_served(attempt: Path, clock: Clock = time.monotonic) -> Iterator[None]:
-    """Serve this host's monotonic clock to the samplers of an attempt's other hosts, as long as this lasts."""
+    """Serve this host's monotonic clock to an attempt's other hosts while the context lasts."""
     secret = secrets.token_hex(16)
     monotonic, utc = clock_pair()
     utc_offset = utc - monotonic + (time.monotonic() - clock())
 
     class Exchange(socketserver.StreamRequestHandler):
         disable_nagle_algorithm = True
-        timeout = _ANSWER_S
+        timeout = _ANSWER_TIMEOUT_S
 
         def handle(self) -> None:
             with contextlib.suppress(OSError):
@@ -70,32 +64,38 @@ def clock_served(attempt: Path, clock: Clock = time.monotonic) -> Iterator[None]
     with _Server(("", 0), Exchange) as server:
         thread = threading.Thread(target=server.serve_forever, name="wattlaw-clock", daemon=True)
         thread.start()
-        told = Served(host=host_name(), boot_id=boot_id(), addresses=_addresses(), port=server.server_address[1],
-                      secret=secret)  # fmt: skip
-        write_whole(attempt / SERVED, msgspec.json.encode(told))
-        (attempt / SERVED).chmod(0o600)
+        address = ClockAddress(
+            host=host_name(),
+            boot_id=boot_id(),
+            addresses=_addresses(),
+            port=server.server_address[1],
+            secret=secret,
+        )
+        path = attempt / CLOCK_FILE
+        write_whole(path, msgspec.json.encode(address))
+        path.chmod(0o600)
         try:
             yield
         finally:
-            (attempt / SERVED).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             server.shutdown()
             thread.join()
 
 
-def set_against(attempt: Path, clock: Clock = time.monotonic) -> Against | None:
-    """Set this host's clock against the one that is served for an attempt.
+def compare_clock(attempt: Path, clock: Clock = time.monotonic) -> Against | None:
+    """Measure this host's clock against the one that is served for an attempt.
 
-    None where none is served, where it is this very host's, or where it does not answer.
+    None where none is served, where it is this host's own, or where it does not answer.
     """
     try:
-        served = msgspec.json.decode((attempt / SERVED).read_bytes(), type=Served)
+        served = msgspec.json.decode((attempt / CLOCK_FILE).read_bytes(), type=ClockAddress)
     except (FileNotFoundError, PermissionError, msgspec.MsgspecError):
         return None
     if (served.host, served.boot_id) == (host_name(), boot_id()):
         return None
     for address in served.addresses:
         with contextlib.suppress(OSError, ValueError):
-            return _exchange(served, address, clock)
+            return _compare(served, address, clock)
     return None
 
 
@@ -105,12 +105,16 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
 
-def _exchange(served: Served, address: str, clock: Clock) -> Against:
-    """Ask many times and keep the answer of the shortest round trip. Raises OSError, or ValueError for a stranger."""
-    found: list[tuple[float, float, float, float]] = []
-    with socket.create_connection((address, served.port), _TRY_S) as connection:
+def _compare(served: ClockAddress, address: str, clock: Clock) -> Against:
+    """Exchange times and keep the answer with the shortest round trip.
+
+    Raises OSError, or ValueError where something else answers.
+    """
+    exchanges: list[tuple[float, float, float, float]] = []
+    endpoint = (address, served.port)
+    with socket.create_connection(endpoint, _CONNECT_TIMEOUT_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(_ANSWER_S)
+        connection.settimeout(_ANSWER_TIMEOUT_S)
         connection.sendall(served.secret.encode() + b"\n")
         with connection.makefile("rb") as answers:
             for _ in range(_EXCHANGES):
@@ -118,8 +122,8 @@ def _exchange(served: Served, address: str, clock: Clock) -> Against:
                 connection.sendall(b"?")
                 theirs, utc_offset = map(float, answers.readline().split())
                 after = clock()
-                found.append((after - before, (before + after) / 2, theirs, utc_offset))
-    round_trip, middle, theirs, utc_offset = min(found)
+                exchanges.append((after - before, (before + after) / 2, theirs, utc_offset))
+    round_trip, middle, theirs, utc_offset = min(exchanges)
     return Against(
         host=served.host,
         boot_id=served.boot_id,
@@ -131,15 +135,12 @@ def _exchange(served: Served, address: str, clock: Clock) -> Against:
 
 
 def _addresses() -> tuple[str, ...]:
-    """Return where other hosts may reach this one, loopback last: nodes of a test may share one machine."""
+    """Return the addresses of this host, loopback last: nodes of a test may share one machine."""
     import psutil
 
-    found = [
-        a.address
-        for every in psutil.net_if_addrs().values()
-        for a in every
-        if a.family == socket.AF_INET
-    ]
+    found = []
+    for interface in psutil.net_if_addrs().values():
+        found += [a.address for a in interface if a.family == socket.AF_INET]
     launch = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", "")
     ordered = sorted(dict.fromkeys(found), key=lambda a: (a != launch, a.startswith("127.")))
     return tuple(ordered)

@@ -1,8 +1,8 @@
-"""One process a host that reads the meters, outside the training process's interpreter lock.
+"""One process on each host that reads the meters, outside of the training's interpreter lock.
 
-`python -m wattlaw.measuring.sampling.sampler_process SPEC.json` reads one word a line from standard input, and answers when
-it is carried out: "edge" takes readings at once, "flush" brings all rows to disk, "stop" ends. It also
-ends when its standard input closes or its parent is gone.
+`python -m wattlaw.measuring.sampling.sampler_process SPEC.json` reads one word a line from standard
+input and answers each word when it is done: "edge" takes readings now, "flush" writes all rows to
+disk, "stop" ends. The process also ends when its standard input closes or its parent ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,27 +24,42 @@ import msgspec
 
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.files import make_folder, write_whole
+from wattlaw.core.helper_process import helper_command, helper_environment
 from wattlaw.devices.meter import Scope
 from wattlaw.measuring.files.host_files import Host, host_name, read_host
-from wattlaw.measuring.limits.limits import Limit, hold, write_limits
-from wattlaw.measuring.limits.node_guard import guard_of_this
-from wattlaw.measuring.sampling.host_sampler import FLUSH_S, VARIABLE, Engine, check_rate, telling
+from wattlaw.measuring.limits.limits import DeviceLimit, set_limits, write_limits
+from wattlaw.measuring.limits.node_guard import guard_of_this_process
+from wattlaw.measuring.sampling.clock_offsets import compare_clock
+from wattlaw.measuring.sampling.host_sampler import (
+    FLUSH_S,
+    SAMPLER_VARIABLE,
+    HostSampler,
+    check_rate,
+    sampler_mark,
+)
+
+MODULE = "wattlaw.measuring.sampling.sampler_process"
 
 REPLAY = "WATTLAW_REPLAY"
+"""Names a trace to replay instead of the devices."""
+
+REFUSED = b"refused "
+"""Begins the line with which a sampler reports a refused limit before it ends."""
+
+_START_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 5.0
 
 
-_START_WAIT_S = 30.0
+class SamplerSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The task of a sampler process.
 
-
-_ANSWER_WAIT_S = 5.0
-
-
-class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a sampler process is to do. ``meters`` None is every meter; ``parent`` is whom it must not outlive.
-
-    Where ``parent`` is 0, as on another node, the end of its standard input alone says that it is not needed any more.
-    ``measurer`` is the host and the processes of the wattlaw that measures a whole allocation; no part of the job.
-    ``limits`` are set before anything is read; the guard whose child it is puts them back.
+    folder, hz, gpus, root_pid, slurm_job  as in HostSampler and Scope
+    meters      names of the meters; None is all
+    parent      the process that it must not outlive; 0 where that is on another host, so that only
+                the end of standard input ends it
+    measurer    host and processes of the wattlaw that measures a whole allocation; not of the job
+    limits      set before anything is read; the guard, whose child it is, restores them
+    is_root_apart  whether only the descendants of ``root_pid`` are of the job
     """
 
     folder: str
@@ -60,7 +76,7 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that a node refused: which, with which error of core/errors.py, and why."""
+    """A limit that a node refused: its name, the class of the error, and the message."""
 
     host: str
     control: str
@@ -68,37 +84,33 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-REFUSED = b"refused "
-"""Begins the line in which a sampler says so, and then ends."""
-
-
 class Sampler:
-    """A running sampler process. ``edge`` reads at once; ``stop`` ends it, as leaving its context does."""
+    """A running sampler process. ``edge`` reads now; ``stop``, or leaving its context, ends it."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self.folder = folder
         self.process = process
         self.owner = os.getpid()
-        self._asking = threading.Lock()
-        self.before = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = telling(process.pid, folder)
+        self._talking = threading.Lock()
+        self._variable_before = os.environ.get(SAMPLER_VARIABLE)
+        os.environ[SAMPLER_VARIABLE] = sampler_mark(process.pid, folder)
 
     def edge(self) -> float:
-        """Have every fast quantity read now; return this moment, s on the monotonic clock."""
+        """Read all fast quantities now; return this moment, s on the monotonic clock."""
         now = time.monotonic()
-        self._ask("edge")
+        self._request("edge")
         return now
 
     def flush(self) -> None:
-        """Have every row read so far brought to disk."""
-        self._ask("flush")
+        """Write every reading so far to disk."""
+        self._request("flush")
 
     def stop(self) -> Host | None:
-        """Take the last readings and end; returns the host file, None where the sampler was killed before."""
+        """Take the last readings and end; return the host, None where the sampler was killed."""
         if os.getpid() != self.owner:
-            return None  # a forked child holds the same object; the sampler is its parent's
+            return None  # a forked child has the same object; the sampler is its parent's
         if self.process.poll() is None:
-            self._ask("stop")
+            self._request("stop")
             self._end()
         self._close()
         with contextlib.suppress(FileNotFoundError):
@@ -116,46 +128,45 @@ class Sampler:
     ) -> None:
         self.stop()
 
-    def _ask(self, word: str) -> bool:
-        """Send a word and wait for its answer; a sampler that was killed is silently gone, its rows say so.
+    def _request(self, word: str) -> bool:
+        """Send a word and wait for its answer; return whether one came.
 
-        False where none came. A forked child asks nothing: the answer would be its parent's.
+        None comes where the sampler was killed; the summary then has a warning.
         """
         if os.getpid() != self.owner:
-            return False
-        with self._asking:  # windows of several threads
-            return self._ask_alone(word)
-
-    def _ask_alone(self, word: str) -> bool:
+            return False  # a forked child would take its parent's answers
         stdin, stdout = self.process.stdin, self.process.stdout
-        if stdin is None or stdout is None or stdin.closed:
-            return False
-        while select.select([stdout], [], [], 0)[0] and os.read(stdout.fileno(), 4096):
-            continue  # a late answer to an earlier word
-        try:
-            os.write(stdin.fileno(), word.encode() + b"\n")
-        except BrokenPipeError:
-            return False
-        return answer_line(stdout.fileno(), _ANSWER_WAIT_S) != b""
+        assert stdin is not None
+        assert stdout is not None
+        with self._talking:
+            if stdin.closed:
+                return False
+            # skip a late answer to an earlier word
+            while select.select([stdout], [], [], 0)[0] and os.read(stdout.fileno(), 4096):
+                continue
+            try:
+                os.write(stdin.fileno(), word.encode() + b"\n")
+            except BrokenPipeError:
+                return False
+            return read_answer(stdout.fileno(), _ANSWER_TIMEOUT_S) != b""
 
     def _end(self) -> None:
-        for ask in (self.process.terminate, self.process.kill):
+        for force in (self.process.terminate, self.process.kill):
             try:
-                self.process.wait(_ANSWER_WAIT_S)
+                self.process.wait(_ANSWER_TIMEOUT_S)
                 return
             except subprocess.TimeoutExpired:
-                ask()
+                force()
         self.process.wait()
 
     def _close(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-        if os.environ.get(VARIABLE, "").split(":")[1:2] == [str(self.process.pid)]:
-            if self.before is None:
-                del os.environ[VARIABLE]
-            else:
-                os.environ[VARIABLE] = self.before
+        _close_pipes(self.process)
+        if os.environ.get(SAMPLER_VARIABLE) != sampler_mark(self.process.pid, self.folder):
+            return
+        if self._variable_before is None:
+            del os.environ[SAMPLER_VARIABLE]
+        else:
+            os.environ[SAMPLER_VARIABLE] = self._variable_before
 
 
 def start_sampler(
@@ -168,119 +179,57 @@ def start_sampler(
     replay: str | None = None,
     is_root_apart: bool = False,
 ) -> Sampler:
-    """Start this host's sampler and return it once its first readings are taken.
+    """Start this host's sampler; return it when its first readings are taken.
 
-    It writes telemetry-<host>.csv and host-<host>.json into ``folder``. ``root_pid`` is the root of the
-    job's processes (this one by default; with ``is_root_apart`` only its descendants count), ``gpus`` the
-    indices or UUIDs of its GPUs (None: all that CUDA_VISIBLE_DEVICES leaves; an empty list: none), ``hz``
-    readings a second, 0.1 to 100.
+    It writes telemetry-<host>.csv and host-<host>.json into ``folder``.
+
+    hz             readings a second, 0.1 to 100
+    root_pid       root of the job's processes, by default this process
+    is_root_apart  whether only the descendants of ``root_pid`` are of the job
+    gpus           indices or UUIDs of the job's GPUs; None: all that CUDA_VISIBLE_DEVICES leaves
+    meters         names of the meters; None: all
+    replay         a trace to replay; None: $WATTLAW_REPLAY
+
     Raises UsageError, RecordError, or DeviceError where the process does not start.
     """
     check_rate(hz)
     where = make_folder(Path(folder)).absolute()
-    spec = Spec(
+    spec = SamplerSpec(
         folder=str(where),
         root_pid=os.getpid() if root_pid is None else root_pid,
         parent=os.getpid(),
         hz=hz,
-        gpus=None if gpus is None else tuple(str(g) for g in gpus),
+        gpus=None if gpus is None else tuple(map(str, gpus)),
         meters=None if meters is None else tuple(meters),
         replay=os.environ.get(REPLAY, "") if replay is None else replay,
         is_root_apart=is_root_apart,
     )
     path = where / f".sampler-{host_name()}.json"
     write_whole(path, msgspec.json.encode(spec))
+    words = helper_command(MODULE, str(path))
     process = subprocess.Popen(
-        [sys.executable, "-m", "wattlaw.measuring.sampling.sampler_process", str(path)],
+        words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=environment_of_sampler(),
-        start_new_session=True,  # Ctrl-C on the terminal is for the job; the sampler sees it end
+        env=helper_environment(),
+        start_new_session=True,  # Ctrl-C on the terminal must not end the sampler before the job
     )
     assert process.stdout is not None
-    if answer_line(process.stdout.fileno(), _START_WAIT_S) != b"ready":
+    if read_answer(process.stdout.fileno(), _START_TIMEOUT_S) != b"ready":
         process.kill()
         process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        raise DeviceError(
-            f"the sampler did not start; try `{sys.executable} -m wattlaw.measuring.sampling.sampler_process {path}`"
-        )
+        _close_pipes(process)
+        raise DeviceError(f"the sampler did not start; try `{shlex.join(words)}`")
     path.unlink(missing_ok=True)
     return Sampler(where, process)
 
 
-def main(arguments: list[str]) -> int:
-    """Sample as a spec file says until told to stop."""
-    spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Spec)
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    apart = (os.getpid(), spec.root_pid) if spec.is_root_apart else (os.getpid(),)
-    if spec.measurer:  # the guard of this node is a process of the job's too
-        apart = (
-            *apart,
-            os.getppid(),
-            *(spec.measurer[1] if spec.measurer[0] == host_name() else ()),
-        )
-    scope = Scope(root_pid=spec.root_pid, gpus=spec.gpus, replay=spec.replay, apart=apart, slurm_job=spec.slurm_job,
-                  mark=f"{VARIABLE}={telling(os.getpid(), Path(spec.folder))}")  # fmt: skip
-    engine = Engine(Path(spec.folder), scope, spec.hz, spec.meters)
-    with contextlib.ExitStack() as kept:
-        if refusal := _hold(spec, kept):
-            _answer((REFUSED + msgspec.json.encode(refusal)).decode())
-            return 1
-        _serve(engine, spec, told)
-    return 0
-
-
-def _serve(engine: Engine, spec: Spec, told: list[int]) -> None:
-    """Sample until told to stop, and do each word that is read."""
-    engine.start()
-    _answer("ready")
-    while not told and spec.parent in (0, os.getppid()):
-        if not select.select([0], [], [], FLUSH_S / 2)[0]:
-            continue
-        words = os.read(0, 4096).decode().split()
-        if not words or "stop" in words:
-            break
-        for word in words:
-            engine.edge() if word == "edge" else engine.flush()
-            _answer(word)
-    engine.stop()
-    _answer("stopped")
-
-
-def _hold(spec: Spec, kept: contextlib.ExitStack) -> Refusal | None:
-    """Set the limits of a spec, one kind after the other; return the first that is refused."""
-    guard = guard_of_this()
-    held: list[Limit] = []
-    for name, value in spec.limits.items():
-        try:
-            if guard is None:
-                raise DeviceError("no guard is there to put a limit back; nothing was set")
-            held += hold({name: value}, spec.gpus, None, guard, kept)
-        except (DeviceError, SettingError) as error:
-            return Refusal(
-                host=host_name(), control=name, kind=type(error).__name__, text=str(error)
-            )
-    if held:
-        write_limits(Path(spec.folder), host_name(), held)
-    return None
-
-
-def _answer(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        os.write(1, text.encode() + b"\n")
-
-
-def answer_line(file: int, timeout_s: float) -> bytes:
-    """Return the next line from a pipe, without its end; what there is when the time is over or the pipe closes."""
+def read_answer(file: int, timeout_s: float) -> bytes:
+    """Return the next line of a pipe without its newline; what there is when the time is over."""
     text = b""
-    until = time.monotonic() + timeout_s
+    deadline = time.monotonic() + timeout_s
     while not text.endswith(b"\n"):
-        if not select.select([file], [], [], max(0.0, until - time.monotonic()))[0]:
+        if not select.select([file], [], [], max(0.0, deadline - time.monotonic()))[0]:
             break
         piece = os.read(file, 1)
         if not piece:
@@ -289,12 +238,89 @@ def answer_line(file: int, timeout_s: float) -> bytes:
     return text.strip()
 
 
-def environment_of_sampler() -> dict[str, str]:
-    """Return the environment in which a sampler process finds this very wattlaw."""
-    # the sampler must find this very wattlaw, however the parent found it
-    here = str(Path(__file__).parents[2])
-    paths = [here, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(p for p in paths if p))}
+def main(arguments: list[str]) -> int:
+    """Sample as a spec file says, until "stop", SIGTERM, or the end of the parent."""
+    spec = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=SamplerSpec)
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    scope = Scope(
+        root_pid=spec.root_pid,
+        gpus=spec.gpus,
+        replay=spec.replay,
+        apart=_processes_apart(spec),
+        slurm_job=spec.slurm_job,
+        mark=f"{SAMPLER_VARIABLE}={sampler_mark(os.getpid(), Path(spec.folder))}",
+    )
+    sampler = HostSampler(Path(spec.folder), scope, spec.hz, spec.meters, compare_clock)
+    with contextlib.ExitStack() as stack:
+        refusal = _set_limits(spec, stack)
+        if refusal:
+            _answer((REFUSED + msgspec.json.encode(refusal)).decode())
+            return 1
+        _serve(sampler, spec, signals)
+    return 0
+
+
+def _processes_apart(spec: SamplerSpec) -> tuple[int, ...]:
+    """Return the processes that are not of the job although they descend from its root."""
+    apart = [os.getpid()]
+    if spec.is_root_apart:
+        apart.append(spec.root_pid)
+    if spec.measurer:
+        apart.append(os.getppid())  # the guard of this node
+        host, processes = spec.measurer
+        if host == host_name():
+            apart += processes
+    return tuple(apart)
+
+
+def _serve(sampler: HostSampler, spec: SamplerSpec, signals: list[int]) -> None:
+    """Sample, and carry out every word that is read, until the end."""
+    sampler.start()
+    _answer("ready")
+    while not signals and spec.parent in (0, os.getppid()):
+        if not select.select([0], [], [], FLUSH_S / 2)[0]:
+            continue
+        words = os.read(0, 4096).decode().split()
+        if not words or "stop" in words:
+            break
+        for word in words:
+            if word == "edge":
+                sampler.edge()
+            else:
+                sampler.flush()
+            _answer(word)
+    sampler.stop()
+    _answer("stopped")
+
+
+def _set_limits(spec: SamplerSpec, stack: contextlib.ExitStack) -> Refusal | None:
+    """Set the limits of a spec, one kind after another; return the first refusal."""
+    guard = guard_of_this_process()
+    limits: list[DeviceLimit] = []
+    for name, value in spec.limits.items():
+        try:
+            if guard is None:
+                raise DeviceError("no guard runs that could restore a limit; nothing was set")
+            limits += set_limits({name: value}, spec.gpus, guard, stack)
+        except (DeviceError, SettingError) as error:
+            kind = type(error).__name__
+            return Refusal(host=host_name(), control=name, kind=kind, text=str(error))
+    if limits:
+        write_limits(Path(spec.folder), host_name(), limits)
+    return None
+
+
+def _answer(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, text.encode() + b"\n")
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 if __name__ == "__main__":
