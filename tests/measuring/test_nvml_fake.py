@@ -137,9 +137,17 @@ def test_calls_that_fail_now_and_then_leave_gaps_but_no_wrong_energy(fake: FakeN
     assert item["mean_power_w"] == pytest.approx(230, rel=0.05)
 
 
-def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(fake: FakeNvml) -> None:
-    fake.set(0, lost_at=time.monotonic() + 2)
-    told = measure(fake, "--", "sleep", "7")
+def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(
+    fake: FakeNvml, tmp_path: Path
+) -> None:
+    words = [*MEASURE, "--to", str(tmp_path / "cost.json"), "--", "sh", "-c", "echo on; sleep 7"]
+    job = subprocess.Popen(words, stdout=subprocess.PIPE, env=fake.environment, text=True)
+    assert job.stdout
+    job.stdout.readline()
+    time.sleep(1)
+    fake.set(0, lost_at=time.monotonic())
+    job.communicate(timeout=60)
+    told = json.loads((tmp_path / "cost.json").read_text())
     assert gpu(told)["energy_j"] is None
     assert gpu(told, "gpu:1")["energy_j"] is not None
     assert told["overall"]["quantities"]["gpu_energy_j"]["status"] == "missing"
