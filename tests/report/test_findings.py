@@ -81,7 +81,9 @@ def test_measured_energy_can_make_a_slower_setting_the_advice():
             )
             runs.append(one)
     made = make_page(runs, max_slowdown=0.1)
-    assert "take 1 GPU, batch 32, 150 W cap: 3" in made.lines[0].replace("\u00a0", " ")
+    assert "Take 1 GPU, batch 32, 150 W cap. Per sample it takes 3" in made.lines[0].replace(
+        "\u00a0", " "
+    )
     (table,) = next(s for s in made.sections if s.name == "advice").tables
     assert {"saved", "slower by", "constraint holds"} <= set(table.columns)
     assert any(f.name == "pareto-energy" for s in made.sections for f in s.figures)

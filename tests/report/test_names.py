@@ -8,12 +8,12 @@ import pytest
 from tests.factory import grid_runs as sweep
 from tests.factory import trial_run as run
 
+from wattlaw.advice.sentences import percentage
 from wattlaw.core.findings import Interval
 from wattlaw.report.figures.chart import legend_room
 from wattlaw.report.figures.theme import DARK, LIGHT
 from wattlaw.report.formatting import unbroken
 from wattlaw.report.page import make_page
-from wattlaw.report.words import percent
 
 
 def sections(runs, **more):
@@ -93,7 +93,7 @@ def test_a_finding_spells_an_option_as_its_settings_do():
     ],
 )
 def test_a_share_and_the_ends_of_its_interval_have_as_many_places(share, words):
-    assert percent(share) == words
+    assert percentage(share) == words
 
 
 def test_trials_without_a_repeat_are_not_called_steady():

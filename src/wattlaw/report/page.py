@@ -24,12 +24,12 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import counted
 from wattlaw.records import load_runs
 from wattlaw.records.trial_folders import environments
+from wattlaw.report.answer import answer
 from wattlaw.report.content import Section
 from wattlaw.report.context import Context
 from wattlaw.report.figures.figure_files import FORMATS, write_figures
 from wattlaw.report.figures.theme import CONFIG, css_colours
 from wattlaw.report.formatting import coded, unbroken
-from wattlaw.report.words import answer
 
 TITLE = "What training costs"
 MOST_MACHINES = 2

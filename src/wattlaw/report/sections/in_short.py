@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from wattlaw.core.units import counted
+from wattlaw.report.answer import answer
 from wattlaw.report.content import Section
 from wattlaw.report.context import Context
-from wattlaw.report.words import answer
 
 NAMES = {"answer": "answer_section"}
 

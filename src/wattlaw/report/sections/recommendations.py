@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from wattlaw.advice.sentences import noun, percentage
 from wattlaw.core.findings import Advice
 from wattlaw.core.quantities import quantity
+from wattlaw.report.answer import chance_words, label_of
 from wattlaw.report.content import PageTable, Section
 from wattlaw.report.context import Context, WorkloadGroup
 from wattlaw.report.formatting import interval_text
 from wattlaw.report.speedups import group_words
-from wattlaw.report.words import chance_words, label_of, percent, title_of
 
 NAMES = {"advice": "advice"}
 
@@ -36,8 +37,8 @@ def advice(context: Context) -> Section | None:
         return None
     limit = ""
     if context.max_slowdown is not None:
-        percentage = f"{100 * context.max_slowdown:g} %"
-        limit = f" among those at most {percentage} slower than the fastest"
+        bound = f"{100 * context.max_slowdown:g} %"
+        limit = f" among those at most {bound} slower than the fastest"
     words = (
         f"The setting with the least of its objective{limit}. Values are geometric means over "
         "the repeats, brackets are 90 % intervals."
@@ -56,11 +57,11 @@ def _row(group: WorkloadGroup, found: Advice) -> list[str]:
         label_of(group, found.setting) + ("" if found.is_measured else " (predicted)"),
         "it is the fastest",
         time,
-        f"{title_of(found.minimise)}: {value}",
+        f"{noun(found.minimise)}: {value}",
     ]
     if found.setting == found.baseline:
         return [*row, "", "", ""]
     row[2] = label_of(group, found.baseline)
     chance = found.probability_bound_holds
     probability = "" if chance is None else chance_words(chance)
-    return [*row, percent(found.gain), percent(found.slowdown), probability]
+    return [*row, percentage(found.gain), percentage(found.slowdown), probability]
