@@ -15,9 +15,8 @@ from wattlaw.laws.averaging import time_per_sample
 from wattlaw.laws.caps import PRIOR, fit_caps, response
 from wattlaw.laws.learning import fit_offset
 from wattlaw.laws.power import fit_power
-from wattlaw.laws.priors import shipped_prior
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling, log_step, scale_prior
+from wattlaw.laws.scaling import Points, fit_scaling, log_step, scale_prior, shipped_prior
 from wattlaw.laws.statistics.ratios import interval, log_ratio
 from wattlaw.laws.usl import fit_usl
 

@@ -184,11 +184,11 @@ def test_runs_of_another_length_are_another_search(tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--after", "0"], "the share is 0; give a part of the training from 0.05 to below 1"),
+        (["--after", "0"], "the share is 0; give a share of the training from 0.05 to below 1"),
         (["--after", "1.5"], "the share is 1.5"),
         (["--after", "nan"], "the share is nan"),
-        (["--keep", "4"], "4 of 4 configurations are to be kept; give 1 to 3"),
-        (["--keep", "0"], "0 of 4 configurations are to be kept"),
+        (["--keep", "4"], "cannot keep 4 of 4 configurations; give 1 to 3"),
+        (["--keep", "0"], "cannot keep 0 of 4 configurations"),
         (["--by", "valid_top"], "unknown quantity 'valid_top'; did you mean"),
         (["--by", "valid_top1"], "valid_top1 is missing"),
         (["--by", "steps"], "neither more nor less of steps is better"),

@@ -44,7 +44,7 @@ def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
     faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
     told = summarise_faults(faults)
     assert told.count(";") == 3
-    assert told.startswith("w0: fault a (and 9 more groups alike); ")
+    assert told.startswith("w0: fault a (and 9 more similar groups); ")
     assert told.endswith("; 40 more groups for other reasons")
     assert summarise_faults(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
 

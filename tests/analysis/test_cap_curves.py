@@ -70,11 +70,11 @@ def test_the_cap_chosen_saves_energy_and_keeps_the_bound():
     assert choose_cap(evaluate_caps(law, CAPS.tolist(), 0.0, measured)).cap_w == 250
 
 
-def test_without_powers_the_law_gives_times_and_says_that_it_knows_no_energy():
+def test_without_powers_the_law_gives_times_and_says_that_it_cannot_predict_energy():
     times, _ = curve([-1, 0.8, 0, 0, 0, 0, 0, 0])
     law = fit_caps(CAPS[[0, 3, 6]], times[[0, 3, 6]])
     assert law.time(150).value == pytest.approx(times[2], rel=0.1)
-    with pytest.raises(FitError, match="knows no energy"):
+    with pytest.raises(FitError, match="cannot predict energy"):
         law.energy(150)
 
 

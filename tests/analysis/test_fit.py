@@ -15,6 +15,7 @@ from tests.factory import power_law, scaled
 from wattlaw.advice.advise import advise
 from wattlaw.advice.pareto import pareto
 from wattlaw.analysis.fit import fit, fit_groups
+from wattlaw.analysis.groups import group_title
 from wattlaw.core.errors import FitError, UnknownNameError, UsageError, WattlawError
 from wattlaw.core.reading import Note, Reading
 from wattlaw.laws.power import fit_power
@@ -199,7 +200,7 @@ def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
     with pytest.raises(FitError) as refused:
         fit([run(0.1, repeat=r, batch_per_device=batch) for batch in (8, 16, 32) for r in range(2)])
     assert str(refused.value).count("one value of devices") == 1
-    assert "(and 2 more groups alike)" in str(refused.value)
+    assert "(and 2 more similar groups)" in str(refused.value)
     assert "(--over batch_per_device)" in str(refused.value)
 
 
@@ -212,3 +213,19 @@ def test_a_speedup_beyond_the_ideal_is_doubted_where_even_its_low_end_is():
         if n.name == "faster_than_ideal"
     ]
     assert note.message == "4 devices are 5× [5, 5] as fast as 2, more than the ideal 2×"
+
+
+def test_groups_with_and_without_a_cap_are_both_labelled():
+    times = {1: 1.0, 2: 0.6}
+    found = fit(scaled(times) + scaled(times, power_cap_w=150.0))
+    assert [group_title(f.group) for f in found] == ["schnet, no cap", "schnet, power_cap_w 150"]
+
+
+def test_a_law_of_whole_runs_is_drawn_in_their_own_units():
+    runs = []
+    for cap, time, watts in [(250, 1.0, 180.0), (200, 1.01, 178.0), (150, 1.1, 145.0)]:
+        runs += [run(time, 1, r, energy=watts * time, power_cap_w=float(cap)) for r in range(2)]
+    (found,) = fit(runs, target="gpu_energy_j", over="power_cap_w")
+    drawn = {x: value for x, value, _, _ in found.curve}
+    for x, value, _, _ in found.points:
+        assert drawn[x] == pytest.approx(value, rel=0.05)

@@ -198,7 +198,7 @@ def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt
 
 
 def test_a_target_that_no_run_reached_is_said_in_one_line():
-    with pytest.raises(FitError, match="no run reached a target; give the runs one"):
+    with pytest.raises(FitError, match="no run reached a target; set one for the runs"):
         predict(scaled(power_law(1e-3, 0.9, (1, 2, 4))), PredictionRequest(devices=8, samples=None))
 
 
@@ -207,7 +207,7 @@ def test_groups_that_fail_alike_are_told_once():
     with pytest.raises(FitError) as error:
         predict(runs, PredictionRequest(devices=8))
     assert str(error.value).count("runs of one size say nothing") == 1
-    assert "and 2 more groups alike" in str(error.value)
+    assert "and 2 more similar groups" in str(error.value)
     (found,) = predict(
         [*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")],
         PredictionRequest(devices=2),

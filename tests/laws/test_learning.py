@@ -59,7 +59,7 @@ def test_a_floor_is_told_from_a_power_law():
 
 
 def test_curves_that_say_nothing_are_refused():
-    with pytest.raises(UsageError, match="20 epochs asked for; the curve has 3"):
+    with pytest.raises(UsageError, match="20 epochs requested; the curve has 3"):
         tse([3.0, 2.0, 1.0], 20)
     with pytest.raises(FitError, match="loss of step 1 is not finite"):
         epoch_means([0, 0], [1.0, math.nan])

@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 
 from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.errors import FitError
-from wattlaw.laws.priors import Family, learn_priors, shipped_critical, shipped_prior
+from wattlaw.laws.priors import Family, learn_priors
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import PARAMETERS, Points, fit_scaling, log_step, scale_prior
+from wattlaw.laws.scaling import (
+    PARAMETERS,
+    Points,
+    fit_scaling,
+    log_step,
+    scale_prior,
+    shipped_critical_batch,
+    shipped_prior,
+)
 
 PRIOR = shipped_prior()
 
@@ -59,7 +67,9 @@ def test_time_to_a_target_is_samples_over_rate_with_both_uncertainties():
 
 def test_the_critical_batch_is_found_where_samples_begin_to_grow():
     batches = np.array([256, 1024, 4096, 16384])
-    found = fit_samples(batches, 2e6 * (1 + batches / 8000), shipped_critical("")).critical_batch()
+    found = fit_samples(
+        batches, 2e6 * (1 + batches / 8000), shipped_critical_batch("")
+    ).critical_batch()
     assert found.low < 8000 < found.high
 
 
@@ -82,8 +92,8 @@ def test_the_shipped_table_has_a_row_for_each_parameter_and_serves_unknown_tasks
         == shipped_prior("nobody trained this").shape
         == (len(PARAMETERS), 2)
     )
-    assert shipped_critical("resnet") is not None
-    assert shipped_critical("nobody trained this") is None
+    assert shipped_critical_batch("resnet") is not None
+    assert shipped_critical_batch("nobody trained this") is None
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,9 @@ from wattlaw.core.errors import FitError, UsageError
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted
 from wattlaw.laws.averaging import time_per_sample
-from wattlaw.laws.priors import (
-    PRIOR_ROUNDS,
-    START,
-    Family,
-    PriorPool,
-    learn_priors,
-    shipped_critical,
-    shipped_prior,
-)
+from wattlaw.laws.priors import PRIOR_ROUNDS, START, Family, PriorPool, learn_priors
 from wattlaw.laws.samples import fit_samples
-from wattlaw.laws.scaling import Points, fit_scaling
+from wattlaw.laws.scaling import Points, fit_scaling, shipped_critical_batch, shipped_prior
 
 FOLDS = 5
 """Into so many parts families are split where they must not teach themselves."""
@@ -169,7 +161,7 @@ def _forecast(
     elif taught:
         prior, critical = START, None
     else:
-        prior, critical = shipped_prior(family.task), shipped_critical(family.task)
+        prior, critical = shipped_prior(family.task), shipped_critical_batch(family.task)
     law = fit_scaling(known, family.rates[kept], prior)
     times = family.samples / family.rates if to_target else 1 / family.rates
     if not np.isfinite(times[[*kept, hidden]]).all():

@@ -1,8 +1,7 @@
-"""Runs that differ in their power cap only, as a curve of time, energy and power."""
+"""Power-cap curves: runs that differ only in their cap, and how candidate caps compare with the highest."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,18 +14,27 @@ from wattlaw.core.findings import Interval
 from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.laws.caps import CapLaw, fit_caps
+from wattlaw.laws.caps import CapLaw, fit_caps, round_caps
 from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST, Array
 from wattlaw.laws.statistics.posterior import Noise, weighted_interval
 
 CONFIDENCE = 0.5
-"""Least probability with which the bound must hold: more likely kept than not."""
+"""Least probability with which the constraint must hold: more likely than not."""
+
+LEAST_PROMISE = 0.002
+"""A run that can save a smaller share of the cost is not recommended."""
+
+_SAME = Interval(1.0, 1.0, 1.0)
 
 
 class CapOption(NamedTuple):
-    """What one cap is expected to do, against the reference cap: ``energy`` and ``cost`` as ratios, a slowdown's share.
+    """The expected effect of one cap, compared with the reference cap.
 
-    ``cost`` is what is to be small; it is the energy unless time has a price too.
+    cost          ratio of what is minimised: the energy, unless time has a price too
+    energy        ratio of energies
+    slowdown      ratio of times, minus 1
+    probability   that the constraint on the slowdown holds
+    is_measured   whether the cap was run
     """
 
     cap_w: float
@@ -37,82 +45,8 @@ class CapOption(NamedTuple):
     is_measured: bool
 
 
-def evaluate_caps(
-    law: CapLaw,
-    candidates_w: Sequence[float],
-    max_slowdown: float,
-    measured: Mapping[float, tuple[float, float]],
-    time_share: float = 0.0,
-) -> list[CapOption]:
-    """Weigh each candidate cap against the highest measured one.
-
-    ``measured`` maps a cap to its measured (time, energy). A measured cap stands at its measurement, any other at
-    the law, and both are compared with what was measured at the highest cap: against the law's own value there,
-    bounds on published curves of either device are forecast worse. The probability that the bound holds allows
-    for the noise of a measurement. ``time_share`` is the share of time in the cost at the highest cap; the rest is
-    energy's (0: the energy is to be small, 1: the time).
-    Raises FitError where nothing was measured or the law knows no energy.
-    """
-    if not measured:
-        raise FitError("no measured cap to compare with")
-    reference = max(measured)
-    return [_weigh(law, cap, max_slowdown, measured, reference, time_share) for cap in candidates_w]
-
-
-def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> CapOption:
-    """Return the option of least cost among those that keep the bound with the confidence asked for."""
-    if not options:
-        raise FitError("no cap to choose from")
-    allowed = [o for o in options if o.probability >= confidence]
-    return min(allowed or [max(options, key=lambda o: o.cap_w)], key=lambda o: o.cost.value)
-
-
-def _weigh(
-    law: CapLaw,
-    cap: float,
-    bound: float,
-    measured: Mapping[float, tuple[float, float]],
-    reference: float,
-    time_share: float,
-) -> CapOption:
-    if cap == reference:
-        return CapOption(
-            cap,
-            Interval(1.0, 1.0, 1.0),
-            Interval(1.0, 1.0, 1.0),
-            Interval(0.0, 0.0, 0.0),
-            1.0,
-            True,
-        )
-    noise, weights = law.posterior.noise, law.posterior.weights
-    if cap in measured:
-        noise = tuple(Noise(np.array([float(weights @ n.scale)]), n.df) for n in noise)
-        slower = np.array([np.log(measured[cap][0] / measured[reference][0])])
-        dearer = np.array([np.log(measured[cap][1] / measured[reference][1])])
-        slowdown, saving, weights = float(slower[0]), float(dearer[0]), np.ones(1)
-    else:
-        (time,), slower = law.log_time([cap])
-        (energy,), dearer = law.log_energy([cap])
-        at_time, at_energy = np.log(measured[reference])
-        slowdown, slower = float(time - at_time), slower[:, 0] - at_time
-        saving, dearer = float(energy - at_energy), dearer[:, 0] - at_energy
-    margin = (np.log1p(bound) - slower) / noise[0].scale
-    probability = float(weights @ special.stdtr(noise[0].df, margin))
-    ratio = weighted_interval(slower, weights, float(np.exp(slowdown)), noise[:1])
-    cost = np.log(time_share * np.exp(slower) + (1 - time_share) * np.exp(dearer))
-    middle = time_share * np.exp(slowdown) + (1 - time_share) * np.exp(saving)
-    return CapOption(
-        cap,
-        weighted_interval(cost, weights, float(middle), noise if time_share < 1 else noise[:1]),
-        weighted_interval(dearer, weights, float(np.exp(saving)), noise),
-        Interval(ratio.value - 1, (ratio.low or 0) - 1, (ratio.high or 0) - 1),
-        probability,
-        cap in measured,
-    )
-
-
 class CapCurve(NamedTuple):
-    """Caps, W, ascending; times and energies of the same work at each, geometric means over ``repeats`` runs.
+    """Caps, W, ascending, with geometric means over ``repeats`` runs of the same work at each.
 
     The work is a sample where rates were recorded, else the window. Energies are those of all devices.
     """
@@ -146,19 +80,15 @@ class CapCurve(NamedTuple):
 
     def measured(self) -> dict[float, tuple[float, float]]:
         """Return (time, energy of one device) by cap."""
-        rows = zip(
-            self.caps.tolist(),
-            self.times.tolist(),
-            (self.energies / self.devices).tolist(),
-            strict=True,
-        )
-        return {cap: (time, energy) for cap, time, energy in rows}
+        energies = (self.energies / self.devices).tolist()
+        pairs = zip(self.times.tolist(), energies, strict=True)
+        return dict(zip(self.caps.tolist(), pairs, strict=True))
 
 
 def find_cap_curves(
     runs: Iterable[Run], least: int = 3
 ) -> tuple[list[tuple[Group, CapCurve]], tuple[Note, ...]]:
-    """Return the groups with measured energy at so many caps, each with its curve, and notes on the others."""
+    """Return the groups with measured energy at ``least`` caps, each with its curve, and notes on the rest."""
     groups, notes = group_runs(runs, ("power_cap_w",))
     found = []
     for group in groups:
@@ -169,65 +99,153 @@ def find_cap_curves(
 
 
 def cap_curve(runs: Sequence[Run]) -> CapCurve | None:
-    """Return the curve of runs alike but for the cap; None where none has a cap and a measured energy."""
+    """Return the curve of runs that differ only in the cap; None without a cap and a measured energy."""
     by_cap: dict[float, list[tuple[float, float]]] = {}
     for run in runs:
-        point = _point(run)
+        point = _time_and_energy(run)
         if point and run.setting.power_cap_w:
             by_cap.setdefault(run.setting.power_cap_w, []).append(point)
     if not by_cap:
         return None
     caps = sorted(by_cap)
-    means = np.array([np.exp(np.log(by_cap[c]).mean(axis=0)) for c in caps])
-    repeats = np.array([len(by_cap[c]) for c in caps])
-    return CapCurve(
-        np.array(caps), means[:, 0], means[:, 1], runs[0].setting.devices, repeats, list(runs)
-    )
+    times, energies = np.array([np.exp(np.log(by_cap[cap]).mean(axis=0)) for cap in caps]).T
+    repeats = np.array([len(by_cap[cap]) for cap in caps])
+    devices = runs[0].setting.devices
+    return CapCurve(np.array(caps), times, energies, devices, repeats, list(runs))
 
 
-def candidate_caps(curve: CapCurve, step_w: float = 5.0) -> list[float]:
-    """Return the caps worth weighing: those measured, and every ``step_w`` between them."""
-    low, high = float(curve.caps[0]), float(curve.caps[-1])
-    between = np.arange(math.ceil(low / step_w) * step_w, high, step_w)
-    return sorted({*curve.caps.tolist(), *between.tolist()})
+def candidate_caps(curve: CapCurve) -> list[float]:
+    """Return the caps to evaluate, W: those measured, and the multiples of 5 W between them."""
+    return round_caps(curve.caps)
 
 
 def evaluate_curve(
     curve: CapCurve,
-    bound: float,
+    max_slowdown: float,
     candidates: Sequence[float] | None = None,
     time_share: float = 0.0,
 ) -> list[CapOption]:
-    """Weigh caps of a curve against its highest one; ``time_share`` is that of time in the cost there."""
-    return evaluate_caps(
-        curve.law(), candidates or candidate_caps(curve), bound, curve.measured(), time_share
-    )
+    """Compare caps of a curve with its highest one; see ``evaluate_caps``."""
+    chosen = candidates or candidate_caps(curve)
+    return evaluate_caps(curve.law(), chosen, max_slowdown, curve.measured(), time_share)
+
+
+def evaluate_caps(
+    law: CapLaw,
+    candidates_w: Sequence[float],
+    max_slowdown: float,
+    measured: Mapping[float, tuple[float, float]],
+    time_share: float = 0.0,
+) -> list[CapOption]:
+    """Compare each candidate cap with the highest measured one.
+
+    ``measured`` maps a cap to its measured (time, energy). A measured cap has its measured values, any other
+    those of the law, and both are compared with the measurement at the highest cap: compared with the law's
+    own value there, constraints on published curves were predicted less well. The probability that the
+    constraint holds includes the noise of a measurement. ``time_share`` is the share of time in the cost at
+    the highest cap; the rest is the share of energy (0: minimise energy, 1: minimise time).
+    Raises FitError where nothing was measured or the law was fitted without power.
+    """
+    if not measured:
+        raise FitError("no measured cap to compare with")
+    reference = max(measured)
+    found = []
+    for cap in candidates_w:
+        if cap == reference:
+            no_slowdown = Interval(0.0, 0.0, 0.0)
+            found.append(CapOption(cap, _SAME, _SAME, no_slowdown, 1.0, True))
+            continue
+        effect = _effect(law, cap, measured, reference)
+        found.append(_option(cap, effect, max_slowdown, time_share, cap in measured))
+    return found
+
+
+def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> CapOption:
+    """Return the option of least cost among those that keep the constraint with this confidence.
+
+    Where none keeps it, this is the highest cap.
+    """
+    if not options:
+        raise FitError("no cap to choose from")
+    allowed = [option for option in options if option.probability >= confidence]
+    if not allowed:
+        return max(options, key=lambda option: option.cap_w)
+    return min(allowed, key=lambda option: option.cost.value)
 
 
 def most_informative_cap(
-    options: Sequence[CapOption], chosen: CapOption, worth: float = 0.002
+    options: Sequence[CapOption], chosen: CapOption, least_promise: float = LEAST_PROMISE
 ) -> CapOption | None:
-    """Return the unmeasured cap whose run would tell most: what it may still save times the doubt about it.
+    """Return the unmeasured cap whose run would tell most: possible saving × doubt about the constraint.
 
-    None where no cap promises more than ``worth`` of the cost, so that nothing is worth running.
+    None where no cap can save more than ``least_promise`` of the cost.
     """
 
     def promise(option: CapOption) -> float:
         low = option.cost.value if option.cost.low is None else option.cost.low
-        return (
-            max(chosen.cost.value - low, 0.0) * min(option.probability, 1 - option.probability) * 2
-        )
+        doubt = 2 * min(option.probability, 1 - option.probability)
+        return max(chosen.cost.value - low, 0.0) * doubt
 
-    open_ones = [o for o in options if not o.is_measured]
-    best = max(open_ones, key=promise, default=None)
-    return best if best is not None and promise(best) > worth else None
+    unmeasured = [option for option in options if not option.is_measured]
+    best = max(unmeasured, key=promise, default=None)
+    return best if best is not None and promise(best) > least_promise else None
 
 
-def _point(run: Run) -> tuple[float, float] | None:
-    for time, energy in (
-        ("time_per_sample_s", "gpu_energy_per_sample_j"),
-        ("elapsed_s", "gpu_energy_j"),
-    ):
+class _LogEffect(NamedTuple):
+    # ln of time and energy against the reference: middle and weighted draws, and the noise of each
+    time: float
+    energy: float
+    times: Array
+    energies: Array
+    weights: Array
+    noise: tuple[Noise, ...]
+
+
+def _effect(
+    law: CapLaw, cap: float, measured: Mapping[float, tuple[float, float]], reference: float
+) -> _LogEffect:
+    noise, weights = law.posterior.noise, law.posterior.weights
+    reference_time, reference_energy = np.log(measured[reference])
+    if cap in measured:
+        means = [Noise(np.array([float(weights @ n.scale)]), n.df) for n in noise]
+        time = float(np.log(measured[cap][0] / measured[reference][0]))
+        energy = float(np.log(measured[cap][1] / measured[reference][1]))
+        one = np.ones(1)
+        return _LogEffect(time, energy, one * time, one * energy, one, tuple(means))
+    (time,), times = law.log_time([cap])
+    (energy,), energies = law.log_energy([cap])
+    return _LogEffect(
+        float(time - reference_time),
+        float(energy - reference_energy),
+        times[:, 0] - reference_time,
+        energies[:, 0] - reference_energy,
+        weights,
+        noise,
+    )
+
+
+def _option(
+    cap: float, effect: _LogEffect, max_slowdown: float, time_share: float, is_measured: bool
+) -> CapOption:
+    time_noise, weights = effect.noise[:1], effect.weights
+    margin = (np.log1p(max_slowdown) - effect.times) / time_noise[0].scale
+    probability = float(weights @ special.stdtr(time_noise[0].df, margin))
+    ratio = weighted_interval(effect.times, weights, float(np.exp(effect.time)), time_noise)
+    slowdown = Interval(ratio.value - 1, (ratio.low or 0) - 1, (ratio.high or 0) - 1)
+    energy = weighted_interval(effect.energies, weights, float(np.exp(effect.energy)), effect.noise)
+    costs = time_share * np.exp(effect.times) + (1 - time_share) * np.exp(effect.energies)
+    middle = time_share * np.exp(effect.time) + (1 - time_share) * np.exp(effect.energy)
+    cost_noise = effect.noise if time_share < 1 else time_noise
+    cost = weighted_interval(np.log(costs), weights, float(middle), cost_noise)
+    return CapOption(cap, cost, energy, slowdown, probability, is_measured)
+
+
+_WORK = (("time_per_sample_s", "gpu_energy_per_sample_j"), ("elapsed_s", "gpu_energy_j"))
+"""Time and energy of the same work, preferred first."""
+
+
+def _time_and_energy(run: Run) -> tuple[float, float] | None:
+    for time, energy in _WORK:
         seconds, joules = derive(run, time).value, derive(run, energy)
         if seconds and joules.value and joules.status == "measured":
             is_sane = all(SMALLEST <= value <= LARGEST for value in (seconds, joules.value))

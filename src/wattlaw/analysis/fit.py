@@ -1,4 +1,4 @@
-"""Fits a law to each group of runs: a speedup from two sizes, from three a law chosen by its held-out error."""
+"""Fit a law to each group of runs: a speedup from two sizes, from three a law chosen by its held-out error."""
 
 from __future__ import annotations
 
@@ -6,73 +6,68 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from wattlaw.analysis.cap_curves import CapCurve, candidate_caps, cap_curve
 from wattlaw.analysis.groups import (
     Group,
-    Measurements,
+    Observed,
     check_factor,
     group_runs,
     group_title,
     is_energy,
-    measurements,
+    observe,
     summarise_faults,
     varied_numbers,
 )
-from wattlaw.analysis.run_laws import fit_scaling_to_runs
 from wattlaw.core.errors import FitError, UnknownNameError
 from wattlaw.core.findings import Fit, Interval
+from wattlaw.core.plugins import LAWS, load, plugins
 from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
-from wattlaw.laws import usl
-from wattlaw.laws.power import fit_power, held_out_error
-from wattlaw.laws.priors import shipped_prior
-from wattlaw.laws.scaling import Points, fit_scaling
-from wattlaw.laws.statistics.arrays import Array
-from wattlaw.laws.statistics.ratios import interval, log_ratio, pooled_noise
+from wattlaw.laws.law import Law, Observations, applies
+from wattlaw.laws.statistics.repeats import summarise_repeats
 
-LAWS = ("auto", "speedup", "power", "amdahl", "usl", "alpha-beta", "cap")
+AUTO = "auto"
+
+TWO_SIZES = "speedup"
+"""The law that ``auto`` takes for two sizes."""
 
 SIMPLER_BY = 0.9
-"""A law with more parameters is chosen only where its held-out error is below this share of a simpler one's."""
-
-_CAP_TARGETS = ("time_per_sample_s", "elapsed_s", "gpu_energy_per_sample_j", "gpu_energy_j")
-
-_TIMES = ("time_per_sample_s", "device_time_per_sample_s", "step_time_s", "elapsed_s")
+"""``auto`` prefers a later law only if its held-out error is below this share of a simpler law's."""
 
 FEW_REPEATS = 3
-"""Below so many repeats of a setting an interval is wide, and a warning says so."""
+"""With fewer repeats of a setting an interval is wide, and a warning says so."""
+
+IDEAL_MARGIN = 1.02
+"""A speedup above the ideal by more than this factor gets a warning."""
+
+Point = tuple[float, float, float, float]
 
 
 def fit(
-    runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = "auto"
+    runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = AUTO
 ) -> list[Fit]:
     """Fit one law to each group of runs that differ only in ``over``.
 
-    ``law`` is "speedup" (any number of sizes, each against the smallest); from three sizes "power", and for
-    the time per sample over devices "amdahl", "usl" and "alpha-beta" (devices, nodes and batch at once); or
-    "auto": a speedup from two sizes, and from three the law whose held-out error is least. With the batch per
-    device fixed, N devices do N times the work in a step, so a speedup compares time per sample even where
-    ``target`` is the time of a step.
+    ``law`` is a name from ``wattlaw list laws``, or "auto": a speedup from two sizes, and from three sizes the
+    law with the least held-out error. With a fixed batch per device, N devices do N times the work in a step,
+    so that a speedup compares the time per sample even where ``target`` is the time of a step.
     Raises FitError where no group can be fitted, UnknownNameError for an unknown law or quantity.
     """
     return fit_groups(runs, target, over, law)[0]
 
 
 def fit_groups(
-    runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = "auto"
+    runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = AUTO
 ) -> tuple[list[Fit], tuple[Note, ...]]:
-    """Fit as ``fit`` does; return the fits, and notes: what was left out, and what no law could be fitted to."""
+    """Fit as ``fit`` does; also return notes on runs that were left out and groups without a law."""
     quantity(target)
-    if law not in LAWS:
-        raise UnknownNameError("law", law, LAWS)
+    varied: tuple[str, ...] = ()
+    if law != AUTO:
+        varied = _load_law(law).varied
     runs = list(runs)
     if runs:
         check_factor(runs, over)
-    if law == "alpha-beta":
-        groups, notes = group_runs(runs, ("devices", "batch_per_device"), split_layouts=False)
-    else:
-        groups, notes = group_runs(runs, (over,))
+    groups, notes = group_runs(runs, varied or (over,), split_layouts=not varied)
     fits: list[Fit] = []
     faults: list[tuple[str, str]] = []
     for group in groups:
@@ -80,286 +75,177 @@ def fit_groups(
             fits.append(_fit_group(group, target, over, law))
         except FitError as error:
             faults.append((group_title(group.key), str(error)))
+    summary = summarise_faults(faults)
     if not fits:
-        said = [*(n.message for n in notes), *([summarise_faults(faults)] if faults else [])]
-        raise FitError(
-            ("; ".join(dict.fromkeys(said)) or "there is no run to fit") + _other(runs, over)
-        )
-    return fits, (*notes, *([Note("no_law", summarise_faults(faults))] if faults else []))
+        reasons = [note.message for note in notes]
+        if faults:
+            reasons.append(summary)
+        reason = "; ".join(dict.fromkeys(reasons)) or "there is no run to fit"
+        raise FitError(reason + _suggest_over(runs, over))
+    if faults:
+        notes = (*notes, Note("no_law", summary))
+    return fits, notes
 
 
-def _other(runs: list[Run], over: str) -> str:
-    """Say which other number these runs differ in, as ``over`` may be forgotten."""
-    varied = varied_numbers(runs)
-    if over in varied or not varied:
-        return ""
-    return (
-        f"; what varies here is {' and '.join(varied)}: fit over that (--over {next(iter(varied))})"
-    )
-
-
-def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
-    data = measurements(group.runs, target, over)
-    if is_energy(target) and data.status == "estimated":
-        raise FitError(f"{target} is an estimate here; a law of it would only repeat the time")
-    sizes = len(set(data.x))
-    if sizes < 2:
-        left_out = "".join(f"; {n.message}" for n in data.notes if n.name == "runs_left_out")
-        few = f"one value of {over} ({data.x[0]:g}); run at least two for a speedup, three for an exponent"
-        raise FitError(few + left_out)
-    if law == "speedup" or (law == "auto" and sizes == 2):
-        return _speedup(group, data, target, over)
-    if law == "auto":
-        return _best(group, data, target, over)
-    if law == "alpha-beta":
-        return fit_alpha_beta(group, data)
-    if law == "cap":
-        return _cap(group, data, target, over)
-    return _curve(group, data, target, over, law)
-
-
-def _best(group: Group, data: Measurements, target: str, over: str) -> Fit:
-    if over == "power_cap_w" and target in _CAP_TARGETS:
-        return _cap(group, data, target, over)
-    # in order of parameters: a richer law must earn its place on sizes that it has not seen
-    chosen, least = "power", held_out_error(data.x, data.y)
-    if target == "time_per_sample_s" and over == "devices":
-        for form in ("amdahl", "usl"):
-            error = usl.held_out_error(data.x, data.y, _form(form))
-            if error < SIMPLER_BY * least:
-                chosen, least = form, error
-    return _curve(group, data, target, over, chosen)
-
-
-def _cap(group: Group, data: Measurements, target: str, over: str) -> Fit:
-    if over != "power_cap_w" or target not in _CAP_TARGETS:
-        raise FitError(
-            f"the cap law explains {', '.join(_CAP_TARGETS)} over power_cap_w, not {target} over {over}"
-        )
-    curve = cap_curve(group.runs)
-    if curve is None or len(curve.caps) < 3:
-        raise FitError("a cap law needs a measured GPU energy at three power caps")
-    law = curve.law()
-    # energies of all devices, where the law speaks of one
-    scale = curve.devices if is_energy(target) else 1
-    grid = candidate_caps(curve)
-    found = zip(grid, law.band(grid, energy=is_energy(target)), strict=True)
-    rows = [
-        (w, scale * t.value, scale * (t.low or t.value), scale * (t.high or t.value))
-        for w, t in found
-    ]
-    return Fit(
-        group=group.key,
-        target=target,
-        over=over,
-        law="cap",
-        parameters=law.parameters(),
-        points=_points(data),
-        curve=tuple(rows),
-        n=len(data.x),
-        sizes=len(curve.caps),
-        held_out_error=_cap_held_out(curve, is_energy(target)),
-        status=data.status,
-        warnings=(*data.notes, *_repeat_notes(data, over)),
-    )
-
-
-def _cap_held_out(curve: CapCurve, energy: bool) -> float | None:
-    # each cap between the ends, predicted from the others
-    errors = []
-    for hidden in range(1, len(curve.caps) - 1) if len(curve.caps) > 3 else ():
-        law = curve.at([i for i in range(len(curve.caps)) if i != hidden]).law()
-        predict, truth = (law.log_energy, curve.energies) if energy else (law.log_time, curve.times)
-        expected = float(np.exp(predict([curve.caps[hidden]])[0][0])) * (
-            curve.devices if energy else 1
-        )
-        errors.append(abs(expected / float(truth[hidden]) - 1))
-    return float(np.median(errors)) if errors else None
-
-
-def _curve(group: Group, data: Measurements, target: str, over: str, law: str) -> Fit:
-    if law == "power":
-        return _power(group, data, target, over)
-    if target != "time_per_sample_s" or over != "devices":
-        raise FitError(
-            f"{law} explains time_per_sample_s over devices, not {target} over {over}; use power"
-        )
-    found = usl.fit_usl(data.x, data.y, _form(law))
-    grid = np.geomspace(min(data.x), max(data.x), 50)
-    return Fit(
-        group=group.key,
-        target=target,
-        over=over,
-        law=law,
-        parameters=found.parameters(),
-        points=_points(data),
-        curve=_rows(grid, found.band(grid)),
-        n=len(data.x),
-        sizes=len(set(data.x)),
-        held_out_error=usl.held_out_error(data.x, data.y, _form(law)),
-        status=data.status,
-        warnings=(*data.notes, *_repeat_notes(data, over)),
-    )
-
-
-def _form(law: str) -> usl.Form:
-    return "amdahl" if law == "amdahl" else "usl"
-
-
-def _power(group: Group, data: Measurements, target: str, over: str) -> Fit:
-    line = fit_power(data.x, data.y)
-    grid = np.geomspace(min(data.x), max(data.x), 50)
-    return Fit(
-        group=group.key,
-        target=target,
-        over=over,
-        law="power",
-        parameters=_named(line.parameters(), target),
-        points=_points(data),
-        curve=_rows(grid, line.band(grid)),
-        n=len(data.x),
-        sizes=len(set(data.x)),
-        held_out_error=held_out_error(data.x, data.y),
-        status=data.status,
-        warnings=(*data.notes, *_repeat_notes(data, over), *_weak_scaling(target, over)),
-    )
-
-
-def _named(parameters: dict[str, Interval], target: str) -> dict[str, Interval]:
-    # of an energy people ask by what power it grows: E ∝ x^elasticity
-    beta = parameters["beta"]
-    if not is_energy(target) or beta.low is None or beta.high is None:
-        return parameters
-    return {**parameters, "elasticity": Interval(-beta.value, -beta.high, -beta.low)}
-
-
-def _speedup(group: Group, data: Measurements, target: str, over: str) -> Fit:
-    # a step of N devices does N times the work, so times are compared per sample
-    compared = (
-        measurements(group.runs, "time_per_sample_s", over) if target == "step_time_s" else data
-    )
-    by_size = _by_size(compared)
-    first = min(by_size)
-    noise = pooled_noise(list(by_size.values()))
-    parameters = {}
-    for size in sorted(by_size)[1:]:
-        of_first = interval(log_ratio(by_size[first], by_size[size], noise))
-        of_size = interval(log_ratio(by_size[size], by_size[first], noise))
-        is_time = target in _TIMES and target != "device_time_per_sample_s"
-        word, value = ("speedup", of_first) if is_time else ("ratio", of_size)
-        parameters[f"{word}_{size:g}"] = value
-    return Fit(
-        group=group.key,
-        target=target,
-        over=over,
-        law="speedup",
-        parameters=parameters,
-        points=_points(data),
-        n=len(data.x),
-        sizes=len(by_size),
-        status=data.status,
-        warnings=(*data.notes, *_repeat_notes(compared, over), *_too_good(parameters, first, over)),
-    )
-
-
-MARGIN = 1.02
-"""What a speed-up may lie above the ideal before it is called too good to be true."""
-
-
-def _too_good(parameters: dict[str, Interval], first: float, over: str) -> list[Note]:
-    """Return a warning for the first speed-up over devices whose low end lies above the ideal."""
-    for name, value in parameters.items() if over == "devices" else ():
-        size = float(name.partition("_")[2])
-        least = value.value if value.low is None else value.low
-        if name.startswith("speedup_") and least > size / first * MARGIN:
-            ends = (
-                ""
-                if value.low is None or value.high is None
-                else f" [{value.low:.3g}, {value.high:.3g}]"
-            )
-            told = f"{size:g} devices are {value.value:.3g}×{ends} as fast as {first:g}"
-            return [Note("faster_than_ideal", f"{told}, more than the ideal {size / first:g}×")]
-    return []
-
-
-def _by_size(data: Measurements) -> dict[float, list[float]]:
-    found: dict[float, list[float]] = {}
-    for x, y in zip(data.x, data.y, strict=True):
-        found.setdefault(x, []).append(y)
+def _load_law(name: str) -> type[Law]:
+    known = plugins(LAWS)
+    if name not in known:
+        raise UnknownNameError("law", name, [AUTO, *known])
+    found: type[Law] = load(LAWS, name)
     return found
 
 
-def _points(data: Measurements) -> tuple[tuple[float, float, float, float], ...]:
-    rows = ((x, float(np.median(ys)), min(ys), max(ys)) for x, ys in sorted(_by_size(data).items()))
+def _suggest_over(runs: list[Run], over: str) -> str:
+    varied = varied_numbers(runs)
+    if over in varied or not varied:
+        return ""
+    return f"; what varies here is {' and '.join(varied)}: fit over that (--over {varied[0]})"
+
+
+def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
+    observed = observe(group.runs, target, over)
+    if is_energy(target) and observed.status == "estimated":
+        raise FitError(f"{target} is an estimate here; a law of it would only repeat the time")
+    x = observed.observations.x
+    sizes = len(np.unique(x))
+    if sizes < 2:
+        few = (
+            f"one value of {over} ({x[0]:g}); run at least two for a speedup, three for an exponent"
+        )
+        left_out = [note.message for note in observed.notes if note.name == "runs_left_out"]
+        raise FitError("; ".join([few, *left_out]))
+    if law != AUTO:
+        return _fit_law(group, observed, law)
+    if sizes == 2:
+        return _fit_law(group, observed, TWO_SIZES)
+    return _fit_law(group, observed, _best_law(group, target, over))
+
+
+def _best_law(group: Group, target: str, over: str) -> str:
+    """Return the first law that is taken wherever it applies, else the one chosen by held-out error."""
+    candidates = []
+    for name in plugins(LAWS):
+        law = _load_law(name)
+        if law.auto_order is not None and applies(law, over, target):
+            candidates.append((law.auto_order, name, law))
+    chosen, least = "", np.inf
+    for order, name, law in sorted(candidates, key=lambda candidate: candidate[:2]):
+        if order == 0:
+            return name
+        observations = observe(group.runs, target, over, law.beside.get(target, ())).observations
+        error = law.held_out_error(observations)
+        if not chosen or (error is not None and error < SIMPLER_BY * least):
+            chosen, least = name, np.inf if error is None else error
+    return chosen
+
+
+def _fit_law(group: Group, observed: Observed, name: str) -> Fit:
+    law = _load_law(name)
+    over, target = observed.observations.over, observed.observations.target
+    if not applies(law, over, target):
+        targets = ", ".join(law.targets) or "any quantity"
+        overs = " or ".join(law.over) or "any factor"
+        raise FitError(
+            f"law {name} explains {targets} over {overs}, not {target} over {over}; "
+            "use power for any other"
+        )
+    beside = law.beside.get(target, ())
+    if beside:
+        observed = observe(group.runs, target, over, beside)
+    observations = observed.observations
+    found = law.fit(observations)
+    parameters = found.parameters()
+    curve = _curve(found, observations)
+    notes = [*observed.notes, *law.notes]
+    if not law.varied:
+        notes += _repeat_notes(observations)
+    if curve:
+        notes += _weak_scaling(target, over)
+    notes += _faster_than_ideal(parameters, float(observations.x.min()), over)
+    return Fit(
+        group=group.key,
+        target=target,
+        over=over,
+        law=name,
+        parameters=parameters,
+        points=_points(law, observations),
+        curve=curve,
+        n=len(observations.x),
+        sizes=len(np.unique(observations.x)),
+        held_out_error=law.held_out_error(observations),
+        status=observed.status,
+        warnings=tuple(notes),
+    )
+
+
+def _curve(law: Law, observations: Observations) -> tuple[Point, ...]:
+    grid = law.grid(observations)
+    rows = []
+    for x, found in zip(grid.x.tolist(), law.interval(grid), strict=True):
+        rows.append(_point(x, found.value, found.low, found.high))
+    return tuple(dict.fromkeys(rows))
+
+
+def _points(law: type[Law], observations: Observations) -> tuple[Point, ...]:
+    """Return the geometric mean of each value of ``over``; each run where the group mixes settings."""
+    pairs = list(zip(observations.x.tolist(), observations.y.tolist(), strict=True))
+    if law.varied:
+        return tuple(_point(x, y, y, y) for x, y in pairs)
+    rows = []
+    for x, values in _by_size(observations).items():
+        found = summarise_repeats(values)
+        rows.append(_point(x, found.value, found.low, found.high))
     return tuple(rows)
 
 
-def _rows(grid: Array, band: Array) -> tuple[tuple[float, float, float, float], ...]:
-    return tuple(zip(*(v.tolist() for v in (grid, *band)), strict=True))
+def _point(x: float, value: float, low: float | None, high: float | None) -> Point:
+    return x, value, value if low is None else low, value if high is None else high
 
 
-def _repeat_notes(data: Measurements, over: str) -> tuple[Note, ...]:
-    by_size = _by_size(data)
-    few = [f"{x:g}" for x, ys in sorted(by_size.items()) if len(ys) < FEW_REPEATS]
+def _by_size(observations: Observations) -> dict[float, list[float]]:
+    found: dict[float, list[float]] = {size: [] for size in np.unique(observations.x).tolist()}
+    for x, y in zip(observations.x.tolist(), observations.y.tolist(), strict=True):
+        found[x].append(y)
+    return found
+
+
+def _faster_than_ideal(parameters: dict[str, Interval], first: float, over: str) -> list[Note]:
+    """Return a warning for the first speedup over devices whose low end is above the ideal."""
+    for name, value in parameters.items() if over == "devices" else ():
+        kind, _, number = name.rpartition("_")
+        if kind != TWO_SIZES:
+            continue
+        size = float(number)
+        low = value.value if value.low is None else value.low
+        if low > size / first * IDEAL_MARGIN:
+            ends = ""
+            if value.low is not None and value.high is not None:
+                ends = f" [{value.low:.3g}, {value.high:.3g}]"
+            speedup = f"{size:g} devices are {value.value:.3g}×{ends} as fast as {first:g}"
+            message = f"{speedup}, more than the ideal {size / first:g}×"
+            return [Note("faster_than_ideal", message)]
+    return []
+
+
+def _repeat_notes(observations: Observations) -> list[Note]:
+    counts = {size: len(values) for size, values in _by_size(observations).items()}
+    few = [f"{size:g}" for size, count in counts.items() if count < FEW_REPEATS]
     if not few:
-        return ()
-    where = f"fewer than {FEW_REPEATS} repeats at {over} {', '.join(few)}"
-    if all(len(ys) == 1 for ys in by_size.values()):
-        without = "; with no repeat there is no interval" if len(by_size) == 2 else ""
-        return (Note("few_repeats", where + without),)
-    if any(len(ys) == 1 for ys in by_size.values()):
-        where += "; what was run once is taken to scatter like the rest"
-    return (Note("few_repeats", where),)
+        return []
+    message = f"fewer than {FEW_REPEATS} repeats at {observations.over} {', '.join(few)}"
+    is_single = [count == 1 for count in counts.values()]
+    if all(is_single):
+        message += "; with no repeat there is no interval" if len(counts) == 2 else ""
+    elif any(is_single):
+        message += "; a setting that was run once is assumed to vary like the others"
+    return [Note("few_repeats", message)]
 
 
-def _weak_scaling(target: str, over: str) -> tuple[Note, ...]:
+def _weak_scaling(target: str, over: str) -> list[Note]:
     if target != "step_time_s" or over not in ("devices", "nodes"):
-        return ()
-    message = "with the batch per device fixed a step of N devices does N times the work; see time_per_sample_s"
-    return (Note("weak_scaling", message),)
-
-
-def fit_alpha_beta(group: Group, data: Measurements) -> Fit:
-    """Return the law of a group, drawn for its own settings from the fewest devices to the most."""
-    law, points, rates = fit_scaling_to_runs(group.runs)
-    order = np.lexsort((points.batches, points.devices))
-    ordered = Points(*(values[order] for values in points))
-    curve = [
-        (float(n), 1 / rate.value, 1 / (rate.high or rate.value), 1 / (rate.low or rate.value))
-        for n, rate in zip(ordered.devices, law.rate(ordered, of_a_run=False), strict=True)
-    ]
-    notes = (
-        Note(
-            "prior",
-            "times of communication start from what published MLPerf runs teach; see laws/pooling.py",
-        ),
+        return []
+    message = (
+        "with a fixed batch per device, a step on N devices does N times the work; "
+        "see time_per_sample_s"
     )
-    return Fit(
-        group=group.key,
-        target="time_per_sample_s",
-        over="devices",
-        law="alpha-beta",
-        parameters=law.parameters(),
-        points=tuple(
-            (float(n), 1 / r, 1 / r, 1 / r) for n, r in zip(points.devices, rates, strict=True)
-        ),
-        curve=tuple(dict.fromkeys(curve)),
-        n=len(rates),
-        sizes=len(set(points.devices.tolist())),
-        held_out_error=_alpha_beta_held_out(points, rates, group.runs[0].setting.workload),
-        status=data.status,
-        warnings=(*data.notes, *notes),
-    )
-
-
-def _alpha_beta_held_out(points: Points, rates: list[float], task: str) -> float | None:
-    sizes = sorted(set(points.devices.tolist()))
-    errors = []
-    for size in sizes if len(sizes) > 2 else []:
-        keep = points.devices != size
-        law = fit_scaling(
-            Points(*(v[keep] for v in points)), np.array(rates)[keep], shipped_prior(task)
-        )
-        middle, _ = law.log_rate(Points(*(v[~keep] for v in points)))
-        errors.append(float(np.abs(np.expm1(middle - np.log(np.array(rates)[~keep]))).mean()))
-    return float(np.median(errors)) if errors else None
+    return [Note("weak_scaling", message)]

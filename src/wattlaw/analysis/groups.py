@@ -1,12 +1,12 @@
-"""Which runs may be compared: those that differ in nothing but what is asked about, and in chance."""
+"""Groups of comparable runs: those that differ only in the factors under study, and in chance."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,53 +17,80 @@ from wattlaw.core.quantities import derive
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted
+from wattlaw.laws.law import Observations
 from wattlaw.laws.priors import Family
 from wattlaw.laws.scaling import Points
 from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST
 
+Key = TypeVar("Key")
+
 LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
+
+FAMILY_FACTORS = ("devices", "batch_per_device")
+"""What may differ within a family: the α–β law explains devices, nodes and batch together."""
+
+NO_CAP = "no cap"
+
+_ABSENT = {
+    "power_cap_w": NO_CAP,
+    "sm_clock_mhz": "no limit",
+    "memory_clock_mhz": "no limit",
+    "device_name": "unknown",
+}
+"""How a group without a value of a factor is labelled; "not set" for all other factors."""
 
 
 class Group(NamedTuple):
-    """Runs that share every factor but those asked about; ``key`` says what they share, for people."""
+    """Runs that share every factor except those under study; ``key`` names the shared ones for people."""
 
     key: dict[str, str]
     runs: list[Run]
 
 
-class Measurements(NamedTuple):
-    """One quantity of a group's runs: x (value of ``over``), y (positive, SI), and what stood beside them."""
+class Observed(NamedTuple):
+    """The observations of a group's runs, the status of the target, and warnings."""
 
-    x: list[float]
-    y: list[float]
+    observations: Observations
     status: str
     notes: tuple[Note, ...]
+
+
+def split_by(runs: Iterable[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
+    """Return runs by a key, in the order of each key's first run."""
+    found: dict[Key, list[Run]] = {}
+    for run in runs:
+        found.setdefault(key(run), []).append(run)
+    return found
 
 
 def group_runs(
     runs: Iterable[Run], over: Sequence[str], split_layouts: bool = True
 ) -> tuple[list[Group], tuple[Note, ...]]:
-    """Group runs by all factors but ``over``; runs that failed are left out, and a note says how many.
+    """Group runs by all factors except ``over``. Failed runs are left out, and a note counts them.
 
-    Where ``over`` holds "devices", their layout over nodes is no factor either, unless one number of
-    devices was run in several layouts and these are to be told apart.
+    Where ``over`` holds "devices", their layout over nodes is not a factor either. With ``split_layouts`` it
+    is one if a number of devices was run in several layouts.
     """
     runs = list(runs)
-    done = [r for r in runs if r.state == "done"]
-    left_out = set(over) | (LAYOUT if LAYOUT & set(over) else set())
+    done = [run for run in runs if run.state == "done"]
+    ignored = set(over)
+    if LAYOUT & ignored:
+        ignored |= LAYOUT
     if split_layouts and "devices" in over and _several_layouts(done):
-        left_out -= {"devices_per_node"}
-    buckets: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
-    for run in done:
-        key = tuple(sorted((k, v) for k, v in factors(run).items() if k not in left_out))
-        buckets.setdefault(key, []).append(run)
-    named = _for_people([dict(k) for k in buckets])
-    groups = [Group(name, members) for name, members in zip(named, buckets.values(), strict=True)]
-    return groups, _failed_note(runs, done)
+        ignored -= {"devices_per_node"}
+
+    def shared(run: Run) -> tuple[tuple[str, Factor], ...]:
+        found = factors(run)
+        return tuple(sorted((name, found[name]) for name in found.keys() - ignored))
+
+    members = split_by(done, shared)
+    keys = _readable([dict(key) for key in members])
+    groups = [Group(key, each) for key, each in zip(keys, members.values(), strict=True)]
+    return groups, _failed_note(len(runs), len(done))
 
 
 def factor_value(run: Run, over: str) -> float | None:
-    """Return the number that a run has for a factor; None where it has none (such as no power cap)."""
+    """Return a factor of a run as a number; None where it is not one, such as no power cap."""
     value = factors(run).get(over)
     if isinstance(value, bool) or value is None:
         return None
@@ -76,106 +103,191 @@ def factor_value(run: Run, over: str) -> float | None:
 
 def check_factor(runs: Sequence[Run], over: str) -> None:
     """Raise UsageError where no run has a number for ``over``."""
-    if any(factor_value(r, over) is not None for r in runs):
+    if any(factor_value(run, over) is not None for run in runs):
         return
-    known = {name for run in runs for name in factors(run) if factor_value(run, name) is not None}
+    known = set()
+    for run in runs:
+        known |= {name for name in factors(run) if factor_value(run, name) is not None}
     raise UsageError(f"no run has a number for {over!r}; {nearest(over, known)}")
 
 
 def varied_numbers(runs: Sequence[Run]) -> list[str]:
-    """Return the factors of which the runs that are done have several numbers; devices stand for their layouts."""
+    """Return the numeric factors in which finished runs differ; devices stand for their layouts."""
     found: dict[str, set[float]] = {}
     for run in runs:
         for name in factors(run) if run.state == "done" else ():
-            if (number := factor_value(run, name)) is not None:
+            number = factor_value(run, name)
+            if number is not None:
                 found.setdefault(name, set()).add(number)
-    return [n for n, values in found.items() if len(values) > 1 and n not in LAYOUT - {"devices"}]
+    layout = LAYOUT - {"devices"}
+    return [name for name, values in found.items() if len(values) > 1 and name not in layout]
 
 
-def measurements(runs: Iterable[Run], target: str, over: str) -> Measurements:
-    """Return a group's points for one quantity. Raises FitError where no run gave a usable one."""
-    xs: list[float] = []
-    ys: list[float] = []
-    why: dict[str, int] = {}
-    statuses: list[str] = []
+def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] = ()) -> Observed:
+    """Return the observations of one quantity, and of the further quantities ``beside`` it.
+
+    Runs without a usable value are left out, and a note counts them. Raises FitError where none has one.
+    """
+    rows: list[list[float]] = []
+    reasons: dict[str, int] = {}
+    statuses: set[str] = set()
     notes: list[Note] = []
+    task = ""
     for run in runs:
         x, reading = factor_value(run, over), derive(run, target)
-        fault = _unusable(x, reading, over)
+        fault = _unusable(reading) if x is not None else f"no number for {over}"
         if fault or x is None or reading.value is None:
-            why[fault] = why.get(fault, 0) + 1
+            reasons[fault] = reasons.get(fault, 0) + 1
             continue
-        xs.append(x)
-        ys.append(reading.value)
-        statuses.append(reading.status)
+        statuses.add(reading.status)
         notes += run.warnings
-    if not xs:
-        raise FitError(f"no run gives {target}: " + "; ".join(why))
-    notes += [
-        Note("runs_left_out", f"{count} without {target}: {fault}") for fault, count in why.items()
-    ]
+        task = task or run.setting.workload
+        rows.append([x, reading.value, *(_beside(run, name) for name in beside)])
+    if not rows:
+        raise FitError(f"no run gives {target}: " + "; ".join(reasons))
+    notes += _left_out_notes(target, reasons)
+    table = np.array(rows, float)
+    is_complete = np.isfinite(table).all(axis=1)
+    if not is_complete.all():
+        count = int((~is_complete).sum())
+        notes.append(Note("runs_left_out", f"{count} without {' or '.join(beside)}"))
+    x_column, y_column, *others = table[is_complete].T
+    columns = dict(zip(beside, others, strict=True))
     status = "estimated" if "estimated" in statuses else "measured"
-    return Measurements(xs, ys, status, tuple(dict.fromkeys(notes)))
+    observations = Observations(over, target, x_column, y_column, columns, task)
+    return Observed(observations, status, tuple(dict.fromkeys(notes)))
 
 
 def notes_on_left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
-    """Return notes on the runs that give no usable value of a quantity: how many, and why."""
-    faults = [_unusable(0.0, derive(run, target), "") for run in runs]
-    counts = {fault: faults.count(fault) for fault in faults if fault}
-    return tuple(
-        Note("runs_left_out", f"{count} without {target}: {fault}")
-        for fault, count in counts.items()
-    )
+    """Return notes on the runs without a usable value of a quantity: how many, and why."""
+    reasons: dict[str, int] = {}
+    for run in runs:
+        fault = _unusable(derive(run, target))
+        if fault:
+            reasons[fault] = reasons.get(fault, 0) + 1
+    return tuple(_left_out_notes(target, reasons))
 
 
-def group_title(key: dict[str, str]) -> str:
-    """Return a group's key as people say it: "schnet, batch_per_device 32"."""
-    return ", ".join(v if n in ("workload", "preset") else f"{n} {v}" for n, v in key.items())
+def group_title(key: Mapping[str, str]) -> str:
+    """Return the name of a group for people, such as "schnet, batch_per_device 32"."""
+    parts = []
+    for name, value in key.items():
+        is_plain = name in ("workload", "preset") or value == NO_CAP
+        parts.append(value if is_plain else f"{name} {value}")
+    return ", ".join(parts)
 
 
 def summarise_faults(faults: Sequence[tuple[str, str]]) -> str:
-    """Return one line for (group, reason) that could not be done.
+    """Return one line for pairs of a group and the reason why it failed.
 
-    Reasons that differ in their numbers only are told once, of the first such group, with how many there are.
+    Reasons that differ only in their numbers are given once, with the first such group and a count.
     """
-    alike: dict[str, list[tuple[str, str]]] = {}
+    similar: dict[str, list[tuple[str, str]]] = {}
     for group, reason in faults:
-        alike.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
-    found = sorted(alike.values(), key=len, reverse=True)
-    rest = sum(map(len, found[_MOST_REASONS:]))
-    found = found[:_MOST_REASONS]
-    others = [
-        f" (and {counted(len(same) - 1, 'more group')} alike)" if len(same) > 1 else ""
-        for same in found
-    ]
-    told = [f"{same[0][0]}: {same[0][1]}{more}" for same, more in zip(found, others, strict=True)]
-    return "; ".join(
-        [*told, *([f"{counted(rest, 'more group')} for other reasons"] if rest else [])]
-    )
+        similar.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
+    most_common = sorted(similar.values(), key=len, reverse=True)
+    parts = []
+    for same in most_common[:_MOST_REASONS]:
+        group, reason = same[0]
+        others = f" (and {counted(len(same) - 1, 'more similar group')})" if len(same) > 1 else ""
+        parts.append(f"{group}: {reason}{others}")
+    rest = sum(map(len, most_common[_MOST_REASONS:]))
+    if rest:
+        parts.append(f"{counted(rest, 'more group')} for other reasons")
+    return "; ".join(parts)
 
 
 _MOST_REASONS = 3
 
 
 def is_energy(target: str) -> bool:
-    """Whether a quantity is an energy, or made of one."""
+    """Return whether a quantity is an energy or a power."""
     return "energy" in target or "power_w" in target
 
 
-def _unusable(x: float | None, reading: Reading, over: str) -> str:
-    if x is None:
-        return f"no number for {over}"
-    if reading.value is None:
+def find_families(
+    runs: Iterable[Run], least_sizes: int = 2, target_samples: bool = True
+) -> list[Family]:
+    """Return the families with at least so many numbers of devices, each at the median of its runs.
+
+    Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's window are
+    those to its target, as in MLPerf; without it they are unknown.
+    """
+    found = []
+    for group in group_runs(runs, FAMILY_FACTORS, split_layouts=False)[0]:
+        usable = [run for run in group.runs if rate_of(run) and batch_of(run)]
+        sizes = split_by(usable, lambda run: run.setting.devices)
+        if len(sizes) >= least_sizes:
+            name, task = tuple(group.key.values()), group.runs[0].setting.workload
+            found.append(_family(name, task, sizes, target_samples))
+    return found
+
+
+def rate_of(run: Run) -> float | None:
+    """Return samples per s of a run; None where it has none, or one that no clock can give."""
+    value = derive(run, "samples_per_s").value
+    return value if value is not None and SMALLEST <= value <= LARGEST else None
+
+
+def batch_of(run: Run) -> float | None:
+    """Return the global batch of a run: as recorded, or devices × batch per device."""
+    recorded = run.reading("global_batch").value
+    if recorded:
+        return recorded
+    batch = run.setting.batch_per_device
+    return float(batch * run.setting.devices) if batch else None
+
+
+def batch_per_device_of(run: Run) -> float:
+    """Return the samples of a step on one device; a run without a batch counts as one of batch 1."""
+    return (batch_of(run) or 1.0) / run.setting.devices
+
+
+def baseline_runs(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs to which the law over devices is fitted: those without a cap, else at the highest.
+
+    A cap at which several numbers of devices were run is preferred to one with a single number.
+    """
+    by_cap = split_by(runs, lambda run: run.setting.power_cap_w or math.inf)
+    ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
+    for same in ordered:
+        if count_device_numbers(same) > 1:
+            return same
+    return ordered[0] if ordered else []
+
+
+def count_device_numbers(runs: Iterable[Run]) -> int:
+    """Return how many numbers of devices were run."""
+    return len({run.setting.devices for run in runs})
+
+
+def _beside(run: Run, name: str) -> float:
+    """Return a further quantity of a run; NaN where it is unusable, or an estimated energy."""
+    if name == "global_batch":
+        return batch_of(run) or math.nan
+    number = factor_value(run, name)
+    if number is not None:
+        return number
+    reading = derive(run, name)
+    if _unusable(reading) or (is_energy(name) and reading.status != "measured"):
+        return math.nan
+    return math.nan if reading.value is None else reading.value
+
+
+def _unusable(reading: Reading) -> str:
+    """Return why a reading cannot enter a law; "" where it can."""
+    value = reading.value
+    if value is None:
         return reading.how or "missing"
-    if not math.isfinite(reading.value):
-        return f"it is {reading.value}"
-    if reading.value <= 0:
-        return f"it is {reading.value:g}, not positive"
-    return (
-        ""
-        if SMALLEST <= reading.value <= LARGEST
-        else f"it is {reading.value:g}, which nothing measures"
-    )
+    if not math.isfinite(value):
+        return f"it is {value}"
+    if value <= 0:
+        return f"it is {value:g}, not positive"
+    return "" if SMALLEST <= value <= LARGEST else f"it is {value:g}, which nothing measures"
+
+
+def _left_out_notes(target: str, reasons: Mapping[str, int]) -> list[Note]:
+    return [Note("runs_left_out", f"{n} without {target}: {why}") for why, n in reasons.items()]
 
 
 def _several_layouts(runs: list[Run]) -> bool:
@@ -185,104 +297,43 @@ def _several_layouts(runs: list[Run]) -> bool:
     return any(len(found) > 1 for found in layouts.values())
 
 
-def _for_people(keys: list[dict[str, Factor]]) -> list[dict[str, str]]:
-    # the workload always, and whatever tells these groups apart
-    names = {n for key in keys for n in key}
-    telling = [n for n in names if len({key.get(n) for key in keys}) > 1]
-    order = ["workload", *sorted(set(telling) - {"workload"})]
-    return [{n: _word(key[n]) for n in order if key.get(n) not in (None, "")} for key in keys]
+def _readable(keys: list[dict[str, Factor]]) -> list[dict[str, str]]:
+    """Return the workload of each group, and the factors in which the groups differ."""
+    names = {name for key in keys for name in key}
+    differing = {name for name in names if len({key.get(name) for key in keys}) > 1}
+    order = ["workload", *sorted(differing - {"workload"})]
+    found = []
+    for key in keys:
+        found.append({name: _word(name, key.get(name)) for name in order})
+    return found
 
 
-def _word(value: Factor) -> str:
+def _word(name: str, value: Factor) -> str:
+    if value is None or value == "":
+        return _ABSENT.get(name, "not set")
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _failed_note(runs: list[Run], done: list[Run]) -> tuple[Note, ...]:
-    failed = len(runs) - len(done)
-    return (
-        (Note("failed_runs", f"{failed} of {counted(len(runs), 'run')} failed; left out here"),)
-        if failed
-        else ()
-    )
-
-
-FAMILY_FACTORS = ("devices", "batch_per_device")
-
-
-def find_families(
-    runs: Iterable[Run], least_sizes: int = 2, target_samples: bool = True
-) -> list[Family]:
-    """Return the families with at least so many numbers of devices, each size at the median of its runs.
-
-    Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's window are
-    those that its target needed, as in MLPerf; without, they are unknown.
-    """
-    found = []
-    for group in group_runs(runs, FAMILY_FACTORS, split_layouts=False)[0]:
-        sizes: dict[int, list[Run]] = {}
-        for run in group.runs:
-            if rate_of(run) and batch_of(run):
-                sizes.setdefault(run.setting.devices, []).append(run)
-        if len(sizes) >= least_sizes:
-            found.append(_family(group.runs[0], tuple(group.key.values()), sizes, target_samples))
-    return found
-
-
-def rate_of(run: Run) -> float | None:
-    """Return samples per s of a run, where it is one that a clock could give: positive and not absurd."""
-    value = derive(run, "samples_per_s").value
-    return value if value is not None and SMALLEST <= value <= LARGEST else None
-
-
-def batch_of(run: Run) -> float | None:
-    """Return the global batch of a run: as recorded, or devices × batch a device."""
-    recorded = run.reading("global_batch").value
-    if recorded:
-        return recorded
-    share = run.setting.batch_per_device
-    return float(share * run.setting.devices) if share else None
-
-
-def batch_per_device_of(run: Run) -> float:
-    """Return the samples of a step that one device takes; of a run without a batch as if its batch were 1."""
-    return (batch_of(run) or 1.0) / run.setting.devices
+def _failed_note(count: int, done: int) -> tuple[Note, ...]:
+    failed = count - done
+    if not failed:
+        return ()
+    return (Note("failed_runs", f"{failed} of {counted(count, 'run')} failed; left out here"),)
 
 
 def _family(
-    first: Run, name: tuple[str, ...], sizes: dict[int, list[Run]], target_samples: bool
+    name: tuple[str, ...], task: str, sizes: dict[int, list[Run]], target_samples: bool
 ) -> Family:
     devices = sorted(sizes)
-    rows = [
-        (
-            median(batch_of(r) or 0.0 for r in sizes[n]),
-            median(r.setting.nodes for r in sizes[n]),
-            median(rate_of(r) or 0.0 for r in sizes[n]),
-            median(r.reading("samples").value or math.nan for r in sizes[n])
-            if target_samples
-            else math.nan,
-        )
-        for n in devices
-    ]
-    batches, nodes, rates, samples = (np.array(column, float) for column in zip(*rows, strict=True))
-    return Family(name, first.setting.workload, Points.of(devices, batches, nodes), rates, samples)
-
-
-def baseline_runs(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that a law over devices is made of: those without a cap, or else those at the highest.
-
-    The first of them with several numbers of devices, where there is any.
-    """
-    by_cap: dict[float, list[Run]] = {}
-    for run in runs:
-        by_cap.setdefault(run.setting.power_cap_w or math.inf, []).append(run)
-    ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
-    return next(
-        (some for some in ordered if count_device_numbers(some) > 1), ordered[0] if ordered else []
-    )
-
-
-def count_device_numbers(runs: Iterable[Run]) -> int:
-    """Return how many numbers of devices were run."""
-    return len({r.setting.devices for r in runs})
+    rows = []
+    for n in devices:
+        runs = sizes[n]
+        samples = [run.reading("samples").value or math.nan for run in runs]
+        batch = median(batch_of(run) or 0.0 for run in runs)
+        nodes = median(run.setting.nodes for run in runs)
+        rate = median(rate_of(run) or 0.0 for run in runs)
+        rows.append((batch, nodes, rate, median(samples) if target_samples else math.nan))
+    batches, nodes_of, rates, samples_of = np.array(rows, float).T
+    return Family(name, task, Points.of(devices, batches, nodes_of), rates, samples_of)

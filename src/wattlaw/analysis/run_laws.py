@@ -1,4 +1,9 @@
-"""The α–β scaling law fitted to a group of runs, with the prior of its task."""
+"""The laws and the variation of one group's runs, from which predictions and advice are composed.
+
+time       the α–β law with the prior of the task, and the mean of a setting that was run
+samples    to the target, against the global batch
+power      mean power of one device against the number of devices
+"""
 
 from __future__ import annotations
 
@@ -14,34 +19,50 @@ from wattlaw.core.factors import repeats
 from wattlaw.core.findings import Interval
 from wattlaw.core.quantities import derive
 from wattlaw.core.run import Run
-from wattlaw.laws.priors import shipped_critical, shipped_prior
 from wattlaw.laws.samples import SamplesLaw, fit_samples
-from wattlaw.laws.scaling import PARAMETERS, Points, ScalingLaw, fit_scaling
+from wattlaw.laws.scaling import (
+    PARAMETERS,
+    Points,
+    ScalingLaw,
+    fit_scaling,
+    shipped_critical_batch,
+    shipped_prior,
+)
 from wattlaw.laws.statistics.arrays import Array
 from wattlaw.laws.statistics.posterior import NU, Noise, predictive_draws, weighted_interval
 from wattlaw.laws.statistics.ratios import pooled_noise
 from wattlaw.laws.usl import NOISE
 
 SPREAD_KNOWN = 0.2
-"""Standard deviation of ln of a spread of step times that was measured: some 25 steps tell it so well."""
+"""Standard deviation of ln of a measured spread of step times, as about 25 steps determine it."""
+
+POWER_SLOPE = 0.05
+"""Standard deviation of the prior of the power's slope: a few percent with each e-fold of devices."""
+
+POWER_NOISE = 0.03
+"""Scale of the relative noise of a run's mean power: meters, temperature, differences between boards."""
+
+_LEAST_W, _MOST_W = 1e-3, 1e6
+"""Range of the power of one device, from a chip to a rack; any other value is an error."""
 
 
 def fit_scaling_to_runs(
     runs: list[Run], step_spread: float = 0.0, prior: Array | None = None
 ) -> tuple[ScalingLaw, Points, list[float]]:
-    """Fit the law to every run with a rate and a batch; return it with the runs' points and rates.
+    """Fit the α–β law to the runs with a rate and a batch; return it with their settings and rates.
 
-    ``step_spread`` is the relative spread of one device's step times, where it was measured; 0 leaves it to the prior.
-    ``prior`` (8, 2) stands for the one that ships. Raises FitError where fewer than two settings give both.
+    ``step_spread`` is the measured relative spread of the step times of one device; 0 leaves it to the prior.
+    ``prior`` (8, 2) replaces the shipped one. Raises FitError for fewer than two settings.
     """
-    rows = [
-        (r.setting.devices, batch, r.setting.nodes, rate)
-        for r in runs
-        if (rate := rate_of(r)) and (batch := batch_of(r))
-    ]
+    rows = []
+    for run in runs:
+        rate, batch = rate_of(run), batch_of(run)
+        if rate and batch:
+            rows.append((run.setting.devices, batch, run.setting.nodes, rate))
     if not rows:
         raise FitError(
-            "no run gives both a rate and a batch; alpha-beta needs samples_per_s and batch_per_device"
+            "no run gives both a rate and a batch; alpha-beta needs samples_per_s and "
+            "batch_per_device"
         )
     devices, batches, nodes, rates = (list(column) for column in zip(*rows, strict=True))
     points = Points.of(devices, batches, nodes)
@@ -60,33 +81,76 @@ class MeasuredTime(NamedTuple):
 
 
 def run_noise(runs: Sequence[Run]) -> Noise:
-    """Return the relative noise of one run: what repeats scatter by, and a usual scale where they are few."""
-    spread, df = pooled_noise([[rate_of(r) or 1.0 for r in members] for members in repeats(runs)])
+    """Return the run-to-run variation: that of repeats, and a typical scale where they are few."""
+    samples = [[rate_of(run) or 1.0 for run in members] for members in repeats(runs)]
+    spread, df = pooled_noise(samples)
     scale = math.sqrt((NU * NOISE**2 + df * spread**2) / (NU + df))
     return Noise(np.array([scale]), NU + df)
 
 
 def measured_time(members: Sequence[Run], noise: Noise, count: int, seed: int = 0) -> MeasuredTime:
-    """Return the time of a setting from its runs, each with a rate."""
-    logs = [-math.log(rate_of(r) or 1.0) for r in members]
+    """Return the time of a setting from its runs, which all have a rate."""
+    logs = [-math.log(rate_of(run) or 1.0) for run in members]
     middle = math.fsum(logs) / len(logs)
     error = Noise(noise.scale / math.sqrt(len(logs)), noise.df)
     one, point = np.ones(1), np.array([middle])
     of_mean = predictive_draws(point, one, [error], count, (seed, 1))
-    return MeasuredTime(
-        middle, of_mean, of_mean + predictive_draws(np.zeros(1), one, [noise], count, (seed, 2))
-    )
+    variation = predictive_draws(np.zeros(1), one, [noise], count, (seed, 2))
+    return MeasuredTime(middle, of_mean, of_mean + variation)
 
 
-POWER_SLOPE = 0.05
-"""Standard deviation of the prior of b: devices draw a few percent less or more with each e-fold of their number."""
+def samples_to_target(runs: Sequence[Run], batch: float, draws: int) -> tuple[float, Array]:
+    """Return ln of the samples that one more run needs to the target at a global batch: median and draws (n,).
 
-POWER_NOISE = 0.03
-"""Scale of the relative noise of a run's mean power: meters, temperature, and boards that differ."""
+    Runs that did not reach it are ignored. Raises FitError where none did, or the targets differ.
+    """
+    reached = []
+    for run in runs:
+        run_batch, samples = batch_of(run), run.reading("target_samples").value
+        if run_batch and samples:
+            reached.append((run_batch, samples, run))
+    if not reached:
+        raise FitError(
+            "no run reached a target; set one for the runs, as in stop = { target = … }, "
+            "or give the number of samples"
+        )
+    if len({run.setting.stop.target for _, _, run in reached}) > 1:
+        raise FitError("the runs have different targets; predict from runs with one target")
+    batches, needed, runs_there = (list(column) for column in zip(*reached, strict=True))
+    critical = shipped_critical_batch(runs_there[0].setting.workload)
+    law = fit_samples(batches, needed, critical)
+    middle, found = law.log_samples([batch])
+    noise = law.posterior.noise
+    of_run = predictive_draws(found[:, 0], law.posterior.weights, noise, draws, seed=5)
+    return float(middle[0]), np.random.default_rng(5).permutation(of_run)
+
+
+def time_to_target(
+    rate: ScalingLaw, samples: SamplesLaw, points: Points, of_a_run: bool = True
+) -> list[Interval]:
+    """Return the time, s, to the target at each point with 90 % intervals: samples ÷ rate."""
+    rate_middle, rate_draws = rate.log_rate(points)
+    samples_middle, samples_draws = samples.log_samples(points.batches)
+    of_samples = samples.posterior.equal_draws(seed=1)
+    of_rate = rate.posterior.equal_draws(seed=2)
+    equal = np.full(len(of_rate), 1 / len(of_rate))
+    found = []
+    for i, noises in enumerate(rate.noises(points)):
+        noise = [Noise(n.scale[of_rate], n.df) for n in noises]
+        noise += [Noise(n.scale[of_samples], n.df) for n in samples.posterior.noise]
+        logs = samples_draws[of_samples, i] - rate_draws[of_rate, i]
+        value = float(np.exp(samples_middle[i] - rate_middle[i]))
+        found.append(weighted_interval(logs, equal, value, noise if of_a_run else ()))
+    return found
 
 
 class DevicePower(NamedTuple):
-    """ln of a device's mean power in W: most probable (level, slope) around ``centre``, their covariance, the noise."""
+    """ln W = a + b·(ln N − centre): the mean power of one device, W, against the number of devices.
+
+    Devices that wait for each other draw less, so that W falls slowly with N. The prior of b is
+    normal(0, 0.05): a few sizes with the noise of meters would otherwise give any slope. ``best`` are the most
+    probable (a, b), ``covariance`` (2, 2) theirs; ``noise`` is that of a run, with ``df`` degrees of freedom.
+    """
 
     centre: float
     best: Array
@@ -97,32 +161,30 @@ class DevicePower(NamedTuple):
     def forecast(
         self, devices: float, count: int, of_run: bool = True, seed: int = 5
     ) -> tuple[float, Array]:
-        """Return ln W at so many devices: the middle, and equally likely draws (count,), of one more run or the mean.
+        """Return ln W at a number of devices: the middle, and draws (count,) of one more run or the mean.
 
-        Draws of all numbers of devices belong together.
+        Draw i comes from the same draw of the law for every number of devices.
         """
         x = np.array([1.0, np.log(devices) - self.centre])
-        middle, variance = (
-            float(x @ self.best),
-            float(x @ self.covariance @ x) + of_run * self.noise**2,
-        )
-        draws = predictive_draws(
-            np.array([middle]), np.ones(1), [Noise(np.array([variance**0.5]), self.df)], count, seed
-        )
-        return middle, draws
+        middle, variance = float(x @ self.best), float(x @ self.covariance @ x)
+        if of_run:
+            variance += self.noise**2
+        noise = Noise(np.array([variance**0.5]), self.df)
+        return middle, predictive_draws(np.array([middle]), np.ones(1), [noise], count, seed)
 
 
 def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
-    """Fit to runs; None unless every one measured its GPUs' power or energy."""
+    """Fit the power of a device to runs; None unless every run measured the power or energy of its GPUs."""
     powers = [measured_device_power(run) for run in runs]
-    known = [p for p in powers if p is not None]
+    known = [power for power in powers if power is not None]
     if not known or len(known) < len(powers):
         return None
     x, y = np.log([run.setting.devices for run in runs]), np.log(known)
     centre = float(x.mean())
     design = np.column_stack([np.ones_like(x), x - centre])
-    # ridge in units of the noise: the slope has a prior, the level none
-    inverse = np.linalg.inv(design.T @ design / POWER_NOISE**2 + np.diag([0.0, 1 / POWER_SLOPE**2]))
+    # ridge regression in units of the noise: the slope has a prior, the level has none
+    precision = design.T @ design / POWER_NOISE**2 + np.diag([0.0, 1 / POWER_SLOPE**2])
+    inverse = np.linalg.inv(precision)
     best = inverse @ (design.T @ y) / POWER_NOISE**2
     squares = float(((y - design @ best) ** 2).sum())
     df = NU + len(y) - 1
@@ -130,12 +192,8 @@ def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
     return DevicePower(centre, best, inverse * max(1.0, noise / POWER_NOISE) ** 2, noise, df)
 
 
-_LEAST_W, _MOST_W = 1e-3, 1e6
-"""What one device draws, be it a chip or a rack; anything else is no power."""
-
-
 def measured_device_power(run: Run) -> float | None:
-    """Return the measured mean power of one device of a run, W; None where nothing measured one that a device draws."""
+    """Return the measured mean power of one device of a run, W; None where there is none, or an absurd one."""
     watts = _device_power(run)
     return watts if watts is not None and _LEAST_W <= watts <= _MOST_W else None
 
@@ -148,45 +206,3 @@ def _device_power(run: Run) -> float | None:
     if joules.value is None or joules.status != "measured" or not seconds:
         return None
     return joules.value / seconds / run.setting.devices
-
-
-def samples_to_target(runs: Sequence[Run], batch: float, draws: int) -> tuple[float, Array]:
-    """Return ln of the samples that one more run needs to the runs' target at a global batch: median and draws (n,).
-
-    Runs that did not reach it tell nothing. Raises FitError where none did, or their targets differ.
-    """
-    rows = [
-        (b, s, r) for r in runs if (b := batch_of(r)) and (s := r.reading("target_samples").value)
-    ]
-    if not rows:
-        raise FitError(
-            "no run reached a target; give the runs one, as in stop = { target = … }, or say how many samples"
-        )
-    if len({r.setting.stop.target for _, _, r in rows}) > 1:
-        raise FitError("the runs have different targets; predict from those of one")
-    law = fit_samples(
-        [b for b, _, _ in rows],
-        [s for _, s, _ in rows],
-        shipped_critical(rows[0][2].setting.workload),
-    )
-    middle, found = law.log_samples([batch])
-    told = predictive_draws(found[:, 0], law.posterior.weights, law.posterior.noise, draws, seed=5)
-    return float(middle[0]), np.random.default_rng(5).permutation(told)
-
-
-def time_to_target(
-    rate: ScalingLaw, samples: SamplesLaw, points: Points, of_a_run: bool = True
-) -> list[Interval]:
-    """Return the time, s, to reach the target at each point with 90 % intervals."""
-    rate_middle, rate_draws = rate.log_rate(points)
-    need_middle, need_draws = samples.log_samples(points.batches)
-    of_need, of_rate = samples.posterior.picked(seed=1), rate.posterior.picked(seed=2)
-    equal = np.full(len(of_rate), 1 / len(of_rate))
-    found = []
-    for i, noises in enumerate(rate.noises(points)):
-        noise = [Noise(n.scale[of_rate], n.df) for n in noises]
-        noise += [Noise(n.scale[of_need], n.df) for n in samples.posterior.noise]
-        logs = need_draws[of_need, i] - rate_draws[of_rate, i]
-        value = float(np.exp(need_middle[i] - rate_middle[i]))
-        found.append(weighted_interval(logs, equal, value, noise if of_a_run else ()))
-    return found

@@ -33,7 +33,7 @@ NAMES = {"fit": "fit"}
     "--law",
     default="auto",
     show_default=True,
-    help="speedup, power, amdahl, usl, alpha-beta, cap or auto.",
+    help="auto, or a name from `wattlaw list laws`.",
 )
 @click.option(
     "--backtest", type=OneOf(["largest", "next", "random"]), help="Hide sizes and predict them."

@@ -1,8 +1,8 @@
-"""Which form forecasts best here? All are asked, and each counts as far as it foretold sizes that it had not seen.
+"""Average the forms of the time over devices, weighted by how well each predicted sizes it had not seen.
 
-Sizes are foretold one after another, each from those below it; a form's weight is the product of the densities that it
-gave to what was then measured (prequential weights: Dawid 1984; Bayesian model averaging: Hoeting et al. 1999). What
-the forms disagree on widens the interval, which is what keeps a far extrapolation honest.
+Sizes are predicted one after another, each from the smaller ones. The weight of a form is the product of the
+densities that it gave to the measurements (prequential weights, Dawid 1984; Bayesian model averaging, Hoeting
+et al. 1999). Disagreement between the forms widens the interval, which keeps distant extrapolations honest.
 """
 
 from __future__ import annotations
@@ -24,23 +24,28 @@ from wattlaw.laws.statistics.posterior import (
 )
 
 LEAST_SIZES = 3
-"""Below so many sizes no form has foretold anything, and the α–β law with its prior stands alone."""
+"""With fewer sizes no form has predicted anything, and the α–β law with its prior is used alone."""
 
-MOST_FORETOLD = 8
-"""Forms are judged by so many of the largest sizes: each of them costs a fit."""
+MOST_SCORED = 8
+"""Forms are scored on at most this many of the largest sizes, because each costs a fit."""
 
 ALPHA_BETA = "alpha-beta"
 
 DRAWS = 4096
 
-LEAST_SHARE = 0.01
-"""A form that counts less than this is left out."""
+LEAST_WEIGHT = 0.01
+"""A form with a smaller weight is left out."""
 
 
 class Forecast(NamedTuple):
-    """ln of the time per sample: median and equally likely draws of one more run, and each form's share in them.
+    """ln of the time per sample, s, at one setting.
 
-    ``of_law`` holds the same draws without what one run scatters by. Forecasts made together share each draw's law.
+    middle    median
+    draws     equally likely draws (DRAWS,) of one more run
+    shares    weight of each form
+    of_law    the same draws without run-to-run variation
+
+    Draw i of all forecasts that are made in one call comes from the same draw of the law.
     """
 
     middle: float
@@ -53,12 +58,12 @@ class Forecast(NamedTuple):
         return draws_interval(float(np.exp(self.middle)), np.exp(self.draws))
 
 
-class _Told(NamedTuple):
-    # ln of a time: draws with weights, how unsure the law is beside them, and what one more run scatters by
+class _FormForecast(NamedTuple):
+    # ln of a time: weighted draws, the uncertainty of the law beside them, run-to-run variation
     draws: Array
     weights: Array
-    unsure: tuple[Noise, ...]
-    noise: tuple[Noise, ...]
+    law_noise: tuple[Noise, ...]
+    run_noise: tuple[Noise, ...]
 
 
 def time_per_sample(law: ScalingLaw, rates: Array, target: Points) -> Interval:
@@ -67,85 +72,87 @@ def time_per_sample(law: ScalingLaw, rates: Array, target: Points) -> Interval:
 
 
 def forecast(law: ScalingLaw, rates: Array, targets: Points) -> list[Forecast]:
-    """Forecast the time per sample at settings by all forms, each as far as it foretold what was measured.
+    """Predict the time per sample at settings by the weighted average of all forms.
 
-    Forms without a batch take part only where the batch a device is the same at all settings.
+    Forms that ignore the batch take part only where the batch per device is the same at all settings.
     """
-    told = {name: _tell(name, law, rates, targets) for name in _forms(law.seen, targets)}
-    shares = _shares(list(told), law, rates)
-    return [
-        _mixed([told[name][i] for name in shares], shares, i) for i in range(len(targets.devices))
-    ]
+    by_form = {name: _predict(name, law, rates, targets) for name in _forms(law.seen, targets)}
+    weights = _form_weights(list(by_form), law, rates)
+    found = []
+    for i in range(len(targets.devices)):
+        found.append(_average([by_form[name][i] for name in weights], weights, i))
+    return found
 
 
-def _mixed(told: list[_Told], shares: dict[str, float], index: int) -> Forecast:
-    laws, runs = [], []
-    # rounded where the shares add up, so that there are DRAWS in all
-    counts = np.diff(np.rint(DRAWS * np.cumsum([0.0, *shares.values()]))).astype(int).tolist()
-    for seed, (form, count) in enumerate(zip(told, counts, strict=True)):
-        laws.append(predictive_draws(form.draws, form.weights, form.unsure, count, seed))
-        # every run scatters by itself: its noise is drawn anew for each setting
-        none = np.zeros(len(form.draws))
-        runs.append(
-            laws[-1] + predictive_draws(none, form.weights, form.noise, count, (seed, index + 1))
-        )
-    weights = np.concatenate(
-        [form.weights * share for form, share in zip(told, shares.values(), strict=True)]
-    )
-    middle = quantiles(np.concatenate([form.draws for form in told]), weights, [0.5])[0]
-    of_law, of_run = np.concatenate(laws), np.concatenate(runs)
+def _average(forms: list[_FormForecast], form_weights: dict[str, float], index: int) -> Forecast:
+    law_draws, run_draws = [], []
+    # cumulative weights are rounded, so that there are DRAWS in all
+    cumulative = np.cumsum([0.0, *form_weights.values()])
+    counts = np.diff(np.rint(DRAWS * cumulative)).astype(int).tolist()
+    for seed, (form, count) in enumerate(zip(forms, counts, strict=True)):
+        draws = predictive_draws(form.draws, form.weights, form.law_noise, count, seed)
+        # runs vary independently: their noise is drawn anew for each setting
+        zero, seeds = np.zeros(len(form.draws)), (seed, index + 1)
+        law_draws.append(draws)
+        run_draws.append(draws + predictive_draws(zero, form.weights, form.run_noise, count, seeds))
+    pairs = zip(forms, form_weights.values(), strict=True)
+    weights = np.concatenate([form.weights * weight for form, weight in pairs])
+    values = np.concatenate([form.draws for form in forms])
+    middle = quantiles(values, weights, [0.5])[0]
+    of_law, of_run = np.concatenate(law_draws), np.concatenate(run_draws)
     order = np.random.default_rng(4).permutation(len(of_law))
-    return Forecast(middle, of_run[order], shares, of_law[order])
+    return Forecast(middle, of_run[order], form_weights, of_law[order])
 
 
 def _forms(seen: Points, targets: Points) -> tuple[str, ...]:
-    share = np.append(seen.batches / seen.devices, targets.batches / targets.devices)
-    if len(np.unique(seen.devices)) < LEAST_SIZES or np.ptp(share) > 1e-6 * share[0]:
+    batch = np.append(seen.batches / seen.devices, targets.batches / targets.devices)
+    if len(np.unique(seen.devices)) < LEAST_SIZES or np.ptp(batch) > 1e-6 * batch[0]:
         return (ALPHA_BETA,)
     return (ALPHA_BETA, *usl.PARAMETERS)
 
 
-def _shares(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, float]:
+def _form_weights(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, float]:
     if len(names) == 1:
         return {names[0]: 1.0}
-    sizes = np.unique(law.seen.devices)
     scores = np.zeros(len(names))
-    for size in sizes[2:][-MOST_FORETOLD:]:
-        below, here = law.seen.devices < size, law.seen.devices == size
-        target = Points(*(v[here][:1] for v in law.seen))
-        truth = float(np.median(-np.log(rates[here])))
-        known = fit_scaling(Points(*(v[below] for v in law.seen)), rates[below], law.given)
+    for size in np.unique(law.seen.devices)[2:][-MOST_SCORED:]:
+        is_smaller, is_next = law.seen.devices < size, law.seen.devices == size
+        target = law.seen.at(np.flatnonzero(is_next)[:1])
+        measured = float(np.median(-np.log(rates[is_next])))
+        smaller = fit_scaling(law.seen.at(is_smaller), rates[is_smaller], law.task_prior)
         for i, name in enumerate(names):
-            (told,) = _tell(name, known, rates[below], target)
-            scores[i] += log_density(told.draws, told.weights, (*told.noise, *told.unsure), truth)
-    shares = np.exp(scores - scores.max())
-    shares = np.where(shares < LEAST_SHARE * shares.sum(), 0.0, shares)
-    found = zip(names, (shares / shares.sum()).tolist(), strict=True)
-    return {name: share for name, share in sorted(found, key=lambda pair: -pair[1]) if share}
+            (form,) = _predict(name, smaller, rates[is_smaller], target)
+            noise = (*form.run_noise, *form.law_noise)
+            scores[i] += log_density(form.draws, form.weights, noise, measured)
+    weights = np.exp(scores - scores.max())
+    weights = np.where(weights < LEAST_WEIGHT * weights.sum(), 0.0, weights)
+    weights = weights / weights.sum()
+    found = zip(names, weights.tolist(), strict=True)
+    heaviest_first = sorted(found, key=lambda pair: -pair[1])
+    return {name: weight for name, weight in heaviest_first if weight}
 
 
-def _tell(name: str, law: ScalingLaw, rates: Array, targets: Points) -> list[_Told]:
+def _predict(name: str, law: ScalingLaw, rates: Array, targets: Points) -> list[_FormForecast]:
     if name == ALPHA_BETA:
-        _, draws = law.log_rate(targets)
-        weights = law.posterior.weights
-        rows = zip(draws.T, law.noises(targets), strict=True)
-        return [_Told(-column, weights, noises[-1:], noises[:-1]) for column, noises in rows]
+        return _predict_alpha_beta(law, targets)
     seen = law.seen
     grid = usl.fit_usl(seen.devices, 1 / rates, name, least=2)  # type: ignore[arg-type]
     _, draws = grid.log_time(targets.devices)
-    far = np.log(
-        np.maximum(
-            np.maximum(targets.devices / seen.devices.max(), seen.devices.min() / targets.devices),
-            1,
-        )
-    )
+    above = targets.devices / seen.devices.max()
+    below = seen.devices.min() / targets.devices
+    distances = np.log(np.maximum(np.maximum(above, below), 1))
     level = Noise(grid.error, grid.noise.df)
-    return [
-        _Told(
-            column,
-            grid.weights,
-            (level, Noise(np.full(len(column), EXTRAPOLATION_SD * each), 30.0)),
-            (grid.noise,),
-        )
-        for column, each in zip(draws.T, far.tolist(), strict=True)
-    ]
+    found = []
+    for column, distance in zip(draws.T, distances.tolist(), strict=True):
+        extrapolation = Noise(np.full(len(column), EXTRAPOLATION_SD * distance), 30.0)
+        found.append(_FormForecast(column, grid.weights, (level, extrapolation), (grid.noise,)))
+    return found
+
+
+def _predict_alpha_beta(law: ScalingLaw, targets: Points) -> list[_FormForecast]:
+    _, draws = law.log_rate(targets)
+    weights = law.posterior.weights
+    found = []
+    for column, (*run_noise, extrapolation) in zip(draws.T, law.noises(targets), strict=True):
+        found.append(_FormForecast(-column, weights, (extrapolation,), tuple(run_noise)))
+    return found

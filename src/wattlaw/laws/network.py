@@ -1,6 +1,6 @@
-"""What communication and stragglers cost: formulas of N, message and link, before anything is run.
+"""Formulas for the cost of communication and stragglers, which need no runs.
 
-α is the latency of one message, s; B a link's bandwidth, bytes/s; S the message, bytes (the gradient).
+α is the latency of one message, s; B the bandwidth of a link, bytes/s; S the message, bytes (the gradient).
 Sources: Thakur, Rabenseifner, Gropp 2005 (ring, tree); Patarasuk, Yuan 2009 (ring's optimality).
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from wattlaw.core.errors import UsageError
+from wattlaw.laws.scaling import expected_maximum
 from wattlaw.laws.statistics.arrays import Array
 
 MOST_DEVICES = 100_000
@@ -45,7 +45,8 @@ def hierarchical_all_reduce(
 ) -> Array:
     """Return the time, s, of a reduce-scatter and all-gather in each node around a tree between nodes.
 
-    ``within`` and ``between`` are (latency s, bytes/s); the node's link carries every device's share, S in all.
+    ``within`` and ``between`` are (latency s, bytes/s); the link of a node carries the shares of all its
+    devices, S in all.
     """
     inner = ring_all_reduce([devices_per_node], message_bytes, *within)[0]
     outer = tree_all_reduce(nodes, message_bytes, *between)
@@ -63,9 +64,9 @@ def nic_bytes(devices: ArrayLike, message_bytes: float) -> Array:
 def exposed_communication(
     communication_s: ArrayLike, backward_s: ArrayLike, overlap: float = 1.0
 ) -> Array:
-    """Return the part of an all-reduce that the backward pass does not hide, s.
+    """Return the part of an all-reduce that the backward pass does not overlap, s.
 
-    ``overlap`` is the share of the backward pass behind which communication can run, 0 to 1.
+    ``overlap`` is the share of the backward pass during which communication can run, 0 to 1.
     """
     if not 0 <= overlap <= 1:
         raise UsageError(f"overlap is {overlap}; give a share from 0 to 1")
@@ -76,22 +77,17 @@ def exposed_communication(
 
 
 def straggler_factor(devices: ArrayLike, spread: float) -> Array:
-    """Return the factor by which the slowest of N devices exceeds the mean one.
+    """Return the ratio of the step time of the slowest of N devices to the mean.
 
-    Step times are taken as normal with relative standard deviation ``spread``, see ``late``.
+    Step times are assumed to be normal with relative standard deviation ``spread``.
     """
     n = _checked(devices, 1.0, 0.0, 1.0)
     if not 0 <= spread < 1:
         raise UsageError(
-            f"the spread of step times is {spread}; give a relative standard deviation from 0 to below 1"
+            f"the spread of step times is {spread}; "
+            "give a relative standard deviation from 0 to below 1"
         )
     found: Array = 1 + spread * expected_maximum(n)
-    return found
-
-
-def expected_maximum(devices: Array) -> Array:
-    """Return the expected maximum of N standard normals, Φ⁻¹((N − 0.375)/(N + 0.25)) (Blom 1958), within 1 %."""
-    found: Array = np.maximum(special.ndtri((devices - 0.375) / (devices + 0.25)), 0.0)
     return found
 
 
@@ -102,9 +98,11 @@ def _checked(
     wrong = n[~((n >= 1) & (n <= MOST_DEVICES))]
     if len(wrong):
         raise UsageError(f"{wrong[0]:g} devices; formulas hold from 1 to {MOST_DEVICES}")
-    for name, value, least in (("message", message_bytes, 0.0), ("latency", latency_s, 0.0)):
-        if not (np.isfinite(value) and value >= least):
+    for name, value in (("message", message_bytes), ("latency", latency_s)):
+        if not (np.isfinite(value) and value >= 0):
             raise UsageError(f"the {name} is {value}; give a number of at least 0")
     if not (np.isfinite(bytes_per_s) and bytes_per_s > 0):
-        raise UsageError(f"the bandwidth is {bytes_per_s}; give a positive number of bytes per s")
+        raise UsageError(
+            f"the bandwidth is {bytes_per_s}; give a positive number of bytes per second"
+        )
     return n

@@ -1,17 +1,14 @@
-"""What families of published runs teach one another: the prior of the scaling law and of the critical batch.
+"""The priors of the α–β law and of the critical batch, learnt from families of published runs.
 
-Each family (round, submitter, task, accelerator) is fitted with the prior so far; the mean and variance of
-the parameters found are the next prior (empirical Bayes). Half of the variance between families is taken to
-belong to the task, so families of one task inform each other more. A family never informs its own prior.
+Each family (round, submitter, task, accelerator) is fitted with the current prior; mean and variance of the
+fitted parameters are the next prior (empirical Bayes). Half of the variance between families is attributed to
+the task, so that families of one task inform each other more. A family never informs its own prior.
 """
 
 from __future__ import annotations
 
-import csv
-import functools
-from collections.abc import Collection, Mapping, Sequence
-from importlib import resources
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,22 +28,24 @@ START = np.log(
         [0.67, 1.6],
     ]
 )
-"""A first guess from hardware: steps pay some 10 ms, an all-reduce as much, a hop 1 ms, each within a factor of four;
-little overlap (what overlaps does not show); step times spread by 3 %, a ten-thousandth of the work is serial; where a
-sample costs least device-time two thirds of that are compute."""
+"""Initial guess (8, 2) of mean and standard deviation of ln of PARAMETERS, from properties of hardware.
+
+The constant part of a step and an all-reduce take some 10 ms, a hop 1 ms, each within a factor of four;
+overlap is small, since what overlaps is not visible; step times vary by 3 %; a ten-thousandth of the work is
+serial; at the least device time per sample two thirds of it are compute."""
 
 TASK_SHARE = 0.5
-"""Share of the variance between families that belongs to the task."""
+"""Share of the variance between families that is attributed to the task."""
 
 PRIOR_ROUNDS = ("v1.0", "v3.0", "v4.1")
-"""Rounds of MLPerf Training whose families taught the table that ships; a test of it must not use them."""
+"""Rounds of MLPerf Training behind the shipped table; a test of the table must not use them."""
 
 _TASK_SPREAD = 0.3
 """Standard deviation of ln B_c between families of one task."""
 
 
 class Family(NamedTuple):
-    """Published runs of one group: settings, rates in samples per s, and samples to the target (NaN: unknown)."""
+    """Published runs of one group: settings, samples per s, and samples to the target (NaN if unknown)."""
 
     name: tuple[str, ...]
     task: str
@@ -56,7 +55,11 @@ class Family(NamedTuple):
 
 
 class FamilyEstimate(NamedTuple):
-    """What one family taught: standardised parameters (mean, variance) and ln of its critical batch."""
+    """The estimates of one family.
+
+    mean, variance   of the standardised parameters (8,)
+    critical         mean and standard deviation of ln of the critical batch; None if unknown
+    """
 
     task: str
     mean: Array
@@ -65,79 +68,69 @@ class FamilyEstimate(NamedTuple):
 
 
 class PriorPool(NamedTuple):
-    """A prior and the lessons behind it."""
+    """The general prior (8, 2), and the estimates of the families behind it."""
 
     general: Array
     lessons: dict[tuple[str, ...], FamilyEstimate]
 
     def prior(self, task: str, without: Collection[tuple[str, ...]] = ()) -> Array:
-        """Return the prior (8, 2) of a task's scaling law, not counting the families in ``without``."""
-        siblings = [x for name, x in self.lessons.items() if x.task == task and name not in without]
-        return _shifted(self.general, siblings)
+        """Return the prior (8, 2) of the α–β law of a task, without the families in ``without``."""
+        return _shifted(self.general, self._siblings(task, without))
 
     def critical(
         self, task: str, without: Collection[tuple[str, ...]] = ()
     ) -> tuple[float, float] | None:
-        """Return what a task's other families say of ln B_c: mean and standard deviation; None where nothing."""
-        found = [
-            x.critical
-            for name, x in self.lessons.items()
-            if x.task == task and x.critical and name not in without
-        ]
-        return _joined(found)
+        """Return mean and standard deviation of ln B_c of a task, without the families in ``without``.
+
+        None where no family of the task gives an estimate.
+        """
+        siblings = self._siblings(task, without)
+        return _pooled_critical([x.critical for x in siblings if x.critical])
+
+    def _siblings(self, task: str, without: Collection[tuple[str, ...]]) -> list[FamilyEstimate]:
+        pairs = self.lessons.items()
+        return [found for name, found in pairs if found.task == task and name not in without]
 
 
 def learn_priors(families: Sequence[Family], rounds: int = 10) -> PriorPool:
-    """Return the pool that these families teach; each needs two settings."""
-    general, lessons = START.copy(), {}
+    """Return the priors of these families; each family needs two settings."""
+    general = START.copy()
+    estimates: dict[tuple[str, ...], FamilyEstimate] = {}
     for _ in range(rounds):
-        lessons = {f.name: _lesson(f, general) for f in families}
-        means = np.array([x.mean for x in lessons.values()])
-        wide = np.sqrt(means.var(axis=0) + np.mean([x.variance for x in lessons.values()], axis=0))
+        estimates = {family.name: _estimate(family, general) for family in families}
+        means = np.array([found.mean for found in estimates.values()])
+        variances = np.array([found.variance for found in estimates.values()])
         centre = means.mean(axis=0)
-        # the lessons are kept in units of the new prior
-        lessons = {
-            n: x._replace(mean=(x.mean - centre) / wide, variance=x.variance / wide**2)
-            for n, x in lessons.items()
-        }
-        general = np.column_stack([general[:, 0] + general[:, 1] * centre, general[:, 1] * wide])
-    return PriorPool(general, lessons)
-
-
-def shipped_prior(task: str = "") -> Array:
-    """Return the prior (8, 2) for a task from the table that ships; the general one for an unknown task."""
-    table = _table()
-    rows = table.get(task) or table[""]
-    return np.array([rows[name] for name in PARAMETERS])
-
-
-def shipped_critical(task: str) -> tuple[float, float] | None:
-    """Return what the shipped table says of a task's ln B_c; None where it says nothing."""
-    return _table().get(task, {}).get("critical_batch")
+        width = np.sqrt(means.var(axis=0) + variances.mean(axis=0))
+        # estimates are kept in units of the new prior
+        for name, found in estimates.items():
+            mean, variance = (found.mean - centre) / width, found.variance / width**2
+            estimates[name] = found._replace(mean=mean, variance=variance)
+        general = np.column_stack([general[:, 0] + general[:, 1] * centre, general[:, 1] * width])
+    return PriorPool(general, estimates)
 
 
 def table_rows(pool: PriorPool, source: str) -> list[dict[str, str]]:
-    """Return the rows of the table that ships: one a task and parameter, mean and standard deviation of its ln."""
+    """Return the rows of the shipped table: mean and standard deviation of ln of each parameter of a task."""
     rows = []
-    for task in ["", *sorted({x.task for x in pool.lessons.values()})]:
-        count = sum(not task or x.task == task for x in pool.lessons.values())
-        values: Mapping[str, Any] = dict(zip(PARAMETERS, pool.prior(task).tolist(), strict=True))
+    for task in ["", *sorted({found.task for found in pool.lessons.values()})]:
+        count = sum(not task or found.task == task for found in pool.lessons.values())
+        values = [(*pair,) for pair in pool.prior(task).tolist()]
+        named = dict(zip(PARAMETERS, values, strict=True))
         critical = pool.critical(task)
         if critical:
-            values = {**values, "critical_batch": critical}
-        for name, (mean, spread) in values.items():
-            rows.append(
-                {"task": task, "parameter": name, "ln_mean": f"{mean:.3f}", "ln_sd": f"{spread:.3f}",
-                 "families": str(count), "source": source}
-            )  # fmt: skip
+            named["critical_batch"] = critical
+        for name, (mean, spread) in named.items():
+            row = {"task": task, "parameter": name, "ln_mean": f"{mean:.3f}"}
+            rows.append({**row, "ln_sd": f"{spread:.3f}", "families": str(count), "source": source})
     return rows
 
 
-def _lesson(family: Family, general: Array) -> FamilyEstimate:
+def _estimate(family: Family, general: Array) -> FamilyEstimate:
     found = fit_scaling(family.points, family.rates, general).posterior
     mean = found.best.copy()
     variance = found.weights @ (found.draws - mean) ** 2
-    # not learnt: those who publish keep their devices busy, others may not
+    # the compute share is not learnt: publishers keep their devices busy, other users may not
     mean[-1], variance[-1] = 0.0, 1.0
     return FamilyEstimate(family.task, mean, variance, _critical(family))
 
@@ -156,32 +149,20 @@ def _critical(family: Family) -> tuple[float, float] | None:
 def _shifted(general: Array, siblings: Sequence[FamilyEstimate]) -> Array:
     if not siblings:
         return general
-    # each sibling counts as far as its data, not the prior, placed its parameters
-    told = np.clip(1 - np.array([x.variance for x in siblings]), 0.0, 1.0).sum(axis=0)
+    # a sibling counts as far as its data, and not the prior, determine its parameters
+    variances = np.array([found.variance for found in siblings])
+    information = np.clip(1 - variances, 0.0, 1.0).sum(axis=0)
     rest = (1 - TASK_SHARE) / TASK_SHARE
-    shift = np.sum([x.mean for x in siblings], axis=0) / (told + rest)
-    spread = np.sqrt(1 - TASK_SHARE + TASK_SHARE * rest / (told + rest))
+    shift = np.sum([found.mean for found in siblings], axis=0) / (information + rest)
+    spread = np.sqrt(1 - TASK_SHARE + TASK_SHARE * rest / (information + rest))
     return np.column_stack([general[:, 0] + general[:, 1] * shift, general[:, 1] * spread])
 
 
-def _joined(found: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+def _pooled_critical(found: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     if not found:
         return None
     means, spreads = np.array(found).T
     weights = 1 / (spreads**2 + _TASK_SPREAD**2)
-    # a weak opinion from elsewhere keeps one family from deciding alone
-    width = UNKNOWN_TASK[1]
-    total = weights.sum() + 1 / width**2
+    # the prior of an unknown task prevents a single family from deciding alone
+    total = weights.sum() + 1 / UNKNOWN_TASK[1] ** 2
     return float(weights @ means / weights.sum()), float(np.sqrt(1 / total + _TASK_SPREAD**2))
-
-
-@functools.cache
-def _table() -> dict[str, dict[str, tuple[float, float]]]:
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    text = (resources.files("wattlaw.laws") / "scaling_prior.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(text.splitlines()):
-        found.setdefault(row["task"], {})[row["parameter"]] = (
-            float(row["ln_mean"]),
-            float(row["ln_sd"]),
-        )
-    return found

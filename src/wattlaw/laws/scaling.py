@@ -1,30 +1,37 @@
-"""How the rate of training answers to devices, nodes and batch: the α–β form, stragglers, a serial share.
+"""The α–β law: the time of a training step over devices, nodes and batch, with stragglers and a serial share.
 
-A step of N devices on m nodes (n = N/m on each) with b samples a device, B = N·b, takes
+A step on N devices in m nodes (n = N/m in each) with b samples per device (B = N·b in all) takes
 
     t = (T_c^γ + T_n^γ)^(1/γ) + σ·τ·B + t_fixed
     T_c = τ·b·(1 + s·Q(N)),  γ = 1 + overlap
     T_n = c_within·(n−1)/n + c_between·(m−1)/m + latency·log₂N
 
-T_c is compute, which ends when the slowest of N devices does: s is the relative spread of one device's step and Q(N)
-the normal's expected maximum of N (Blom, see network.py). T_n is the all-reduce (bandwidth terms of a ring within and
-between nodes, latency of a tree; Hockney 1994, Thakur et al. 2005), hidden behind compute as far as γ says (1: not at
-all, large: wholly; published runs say that what shows is nearly added). σ is the share of the work that more devices
-do not speed up (Amdahl 1967), t_fixed what every step pays: kernel launches, the optimiser, the host. Times are in s,
-which is what lets one workload inform another: a launch takes about as long whatever is trained. The rate is B/t.
+T_c is compute, which ends when the slowest of N devices ends: s is the relative spread of the step times of
+one device, and Q(N) the expected maximum of N standard normals (Blom 1958). T_n is the all-reduce: the
+bandwidth terms of a ring within and between nodes and the latency of a tree (Hockney 1994, Thakur et al. 2005).
+γ says how far compute hides it: 1 not at all, large values entirely; in published runs the visible part is
+nearly added. σ is the share of the work that more devices do not speed up (Amdahl 1967), t_fixed the constant
+cost of a step: kernel launches, the optimiser, the host. Times are in s, so that one workload can inform
+another: a kernel launch takes about as long whatever is trained. The rate is B/t.
 """
 
 from __future__ import annotations
 
+import csv
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from wattlaw.core.errors import FitError
 from wattlaw.core.findings import Interval
-from wattlaw.laws.network import expected_maximum
+from wattlaw.core.reading import Note
+from wattlaw.laws.law import Law, Observations
 from wattlaw.laws.statistics.arrays import Array, positive
 from wattlaw.laws.statistics.posterior import (
     Noise,
@@ -33,6 +40,8 @@ from wattlaw.laws.statistics.posterior import (
     quantiles,
     weighted_interval,
 )
+
+NAMES = {"alpha-beta": "AlphaBeta"}
 
 PARAMETERS = (
     "fixed_s",
@@ -44,18 +53,16 @@ PARAMETERS = (
     "serial_share",
     "compute_share",
 )
-"""The last is τ as a share of the least device-time a sample that was measured."""
+"""The last is τ as a share of the least device time per sample that was measured."""
 
 NOISE = 0.04
-"""Scale of the relative noise of a rate: configurations of one family differ in more than N and batch."""
-
+"""Scale of the relative noise of a rate: runs of one family differ in more than N and batch."""
 
 EXTRAPOLATION_SD = 0.05
-"""Standard deviation of ln rate that each e-fold beyond the sizes run adds: other switches, other tuning."""
+"""Standard deviation of ln rate that each e-fold beyond the measured sizes adds: switches, tuning."""
 
-
-BEYOND_RUNS = "outside the devices or the batch a device that were run"
-"""Why a prediction reaches beyond the runs, in words; see ``ScalingLaw.extrapolates``."""
+BEYOND_RUNS = "beyond the devices or batch per device that were run"
+"""Why a prediction is an extrapolation; see ``ScalingLaw.extrapolates``."""
 
 
 class Points(NamedTuple):
@@ -67,7 +74,10 @@ class Points(NamedTuple):
 
     @classmethod
     def of(cls, devices: ArrayLike, batches: ArrayLike, nodes: ArrayLike | None = None) -> Points:
-        """Build from sequences; without ``nodes`` all devices stand in one node. Raises FitError for bad numbers."""
+        """Build from sequences; without ``nodes`` all devices are in one node.
+
+        Raises FitError for numbers that are not positive and finite.
+        """
         n = positive("number of devices", devices)
         m = np.ones_like(n) if nodes is None else positive("number of nodes", nodes)
         found = cls(n, positive("batch", batches), np.minimum(m, n))
@@ -75,11 +85,20 @@ class Points(NamedTuple):
             raise FitError("devices, batches and nodes differ in number")
         return found
 
+    def at(self, keep: Array) -> Points:
+        """Return the points of a mask or of indices."""
+        return Points(self.devices[keep], self.batches[keep], self.nodes[keep])
+
 
 class ScalingLaw(NamedTuple):
-    """The law of one family: the prior as ``given``, and ``placed``, where the last parameter is τ in s."""
+    """The law of one family.
 
-    given: Array
+    task_prior  (8, 2) mean and standard deviation of ln of PARAMETERS
+    prior       the same with τ in s as the last parameter
+    seen        the settings that were run
+    """
+
+    task_prior: Array
     prior: Array
     posterior: Posterior
     seen: Points
@@ -87,35 +106,33 @@ class ScalingLaw(NamedTuple):
     def log_rate(self, points: Points) -> tuple[Array, Array]:
         """Return ln of samples per s: its posterior median (c,) and every draw (n, c)."""
         draws = np.log(points.batches) - log_step(self.posterior.draws, points, self.prior)
-        return np.array(
-            [quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]
-        ), draws
+        weights = self.posterior.weights
+        medians = [quantiles(column, weights, [0.5])[0] for column in draws.T]
+        return np.array(medians), draws
 
     def rate(self, points: Points, of_a_run: bool = True) -> list[Interval]:
-        """Return samples per s at each point with 90 % intervals: of one more measurement, or of the law itself."""
+        """Return samples per s at each point with 90 % intervals: of one more run, or of the law."""
         middle, draws = self.log_rate(points)
         noises = self.noises(points) if of_a_run else [()] * len(middle)
-        columns = zip(draws.T, np.exp(middle).tolist(), noises, strict=True)
-        return [
-            weighted_interval(column, self.posterior.weights, value, noise)
-            for column, value, noise in columns
-        ]
+        found = []
+        for column, value, noise in zip(draws.T, np.exp(middle).tolist(), noises, strict=True):
+            found.append(weighted_interval(column, self.posterior.weights, value, noise))
+        return found
 
     def noises(self, points: Points) -> list[tuple[Noise, ...]]:
-        """Return for each point the noise of a measurement there, and what reaching beyond the largest size adds."""
-        above, below = (
-            points.devices / self.seen.devices.max(),
-            self.seen.devices.min() / points.devices,
-        )
+        """Return for each point the noise of a run, and what extrapolation beyond the sizes adds."""
+        above = points.devices / self.seen.devices.max()
+        below = self.seen.devices.min() / points.devices
         beyond = np.log(np.maximum(np.maximum(above, below), 1.0))
         count = len(self.posterior.weights)
-        return [
-            (*self.posterior.noise, Noise(np.full(count, EXTRAPOLATION_SD * far), 30.0))
-            for far in beyond
-        ]
+        found = []
+        for distance in beyond:
+            extrapolation = Noise(np.full(count, EXTRAPOLATION_SD * distance), 30.0)
+            found.append((*self.posterior.noise, extrapolation))
+        return found
 
     def parameters(self) -> dict[str, Interval]:
-        """Return the law's parameters, times in s, with 90 % intervals."""
+        """Return the parameters with 90 % intervals; times in s."""
         draws, weights = physical(self.posterior.draws, self.prior), self.posterior.weights
         found = {}
         for name, column in zip((*PARAMETERS[:-1], "sample_s"), draws.T, strict=True):
@@ -124,22 +141,102 @@ class ScalingLaw(NamedTuple):
         return found
 
     def extrapolates(self, points: Points) -> Array:
-        """Return for each point whether it lies outside the devices or the batch a device that were seen."""
-        share, known = points.batches / points.devices, self.seen.batches / self.seen.devices
+        """Return for each point whether its devices or batch per device are outside what was run."""
+        batch, known = points.batches / points.devices, self.seen.batches / self.seen.devices
         outside: Array = (
             (points.devices > self.seen.devices.max() * 1.001)
             | (points.devices < self.seen.devices.min() * 0.999)
-            | (share > known.max() * 1.001)
-            | (share < known.min() * 0.999)
+            | (batch > known.max() * 1.001)
+            | (batch < known.min() * 0.999)
         )
         return outside
 
 
-def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = NOISE) -> ScalingLaw:
-    """Fit the law to rates, samples per s, at two or more settings; repeats may stand side by side.
+_DEVICES = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 2)
 
-    ``prior`` (8, 2) holds mean and standard deviation of ln of each of PARAMETERS (see pooling.py).
-    Raises FitError for one setting only, or numbers that are not positive and finite.
+
+@dataclass(frozen=True, eq=False)
+class AlphaBeta(Law):
+    """The α–β law of the time per sample, with the prior of published runs of the task."""
+
+    law: ScalingLaw
+
+    over: ClassVar = ("devices", "batch_per_device")
+    targets: ClassVar = ("time_per_sample_s",)
+    beside: ClassVar = {"time_per_sample_s": ("devices", "global_batch", "nodes")}
+    varied: ClassVar = ("devices", "batch_per_device")
+    notes: ClassVar = (
+        Note("prior", "the prior of the communication times comes from published MLPerf runs"),
+    )
+    example: ClassVar = Observations(
+        "devices",
+        "time_per_sample_s",
+        _DEVICES,
+        0.002 * (1 + 0.03 * np.log2(_DEVICES)) / _DEVICES,
+        {"devices": _DEVICES, "global_batch": 32 * _DEVICES, "nodes": np.ones_like(_DEVICES)},
+    )
+
+    @classmethod
+    def fit(cls, observations: Observations) -> Self:
+        """Fit the law to two or more settings; see ``fit_scaling``."""
+        if not len(observations.x):
+            raise FitError(
+                "no run gives both a rate and a batch; alpha-beta needs samples_per_s and "
+                "batch_per_device"
+            )
+        prior = shipped_prior(observations.task)
+        return cls(fit_scaling(_points(observations), 1 / observations.y, prior))
+
+    def parameters(self) -> dict[str, Interval]:
+        """Return the parameters; times in s."""
+        return self.law.parameters()
+
+    def predict(self, points: Observations) -> Array:
+        """Return the posterior median of the time per sample, s."""
+        middle, _ = self.law.log_rate(_points(points))
+        found: Array = np.exp(-middle)
+        return found
+
+    def interval(self, points: Observations, of_a_run: bool = False) -> list[Interval]:
+        """Return the time per sample, s, with 90 % intervals."""
+        found = []
+        for rate in self.law.rate(_points(points), of_a_run):
+            fastest, slowest = rate.high or rate.value, rate.low or rate.value
+            found.append(Interval(1 / rate.value, 1 / fastest, 1 / slowest))
+        return found
+
+    @classmethod
+    def held_out_error(cls, observations: Observations) -> float | None:
+        """Return the median over numbers of devices of the mean error, predicted from the others."""
+        devices = observations.beside["devices"]
+        sizes = np.unique(devices)
+        errors = []
+        for size in sizes if len(sizes) > 2 else ():
+            is_hidden = devices == size
+            law = cls.fit(observations.at(~is_hidden))
+            hidden = observations.at(is_hidden)
+            errors.append(float(np.abs(hidden.y / law.predict(hidden) - 1).mean()))
+        return float(np.median(errors)) if errors else None
+
+    def grid(self, observations: Observations) -> Observations:
+        """Return the settings that were run, by devices and batch."""
+        columns = [observations.x, *observations.beside.values()]
+        _, first = np.unique(np.stack(columns), axis=1, return_index=True)
+        chosen = observations.at(first)
+        order = np.lexsort((chosen.beside["global_batch"], chosen.beside["devices"]))
+        return chosen.at(order)
+
+
+def _points(observations: Observations) -> Points:
+    beside = observations.beside
+    return Points.of(beside["devices"], beside["global_batch"], beside["nodes"])
+
+
+def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = NOISE) -> ScalingLaw:
+    """Fit the law to rates, samples per s, at two or more settings; a setting may be repeated.
+
+    ``prior`` (8, 2) holds mean and standard deviation of ln of each of PARAMETERS; see priors.py.
+    Raises FitError for a single setting, or numbers that are not positive and finite.
     """
     rate = positive("rate", rates)
     if rate.shape != points.devices.shape:
@@ -147,57 +244,80 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     if len(set(zip(points.devices.tolist(), points.batches.tolist(), strict=True))) < 2:
         raise FitError("a scaling law needs two settings that differ in devices or batch")
     log_t = np.log(points.batches / rate)
-    here = scale_prior(prior, float(np.min(points.devices / rate)))
+    scaled_prior = scale_prior(prior, float(np.min(points.devices / rate)))
 
-    # repeats share a setting, and what the law says of it
-    each, place = np.unique(np.stack(points), axis=1, return_inverse=True)
-    settings, place = Points(*each), place.ravel()
+    # the law is evaluated once per setting, not once per repeat
+    distinct, place = np.unique(np.stack(points), axis=1, return_inverse=True)
+    settings, place = Points(*distinct), place.ravel()
 
     def residuals(z: Array) -> Sequence[Array]:
-        return [log_step(z, settings, here)[:, place] - log_t]
+        return [log_step(z, settings, scaled_prior)[:, place] - log_t]
 
-    return ScalingLaw(
-        prior, here, fit_posterior(residuals, [noise], _starts(here, float(log_t.min()))), points
-    )
+    starts = _starts(scaled_prior, float(log_t.min()))
+    return ScalingLaw(prior, scaled_prior, fit_posterior(residuals, [noise], starts), points)
 
 
 def scale_prior(prior: Array, device_s: float) -> Array:
-    """Return the prior with τ in s, where ``device_s`` is the least device-time a sample that was measured."""
+    """Return the prior with τ in s; ``device_s`` is the least device time per sample that was measured."""
     found = prior.copy()
     found[-1, 0] += np.log(device_s)
     return found
 
 
 def physical(z: Array, prior: Array) -> Array:
-    """Return the physical parameters (n, 8) of standardised ones (n, 8) under a placed prior; times in s."""
+    """Return the physical parameters (n, 8) of standardised ones (n, 8) under a scaled prior; times in s."""
     found: Array = np.exp(np.clip(prior[:, 0] + prior[:, 1] * z, -80.0, 80.0))
     return found
 
 
 def log_step(z: Array, points: Points, prior: Array) -> Array:
-    """Return ln of the time of a step, s, (n, c) for parameter sets z (n, 8) under a placed prior."""
-    fixed, within, between, latency, overlap, spread, serial, sample = physical(z, prior).T[
-        :, :, None
-    ]
+    """Return ln of the time of a step, s, (n, c) for parameters z (n, 8) under a scaled prior."""
+    columns = physical(z, prior).T[:, :, None]
+    fixed, within, between, latency, overlap, spread, serial, sample = columns
     devices, nodes = points.devices, points.nodes
-    share = devices / nodes
-    compute = np.log(sample * points.batches / devices) + np.log1p(
-        spread * expected_maximum(devices)
-    )
-    network = (
-        within * (share - 1) / share + between * (nodes - 1) / nodes + latency * np.log2(devices)
-    )
+    per_node = devices / nodes
+    compute = np.log(sample * points.batches / devices)
+    compute = compute + np.log1p(spread * expected_maximum(devices))
+    network = within * (per_node - 1) / per_node
+    network = network + between * (nodes - 1) / nodes + latency * np.log2(devices)
     gamma = 1 + overlap
     # in logarithms, so that no power overflows
     both = np.logaddexp(gamma * compute, gamma * np.log(network + 1e-30)) / gamma
-    found: Array = np.logaddexp(
-        both, np.log(fixed + np.minimum(serial, 1.0) * sample * points.batches)
-    )
+    constant = np.log(fixed + np.minimum(serial, 1.0) * sample * points.batches)
+    found: Array = np.logaddexp(both, constant)
+    return found
+
+
+def expected_maximum(devices: Array) -> Array:
+    """Return the expected maximum of N standard normals within 1 %: Φ⁻¹((N − 0.375)/(N + 0.25)), Blom 1958."""
+    found: Array = np.maximum(special.ndtri((devices - 0.375) / (devices + 0.25)), 0.0)
+    return found
+
+
+def shipped_prior(task: str = "") -> Array:
+    """Return the prior (8, 2) of a task from the shipped table; the general prior for an unknown task."""
+    table = _shipped_table()
+    rows = table.get(task) or table[""]
+    return np.array([rows[name] for name in PARAMETERS])
+
+
+def shipped_critical_batch(task: str) -> tuple[float, float] | None:
+    """Return mean and standard deviation of ln of a task's critical batch; None for an unknown task."""
+    return _shipped_table().get(task, {}).get("critical_batch")
+
+
+@functools.cache
+def _shipped_table() -> dict[str, dict[str, tuple[float, float]]]:
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    text = (resources.files("wattlaw.laws") / "scaling_prior.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        parameters = found.setdefault(row["task"], {})
+        parameters[row["parameter"]] = (float(row["ln_mean"]), float(row["ln_sd"]))
     return found
 
 
 def _starts(prior: Array, log_step_s: float) -> list[list[float]]:
-    # as the prior has it; with half the compute; and with every fixed time well below the shortest step
+    # the prior mean; half the compute; every constant time well below the shortest step
     usual = np.zeros(len(prior))
     half, quick = usual.copy(), usual.copy()
     half[-1] = -0.7 / prior[-1, 1]

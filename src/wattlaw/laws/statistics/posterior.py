@@ -1,9 +1,9 @@
 """Bayes for laws with few points: the most probable parameters, and weighted draws around them.
 
-Parameters are standardised: each has a normal prior with mean 0 and standard deviation 1, or none.
-Noise is relative and its size unknown: a block of m residuals r (differences of logarithms) has the
-marginal log likelihood −(ν+m)/2·ln(ν·s² + Σr²), a multivariate Student t of scale s, so one noisy
-curve does not pull its law as a quiet one does.
+Parameters are standardised: each has a normal prior with mean 0 and standard deviation 1, or a flat one.
+Noise is relative and of unknown scale: a block of m residuals r (differences of logarithms) has the marginal
+log likelihood −(ν+m)/2·ln(ν·s² + Σr²), a multivariate Student t of scale s, so that a noisy curve has less
+influence than a quiet one.
 """
 
 from __future__ import annotations
@@ -24,31 +24,35 @@ Residuals = Callable[[Array], Sequence[Array]]
 """Maps parameter sets of shape (n, k) to blocks of residuals, each of shape (n, m)."""
 
 NU = 3.0
-"""Degrees of freedom of the noise's size: how freely one curve's noise may differ from the scale."""
-
+"""Degrees of freedom of the noise scale: how freely the noise of one curve may differ from it."""
 
 _TAILS = 5.0
-"""Degrees of freedom of the proposal's tails."""
+"""Degrees of freedom of the proposal distribution."""
 
 
 class Noise(NamedTuple):
-    """Relative noise of one more measurement: under each draw a Student t of its own scale (n,), with df."""
+    """Relative noise of one more measurement: for each draw a Student t of its own scale (n,)."""
 
     scale: Array
     df: float
 
 
 class Posterior(NamedTuple):
-    """The most probable parameters (k,), draws (n, k), their weights (n,), which sum to 1, and each block's noise."""
+    """The posterior of k parameters.
+
+    best            the most probable parameters (k,)
+    draws, weights  draws (n, k) and their weights (n,), which sum to 1
+    noise           of each block of residuals
+    """
 
     best: Array
     draws: Array
     weights: Array
     noise: tuple[Noise, ...]
 
-    def picked(self, count: int = 512, seed: int = 0) -> Array:
-        """Return indices of equally likely draws in random order, to combine with another posterior's."""
-        found: Array = np.random.default_rng(seed).permutation(_even(self.weights, count))
+    def equal_draws(self, count: int = 512, seed: int = 0) -> Array:
+        """Return indices (count,) of equally likely draws in random order."""
+        found: Array = np.random.default_rng(seed).permutation(_even_draws(self.weights, count))
         return found
 
 
@@ -62,8 +66,8 @@ def fit_posterior(
     """Return the posterior of the parameters.
 
     scales   noise scale s of each block of residuals, in natural logarithm
-    starts   parameter sets from which the search begins; the best end wins
-    free     indices of parameters without a prior
+    starts   parameters (k,) at which the optimiser starts; the best result is used
+    free     indices of parameters with a flat prior
     Raises FitError where no start leads to a finite likelihood.
     """
     penalty = np.ones(len(starts[0]))
@@ -72,12 +76,11 @@ def fit_posterior(
     ends = [_climb(problem, np.array(start, float)) for start in starts]
     best, curvature = min(ends, key=lambda end: float(problem.cost(end[0][None])[0]))
     if not np.isfinite(problem.cost(best[None])[0]):
-        raise FitError("no parameters of this law come near these points")
+        raise FitError("the law does not fit these points")
     centre, spread = best, np.linalg.cholesky(np.linalg.inv(curvature))
     near, weights = _sampled(problem, centre, 1.2 * spread, draws)
-    for _ in range(
-        4
-    ):  # where the posterior is no normal, its own mean and covariance place the draws better
+    # where the posterior is not normal, its own mean and covariance give a better proposal
+    for _ in range(4):
         centre = weights @ near
         away = near - centre
         spread = np.linalg.cholesky((weights * away.T) @ away + 1e-6 * np.eye(len(best)))
@@ -86,7 +89,7 @@ def fit_posterior(
 
 
 def _sampled(problem: _Problem, centre: Array, spread: Array, count: int) -> tuple[Array, Array]:
-    # draws from a multivariate t, whose tails reach where a normal's do not, and their importance weights
+    # draws from a multivariate t, whose tails are heavier than a normal's, and their importance weights
     k = len(centre)
     normal, stretch = _normals(k, count), _stretches(count)
     draws = centre + (normal * stretch[:, None]) @ spread.T
@@ -105,20 +108,18 @@ def quantiles(values: Array, weights: Array, points: Sequence[float]) -> list[fl
 def weighted_interval(
     values: Array, weights: Array, value: float, noise: Sequence[Noise] = (), level: float = 0.9
 ) -> Interval:
-    """Return the interval of exp(values), widened by independent noises; ``value`` is its middle."""
+    """Return the interval of exp(values), widened by independent noises, around ``value``."""
     if noise:
-        grid = special.stdtrit(min(n.df for n in noise), (np.arange(32) + 0.5) / 32)
-        scale = np.sqrt(sum(n.scale**2 for n in noise))
-        values, weights = (
-            (values[:, None] + scale[:, None] * grid).ravel(),
-            np.repeat(weights / 32, 32),
-        )
+        df, scale = _combined(noise)
+        grid = special.stdtrit(df, (np.arange(32) + 0.5) / 32)
+        values = (values[:, None] + scale[:, None] * grid).ravel()
+        weights = np.repeat(weights / 32, 32)
     low, high = quantiles(values, weights, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(value, min(float(np.exp(low)), value), max(float(np.exp(high)), value))
 
 
 def draws_interval(value: float, draws: Array) -> Interval:
-    """Return a value with the middle 90 % of equally likely draws (n,) of it."""
+    """Return a value with the central 90 % of equally likely draws (n,)."""
     low, high = np.quantile(draws, [0.05, 0.95]).tolist()
     return Interval(value, min(low, value), max(high, value))
 
@@ -126,12 +127,13 @@ def draws_interval(value: float, draws: Array) -> Interval:
 def predictive_draws(
     values: Array, weights: Array, noise: Sequence[Noise], count: int, seed: int | Sequence[int] = 0
 ) -> Array:
-    """Return ``count`` equally likely forecasts (count,) of one more measurement of what has draws ``values`` (n,).
+    """Return equally likely draws (count,) of one more measurement.
 
-    Whatever the seed and the values, forecast i comes from the same draw where weights and count are the same.
+    ``values`` (n,) are weighted draws of what is measured. For the same weights and count, draw i comes from
+    the same element of ``values`` whatever the seed.
     """
     rng = np.random.default_rng(seed)
-    index = _even(weights, count)
+    index = _even_draws(weights, count)
     found = values[index]
     for each in noise:
         found = found + each.scale[index] * rng.permutation(_even_t(float(each.df), count))
@@ -139,10 +141,16 @@ def predictive_draws(
 
 
 def log_density(values: Array, weights: Array, noise: Sequence[Noise], at: float) -> float:
-    """Return ln of the density of one more measurement at ``at``, given draws ``values`` (n,) and their noise."""
-    df, scale = min(n.df for n in noise), np.sqrt(sum(n.scale**2 for n in noise))
+    """Return ln of the density of one more measurement at ``at``, for weighted draws (n,) with noise."""
+    df, scale = _combined(noise)
     density = np.exp(stats.t.logpdf((at - values) / scale, df)) / scale
     return float(np.log(weights @ density + 1e-300))
+
+
+def _combined(noise: Sequence[Noise]) -> tuple[float, Array]:
+    # degrees of freedom and scale of a sum of independent noises: the heaviest tails, the root of the squares
+    df = min(n.df for n in noise)
+    return df, np.sqrt(sum(n.scale**2 for n in noise))
 
 
 class _Problem(NamedTuple):
@@ -151,7 +159,7 @@ class _Problem(NamedTuple):
     penalty: Array
 
     def cost(self, z: Array) -> Array:
-        # minus the log posterior of each row of z
+        # minus the log posterior of each row of z (n, k)
         total = 0.5 * (self.penalty * z**2).sum(1)
         for block, scale in zip(self.residuals(z), self.scales, strict=True):
             m = block.shape[1]
@@ -159,8 +167,8 @@ class _Problem(NamedTuple):
         return np.where(np.isfinite(total), total, np.inf)
 
 
-def _even(weights: Array, count: int) -> Array:
-    # indices of so many equally likely draws
+def _even_draws(weights: Array, count: int) -> Array:
+    # indices of equally likely draws
     index = np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count * (1 - 1e-12))
     found: Array = np.minimum(index, len(weights) - 1)
     return found
@@ -210,14 +218,14 @@ def _slopes(problem: _Problem, z: Array, h: float = 1e-4) -> tuple[Array, Array]
 
 @functools.cache
 def _even_t(df: float, count: int) -> Array:
-    # so many equally likely values of Student's t, ascending
+    # equally likely values of Student's t, ascending
     found: Array = special.stdtrit(df, (np.arange(count) + 0.5) / count)
     return found
 
 
 @functools.cache
 def _normals(size: int, count: int) -> Array:
-    # quasi-random, so that the same points always give the same answer
+    # quasi-random and seeded, so that the same observations always give the same result
     uniform = qmc.Sobol(size, scramble=True, seed=20).random(count)
     found: Array = special.ndtri(np.clip(uniform, 1e-6, 1 - 1e-6))
     return found
@@ -231,7 +239,7 @@ def _stretches(count: int) -> Array:
 
 
 def _truncated(log_weight: Array) -> Array:
-    # a few huge weights are cut to √n times the mean (Ionides 2008)
+    # the largest weights are truncated to √n times the mean (Ionides 2008)
     weight = np.exp(log_weight - log_weight.max())
     weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
     found: Array = weight / weight.sum()

@@ -1,8 +1,8 @@
 """Ratios of repeated measurements with honest intervals.
 
-Times, rates and energies are positive and their noise is relative, so repeats are compared as
-logarithms: the ratio of two settings is exp of a difference of means, its interval Welch's, which
-allows the two settings to be noisy in different measure.
+Times, rates and energies are positive and their noise is relative, so repeats are compared as logarithms:
+the ratio of two settings is exp of a difference of means. Its interval is Welch's, which allows the noise of
+the two settings to differ.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from scipy import special
 from wattlaw.core.findings import Interval
 
 LEVEL = 0.90
-"""Coverage of intervals unless a caller asks for another."""
+"""Default coverage of an interval."""
 
 
 class LogRatio(NamedTuple):
-    """ln(a/b) as a Student t: centre, standard error, degrees of freedom (0: no repeats, error unknown)."""
+    """ln(a/b) as a Student t: centre, standard error, degrees of freedom.
+
+    Without repeats the error is unknown and ``df`` is 0.
+    """
 
     centre: float
     error: float
@@ -31,18 +34,18 @@ class LogRatio(NamedTuple):
 def log_ratio(
     a: Sequence[float], b: Sequence[float], noise: tuple[float, float] = (0.0, 0.0)
 ) -> LogRatio:
-    """Compare the geometric means of two sets of repeats, each at least one positive value.
+    """Compare the geometric means of two sets of repeats, each with at least one positive value.
 
-    ``noise`` is (standard deviation of ln, degrees of freedom) pooled from the other settings; it stands
-    in where one of the two was run only once, which assumes that relative noise is alike.
+    ``noise`` is (standard deviation of ln, degrees of freedom) pooled over other settings. It is used for a
+    set of one run, on the assumption that its relative noise is the same.
     """
     x, y = np.log(a), np.log(b)
     centre = float(x.mean() - y.mean())
-    parts = [_part(v, noise) for v in (x, y)]
+    parts = [_variance_of_mean(v, noise) for v in (x, y)]
     if any(df == 0 for _, df in parts):
         return LogRatio(centre, math.inf, 0.0)
     total = sum(v for v, _ in parts)
-    if total == 0:  # identical repeats: take the last digit of a double as their noise
+    if total == 0:  # identical repeats: their noise is taken to be the rounding error
         total = (4 * float(np.finfo(float).eps)) ** 2
         return LogRatio(centre, math.sqrt(total), sum(df for _, df in parts))
     df = total**2 / sum(v**2 / d for v, d in parts)
@@ -50,17 +53,22 @@ def log_ratio(
 
 
 def pooled_noise(samples: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Return the standard deviation of ln within sets of repeats, and its degrees of freedom (0: no repeats)."""
+    """Return the standard deviation of ln within sets of repeats, and its degrees of freedom.
+
+    Both are 0 without repeats.
+    """
     squares, df = 0.0, 0
     for values in samples:
         logs = np.log(values)
         squares += float(((logs - logs.mean()) ** 2).sum())
         df += len(logs) - 1
-    return (math.sqrt(squares / df), float(df)) if df else (0.0, 0.0)
+    if not df:
+        return 0.0, 0.0
+    return math.sqrt(squares / df), float(df)
 
 
 def interval(ratio: LogRatio, level: float = LEVEL) -> Interval:
-    """Return exp of a log ratio with its t interval; no ends where there were no repeats."""
+    """Return exp of a log ratio with its t interval; without repeats there are no ends."""
     centre = bounded_exp(ratio.centre)
     if ratio.df == 0:
         return Interval(centre)
@@ -69,9 +77,9 @@ def interval(ratio: LogRatio, level: float = LEVEL) -> Interval:
 
 
 def probability_below(ratio: LogRatio, bound: float) -> float | None:
-    """Return the probability that the ratio is at most ``bound``; None where there were no repeats.
+    """Return the probability that the ratio is at most ``bound``; None without repeats.
 
-    The ratio's logarithm is taken as Student's t around the measured one (a flat prior on it).
+    The posterior of its logarithm is Student's t around the measured one (flat prior).
     """
     if ratio.df == 0:
         return None
@@ -79,7 +87,7 @@ def probability_below(ratio: LogRatio, bound: float) -> float | None:
 
 
 def bounded_exp(value: float) -> float:
-    """Return exp of a value, held within what a double can carry."""
+    """Return exp of a value, clipped to the range of a double."""
     return math.exp(min(max(value, -700.0), 700.0))
 
 
@@ -88,8 +96,8 @@ def t_quantile(df: float, level: float = LEVEL) -> float:
     return float(special.stdtrit(df, 0.5 + level / 2))
 
 
-def _part(logs: np.ndarray, noise: tuple[float, float]) -> tuple[float, float]:
-    # variance of the mean and its degrees of freedom
+def _variance_of_mean(logs: np.ndarray, noise: tuple[float, float]) -> tuple[float, float]:
+    # with its degrees of freedom
     if len(logs) > 1:
         return float(logs.var(ddof=1)) / len(logs), len(logs) - 1.0
     return noise[0] ** 2, noise[1]
