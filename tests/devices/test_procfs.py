@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wattlaw.devices.meter import Scope
 from wattlaw.devices.meters.procfs import Procfs
-from wattlaw.devices.proctree import Process, Tree, spent
+from wattlaw.devices.proctree import Process, ProcessTree, spent
 
 BURN = "import time\nwhile time.process_time() < {s}: pass"
 
@@ -76,7 +76,7 @@ def test_the_cpu_time_of_a_real_tree_does_not_drop_when_a_child_ends() -> None:
     script = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BURN.format(s=0.3)!r}])\ninput()"
     job = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
     try:
-        tree = Tree(job.pid)
+        tree = ProcessTree(job.pid)
         seen = []
         until = time.monotonic() + 20
         while time.monotonic() < until and not (
@@ -107,7 +107,7 @@ def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
     job = subprocess.Popen(
         [sys.executable, "-c", BURN.format(s=0.15) + "\ninput()"], stdin=subprocess.PIPE
     )
-    tree = Tree(job.pid)
+    tree = ProcessTree(job.pid)
     until = time.monotonic() + 20
     while tree.cpu_s < 0.1 and time.monotonic() < until:
         tree.update()
@@ -129,7 +129,7 @@ def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
     try:
         assert job.stdin
         assert job.stdout
-        tree = Tree(job.pid)
+        tree = ProcessTree(job.pid)
         tree.update()
         job.stdin.write(b"\n")
         job.stdin.flush()
@@ -145,7 +145,7 @@ def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
 
 
 def test_threads_are_not_taken_for_processes() -> None:
-    tree = Tree(os.getpid())
+    tree = ProcessTree(os.getpid())
     tree.update()
     done = threading.Event()
     threads = [threading.Thread(target=done.wait) for _ in range(5)]
@@ -167,7 +167,7 @@ def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
     try:
         assert older.stdout
         older.stdout.readline()
-        tree = Tree(os.getpid(), apart=(os.getpid(), older.pid))
+        tree = ProcessTree(os.getpid(), apart=(os.getpid(), older.pid))
         tree.update()
         before = tree.cpu_s
         tree.apart.discard(older.pid)
@@ -180,7 +180,7 @@ def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
 
 
 def test_a_process_started_right_after_the_first_look_is_found_at_the_next() -> None:
-    tree = Tree(os.getpid())
+    tree = ProcessTree(os.getpid())
     tree.update(1000.0)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     tree.update(1000.1)
@@ -191,7 +191,7 @@ def test_a_process_started_right_after_the_first_look_is_found_at_the_next() -> 
 def test_a_process_that_lost_its_parent_unseen_is_found_by_its_mark() -> None:
     orphan = "import os, sys\nprint(os.getpid(), flush=True)\nsys.stdin.read()"
     script = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {orphan!r}])"
-    tree = Tree(os.getpid(), mark="WATTLAW_TEST_MARK=this one")
+    tree = ProcessTree(os.getpid(), mark="WATTLAW_TEST_MARK=this one")
     tree.update(1000.0)
     job = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -205,7 +205,7 @@ def test_a_process_that_lost_its_parent_unseen_is_found_by_its_mark() -> None:
     job.stdin.close()
     job.stdout.close()
     assert pid in tree.alive
-    unmarked = Tree(os.getpid(), mark="WATTLAW_TEST_MARK=another")
+    unmarked = ProcessTree(os.getpid(), mark="WATTLAW_TEST_MARK=another")
     unmarked.update(1000.0)
     assert pid not in unmarked.alive
 
@@ -215,7 +215,7 @@ def test_what_a_runner_had_started_before_the_first_look_is_not_the_jobs() -> No
         return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
     guard = start()
-    tree = Tree(os.getpid(), apart=(os.getpid(),))
+    tree = ProcessTree(os.getpid(), apart=(os.getpid(),))
     tree.update(1000.0)
     assert tree.processes() == 0
     job = start()
@@ -228,7 +228,7 @@ def test_what_a_runner_had_started_before_the_first_look_is_not_the_jobs() -> No
 
 def test_a_process_seen_before_it_became_its_program_is_tried_again() -> None:
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    tree = Tree(other.pid, mark="WATTLAW_TEST_MARK=this one")
+    tree = ProcessTree(other.pid, mark="WATTLAW_TEST_MARK=this one")
     tree.update(1000.0)
     script = "read go; WATTLAW_TEST_MARK='this one' exec sh -c 'echo ready; read end'"
     late = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

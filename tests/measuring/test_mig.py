@@ -60,7 +60,7 @@ def test_an_instance_is_named_as_its_gpus_and_has_no_energy(fake: FakeNvml) -> N
     for item in gpus(found).values():
         assert (item["energy_j"], item["mean_power_w"], item["status"]) == (None, None, "missing")
         assert f"a MIG instance of gpu:0 ({fake.uuid(0)})" in item["reason"]
-        assert "others may use the rest" in item["reason"]
+        assert "other jobs may use the rest" in item["reason"]
     assert gpu_energy(found)["status"] == "missing"
     assert "MIG instance of gpu:0" in gpu_energy(found)["how"]
 
@@ -118,7 +118,7 @@ def test_no_limit_is_set_on_a_gpu_whose_instances_others_may_use(fake: FakeNvml,
     assert done.returncode != 0
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        f"wattlaw: gpu:0 ({fake.uuid(0)}) is in MIG mode and others may use its other instances"
+        f"wattlaw: gpu:0 ({fake.uuid(0)}) is in MIG mode and other jobs may use its other instances"
     )
     assert (fake.get(0, "sets"), fake.get(1, "sets")) == (0, 0)
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from tests.fake_nvml import FakeNvml
 
-from wattlaw.devices.nvml_devices import Handle
+from wattlaw.devices.nvml_devices import NvmlHandle
 
 WATTLAW = [sys.executable, "-m", "wattlaw"]
 
@@ -88,7 +88,7 @@ def test_an_older_pynvml_in_front_is_one_refused_call_and_no_crash() -> None:
     older.__file__ = "/somewhere/pynvml/__init__.py"
     older.NVMLError = NVMLError  # type: ignore[attr-defined]
     older.nvmlDeviceGetMemoryInfo = lambda handle: "read"  # type: ignore[attr-defined]
-    handle = Handle(older, object())
+    handle = NvmlHandle(older, object())
     assert handle.ask("GetMemoryInfo", 2) is None
     assert (
         handle.failed

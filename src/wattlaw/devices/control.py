@@ -1,4 +1,4 @@
-"""The role Control: it sets one kind of limit on devices. It acts only when it is asked to."""
+"""The role Control: it sets one kind of limit on devices, and only where the user requests it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Allowed(NamedTuple):
-    """The range that a device takes for a limit, both ends included, and the unit of both."""
+    """The range that a device accepts for a limit, both ends included, and its unit."""
 
     low: float
     high: float
@@ -16,30 +16,34 @@ class Allowed(NamedTuple):
 
 
 class Control(ABC):
-    """One kind of limit; its public name is the field of a setting that asks for it, such as "power_cap_w".
+    """One kind of limit; its public name is the field of a setting, such as "power_cap_w".
 
-    Devices are named by UUID. Making one opens the driver and raises DeviceError where there is none.
+    Devices are named by UUID. Its construction opens the driver and raises DeviceError where there
+    is none.
     """
 
     @abstractmethod
     def devices(self, wanted: Sequence[str] | None) -> list[str]:
         """Return the UUIDs of the devices named by index or UUID; None is all that the job may use.
 
-        Raises DeviceError for a name that fits none.
+        Raises DeviceError for a name that no device has.
         """
 
     @abstractmethod
     def allowed(self, device: str) -> Allowed:
-        """Return what the device takes. Raises DeviceError where it cannot say."""
+        """Return the range that the device accepts. Raises DeviceError where none is reported."""
 
     @abstractmethod
     def read(self, device: str) -> float | None:
-        """Return the limit as the device has it now; None where none is set or the device cannot say."""
+        """Return the limit in force; None where none is set or the device does not report it."""
 
     @abstractmethod
     def write(self, device: str, value: float | None) -> None:
-        """Set a limit; None takes it off. Raises PermissionDeniedError with the ways to get it, or DeviceError."""
+        """Set a limit; None removes it.
+
+        Raises PermissionDeniedError with the ways to get the permission, or DeviceError.
+        """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the driver; limits stay as they are."""
+        """Release the driver; limits stay as they are."""

@@ -1,4 +1,4 @@
-"""The role Meter: it reads one kind of device, and says what it cannot read and how to permit it."""
+"""The role Meter: it reads one kind of device, and says what it cannot read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, get_args
 import msgspec
 
 Boundary = Literal["gpu", "cpu", "dram", "node", "psys", "job"]
-"""What an energy includes. ``psys`` is whatever a board's maker connected to the processor's platform
-domain; it differs from board to board, so it is recorded but never used as a node's energy. ``job`` is a
-tree of processes."""
+"""What an energy includes. ``psys`` is whatever a board's maker connected to the processor's
+platform domain; it differs from board to board, so it is recorded but never used as a node's
+energy. ``job`` is a tree of processes."""
 
 EnergyBy = Literal["counter", "power", "none"]
 
@@ -18,7 +18,8 @@ EnergyBy = Literal["counter", "power", "none"]
 class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One device that a meter reads.
 
-    id            unique on its host, such as "gpu:0", "cpu:package-0", "dram:package-0", "node", "job"
+    id            unique on its host, such as "gpu:0", "cpu:package-0", "dram:package-0", "node",
+                  "job"
     uuid          of the hardware, the same in every meter; "" where the device has none
     energy        source of its energy: its own "counter", sampled "power", or "none"
     limits        as read back, such as {"power_limit_w": 300.0, "power_limit_default_w": 350.0}
@@ -27,8 +28,10 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     resolution_j  smallest step of its energy counter, J, where known
     reason        what of it cannot be read, and why
     lacks         single quantities that it does not give, by the name of a field of Sample, and why
-    part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for none
-    shared        why its energy may include other jobs, though the user named it; "" where it does not
+    part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for
+                  none
+    shared        why its energy may include other jobs, though the user named it; "" where it does
+                  not
     """
 
     id: str
@@ -48,13 +51,14 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One reading of one device; its fields are the columns of telemetry-<host>.csv, None is "not read".
+    """One reading of one device; its fields are the columns of telemetry-<host>.csv. None is
+    unread.
 
-    ``time_s`` is time.monotonic() at the reading. ``energy_j``, ``cpu_time_s`` and the bytes (received
-    and sent over PCIe, and over NVLink) are running counters. An application clock is the clock that was
-    requested for the device under load, as Slurm's ``--gpu-freq`` does. ``throttle`` names what limits
-    the clocks, joined by "|". ``processes`` counts the job's live processes on the device "job", and on a
-    GPU those of others.
+    ``time_s`` is time.monotonic() at the reading. ``energy_j``, ``cpu_time_s`` and the bytes
+    (received and sent over PCIe, and over NVLink) are running counters. An application clock is the
+    clock that was requested for the device under load, as Slurm's ``--gpu-freq`` does. ``throttle``
+    names what limits the clocks, joined by "|". ``processes`` counts the job's live processes on
+    the device "job", and on a GPU those of others.
     """
 
     time_s: float
@@ -79,8 +83,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 TELEMETRY_COLUMNS = Sample.__struct_fields__
-"""Columns of telemetry-<host>.csv: ``time_s`` on the host's monotonic clock, ``utilisation`` as a share of 1,
-``throttle`` is "-" where nothing limited the clocks. An empty cell was not read at that time."""
+"""Columns of telemetry-<host>.csv: ``time_s`` on the host's monotonic clock, ``utilisation`` as a
+share of 1, ``throttle`` is "-" where nothing limited the clocks. An empty cell was not read."""
 
 LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 """The counters of bytes that a GPU moved over PCIe and NVLink."""
@@ -111,8 +115,8 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     mark       processes with "NAME=value" in their environment belong to it too; "" is none
     gpus       indices or UUIDs of the GPUs to read; None is all that the job may use
     replay     a trace for the meter "replay" to play
-    apart      processes that are not part of the job though they descend from it (the sampler itself)
-               or are its root (the runner of a trial)
+    apart      processes that are not part of the job though they descend from it (the sampler
+               itself) or are its root (the runner of a trial)
     """
 
     root_pid: int
@@ -126,7 +130,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Meter(ABC):
-    """Reads one kind of device. It is made from a Scope; ``probe`` is called once, before any reading.
+    """Reads one kind of device. ``probe`` is called once, before any reading.
 
     boundaries  of the energies that it reads; () where it reads none
     priority    where two meters read one device, the one of higher priority is used. Meters of this
@@ -151,14 +155,14 @@ class Meter(ABC):
         """
 
     def read_slow(self) -> list[Sample]:
-        """Read what changes slowly or takes long, as rows of its own; called about once a second."""
+        """Read what changes slowly or takes long, as separate rows; called once a second."""
         return []
 
     def read_quick(self) -> list[Sample]:
         """Read the energy counter alone, or power where a device has no counter.
 
-        Called up to a thousand times a second around a window's edge. Empty where readings are slow or
-        the counter is updated within milliseconds.
+        Called up to a thousand times a second around a window's edge. Empty where readings are slow
+        or the counter is updated within milliseconds.
         """
         return []
 
@@ -170,11 +174,16 @@ class Meter(ABC):
 def lag_of(update_s: float) -> float:
     """Return the mean delay of power readings, s, where only their update period is known.
 
-    Half the period, since a reading is shown for that long, and half the time that it averages over:
-    GPUs average over a quarter of the period or all of it, by model (arXiv 2312.02741); this takes the
-    middle.
+    Half the period, since a reading is shown for that long, and half the time that it averages
+    over: GPUs average over a quarter of the period or all of it, by model (arXiv 2312.02741); this
+    takes the middle.
     """
     return 0.8 * update_s
+
+
+def scaled(value: float | None, factor: float) -> float | None:
+    """Return a value in another unit; None stays None."""
+    return None if value is None else value * factor
 
 
 def boundary_of(device: str) -> Boundary:

@@ -1,37 +1,41 @@
-"""Which NVIDIA devices a job may use, and NVML calls that survive what a driver lacks or refuses."""
+"""The NVIDIA devices that a job may use, and NVML calls that tolerate what a driver lacks."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from wattlaw.core.errors import DeviceError
 from wattlaw.slurm.environment import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
 
+NvmlObject: TypeAlias = Any
+"""The module pynvml, or an object or answer of it: the library has no types."""
+
 _NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH = 3, 4, 13, 25
 _FINAL = {_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH}
-"""NVML's error codes after which asking again is useless (nvml.h, nvmlReturn_t)."""
+"""NVML's error codes after which another call is useless (nvml.h, nvmlReturn_t)."""
 
 
-class Handle:
-    """One NVML device handle. A call that fails gives None; one that the driver will never answer is not repeated.
+class NvmlHandle:
+    """One NVML device handle. A call that fails gives None; one that can never succeed is not
+    repeated.
 
-    ``is_hidden`` tells of a device that this user may not open: CUDA does not number it.
+    ``is_hidden`` marks a device that this user may not open: CUDA does not number it.
     """
 
-    def __init__(self, nvml: Any, handle: Any) -> None:
+    def __init__(self, nvml: NvmlObject, handle: NvmlObject) -> None:
         self.nvml = nvml
         self.handle = handle
         self.refused: set[str] = set()
         self.failed = ""
         self.is_hidden = False
 
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """Call ``nvmlDevice<name>``; None where it is refused, missing from the driver, or fails this time."""
+    def ask(self, name: str, *arguments: object) -> NvmlObject:
+        """Call ``nvmlDevice<name>``; None where it is refused, not in the driver, or fails."""
         call = f"{name}{arguments}"
         if self.handle is None or call in self.refused:
             return None
@@ -46,24 +50,25 @@ class Handle:
             if error.value in _FINAL:
                 self.refused.add(call)
         except TypeError:
-            # an old package called pynvml, in front of nvidia-ml-py, takes fewer arguments
+            # an old package named pynvml shadows nvidia-ml-py and takes fewer arguments
             self.failed = f"the module pynvml ({self.nvml.__file__}) is older than nvidia-ml-py 12"
             self.refused.add(call)
         return None
 
 
-class Visible(NamedTuple):
-    """One device that the job may use: the index of a GPU, and the UUID of a MIG instance of it or "".
+class VisibleDevice(NamedTuple):
+    """A device that the job may use: the index of a GPU, and the UUID of a MIG instance of it or
+    "".
 
-    The index is -1 for an instance where nobody knows which GPU it is of.
+    The index is -1 for an instance whose GPU is not known.
     """
 
     gpu: int
     mig: str = ""
 
 
-def open_nvml() -> Any:
-    """Load and initialise NVML; return the module pynvml. Raises DeviceError with the plain reason."""
+def open_nvml() -> NvmlObject:
+    """Load and initialise NVML; return the module pynvml. Raises DeviceError."""
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
@@ -77,8 +82,8 @@ def open_nvml() -> Any:
     return pynvml
 
 
-def all_handles(nvml: Any) -> list[Handle]:
-    """Return a handle of every GPU, in NVML's order; of a lost one a handle of nothing. Raises DeviceError."""
+def all_handles(nvml: NvmlObject) -> list[NvmlHandle]:
+    """Return a handle of every GPU in NVML's order, empty for a lost GPU. Raises DeviceError."""
     try:
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
@@ -86,70 +91,85 @@ def all_handles(nvml: Any) -> list[Handle]:
     found = []
     for index in range(count):
         try:
-            found.append(Handle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
+            found.append(NvmlHandle(nvml, nvml.nvmlDeviceGetHandleByIndex(index)))
         except nvml.NVMLError as error:
-            lost = Handle(nvml, None)
+            lost = NvmlHandle(nvml, None)
             lost.failed, lost.is_hidden = str(error), error.value == _NO_PERMISSION
             found.append(lost)
     return found
 
 
-def wanted_devices(
+def visible_devices(
     gpus: tuple[str, ...] | None,
     uuids: list[str],
     variable: str = "CUDA_VISIBLE_DEVICES",
-    instances: Mapping[str, Visible] | None = None,
+    instances: Mapping[str, VisibleDevice] | None = None,
     numbered: Sequence[int] | None = None,
-) -> list[Visible]:
-    """Return the devices that are asked for, of those with ``uuids`` that the driver shows.
+) -> list[VisibleDevice]:
+    """Return the requested devices, of those with ``uuids`` that the driver shows.
 
-    ``gpus`` None means what the environment's ``variable`` leaves, all of the job's where it is not set. As in CUDA,
-    what follows a name that fits none is ignored there; a name in ``gpus`` that fits none raises DeviceError.
-    ``instances`` are the MIG instances by their names; None where they are not known, and then any name of one fits.
-    ``numbered`` are the devices that the variable's numbers count, in its order; None is all.
+    ``gpus`` None means what the environment's ``variable`` leaves, or all of the job's where it is
+    not set. As in CUDA, names that follow an unknown one in the variable are ignored; an unknown
+    name in ``gpus`` raises DeviceError. ``instances`` are the MIG instances by name; with None any
+    MIG name is accepted. ``numbered`` are the devices that the variable's numbers count, in its
+    order; None is all.
     """
     if gpus is not None:
-        found = [_match(name, uuids, instances) for name in gpus]
-        for name, one in zip(gpus, found, strict=True):
-            if one is None:
-                raise DeviceError(
-                    f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID"
-                )
-        return [one for one in found if one]
+        return [_requested(name, uuids, instances) for name in gpus]
     listed = os.environ.get(variable)
     if listed is None:
-        return [Visible(index) for index in gpus_of_job(len(uuids))]
-    visible: list[Visible] = []
-    for name in listed.split(","):
-        one = _match(name.strip(), uuids, instances)
-        if one is not None and name.strip().isdigit() and numbered is not None:
-            one = Visible(numbered[one.gpu]) if one.gpu < len(numbered) else None
+        return [VisibleDevice(index) for index in gpus_of_job(len(uuids))]
+    visible: list[VisibleDevice] = []
+    for name in map(str.strip, listed.split(",")):
+        one = _match(name, uuids, instances)
+        if one is not None and name.isdigit() and numbered is not None:
+            one = VisibleDevice(numbered[one.gpu]) if one.gpu < len(numbered) else None
         if one is None:
             break
         visible.append(one)
     return list(dict.fromkeys(visible))
 
 
-def _match(name: str, uuids: list[str], instances: Mapping[str, Visible] | None) -> Visible | None:
+def _requested(
+    name: str, uuids: list[str], instances: Mapping[str, VisibleDevice] | None
+) -> VisibleDevice:
+    found = _match(name, uuids, instances)
+    if found is None:
+        raise DeviceError(f"there is no GPU {name!r}; valid: 0 to {len(uuids) - 1}, or a UUID")
+    return found
+
+
+def _match(
+    name: str, uuids: list[str], instances: Mapping[str, VisibleDevice] | None
+) -> VisibleDevice | None:
     if name.isdigit():
-        return Visible(int(name)) if int(name) < len(uuids) else None
+        return VisibleDevice(int(name)) if int(name) < len(uuids) else None
     if name.startswith("MIG-"):
-        return Visible(-1, name) if instances is None else instances.get(name)
+        return VisibleDevice(-1, name) if instances is None else instances.get(name)
     if name.startswith("GPU-"):
-        fitting = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
-        return Visible(fitting[0]) if len(fitting) == 1 else None
+        matching = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
+        return VisibleDevice(matching[0]) if len(matching) == 1 else None
     return None
 
 
 _THROTTLE = {
-    0x1: "idle", 0x2: "application_clocks", 0x4: "power_cap", 0x8: "hw_slowdown", 0x10: "sync_boost",
-    0x20: "thermal", 0x40: "hw_thermal", 0x80: "power_brake", 0x100: "display",
-}  # fmt: skip
+    0x1: "idle",
+    0x2: "application_clocks",
+    0x4: "power_cap",
+    0x8: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "thermal",
+    0x40: "hw_thermal",
+    0x80: "power_brake",
+    0x100: "display",
+}
 """Names of the bits of nvmlClocksThrottleReasons (nvml.h)."""
 
 
 def throttle_names(bits: int) -> str:
-    """Return what holds the clocks down, joined by "|"; "" for nothing. Unknown bits keep their number."""
+    """Return what limits the clocks, joined by "|". Unknown bits keep their number."""
     names = [name for bit, name in _THROTTLE.items() if bits & bit]
-    rest = bits & ~sum(_THROTTLE)
-    return "|".join([*names, *([f"other_{rest:#x}"] if rest else [])])
+    unknown = bits & ~sum(_THROTTLE)
+    if unknown:
+        names.append(f"other_{unknown:#x}")
+    return "|".join(names)

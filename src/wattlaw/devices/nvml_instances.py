@@ -1,133 +1,142 @@
-"""MIG: the instances that a GPU is cut into, which of them a job may use, and whether it holds the whole GPU.
+"""MIG: the instances of a GPU, which of them a job may use, and whether it has the whole GPU.
 
-An instance has memory, processes and a UUID of its own. Power, energy, clocks, temperature and links are the whole
-GPU's: NVML refuses to tell them of an instance.
+An instance has memory, processes and a UUID of its own. Power, energy, clocks, temperature and
+links are those of the whole GPU: NVML does not report them for an instance.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from wattlaw.devices.nvml_devices import Handle, Visible, wanted_devices
+from wattlaw.devices.nvml_devices import NvmlHandle, NvmlObject, VisibleDevice, visible_devices
 
 
-class Instance(NamedTuple):
-    """One MIG instance: NVML's index of it within its GPU, and how many compute slices it has, 0 if unknown."""
+class MigInstance(NamedTuple):
+    """One MIG instance: its index within its GPU, and its compute slices, 0 where unknown."""
 
-    handle: Handle
+    handle: NvmlHandle
     number: int
     uuid: str
     names: tuple[str, ...]
     slices: int
 
 
-class Chosen(NamedTuple):
-    """A GPU of which a job may use something.
+class ChosenGpu(NamedTuple):
+    """A GPU of which a job may use all or a part.
 
-    instances  the job's instances of it; empty where MIG is off, or the whole GPU was asked for by its own name
+    instances  the job's instances; empty where MIG is off, or the whole GPU was named by the user
     is_mig     MIG is on
     is_all     no other job can use any part of it
     """
 
     gpu: int
-    handle: Handle
-    instances: tuple[Instance, ...] = ()
+    handle: NvmlHandle
+    instances: tuple[MigInstance, ...] = ()
     is_mig: bool = False
     is_all: bool = True
 
 
-def chosen_gpus(handles: Sequence[Handle], gpus: tuple[str, ...] | None) -> list[Chosen]:
-    """Return what is asked for of the GPUs with these handles; ``gpus`` None is all that the job may use.
+def chosen_gpus(handles: Sequence[NvmlHandle], gpus: tuple[str, ...] | None) -> list[ChosenGpu]:
+    """Return the requested ones of the GPUs with these handles; ``gpus`` None is all that the job
+    may use.
 
-    A GPU in MIG mode that only CUDA's rules choose stands for those of its instances that are visible: CUDA runs
-    nothing on the GPU itself. One that shows no instance is nobody's. Raises DeviceError for a name that fits none.
+    A GPU in MIG mode that only CUDA's rules choose means its visible instances: CUDA runs nothing
+    on the GPU itself. One without a visible instance is left out. Raises DeviceError for an unknown
+    name.
     """
-    cut = [instances_of(h) for h in handles]
-    of_job = _chosen(handles, cut, None)
+    instances = [instances_of(handle) for handle in handles]
+    of_job = _chosen(handles, instances, None)
     if gpus is None:
         return of_job
-    is_all = {c.gpu: c.is_all for c in of_job}
-    asked = _chosen(handles, cut, gpus)
-    return [
-        c._replace(is_all=is_all.get(c.gpu, False)) if c.is_mig and not c.instances else c
-        for c in asked
-    ]
-
-
-def instances_of(handle: Handle) -> list[Instance] | None:
-    """Return the instances that the driver shows of a GPU; None where MIG is off or unknown to device or driver."""
-    mode = handle.ask("GetMigMode")
-    if not mode or mode[0] != 1:
-        return None
+    is_all = {one.gpu: one.is_all for one in of_job}
     found = []
-    for number in range(handle.ask("GetMaxMigDeviceCount") or 0):
-        instance = handle.ask("GetMigDeviceHandleByIndex", number)  # not found where fewer exist
-        if instance is not None:
-            found.append(
-                _instance(Handle(handle.nvml, instance), number, word(handle.ask("GetUUID")))
-            )
+    for one in _chosen(handles, instances, gpus):
+        if one.is_mig and not one.instances:
+            one = one._replace(is_all=is_all.get(one.gpu, False))
+        found.append(one)
     return found
 
 
-def doubtful_order(handles: Sequence[Handle]) -> str:
-    """Return why the numbers of CUDA_VISIBLE_DEVICES may mean other GPUs than NVML's; "" where they do not.
+def instances_of(handle: NvmlHandle) -> list[MigInstance] | None:
+    """Return the visible instances of a GPU; None where MIG is off or not supported."""
+    mode = handle.ask("GetMigMode")
+    if not mode or mode[0] != 1:
+        return None
+    parent = word(handle.ask("GetUUID"))
+    found = []
+    for number in range(handle.ask("GetMaxMigDeviceCount") or 0):
+        instance = handle.ask("GetMigDeviceHandleByIndex", number)
+        if instance is not None:  # the GPU may have fewer instances than it could
+            found.append(_instance(NvmlHandle(handle.nvml, instance), number, parent))
+    return found
 
-    CUDA numbers the fastest first unless CUDA_DEVICE_ORDER says otherwise; NVML, and CUDA among equals, by bus.
+
+def doubtful_order(handles: Sequence[NvmlHandle]) -> str:
+    """Return why CUDA_VISIBLE_DEVICES may number GPUs otherwise than NVML; "" where it does not.
+
+    CUDA numbers the fastest first unless CUDA_DEVICE_ORDER says otherwise; NVML numbers by bus, as
+    CUDA does among equal GPUs.
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    kinds = {word(h.ask("GetName")) for h in handles if h.handle is not None}
+    models = {word(h.ask("GetName")) for h in handles if h.handle is not None}
     is_by_number = any(name.strip().isdigit() for name in listed.split(","))
-    if not is_by_number or len(kinds) < 2 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+    if not is_by_number or len(models) < 2 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return ""
     return (
-        f"CUDA_VISIBLE_DEVICES={listed} names GPUs by number, and CUDA numbers the fastest of different GPUs first, "
-        "NVML by bus: set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
+        f"CUDA_VISIBLE_DEVICES={listed} names GPUs by number, and CUDA numbers the fastest of "
+        "different GPUs first, NVML by bus: set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name them by UUID"
     )
 
 
-def word(value: Any) -> str:
-    """Return what NVML calls a device, as text; "" where it did not say."""
+def word(value: NvmlObject) -> str:
+    """Return a name that NVML gave as text; "" where it gave none."""
     return value.decode() if isinstance(value, bytes) else str(value or "")
 
 
-def _instance(handle: Handle, number: int, parent: str) -> Instance:
+def _instance(handle: NvmlHandle, number: int, parent: str) -> MigInstance:
     uuid, sizes = word(handle.ask("GetUUID")), handle.ask("GetAttributes_v2")
-    # drivers before R470 name an instance after its GPU, and CUDA takes that name to this day
+    # drivers before R470 name an instance after its GPU, and CUDA still accepts that name
     old = f"MIG-{parent}/{handle.ask('GetGpuInstanceId')}/{handle.ask('GetComputeInstanceId')}"
     slices = 0 if sizes is None else int(sizes.computeInstanceSliceCount)
-    return Instance(handle, number, uuid, tuple(dict.fromkeys((uuid, old))), slices)
+    return MigInstance(handle, number, uuid, tuple(dict.fromkeys((uuid, old))), slices)
 
 
 def _chosen(
-    handles: Sequence[Handle], cut: Sequence[list[Instance] | None], gpus: tuple[str, ...] | None
-) -> list[Chosen]:
-    known = {
-        name: Visible(i, one.uuid)
-        for i, ones in enumerate(cut)
-        for one in ones or ()
-        for name in one.names
-    }
-    uuids = [word(h.ask("GetUUID")) for h in handles]
-    found: dict[int, list[Instance]] = {}
-    numbered = [i for i, h in enumerate(handles) if not h.is_hidden]
-    for one in wanted_devices(gpus, uuids, instances=known, numbered=numbered):
-        ours = (
-            [i for i in cut[one.gpu] or () if one.mig in ("", i.uuid)]
-            if one.mig or gpus is None
-            else []
-        )
-        if gpus is None and cut[one.gpu] is not None and not ours:
+    handles: Sequence[NvmlHandle],
+    instances: Sequence[list[MigInstance] | None],
+    gpus: tuple[str, ...] | None,
+) -> list[ChosenGpu]:
+    uuids = [word(handle.ask("GetUUID")) for handle in handles]
+    numbered = [index for index, handle in enumerate(handles) if not handle.is_hidden]
+    visible = visible_devices(gpus, uuids, instances=_by_name(instances), numbered=numbered)
+    found: dict[int, list[MigInstance]] = {}
+    for one in visible:
+        ours: list[MigInstance] = []
+        if one.mig or gpus is None:
+            ours = [i for i in instances[one.gpu] or () if one.mig in ("", i.uuid)]
+        if gpus is None and instances[one.gpu] is not None and not ours:
             continue
         mine = found.setdefault(one.gpu, [])
-        mine += [i for i in ours if i not in mine]
-    return [
-        _of_gpu(gpu, handles[gpu], tuple(mine), cut[gpu] is not None) for gpu, mine in found.items()
-    ]
+        mine += [instance for instance in ours if instance not in mine]
+    chosen = []
+    for gpu, mine in found.items():
+        chosen.append(_of_gpu(gpu, handles[gpu], tuple(mine), instances[gpu] is not None))
+    return chosen
 
 
-def _of_gpu(gpu: int, handle: Handle, mine: tuple[Instance, ...], is_mig: bool) -> Chosen:
+def _by_name(instances: Sequence[list[MigInstance] | None]) -> dict[str, VisibleDevice]:
+    found = {}
+    for gpu, of_gpu in enumerate(instances):
+        for instance in of_gpu or ():
+            for name in instance.names:
+                found[name] = VisibleDevice(gpu, instance.uuid)
+    return found
+
+
+def _of_gpu(gpu: int, handle: NvmlHandle, mine: tuple[MigInstance, ...], is_mig: bool) -> ChosenGpu:
     most = (handle.ask("GetMaxMigDeviceCount") or 0) if is_mig else 0
     # every instance takes at least one of as many compute slices as there can be instances
-    return Chosen(gpu, handle, mine, is_mig, not is_mig or 0 < most <= sum(i.slices for i in mine))
+    is_all = not is_mig or 0 < most <= sum(instance.slices for instance in mine)
+    return ChosenGpu(gpu, handle, mine, is_mig, is_all)

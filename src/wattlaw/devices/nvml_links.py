@@ -1,11 +1,11 @@
-"""Bytes that a GPU moved over PCIe and NVLink, as running counters, by whichever way its driver offers."""
+"""Counters of the bytes that a GPU moved over PCIe and NVLink."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from wattlaw.devices.nvml_devices import Handle
+from wattlaw.devices.nvml_devices import NvmlHandle, NvmlObject
 
 _PCIE_SENT, _PCIE_RECEIVED = 197, 198
 _LINK_COUNT = 91
@@ -15,70 +15,70 @@ _ALL_LINKS = 0xFFFFFFFF
 _MOST_LINKS = 36
 _KIB = 2**10
 _UNIT_BYTES = 2
-"""Field ids of nvml.h (NVML_FI_DEV_*); its scope of all links; NVML_NVLINK_MAX_LINKS; what a counter counts in."""
+"""Of nvml.h: field ids (NVML_FI_DEV_*), the scope of all links, NVML_NVLINK_MAX_LINKS, the unit."""
 
 
-class Moved(NamedTuple):
+class MovedBytes(NamedTuple):
     """Bytes since the driver was loaded; None was not read."""
 
     received: int | None = None
     sent: int | None = None
 
 
-class Links:
-    """The byte counters of one GPU. ``lacks`` says why a kind is not read, by the names of a Sample's fields."""
+class LinkCounters:
+    """The byte counters of one GPU. ``lacks`` gives the reason for each unread field of Sample."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: NvmlHandle) -> None:
         self.handle = handle
         self.lacks: dict[str, str] = {}
         self._active: list[int] | None = None
-        self._ways = [
-            self._summed_by_driver,
-            self._by_link,
-            self._by_newer_fields,
-            self._by_old_counters,
-        ]
-        self._ways = [way for way in self._ways if None not in way()][:1]
+        ways = [self._summed_by_driver, self._by_link, self._by_newer_fields, self._by_old_counters]
+        self._read_nvlink = next((way for way in ways if None not in way()), None)
         if None in self.pcie():
             self._lack("", "the driver has no byte counters of PCIe")
-        if not self._ways:
+        if self._read_nvlink is None:
             self._lack("nvlink_", self._why_none())
 
-    def pcie(self) -> Moved:
+    def pcie(self) -> MovedBytes:
         """Return the bytes moved over PCIe."""
-        return Moved(*fields(self.handle, [(_PCIE_RECEIVED, 0), (_PCIE_SENT, 0)]))
+        return MovedBytes(*fields(self.handle, [(_PCIE_RECEIVED, 0), (_PCIE_SENT, 0)]))
 
-    def nvlink(self) -> Moved:
+    def nvlink(self) -> MovedBytes:
         """Return the bytes of data moved over all NVLinks together."""
-        return self._ways[0]() if self._ways else Moved()
+        return self._read_nvlink() if self._read_nvlink else MovedBytes()
 
-    def _summed_by_driver(self) -> Moved:
-        found = fields(self.handle, [(_DATA_RECEIVED, _ALL_LINKS), (_DATA_SENT, _ALL_LINKS)])
-        return Moved(*(None if v is None else v * _KIB for v in found))
+    def _summed_by_driver(self) -> MovedBytes:
+        received, sent = fields(
+            self.handle, [(_DATA_RECEIVED, _ALL_LINKS), (_DATA_SENT, _ALL_LINKS)]
+        )
+        return MovedBytes(_sum([received], _KIB), _sum([sent], _KIB))
 
-    def _by_link(self) -> Moved:
+    def _by_link(self) -> MovedBytes:
         return self._sum_of_fields(_DATA_RECEIVED, _DATA_SENT, _KIB)
 
-    def _by_newer_fields(self) -> Moved:
+    def _by_newer_fields(self) -> MovedBytes:
         return self._sum_of_fields(_BYTES_RECEIVED, _BYTES_SENT, 1)
 
-    def _sum_of_fields(self, received: int, sent: int, unit: int) -> Moved:
+    def _sum_of_fields(self, received: int, sent: int, unit: int) -> MovedBytes:
         links = self._links()
-        found = fields(self.handle, [(f, link) for f in (received, sent) for link in links])
-        return Moved(_sum(found[: len(links)], unit), _sum(found[len(links) :], unit))
+        # one call for both directions, so that they are of one moment
+        found = fields(self.handle, [(field, link) for field in (received, sent) for link in links])
+        return MovedBytes(_sum(found[: len(links)], unit), _sum(found[len(links) :], unit))
 
-    def _by_old_counters(self) -> Moved:
-        """Add up counter 0 of every link; it counts bytes only where root has set it to."""
-        parts = []
+    def _by_old_counters(self) -> MovedBytes:
+        """Add up counter 0 of every link; it counts bytes only where root has configured it so."""
+        received, sent = [], []
         for link in self._links():
             control = self.handle.ask("GetNvLinkUtilizationControl", link, 0)
             if control is None or control.units != _UNIT_BYTES:
-                return Moved()
-            parts.append(self.handle.ask("GetNvLinkUtilizationCounter", link, 0) or (None, None))
-        return Moved(_sum([p[0] for p in parts], 1), _sum([p[1] for p in parts], 1))
+                return MovedBytes()
+            counts = self.handle.ask("GetNvLinkUtilizationCounter", link, 0) or (None, None)
+            received.append(counts[0])
+            sent.append(counts[1])
+        return MovedBytes(_sum(received, 1), _sum(sent, 1))
 
     def _links(self) -> list[int]:
-        """Return the links that are up. They are looked for once: a link that comes up later is not counted."""
+        """Return the links that were up at the first call."""
         if self._active is None:
             count = fields(self.handle, [(_LINK_COUNT, 0)])[0]
             numbers = range(_MOST_LINKS if count is None else min(count, _MOST_LINKS))
@@ -94,25 +94,25 @@ class Links:
         self.lacks |= {f"{prefix}received_bytes": why, f"{prefix}sent_bytes": why}
 
 
-def fields(handle: Handle, wanted: Sequence[tuple[int, int]]) -> list[int | None]:
-    """Return the values of NVML's fields, each an (id, scope); None where the device or driver has none."""
+def fields(handle: NvmlHandle, wanted: Sequence[tuple[int, int]]) -> list[int | None]:
+    """Return the values of NVML's fields, each an (id, scope); None for one that is not given."""
     values = handle.ask("GetFieldValues", list(wanted)) if wanted else []
-    return [None] * len(wanted) if values is None else [_value(v) for v in values]
+    if values is None:
+        return [None] * len(wanted)
+    return [_value(field) for field in values]
 
 
-def _value(field: Any) -> int | None:
+def _value(field: NvmlObject) -> int | None:
     if field.nvmlReturn != 0:
         return None
     value = field.value
-    # nvml.h, nvmlValueType_t: 0 double, 1 unsigned int, 2 unsigned long, 3 unsigned long long
-    return int(
-        {0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}.get(
-            field.valueType, value.ullVal
-        )
-    )
+    # nvml.h, nvmlValueType_t
+    by_type = {0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}
+    return int(by_type.get(field.valueType, value.ullVal))
 
 
 def _sum(values: Sequence[int | None], unit: int) -> int | None:
-    """Add up links; a sum that lacks one, or that has none at all, is no sum."""
-    known = [v for v in values if v is not None]
-    return sum(known) * unit if known and len(known) == len(values) else None
+    """Add up links; None where one link was not read, or there is none."""
+    known = [value for value in values if value is not None]
+    is_whole = known and len(known) == len(values)
+    return sum(known) * unit if is_whole else None

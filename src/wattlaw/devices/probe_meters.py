@@ -1,4 +1,4 @@
-"""Probes the meters of a host, and chooses one meter for each device, so that no energy is counted twice."""
+"""Probes the meters of a host, and chooses one meter for each device: no energy counts twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class ProbedMeter(NamedTuple):
 def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[ProbedMeter]:
     """Make and probe the meters, all of them without ``names``.
 
-    A meter that cannot be made says why in its probe. With a trace to play, the trace replaces the devices.
+    A meter that cannot be made says why in its probe. With a trace to play, the trace replaces the
+    devices.
     """
     if names is None:
         names = (
@@ -42,8 +43,9 @@ def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[Probe
 def one_meter_for_each_device(found: Sequence[tuple[Meter, Probe]]) -> list[ProbedMeter]:
     """Return the meters with their probes, each device being left to one of them.
 
-    A meter that reads a device's energy precedes one that does not; then the one of higher priority does.
-    Devices of different meters whose ids are equal, though they are different devices, get new ids.
+    A meter that reads a device's energy precedes one that does not; then the one of higher priority
+    does. Devices of different meters whose ids are equal, though they are different devices, get
+    new ids.
     """
     devices = [(meter, device) for meter, probe in found for device in probe.devices]
     devices.sort(key=lambda pair: (pair[1].energy == "none", -pair[0].priority))
@@ -98,7 +100,7 @@ def _rename_duplicates(
 def _limited(
     meter: Meter, probe: Probe, ids: dict[str, str], read_by: dict[str, str]
 ) -> ProbedMeter:
-    """Return a meter of which only the devices in ``ids`` are read, under the ids that these map to."""
+    """Return a meter that reads the devices in ``ids`` only, under the ids that these map to."""
     if read_by:
         parts = [f"{device} is read by {other}" for device, other in read_by.items()]
         probe = replace(probe, reason="; ".join(filter(None, (probe.reason, *parts))))

@@ -1,4 +1,4 @@
-"""The processes of a job as /proc shows them, and the CPU time of all of them, gone ones included."""
+"""The processes of a job from /proc, and the CPU time of all of them, ended ones included."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _LOOK_SHARE = 0.003
-"""New processes are looked for so rarely that it takes at most this share of the time; listing all, another such."""
+"""Share of time that looking for new processes may take, and that listing all may take besides."""
 
 _LIST_EVERY_S = 10.0
-"""In between only the numbers given out since the last look are tried; so rarely, or rarer, all are listed."""
+"""All processes are listed at most this often; in between only new process numbers are tried."""
 
 _YOUNG_S = 1.0
-"""A process that is younger may not yet have become the program that it will be, and is tried again at each look."""
+"""A younger process may not have executed its program yet, and is tried again at each look."""
 
 _MOST_TRIED = 1000
 _SURELY_OLDER_S = 0.1
@@ -33,18 +33,20 @@ class Process(NamedTuple):
     resident_bytes: int
 
 
-class Tree:
+class ProcessTree:
     """A process and all its descendants, followed over time.
 
-    ``cpu_s`` never falls and counts nothing twice. A child that was waited for moves into its parent's
-    children's time; what of that time was seen in the child before is taken off. A child that nobody
-    waited for keeps the time that was last seen. A root that is set ``apart`` holds the tree together
-    but counts for nothing itself: it is the runner of a trial, not the trial. What children it has at the
-    first look are its own too: a guard of limits, a program that a meter follows.
-    A process that joins later but is older than the first look counts from then on: what it did before was
-    not the job's. One that lives for less than the time between two looks, and that nobody waits for, is not seen.
-    A process whose environment holds ``mark`` is the job's wherever it descends from: one that lost its parent
-    before it was seen is found by it.
+    ``cpu_s`` never falls and counts nothing twice. When a parent waits for a child, the child's
+    time moves into the parent's children time; what was already counted of it is subtracted. A
+    child that nobody waited for keeps the time of its last reading.
+
+    A root in ``apart`` holds the tree together but is not counted: it is the runner of a trial, not
+    the trial. Children that it has at the first look belong to it too, such as a guard of limits.
+
+    A process that joins later but is older than the first look counts from then on: its earlier
+    work was not the job's. One that lives between two looks and that nobody waits for is not seen.
+    A process with ``mark`` in its environment is the job's whatever it descends from: this finds
+    processes that lost their parent before they were seen.
     """
 
     def __init__(
@@ -93,11 +95,11 @@ class Tree:
         self.cpu_s += spent(before, after)
 
     def processes(self) -> int:
-        """Return how many processes of the job live; a root that is set apart is none of them."""
+        """Return the number of live processes of the job, without a root in ``apart``."""
         return len(self.alive) - (self.root in self.apart and self.root in self.alive)
 
     def memory_bytes(self) -> int:
-        """Return resident memory; pages shared through files are counted once, as the largest share of one process."""
+        """Return resident memory; of shared pages only the largest share of one process counts."""
         private = shared = 0
         for pid, process in self.alive.items():
             if not process.resident_bytes:
@@ -108,7 +110,7 @@ class Tree:
         return private + shared
 
     def holds(self, pid: int) -> bool | None:
-        """Say whether a process belongs to the job; None where it cannot be seen (another namespace, or gone)."""
+        """Return whether a process belongs to the job; None for one that is gone or hidden."""
         if pid in self.alive:
             return True
         return None if self._read(pid) is None else False
@@ -118,7 +120,7 @@ class Tree:
         return new if new and new.start == old.start else None
 
     def _look_for_new(self, known: dict[int, Process], now: float) -> bool:
-        """Add the job's new processes: of the numbers given out since the last look, or of all; True for all."""
+        """Add the job's new processes; return whether all were listed, not only new numbers."""
         newest, before = self._newest_number(), self.newest
         self.newest = newest
         if newest and before <= newest <= before + _MOST_TRIED and now < self.next_list:
@@ -126,13 +128,13 @@ class Tree:
                 self._join(tried, known, may_be_threads=True)
             return False
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
-        # where numbers began again from below, a foreign one's may be a new process's
+        # where numbers started again from below, a foreign number may be a new process
         self.foreign = self.foreign & pids if before <= newest else set()
         self._join(pids - self.foreign, known, may_be_threads=False)
         return True
 
     def _newest_number(self) -> int:
-        """Return the number that a process or thread got last; 0 where the system does not say."""
+        """Return the newest number of a process or thread; 0 where it is not reported."""
         text = self._head("loadavg").split()
         return int(text[-1]) if text and text[-1].isdigit() else 0
 
@@ -156,14 +158,14 @@ class Tree:
             _adopt(fresh, known)
         oldest = time.clock_gettime(time.CLOCK_BOOTTIME) - _YOUNG_S
         self.young = {p.pid for p in fresh.values() if p.start * _TICK_S > oldest}
-        # a parent that started after the list was taken may yet turn out to be ours
+        # a parent that started after the listing may still be the job's
         self.foreign |= {
             p.pid for p in fresh.values() if p.parent in pids or p.parent == 0
         } - self.young
 
     def _read(self, pid: int) -> Process | None:
         text = self._head(f"{pid}/stat")
-        # the command's name stands in brackets and may itself hold brackets and blanks
+        # the command's name is in brackets and may contain brackets and spaces
         f = text[text.rfind(b")") + 2 :].split()
         if len(f) < 22:
             return None
@@ -175,20 +177,22 @@ class Tree:
         )
 
     def _is_process(self, number: int) -> bool:
-        """Say whether a number is that of a process; threads are found by theirs too."""
+        """Return whether a number is that of a process and not of a thread."""
         return f"\nTgid:\t{number}\n".encode() in self._head(f"{number}/status")
 
     def _is_of_job(self, pid: int) -> bool:
-        # Slurm names the job in the processes' control group, and in their environment where it uses none
+        # Slurm names the job in the control group, and in the environment where it uses none
         if f"/job_{self.slurm_job}/".encode() in self._text(pid, "cgroup"):
             return True
         variables = self._text(pid, "environ").split(b"\0")
         node = os.environ.get("SLURMD_NODENAME")
-        wanted = [f"SLURM_JOB_ID={self.slurm_job}", *([f"SLURMD_NODENAME={node}"] if node else [])]
-        return all(w.encode() in variables for w in wanted)
+        expected = [f"SLURM_JOB_ID={self.slurm_job}"]
+        if node:
+            expected.append(f"SLURMD_NODENAME={node}")
+        return all(text.encode() in variables for text in expected)
 
     def _head(self, name: str) -> bytes:
-        """Return the first 2 KiB of a file, b"" where it is gone, in the fewest calls: they are what a look costs."""
+        """Return the first 2 KiB of a file in the fewest system calls; b"" where it is gone."""
         try:
             file = os.open(f"{self.proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -196,7 +200,7 @@ class Tree:
         try:
             return os.read(file, 2048)
         except OSError:
-            return b""  # it ended in this moment
+            return b""  # the process ended meanwhile
         finally:
             os.close(file)
 
@@ -215,8 +219,8 @@ class Tree:
 
 
 def _adopt(fresh: dict[int, Process], known: dict[int, Process]) -> None:
-    """Move those that descend from known processes to them."""
-    # a child may stand before its parent in the list, so go round until nothing joins
+    """Move the descendants of known processes from ``fresh`` to ``known``."""
+    # a child may precede its parent in the list, so repeat until nothing is moved
     while joining := [p for p in fresh.values() if p.parent in known]:
         for process in joining:
             known[process.pid] = fresh.pop(process.pid)
@@ -225,9 +229,9 @@ def _adopt(fresh: dict[int, Process], known: dict[int, Process]) -> None:
 def spent(before: dict[int, Process], after: dict[int, Process]) -> float:
     """Return the CPU time that a tree used between two looks at it, s; at least 0.
 
-    A process first seen in ``after`` counts whole. A process gone since ``before`` is in the children's
-    time of its nearest living ancestor, which grew by what it used in all: its time as last seen is
-    taken off that growth.
+    A process first seen in ``after`` counts with all its time. A process gone since ``before`` is
+    in the children time of its nearest living ancestor, which grew by all that the process used:
+    its time at the last reading is subtracted from that growth.
     """
     gone_s: dict[int, float] = {}
     for pid, process in before.items():

@@ -1,7 +1,7 @@
 """Upper limits of the SM and memory clocks of NVIDIA GPUs, through NVML's locked clocks.
 
-NVML can set and lift locked clocks but has no call that tells them. What is in force is therefore known
-only from the clocks that are sampled, and taking a limit off means that no clock is locked.
+NVML can set and remove locked clocks but has no call that reads them. The limit in force is
+therefore known only from the sampled clocks, and removing a limit means that no clock is locked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wattlaw.devices.control import Allowed, Control
-from wattlaw.devices.nvml_control import Driver
+from wattlaw.devices.nvml_control import NvmlDriver
 
 NAMES = {
     "sm_clock_mhz": "SmClock",
@@ -17,10 +17,10 @@ NAMES = {
 }
 
 
-class _Clock(Control):
-    def __init__(self, word: str, kind: int, call: str, switch: str) -> None:
-        self.driver = Driver()
-        self.word, self.kind, self.call, self.switch = word, kind, call, switch
+class _LockedClock(Control):
+    def __init__(self, word: str, call: str, switch: str) -> None:
+        self.driver = NvmlDriver()
+        self.word, self.call, self.switch = word, call, switch
 
     def devices(self, wanted: Sequence[str] | None) -> list[str]:
         return self.driver.devices(wanted)
@@ -35,15 +35,13 @@ class _Clock(Control):
 
     def write(self, device: str, value: float | None) -> None:
         nvml, handle = self.driver.nvml, self.driver.handle(device)
-        with self.driver.explained(
-            f"setting the {self.word} clock of {device}", self._grant(device, value)
-        ):
+        doing = f"setting the {self.word} clock of {device}"
+        with self.driver.explained(doing, self._grant(device, value)):
             if value is None:
                 getattr(nvml, f"nvmlDeviceReset{self.call}")(handle)
             else:
-                getattr(nvml, f"nvmlDeviceSet{self.call}")(
-                    handle, min(self._supported(device)), round(value)
-                )
+                lowest = min(self._supported(device))
+                getattr(nvml, f"nvmlDeviceSet{self.call}")(handle, lowest, round(value))
 
     def close(self) -> None:
         self.driver.close()
@@ -58,22 +56,23 @@ class _Clock(Control):
             return clocks
 
     def _grant(self, device: str, value: float | None) -> str:
-        megahertz = "0" if value is None else f"{value:g}"
+        megahertz = f"{value or 0:g}"
+        frequency = f"memory={megahertz}" if self.word == "memory" else megahertz
         return (
-            f"root may (`sudo nvidia-smi -i {self.driver.index(device)} {self.switch} 0,{megahertz}`); under Slurm "
-            f"no root is needed: `srun --gpu-freq={'memory=' if self.word == 'memory' else ''}{megahertz}`"
+            f"root may (`sudo nvidia-smi -i {self.driver.index(device)} {self.switch} "
+            f"0,{megahertz}`); under Slurm no root is needed: `srun --gpu-freq={frequency}`"
         )
 
 
-class SmClock(_Clock):
+class SmClock(_LockedClock):
     """Upper limit of the SM clock, MHz."""
 
     def __init__(self) -> None:
-        super().__init__("SM", 1, "GpuLockedClocks", "-lgc")
+        super().__init__("SM", "GpuLockedClocks", "-lgc")
 
 
-class MemoryClock(_Clock):
+class MemoryClock(_LockedClock):
     """Upper limit of the memory clock, MHz."""
 
     def __init__(self) -> None:
-        super().__init__("memory", 2, "MemoryLockedClocks", "-lmc")
+        super().__init__("memory", "MemoryLockedClocks", "-lmc")

@@ -5,46 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wattlaw.devices.control import Allowed, Control
-from wattlaw.devices.nvml_control import Driver
+from wattlaw.devices.nvml_control import NvmlDriver
 
 NAMES = {"power_cap_w": "PowerCap"}
 
 
 class PowerCap(Control):
-    """The power limit of a whole GPU, W. It always has one; taking it off sets the default."""
+    """The power limit of a whole GPU, W. A GPU always has one; removing it sets the default."""
 
     def __init__(self) -> None:
-        self.driver = Driver()
+        self.driver = NvmlDriver()
 
     def devices(self, wanted: Sequence[str] | None) -> list[str]:
         return self.driver.devices(wanted)
 
     def allowed(self, device: str) -> Allowed:
+        nvml, handle = self.driver.nvml, self.driver.handle(device)
         with self.driver.explained(f"reading the power limits of {device}", ""):
-            low, high = self.driver.nvml.nvmlDeviceGetPowerManagementLimitConstraints(
-                self.driver.handle(device)
-            )
+            low, high = nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
         return Allowed(low * 1e-3, high * 1e-3, "W")
 
     def read(self, device: str) -> float | None:
+        nvml, handle = self.driver.nvml, self.driver.handle(device)
         with self.driver.explained(f"reading the power limit of {device}", ""):
-            return (
-                float(
-                    self.driver.nvml.nvmlDeviceGetPowerManagementLimit(self.driver.handle(device))
-                )
-                * 1e-3
-            )
+            return float(nvml.nvmlDeviceGetPowerManagementLimit(handle)) * 1e-3
 
     def write(self, device: str, value: float | None) -> None:
         nvml, handle = self.driver.nvml, self.driver.handle(device)
-        with self.driver.explained(
-            f"setting the power limit of {device}", self._grant(device, value)
-        ):
-            milliwatts = (
-                nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle)
-                if value is None
-                else round(value * 1e3)
-            )
+        doing = f"setting the power limit of {device}"
+        with self.driver.explained(doing, self._grant(device, value)):
+            if value is None:
+                milliwatts = nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle)
+            else:
+                milliwatts = round(value * 1e3)
             nvml.nvmlDeviceSetPowerManagementLimit(handle, milliwatts)
 
     def close(self) -> None:
@@ -53,6 +46,6 @@ class PowerCap(Control):
     def _grant(self, device: str, value: float | None) -> str:
         watts = "" if value is None else f" -pl {value:g}"
         return (
-            f"root may (`sudo nvidia-smi -i {self.driver.index(device)}{watts}`, or wattlaw itself under sudo); "
-            "on a cluster ask for a Slurm prolog that sets it"
+            f"root may (`sudo nvidia-smi -i {self.driver.index(device)}{watts}`, or wattlaw itself "
+            "under sudo); on a cluster ask for a Slurm prolog that sets it"
         )

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through the program nvidia-smi, where its library cannot be loaded (some containers)."""
+"""NVIDIA GPUs through the program nvidia-smi, where NVML cannot be loaded (in some containers)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import subprocess
 import time
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.meter import LINK_BYTES, DeviceInfo, Meter, Probe, Sample, Scope
-from wattlaw.devices.nvml_devices import LIBRARY, wanted_devices
+from wattlaw.devices.meter import LINK_BYTES, DeviceInfo, Meter, Probe, Sample, Scope, scaled
+from wattlaw.devices.nvml_devices import LIBRARY, visible_devices
 
 NAMES = {"nvidia-smi": "NvidiaSmi"}
 
@@ -26,9 +26,9 @@ _MIB = 2**20
 
 
 class NvidiaSmi(Meter):
-    """Follows one nvidia-smi that prints ten times a second; power only, no energy counter.
+    """Follows one nvidia-smi that prints ten times a second; it gives power, but no energy counter.
 
-    A reading's time is when its line arrived, some milliseconds after the device was read.
+    The time of a reading is when its line arrived, a few milliseconds after the device was read.
     """
 
     boundaries = ("gpu",)
@@ -38,7 +38,7 @@ class NvidiaSmi(Meter):
         super().__init__(scope)
         self.process: subprocess.Popen[bytes] | None = None
         self.rest = b""
-        self.wanted: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
 
     def probe(self) -> Probe:
         with contextlib.suppress(OSError):
@@ -62,8 +62,8 @@ class NvidiaSmi(Meter):
             raise DeviceError("nvidia-smi has ended")
         newest: dict[str, Sample] = {}
         for row in self._rows(0):
-            if row[0] in self.wanted:
-                newest[row[0]] = _sample(self.wanted[row[0]], row)
+            if row[0] in self.ids:
+                newest[row[0]] = _sample(self.ids[row[0]], row)
         return list(newest.values())
 
     def close(self) -> None:
@@ -88,18 +88,13 @@ class NvidiaSmi(Meter):
 
     def _devices(self, rows: dict[str, list[str]]) -> Probe:
         order = sorted(rows, key=int)
-        chosen = wanted_devices(self.scope.gpus, [rows[i][1] for i in order])
+        chosen = visible_devices(self.scope.gpus, [rows[index][1] for index in order])
         infos = [_info(rows[order[one.gpu]]) for one in chosen if not one.mig]
-        self.wanted = {info.id.partition(":")[2]: info.id for info in infos}
-        is_mig = any(one.mig for one in chosen)
-        why = (
-            "a MIG instance has no power of its own"
-            if is_mig
-            else ""
-            if infos
-            else "no GPU that the job may use"
-        )
-        return Probe(meter="nvidia-smi", devices=tuple(infos), reason=why)
+        self.ids = {info.id.partition(":")[2]: info.id for info in infos}
+        reason = "" if infos else "no GPU that the job may use"
+        if any(one.mig for one in chosen):
+            reason = "a MIG instance has no power of its own"
+        return Probe(meter="nvidia-smi", devices=tuple(infos), reason=reason)
 
     def _ready(self, wait_s: float) -> bool:
         assert self.process is not None
@@ -116,37 +111,40 @@ class NvidiaSmi(Meter):
             self.rest += piece
             wait_s = 0
         *lines, self.rest = self.rest.split(b"\n")
-        rows = [
-            [cell.strip() for cell in line.decode(errors="replace").split(",")] for line in lines
-        ]
-        return [row for row in rows if len(row) == len(_FIELDS) and row[0].isdigit()]
+        rows = []
+        for line in lines:
+            row = [cell.strip() for cell in line.decode(errors="replace").split(",")]
+            if len(row) == len(_FIELDS) and row[0].isdigit():
+                rows.append(row)
+        return rows
 
 
 def _info(row: list[str]) -> DeviceInfo:
     limit, power = _number(row[10]), _number(row[3])
+    has_power = power is not None
     return DeviceInfo(
         id=f"gpu:{row[0]}",
         boundary="gpu",
         meter="nvidia-smi",
         name=row[2],
         uuid=row[1],
-        energy="none" if power is None else "power",
+        energy="power" if has_power else "none",
         limits={} if limit is None else {"power_limit_w": limit},
         update_s=_PERIOD_MS / 1000,
-        reason="" if power is not None else "nvidia-smi gives no power of it",
+        reason="" if has_power else "nvidia-smi gives no power of it",
         lacks=dict.fromkeys(LINK_BYTES, "nvidia-smi has no such counters"),
     )
 
 
 def _sample(device: str, row: list[str]) -> Sample:
-    use, memory_use, used = _number(row[4]), _number(row[5]), _number(row[6])
+    used_mib = _number(row[6])
     return Sample(
         time_s=time.monotonic(),
         device=device,
         power_w=_number(row[3]),
-        utilisation=None if use is None else use / 100,
-        memory_utilisation=None if memory_use is None else memory_use / 100,
-        memory_used_bytes=None if used is None else int(used * _MIB),
+        utilisation=scaled(_number(row[4]), 0.01),
+        memory_utilisation=scaled(_number(row[5]), 0.01),
+        memory_used_bytes=None if used_mib is None else int(used_mib * _MIB),
         temperature_c=_number(row[7]),
         sm_clock_mhz=_number(row[8]),
         memory_clock_mhz=_number(row[9]),
@@ -154,7 +152,7 @@ def _sample(device: str, row: list[str]) -> Sample:
 
 
 def _number(text: str) -> float | None:
-    # "[N/A]", "[Not Supported]" and their like are no reading
+    # "[N/A]", "[Not Supported]" and the like are not readings
     try:
         return float(text)
     except ValueError:

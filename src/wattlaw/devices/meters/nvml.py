@@ -1,10 +1,9 @@
-"""NVIDIA GPUs through NVML: energy counter or power, use, clocks, temperature, throttling, links, processes."""
+"""NVIDIA GPUs through NVML: energy or power, use, clocks, temperature, throttling, links."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
 
 import msgspec
 
@@ -18,17 +17,30 @@ from wattlaw.devices.meter import (
     Sample,
     Scope,
     lag_of,
+    scaled,
 )
-from wattlaw.devices.nvml_devices import Handle, all_handles, open_nvml, throttle_names
-from wattlaw.devices.nvml_instances import Chosen, Instance, chosen_gpus, doubtful_order, word
-from wattlaw.devices.nvml_links import Links, Moved, fields
-from wattlaw.devices.proctree import Tree
+from wattlaw.devices.nvml_devices import (
+    NvmlHandle,
+    NvmlObject,
+    all_handles,
+    open_nvml,
+    throttle_names,
+)
+from wattlaw.devices.nvml_instances import (
+    ChosenGpu,
+    MigInstance,
+    chosen_gpus,
+    doubtful_order,
+    word,
+)
+from wattlaw.devices.nvml_links import LinkCounters, MovedBytes, fields
+from wattlaw.devices.proctree import ProcessTree
 
 NAMES = {"nvml": "Nvml"}
 
 _UPDATE_S = 0.1
-"""Update period of counter and power reading, s. NVML does not document it; others measured 20 to 100 ms by
-model (arXiv 2312.02741), so the longest is taken."""
+"""Update period of counter and power reading, s. NVML does not document it; it was measured as 20
+to 100 ms by model (arXiv 2312.02741), and the longest is used."""
 
 _POWER_INSTANT = 186
 _POWER_LIMITS = {
@@ -40,39 +52,58 @@ _MEMORY_V2 = 0x02000028
 _GRAPHICS, _GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 0, 1, 2, 0
 
 
-class _Gpu:
-    def __init__(self, info: DeviceInfo, handle: Handle, memory: Handle, is_instance: bool) -> None:
+class _NvmlGpu:
+    """A GPU or a MIG instance; of an instance, energy, power and use are those of the whole GPU."""
+
+    def __init__(
+        self, info: DeviceInfo, handle: NvmlHandle, memory: NvmlHandle, is_instance: bool
+    ) -> None:
         self.info = info
         self.handle = handle
         self.memory = memory
         self.is_instance = is_instance
-        self.links = None if is_instance else Links(handle)
+        self.links = None if is_instance else LinkCounters(handle)
         self.has_instant = not is_instance and fields(handle, [(_POWER_INSTANT, 0)]) != [None]
         if self.links and self.links.lacks:
             self.info = msgspec.structs.replace(info, lacks=self.links.lacks)
 
+    def energy_j(self) -> float | None:
+        """Return the energy counter."""
+        if self.is_instance:
+            return None
+        return scaled(self.handle.ask("GetTotalEnergyConsumption"), 1e-3)
+
     def power_w(self) -> float | None:
-        # the plain call averages over a second on recent GPUs; the field is the sensor's newest value. They never mix
-        instant = [(_POWER_INSTANT, 0)]
-        milliwatts = (
-            fields(self.handle, instant)[0]
-            if self.has_instant
-            else self.handle.ask("GetPowerUsage")
-        )
-        return None if milliwatts is None else milliwatts * 1e-3
+        """Return the power, from one source throughout.
+
+        The plain call averages over a second on recent GPUs; the field is the sensor's newest
+        value.
+        """
+        if self.is_instance:
+            return None
+        if self.has_instant:
+            return scaled(fields(self.handle, [(_POWER_INSTANT, 0)])[0], 1e-3)
+        return scaled(self.handle.ask("GetPowerUsage"), 1e-3)
+
+    def throttle(self) -> str | None:
+        """Return what limits the clocks."""
+        bits = self.handle.ask("GetCurrentClocksEventReasons")
+        if bits is None:  # its name before R535
+            bits = self.handle.ask("GetCurrentClocksThrottleReasons")
+        return None if bits is None else throttle_names(bits)
 
 
 class Nvml(Meter):
-    """The GPUs that the job may use. MIG instances are named as such and have no energy of their own."""
+    """The GPUs that the job may use. MIG instances have no energy of their own."""
 
     boundaries = ("gpu",)
     priority = 100
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self.nvml: Any = None
-        self.gpus: list[_Gpu] = []
-        self.tree = Tree(scope.root_pid, (), scope.proc, scope.slurm_job, scope.mark)
+        self.nvml: NvmlObject = None
+        self.gpus: list[_NvmlGpu] = []
+        self.tree = ProcessTree(scope.root_pid, (), scope.proc, scope.slurm_job, scope.mark)
 
     def probe(self) -> Probe:
         if self.scope.gpus == ():
@@ -83,19 +114,12 @@ class Nvml(Meter):
             chosen = chosen_gpus(handles, self.scope.gpus)
         except DeviceError as error:
             return Probe(meter="nvml", reason=str(error))
-        self.gpus = [gpu for one in chosen if one.handle.handle is not None for gpu in _open(one)]
-        lost = [
-            f"gpu:{i} does not answer: {h.failed}"
-            for i, h in enumerate(handles)
-            if not h.is_hidden and h.ask("GetUUID") is None
-        ]
-        reason = "; ".join(lost) or (
-            "" if self.gpus else "the driver shows no GPU that the job may use"
-        )
+        for one in chosen:
+            if one.handle.handle is not None:
+                self.gpus += _open(one)
         doubt = doubtful_order(handles) if self.scope.gpus is None else ""
-        return Probe(
-            meter="nvml", devices=tuple(g.info for g in self.gpus), reason=reason, doubt=doubt
-        )
+        devices = tuple(gpu.info for gpu in self.gpus)
+        return Probe(meter="nvml", devices=devices, reason=self._reason(handles), doubt=doubt)
 
     def read(self) -> list[Sample]:
         found = [sample for gpu in self.gpus if (sample := self._read_one(gpu))]
@@ -112,45 +136,51 @@ class Nvml(Meter):
 
     def close(self) -> None:
         if self.nvml is not None:
-            # where the driver went away before us, nothing is left to let go of
+            # where the driver is gone, nothing is left to release
             with contextlib.suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
             self.nvml = None
 
-    def _read_one(self, gpu: _Gpu) -> Sample | None:
+    def _reason(self, handles: list[NvmlHandle]) -> str:
+        lost = []
+        for index, handle in enumerate(handles):
+            if not handle.is_hidden and handle.ask("GetUUID") is None:
+                lost.append(f"gpu:{index} does not answer: {handle.failed}")
+        if not lost and not self.gpus:
+            return "the driver shows no GPU that the job may use"
+        return "; ".join(lost)
+
+    def _read_one(self, gpu: _NvmlGpu) -> Sample | None:
         ask = gpu.handle.ask
         before = time.monotonic()
-        millijoules = None if gpu.is_instance else ask("GetTotalEnergyConsumption")
-        # the counter was read some way between the two: its time is the middle
+        joules = gpu.energy_j()
+        # the counter was read at some moment between the two: its time is the middle
         now = (before + time.monotonic()) / 2
-        power = None if gpu.is_instance else gpu.power_w()
         use = None if gpu.is_instance else ask("GetUtilizationRates")
-        throttle = ask("GetCurrentClocksEventReasons")
-        if throttle is None:  # its name before R535
-            throttle = ask("GetCurrentClocksThrottleReasons")
         sample = Sample(
             time_s=now,
             device=gpu.info.id,
-            power_w=power,
-            energy_j=None if millijoules is None else millijoules * 1e-3,
+            power_w=gpu.power_w(),
+            energy_j=joules,
             utilisation=None if use is None else use.gpu / 100,
             memory_utilisation=None if use is None else use.memory / 100,
             memory_used_bytes=_memory_used(gpu.memory),
             temperature_c=ask("GetTemperature", _CORE_SENSOR),
             sm_clock_mhz=ask("GetClockInfo", _GRAPHICS_SM),
             memory_clock_mhz=ask("GetClockInfo", _MEMORY_CLOCK),
-            throttle=None if throttle is None else throttle_names(throttle),
+            throttle=gpu.throttle(),
         )
         is_empty = all(getattr(sample, n) is None for n in Sample.__struct_fields__[2:])
         return None if is_empty else sample
 
-    def _read_rare(self, gpu: _Gpu) -> Sample:
+    def _read_rare(self, gpu: _NvmlGpu) -> Sample:
         before = time.monotonic()
-        pcie, nvlink = (gpu.links.pcie(), gpu.links.nvlink()) if gpu.links else (Moved(), Moved())
+        pcie = gpu.links.pcie() if gpu.links else MovedBytes()
+        nvlink = gpu.links.nvlink() if gpu.links else MovedBytes()
         return Sample(
             time_s=(before + time.monotonic()) / 2,
             device=gpu.info.id,
-            processes=self._strangers(gpu),
+            processes=self._others_processes(gpu),
             received_bytes=pcie.received,
             sent_bytes=pcie.sent,
             nvlink_received_bytes=nvlink.received,
@@ -159,37 +189,40 @@ class Nvml(Meter):
             application_memory_clock_mhz=gpu.handle.ask("GetApplicationsClock", _MEMORY_CLOCK),
         )
 
-    def _strangers(self, gpu: _Gpu) -> int | None:
-        """Return how many processes on the device are not the job's; None where that cannot be seen."""
+    def _others_processes(self, gpu: _NvmlGpu) -> int | None:
+        """Return the number of other jobs' processes on the device; None where unknown."""
         running = gpu.memory.ask("GetComputeRunningProcesses_v3")
         if running is None:
             running = gpu.memory.ask("GetComputeRunningProcesses_v2")
         if running is None:
             return None
         ours = [self.tree.holds(int(process.pid)) for process in running]
-        # a container sees the host's numbers of processes: then none can be told apart
+        # a container sees the process ids of its host, so whose they are is unknown
         return None if None in ours else ours.count(False)
 
 
-def _open(one: Chosen) -> list[_Gpu]:
-    """Return the whole GPU where its energy is the job's or was asked for, and each of the job's instances."""
-    parts = [_Gpu(_describe_instance(one, i), one.handle, i.handle, True) for i in one.instances]
+def _open(one: ChosenGpu) -> list[_NvmlGpu]:
+    """Return the job's instances, and the whole GPU where it is the job's or the user named it."""
+    parts = []
+    for instance in one.instances:
+        info = _describe_instance(one, instance)
+        parts.append(_NvmlGpu(info, one.handle, instance.handle, True))
     if parts and not one.is_all:
         return parts
-    return [_Gpu(_describe(one), one.handle, one.handle, False), *parts]
+    return [_NvmlGpu(_describe(one), one.handle, one.handle, False), *parts]
 
 
-def _describe(one: Chosen) -> DeviceInfo:
+def _describe(one: ChosenGpu) -> DeviceInfo:
     handle = one.handle
     has_counter = handle.ask("GetTotalEnergyConsumption") is not None
-    has_power = handle.ask("GetPowerUsage") is not None
-    energy: EnergyBy = "counter" if has_counter else "power" if has_power else "none"
-    silent = (
-        "" if energy != "none" else f"the driver gives neither energy nor power: {handle.failed}"
-    )
-    in_whole = (
-        "MIG is on: its energy is the whole GPU's, all instances together" if one.is_mig else ""
-    )
+    energy: EnergyBy = "counter" if has_counter else "power"
+    reason = ""
+    if one.is_mig:
+        reason = "MIG is on: its energy is the whole GPU's, all instances together"
+    shared = "" if one.is_all else f"{reason}, and other jobs may use some of them"
+    if not has_counter and handle.ask("GetPowerUsage") is None:
+        energy = "none"
+        reason = f"the driver gives neither energy nor power: {handle.failed}"
     return DeviceInfo(
         id=f"gpu:{one.gpu}",
         boundary="gpu",
@@ -201,19 +234,17 @@ def _describe(one: Chosen) -> DeviceInfo:
         update_s=_UPDATE_S,
         lag_s=_lag_s(handle),
         resolution_j=1e-3 if has_counter else None,
-        reason=silent or in_whole,
-        shared="" if one.is_all else f"{in_whole}, and others may use some of them",
+        reason=reason,
+        shared=shared,
     )
 
 
-def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
+def _describe_instance(one: ChosenGpu, instance: MigInstance) -> DeviceInfo:
     gpu = f"gpu:{one.gpu}"
-    whole = f"it is a MIG instance of {gpu} ({word(one.handle.ask('GetUUID'))}), which has one power meter for all"
-    where = (
-        f"the job holds the whole GPU, and its energy is {gpu}'s"
-        if one.is_all
-        else "others may use the rest of it"
-    )
+    parent = f"{gpu} ({word(one.handle.ask('GetUUID'))})"
+    where = "other jobs may use the rest of it"
+    if one.is_all:
+        where = f"the job has the whole GPU, and its energy is {gpu}'s"
     return DeviceInfo(
         id=f"{gpu}/mig:{instance.number}",
         boundary="gpu",
@@ -221,45 +252,46 @@ def _describe_instance(one: Chosen, instance: Instance) -> DeviceInfo:
         name=word(instance.handle.ask("GetName")),
         uuid=instance.uuid,
         part_of=gpu,
-        reason=f"{whole}; {where}",
+        reason=f"it is a MIG instance of {parent}, which has one power meter for all; {where}",
         lacks=dict.fromkeys(LINK_BYTES, "it is counted for the whole GPU, not for a MIG instance"),
     )
 
 
-def _memory_used(handle: Handle) -> int | None:
-    # before its second version the call counted what the driver keeps for itself as used
+def _memory_used(handle: NvmlHandle) -> int | None:
+    # the first version of the call counted memory that the driver reserves as used
     memory = handle.ask("GetMemoryInfo", _MEMORY_V2)
     if memory is None:
         memory = handle.ask("GetMemoryInfo")
     return None if memory is None else int(memory.used)
 
 
-def _quick(gpu: _Gpu) -> Sample | None:
+def _quick(gpu: _NvmlGpu) -> Sample | None:
     before = time.monotonic()
+    joules = watts = None
     if gpu.info.energy == "counter":
-        millijoules = gpu.handle.ask("GetTotalEnergyConsumption")
-        now = (before + time.monotonic()) / 2
-        joules = None if millijoules is None else millijoules * 1e-3
-        return None if joules is None else Sample(time_s=now, device=gpu.info.id, energy_j=joules)
-    power = gpu.power_w() if gpu.info.energy == "power" else None
+        joules = gpu.energy_j()
+    elif gpu.info.energy == "power":
+        watts = gpu.power_w()
+    if joules is None and watts is None:
+        return None
     now = (before + time.monotonic()) / 2
-    return None if power is None else Sample(time_s=now, device=gpu.info.id, power_w=power)
+    return Sample(time_s=now, device=gpu.info.id, energy_j=joules, power_w=watts)
 
 
-def _lag_s(handle: Handle) -> float:
-    """Return by how much a power reading trails, s: where only the mean over 1 s is given, half of that more."""
+def _lag_s(handle: NvmlHandle) -> float:
+    """Return the mean delay of a power reading, s; a mean over 1 s is half a second later."""
     is_mean = fields(handle, [(_POWER_INSTANT, 0)]) == [None] and _averages(handle)
     return _UPDATE_S / 2 + 0.5 if is_mean else lag_of(_UPDATE_S)
 
 
-def _averages(handle: Handle) -> bool:
-    # nvml.h, nvmlDeviceGetPowerUsage: "On Ampere (except GA100) or newer GPUs ... averaged over 1 sec interval"
+def _averages(handle: NvmlHandle) -> bool:
+    # nvml.h, nvmlDeviceGetPowerUsage: on Ampere (except GA100) or newer, a mean over 1 s
     capability = handle.ask("GetCudaComputeCapability")
     return capability is not None and tuple(capability) > (8, 0)
 
 
-def limits(handle: Handle) -> dict[str, float]:
-    """Return the limits that a device has now, as read back: W and MHz."""
+def limits(handle: NvmlHandle) -> dict[str, float]:
+    """Return the limits in force, as read back: W and MHz."""
     found: dict[str, float] = {}
     for name, call in _POWER_LIMITS.items():
         value = handle.ask(call)

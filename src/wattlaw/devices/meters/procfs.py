@@ -8,25 +8,27 @@ from pathlib import Path
 
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
-from wattlaw.devices.proctree import Tree
+from wattlaw.devices.proctree import ProcessTree
 
 NAMES = {"procfs": "Procfs"}
 
 _SLOW_S = 5e-4
-"""Where the machine's counters take more CPU time than this to read (many cores), they are read about once a second."""
+"""Counters that take more CPU time than this to read (many cores) are read once a second."""
 
 _FEW = 32
-"""Up to so many processes their memory is read each time, else about once a second."""
+"""The memory of up to this many processes is read each time, of more about once a second."""
 
 
 class Procfs(Meter):
-    """Two devices: "job" (the tree of processes) and "node" (the whole machine's cores and memory)."""
+    """Two devices: "job" (its processes) and "node" (the whole machine's cores and memory)."""
 
     priority = 100
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self.tree = Tree(scope.root_pid, scope.apart, scope.proc, scope.slurm_job, scope.mark)
+        self.tree = ProcessTree(
+            scope.root_pid, scope.apart, scope.proc, scope.slurm_job, scope.mark
+        )
         self.busy: tuple[float, float] | None = None
         self.is_slow = False
 
@@ -42,11 +44,15 @@ class Procfs(Meter):
                 reason=f"{self.scope.proc} cannot be read: {error}",
                 grant="mount -t proc proc /proc",
             )
-        return Probe(meter="procfs", devices=(
-            DeviceInfo(id="job", boundary="job", meter="procfs", name="processes of the job"),
-            DeviceInfo(id="node", boundary="node", meter="procfs", name="the machine's cores and memory",
-                       reason="no meter of the whole node's energy"),
-        ))  # fmt: skip
+        job = DeviceInfo(id="job", boundary="job", meter="procfs", name="processes of the job")
+        node = DeviceInfo(
+            id="node",
+            boundary="node",
+            meter="procfs",
+            name="the machine's cores and memory",
+            reason="no meter of the whole node's energy",
+        )
+        return Probe(meter="procfs", devices=(job, node))
 
     def read(self) -> list[Sample]:
         now = time.monotonic()
@@ -54,13 +60,15 @@ class Procfs(Meter):
             self.tree.update(now)
         except OSError as error:
             raise DeviceError(f"{self.scope.proc} cannot be read: {error}") from error
-        alive = len(self.tree.alive)
+        used = None
+        if len(self.tree.alive) <= _FEW:
+            used = self.tree.memory_bytes() or None
         job = Sample(
             time_s=now,
             device="job",
             cpu_time_s=self.tree.cpu_s,
             processes=self.tree.processes(),
-            memory_used_bytes=(self.tree.memory_bytes() or None) if alive <= _FEW else None,
+            memory_used_bytes=used,
         )
         return [job] if self.is_slow else [job, *self._node()]
 
@@ -70,13 +78,8 @@ class Procfs(Meter):
         if self.is_slow:
             rows += self._node()
         if len(self.tree.alive) > _FEW:
-            rows.append(
-                Sample(
-                    time_s=time.monotonic(),
-                    device="job",
-                    memory_used_bytes=self.tree.memory_bytes() or None,
-                )
-            )
+            used = self.tree.memory_bytes() or None
+            rows.append(Sample(time_s=time.monotonic(), device="job", memory_used_bytes=used))
         return rows
 
     def _node(self) -> list[Sample]:
@@ -90,7 +93,7 @@ class Procfs(Meter):
 
 
 def _machine(proc: str) -> tuple[float, float]:
-    """Return busy and total ticks of all cores; waiting for a disk is idle, time taken by the host is not ours."""
+    """Return busy and total ticks of all cores; waiting for a disk is idle, stolen time neither."""
     with open(os.path.join(proc, "stat"), "rb", buffering=0) as file:
         ticks = [int(t) for t in file.read(512).split(b"\n", 1)[0].split()[1:9]]
     user, nice, system, idle, waiting, interrupts, soft, _stolen = ticks
@@ -100,11 +103,9 @@ def _machine(proc: str) -> tuple[float, float]:
 
 def _memory_used(proc: str) -> int | None:
     try:
-        fields = dict(
-            line.split(":", 1)
-            for line in Path(proc, "meminfo").read_text().splitlines()
-            if ":" in line
-        )
-        return (int(fields["MemTotal"].split()[0]) - int(fields["MemAvailable"].split()[0])) * 1024
+        lines = Path(proc, "meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        total_kib, available_kib = (int(fields[n].split()[0]) for n in ("MemTotal", "MemAvailable"))
     except (OSError, KeyError, ValueError):
         return None
+    return (total_kib - available_kib) * 1024

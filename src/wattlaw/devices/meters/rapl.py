@@ -14,14 +14,14 @@ NAMES = {"rapl": "Rapl"}
 
 _FOLDER = re.compile(r"intel-rapl[a-z-]*(:\d+)+$")
 _MOST_WATTS = 5000.0
-"""No package or memory domain draws more: a step back that would mean more power than this is no wrap."""
+"""No package or memory domain draws more: a step back that would mean more power is not a wrap."""
 
 _PERIOD_S = 1e-3
 """Update period of the counters, s (Intel Software Developer's Manual, volume 3, section 15.10)."""
 
 
-class _Domain:
-    """One counter, unwrapped. A true step back (a reset) is passed on as one, for the summary to see."""
+class _RaplDomain:
+    """One counter, unwrapped. A true step back (a reset) stays visible to the summary."""
 
     def __init__(self, info: DeviceInfo, path: Path) -> None:
         self.info = info
@@ -43,10 +43,10 @@ class _Domain:
 
 
 class Rapl(Meter):
-    """Energy of CPU packages, memory and platform, each apart.
+    """Energy of CPU packages, memory and platform, separately.
 
-    A domain that two drivers show (intel-rapl and intel-rapl-mmio) is read once. Cores and graphics lie
-    within their package and are left out.
+    A domain that two drivers show (intel-rapl and intel-rapl-mmio) is read once. Cores and graphics
+    are parts of their package and are left out.
     """
 
     boundaries = ("cpu", "dram", "psys")
@@ -55,17 +55,17 @@ class Rapl(Meter):
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.root = Path(scope.sys) / "class" / "powercap"
-        self.domains: list[_Domain] = []
+        self.domains: list[_RaplDomain] = []
 
     def probe(self) -> Probe:
-        known: dict[str, _Domain] = {}
+        known: dict[str, _RaplDomain] = {}
         refused: dict[str, Path] = {}
         for path in _folders(self.root):
             info = _describe(path)
             if info is None or info.id in known:
                 continue
             try:
-                domain = _Domain(info, path)
+                domain = _RaplDomain(info, path)
                 domain.read()
             except OSError:
                 refused.setdefault(info.id, path)
@@ -77,9 +77,8 @@ class Rapl(Meter):
         devices = tuple(d.info for d in self.domains)
         closed = sorted(set(refused) - set(known))
         if closed:
-            return Probe(
-                meter="rapl", devices=devices, reason=_refused(closed), grant=self._grant()
-            )
+            reason, grant = _refused(closed), self._grant()
+            return Probe(meter="rapl", devices=devices, reason=reason, grant=grant)
         if not devices:
             return self._without()
         return Probe(meter="rapl", devices=devices)
@@ -103,24 +102,23 @@ class Rapl(Meter):
     def _without(self) -> Probe:
         flags = _text(Path(self.scope.proc) / "cpuinfo")
         if "hypervisor" in flags:
-            return Probe(
-                meter="rapl",
-                reason="a virtual machine: only its host reads the processor's counters",
-            )
-        return Probe(meter="rapl", reason=f"no energy counter in {self.root}: the kernel has not loaded its module",
-                     grant="sudo modprobe intel_rapl_msr")  # fmt: skip
+            reason = "a virtual machine: only its host reads the processor's counters"
+            return Probe(meter="rapl", reason=reason)
+        reason = f"no energy counter in {self.root}: the kernel has not loaded its module"
+        return Probe(meter="rapl", reason=reason, grant="sudo modprobe intel_rapl_msr")
 
     def _grant(self) -> str:
         return f"sudo sh -c 'chmod a+r {self.root}/intel-rapl*/energy_uj'"
 
 
 def _refused(names: list[str]) -> str:
-    # the kernel closed the counters to all but root since they can leak secrets between users (CVE-2020-8694)
+    # the counters can leak secrets between users (CVE-2020-8694), so the kernel reserves them for
+    # root
     return f"only root may read the energy of {', '.join(names)}"
 
 
 def _folders(root: Path) -> list[Path]:
-    """Return the domains' folders, those of the plain driver before the others that repeat them."""
+    """Return the domains' folders, those of the plain driver before others that repeat them."""
     try:
         names = [n for n in os.listdir(root) if _FOLDER.match(n)]
     except OSError:

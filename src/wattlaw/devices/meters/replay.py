@@ -9,10 +9,14 @@ import os
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from wattlaw.core.errors import DataError
 from wattlaw.devices.meter import (
     LINK_BYTES,
+    TELEMETRY_COLUMNS,
     DeviceInfo,
+    EnergyBy,
     Meter,
     Probe,
     Sample,
@@ -25,10 +29,11 @@ NAMES = {"replay": "Replay"}
 
 
 class Replay(Meter):
-    """Answers each reading with the newest row of each device that the trace holds at that moment.
+    """Answers each reading with the newest row of each device in the trace at that moment.
 
     The trace has the columns of telemetry-<host>.csv; its rows are the moments at which the device
-    updates, its first row is the moment of the probe. After its last row a device answers no more.
+    updates, and its first row is the moment of the probe. A device stops answering after its last
+    row.
     """
 
     boundaries = ("gpu", "cpu", "dram", "node")
@@ -58,36 +63,41 @@ class Replay(Meter):
         return Probe(meter="replay", devices=tuple(self._info(d) for d in self.rows))
 
     def read(self) -> list[Sample]:
+        return [replace(row, time_s=now) for row, now in self._current()]
+
+    def read_quick(self) -> list[Sample]:
+        found = []
+        for row, now in self._current():
+            power = row.power_w if row.energy_j is None else None
+            energy = row.energy_j
+            found.append(Sample(time_s=now, device=row.device, energy_j=energy, power_w=power))
+        return found
+
+    def _current(self) -> list[tuple[Sample, float]]:
+        """Return the current row of each device that has not ended, and the time of its reading."""
         found = []
         for device, times in self.times.items():
             now = self.clock()
             index = bisect.bisect_right(times, now - self.shift) - 1
             if index >= 0 and now - self.shift <= times[-1]:
-                found.append(_at(self.rows[device][index], now))
-        return found
-
-    def read_quick(self) -> list[Sample]:
-        now = self.clock()
-        found = []
-        for device, times in self.times.items():
-            index = bisect.bisect_right(times, now - self.shift) - 1
-            if index >= 0 and now - self.shift <= times[-1]:
-                found.append(_quick(self.rows[device][index], now))
+                found.append((self.rows[device][index], now))
         return found
 
     def _info(self, device: str) -> DeviceInfo:
         rows, times = self.rows[device], self.times[device]
-        has_counter = any(r.energy_j is not None for r in rows)
-        has_power = any(r.power_w is not None for r in rows)
-        steps = sorted(b - a for a, b in itertools.pairwise(times))
-        not_in_trace = [n for n in LINK_BYTES if all(getattr(r, n) is None for r in rows)]
+        has_power = any(row.power_w is not None for row in rows)
+        energy: EnergyBy = "power" if has_power else "none"
+        if any(row.energy_j is not None for row in rows):
+            energy = "counter"
+        steps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
+        not_in_trace = [name for name in LINK_BYTES if not _has_column(rows, name)]
         update_s = steps[len(steps) // 2] if steps else None
         return DeviceInfo(
             id=device,
             boundary=boundary_of(device),
             meter="replay",
             name=f"replay of {os.path.basename(self.scope.replay)}",
-            energy="counter" if has_counter else "power" if has_power else "none",
+            energy=energy,
             update_s=update_s,
             lacks=dict.fromkeys(not_in_trace, "the trace has no such column"),
             lag_s=lag_of(update_s) if update_s and has_power else 0.0,
@@ -99,29 +109,26 @@ def read_trace(path: str) -> list[Sample]:
     found = []
     with open(path, encoding="utf-8", newline="") as file:
         for line, row in enumerate(csv.DictReader(file), 2):
-            values: dict[str, object] = {"device": row.get("device") or "node"}
-            for name, text in row.items():
-                if name in ("device", "throttle") or not text:
-                    continue
-                if name not in Sample.__struct_fields__:
-                    raise DataError(f"{path}:{line}: no column {name!r} in a trace")
-                try:
-                    values[name] = float(text)
-                except ValueError:
-                    raise DataError(
-                        f"{path}:{line}: {name} is {text!r}; a number is needed"
-                    ) from None
-            if "time_s" not in values:
-                raise DataError(f"{path}:{line}: no time_s")
-            found.append(Sample(throttle=row.get("throttle") or None, **values))  # type: ignore[arg-type]
-    return sorted(found, key=lambda r: r.time_s)
+            found.append(_sample(row, f"{path}:{line}"))
+    return sorted(found, key=lambda sample: sample.time_s)
 
 
-def _quick(row: Sample, now: float) -> Sample:
-    power = row.power_w if row.energy_j is None else None
-    return Sample(time_s=now, device=row.device, energy_j=row.energy_j, power_w=power)
+def _sample(row: dict[str, str], place: str) -> Sample:
+    numbers: dict[str, float] = {}
+    for name, text in row.items():
+        if name in ("device", "throttle") or not text:
+            continue
+        if name not in TELEMETRY_COLUMNS:
+            raise DataError(f"{place}: a trace has no column {name!r}")
+        try:
+            numbers[name] = float(text)
+        except ValueError:
+            raise DataError(f"{place}: {name} is {text!r}; a number is needed") from None
+    if "time_s" not in numbers:
+        raise DataError(f"{place}: no time_s")
+    device, throttle = row.get("device") or "node", row.get("throttle") or None
+    return Sample(device=device, throttle=throttle, **numbers)  # type: ignore[arg-type]
 
 
-def _at(row: Sample, now: float) -> Sample:
-    values = {n: getattr(row, n) for n in Sample.__struct_fields__}
-    return Sample(**{**values, "time_s": now})
+def _has_column(rows: list[Sample], name: str) -> bool:
+    return any(getattr(row, name) is not None for row in rows)

@@ -14,16 +14,16 @@ from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
 NAMES = {"slurm-energy": "SlurmEnergy"}
 
 _WHOLE_NODE = ("ipmi", "xcc", "pm_counters")
-"""Plug-ins that see the whole node. "rapl" and "gpu" see parts of it that other meters here read better."""
+"""Plug-ins that read the whole node; "rapl" and "gpu" read parts that other meters read better."""
 
 _ANSWER_S = 10.0
 _LEAST_S = 0.9
 
 
 class SlurmEnergy(Meter):
-    """Asks the controller about once a second at most, beside the fast meters; for long windows only.
+    """Asks the controller at most about once a second; its energy is for long windows only.
 
-    A node that other jobs share has this energy too, but it is not the job's: the summary leaves it out.
+    On a node that other jobs share, this energy is not the job's: the summary leaves it out.
     """
 
     boundaries = ("node",)
@@ -32,7 +32,7 @@ class SlurmEnergy(Meter):
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.node = os.environ.get("SLURMD_NODENAME", "")
-        self.asked_s = 0.0
+        self.last_read_s = 0.0
 
     def probe(self) -> Probe:
         if "SLURM_JOB_ID" not in os.environ or not self.node or not shutil.which("scontrol"):
@@ -41,34 +41,38 @@ class SlurmEnergy(Meter):
             settings = _ask("show", "config")
             plugin = _value(settings, "AcctGatherEnergyType").rpartition("/")[2]
             if plugin not in _WHOLE_NODE:
-                seen = f"Slurm's energy plug-in is {plugin or 'none'}; the whole node is read by {', '.join(_WHOLE_NODE)}"
-                return Probe(meter="slurm-energy", reason=seen)
+                found = f"Slurm's energy plug-in is {plugin or 'none'}"
+                reason = f"{found}; the whole node is read by {', '.join(_WHOLE_NODE)}"
+                return Probe(meter="slurm-energy", reason=reason)
             every = re.match(r"\d+", _value(settings, "AcctGatherNodeFreq"))
             if self._joules() is None:
-                return Probe(
-                    meter="slurm-energy",
-                    reason=f"Slurm's plug-in {plugin} gives no energy of {self.node}",
-                )
+                reason = f"Slurm's plug-in {plugin} gives no energy of {self.node}"
+                return Probe(meter="slurm-energy", reason=reason)
         except DeviceError as error:
             return Probe(meter="slurm-energy", reason=str(error))
         period = float(every[0]) if every and int(every[0]) else 30.0
-        info = DeviceInfo(id="node:slurm", boundary="node", meter="slurm-energy", name=f"node {self.node} ({plugin})",
-                          energy="counter", update_s=period, resolution_j=1.0)  # fmt: skip
+        info = DeviceInfo(
+            id="node:slurm",
+            boundary="node",
+            meter="slurm-energy",
+            name=f"node {self.node} ({plugin})",
+            energy="counter",
+            update_s=period,
+            resolution_j=1.0,
+        )
         return Probe(meter="slurm-energy", devices=(info,))
 
     def read(self) -> list[Sample]:
         return []
 
     def read_slow(self) -> list[Sample]:
-        if time.monotonic() - self.asked_s < _LEAST_S:
-            return []  # at the edges of many short windows the controller would be asked too often
-        self.asked_s = time.monotonic()
+        if time.monotonic() - self.last_read_s < _LEAST_S:
+            return []  # the edges of many short windows would overload the controller
+        self.last_read_s = time.monotonic()
         joules = self._joules()
-        return (
-            []
-            if joules is None
-            else [Sample(time_s=time.monotonic(), device="node:slurm", energy_j=joules)]
-        )
+        if joules is None:
+            return []
+        return [Sample(time_s=time.monotonic(), device="node:slurm", energy_j=joules)]
 
     def _joules(self) -> float | None:
         text = _value(_ask("show", "node", self.node), "ConsumedJoules")
