@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from wattlaw.advice.sentences import Comparison, batch_sentences, compared, limit_sentences, noun
@@ -10,10 +11,12 @@ from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted, show
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
-from wattlaw.report.formatting import plain, shown, unbroken
+from wattlaw.report.formatting import plain, shown
 from wattlaw.report.speedups import Speedup, series_name, speedups
 
 MOST_WARNINGS = 6
+
+_UNIT_SPACE = re.compile(r"(?<=\d) (?=(?:[TGMkmµn]?(?:s|J|W|Hz|B)|[TGMK]iB|%|min|h|d)\b|%)")
 
 
 class AnswerLine(NamedTuple):
@@ -52,11 +55,16 @@ def answer(context: Context, group: WorkloadGroup) -> AnswerLine:
             0, f"This is the first of {len(advised)} recommendations; see “Which setting to take”"
         )
     return AnswerLine(
-        unbroken(_as_text(sentences)),
-        unbroken(_as_text(detail)),
+        keep_units(_as_text(sentences)),
+        keep_units(_as_text(detail)),
         _marks(group),
         _warnings(group, fit, advice),
     )
+
+
+def keep_units(text: str) -> str:
+    """Return sentences in which no line breaks between a number and its unit."""
+    return _UNIT_SPACE.sub("\u00a0", text)
 
 
 def chance_words(chance: float) -> str:
