@@ -1,96 +1,126 @@
-"""`wattlaw study`: a paper's question, asked again on this machine."""
+"""``wattlaw study``: a paper's question, run again on this machine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from wattlaw.cli.flags import refuse_others
 from wattlaw.cli.output import emit_json, json_option, say
 from wattlaw.cli.tables import print_table
+from wattlaw.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from wattlaw.core.reading import Reading
+    from wattlaw.core.run import Run
+    from wattlaw.studies.role import Study, SweepValues
 
 NAMES = {"study": "study"}
+
+DEFAULT_MAX_SLOWDOWN = 0.05
+
+out_option = click.option(
+    "-o", "--out", default="runs", show_default=True, help="Folder of all runs."
+)
 
 
 @click.group()
 def study() -> None:
-    """Ask a paper's question again on this machine."""
+    """Run a paper's question again on this machine."""
 
 
 @study.command("list")
+@out_option
 @json_option
-@click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
-def list_(as_json: bool, out: str) -> None:
-    """List the studies."""
-    from wattlaw.studies.run_study import find, names
+def list_(out: str, as_json: bool) -> None:
+    """List the studies, also those that are not built yet."""
+    from wattlaw.studies.run_study import list_studies
 
-    found = {n: find(n) for n in names()}
-    last = {n: _last_run(Path(out), n) for n in found}
+    found = list_studies(Path(out))
     if as_json:
-        items = [
-            {
-                "name": n,
-                "paper": s.paper,
-                "scales": s.scales,
-                "question": s.question,
-                "last_run": last[n],
-            }
-            for n, s in found.items()
-        ]
-        emit_json("study list", items)
-    else:
-        rows = [[n, s.question, ", ".join(s.scales), last[n] or "never"] for n, s in found.items()]
-        print_table(["study", "question", "scales", "last run here"], rows)
+        emit_json("study list", found)
+        return
+    rows = []
+    for item in found:
+        scales = ", ".join(item.scales) if item.built else "not built yet"
+        last = item.last_run or "never"
+        rows.append([item.name, scales, last if item.built else "", item.question, item.paper])
+    print_table(["study", "scales", "last run here", "question", "paper"], rows)
 
 
-@study.command()
+@study.command(short_help="Run a study and write its page.")
 @click.argument("name")
-@click.option("--scale", help="Size at which the question is asked.")
-@click.option("-o", "--out", default="runs", show_default=True, help="Folder of all runs.")
+@click.option("--scale", help="tiny, laptop, node or cluster.  [default: laptop]")
+@out_option
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Page to write.  [default: OUT/NAME/report.html]",
 )
 @click.option(
-    "--max-slowdown", default=0.05, show_default=True, help="Slowdown that the advice may cost."
+    "--max-slowdown",
+    default=DEFAULT_MAX_SLOWDOWN,
+    show_default=True,
+    help="Slowdown that the advice may cost.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the study's sweep.toml; run nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the study's sweep.toml and what it would cost."
+)
 def run(
     name: str, scale: str | None, out: str, report: Path | None, max_slowdown: float, dry_run: bool
 ) -> None:
-    """Run the study NAME, print what it found and write its page."""
-    from wattlaw.cli.sweep import run_with_display
-    from wattlaw.runner.sweeps import as_sweep, to_toml
-    from wattlaw.studies.run_study import find, sweep_of
+    """Run the study NAME, print its answer and write its page.
 
+    Trials that are done already do not run again. Figures and data go beside the page.
+    """
+    from wattlaw.studies.run_study import checked_scale, find_study, run_work
+
+    chosen = find_study(name)
+    scale = checked_scale(chosen, scale)
     if dry_run:
-        refuse_others("--dry-run", "dry_run", "scale")
-    chosen = find(name)
-    values = sweep_of(chosen, scale)
-    if dry_run:
-        click.echo(to_toml(as_sweep(values)[0]), nl=False)
+        if report is not None:
+            raise UsageError("--report does not go with --dry-run, which writes no page")
+        _print_estimate(chosen, scale, out)
         return
-    from wattlaw.report.page import (
-        write_report,
-    )  # before hours of trials, not after: a missing part is named at once
+    # before the trials, so that a missing extra is reported first
+    from wattlaw.studies.study_page import write_study
 
     say(f"{chosen.title}: {chosen.question}")
-    run_with_display(values, out)
-    folder = Path(out) / str(values["name"])
-    page = report or folder / "report.html"
-    written = write_report(folder, page, title=chosen.title, max_slowdown=max_slowdown)
+    inputs = run_work(chosen, scale, out, _run_sweep)
+    page = report or inputs.folder / "report.html"
+    written = write_study(chosen, inputs, page, max_slowdown)
     for line in written.lines:
         click.echo(line)
     say(f"the page is {written.files[0].absolute()}")
 
 
-def _last_run(out: Path, name: str) -> str | None:
-    from wattlaw.core.errors import RecordError
-    from wattlaw.records import load_runs
+def _run_sweep(values: SweepValues, out: Path) -> Sequence[Run]:
+    from wattlaw.cli.sweep import run_with_display
 
-    try:
-        return max((r.started for r in load_runs(out / name)), default=None)
-    except RecordError:
-        return None
+    return run_with_display(dict(values), str(out))
+
+
+def _print_estimate(chosen: Study, scale: str, out: str) -> None:
+    """Print the sweep to stdout, and its estimated time, device-hours and energy to stderr."""
+    from wattlaw.runner.node_devices import here
+    from wattlaw.runner.sweeps import as_sweep, to_toml
+    from wattlaw.studies.run_study import estimate_study
+
+    values = chosen.sweep(here(), scale)
+    if values is not None:
+        click.echo(to_toml(as_sweep(dict(values))[0]), nl=False)
+    found = estimate_study(chosen, scale, out)
+    say(f"{chosen.name} at scale {scale}: {found.left} of {found.trials} trials are left")
+    say(f"time: {_shown(found.time_s, 's')}")
+    say(f"device-hours: {_shown(found.device_hours, 'h')}")
+    say(f"energy: {_shown(found.energy_j, 'J')}")
+
+
+def _shown(reading: Reading, unit: str) -> str:
+    from wattlaw.core.units import show
+
+    if reading.value is None:
+        return f"missing, because {reading.how}"
+    return f"about {show(reading.value, unit)} ({reading.how})"

@@ -1,1 +1,1 @@
-"""A paper's question as one file: sweep, laws, figures, what was published."""
+"""Studies: the question of a paper, run again on this machine; one file per study."""

@@ -1,44 +1,68 @@
-"""The first study that anybody runs: what does training cost on this machine, and do more devices help?"""
+"""The quick start: what training costs on this machine, and how much more devices help."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from wattlaw.runner.node_devices import NodeDevices
-from wattlaw.studies.role import Study
+from wattlaw.studies.result import StudyResult
+from wattlaw.studies.role import Study, StudyInputs, SweepValues
 
 NAMES = {"quickstart": "QuickStart"}
 
+MAX_GPUS = 8
+"""GPUs of one node that the study compares at most."""
+
 
 class QuickStart(Study):
-    """Three workloads of three domains on real data, over devices and batch, in fresh processes."""
+    """Three workloads of three domains on real data, over devices and batch size, in fresh processes."""
 
+    name = "quickstart"
     title = "What training costs on this machine"
-    paper = "wattlaw's own first look, in the manner of arXiv 2201.12423"
+    paper = "wattlaw's own first measurement, with the method of arXiv 2201.12423"
     question = "How much faster is training on more devices here, and which setting costs least?"
+    scales = ("tiny", "laptop")
 
-    def sweep(self, place: NodeDevices, scale: str) -> dict[str, Any]:
-        over: dict[str, list[Any]] = {
+    def sweep(self, node: NodeDevices, scale: str) -> SweepValues:
+        if scale == "tiny":
+            return _tiny_sweep(self.name)
+        over: dict[str, list[object]] = {
             "workload": ["schnet", "gpt2", "resnet50"],
-            "devices": device_counts(place),
+            "devices": list(device_counts(node)),
             "batch_per_device": [16, 32],
         }
-        setting: dict[str, Any] = {"preset": "tiny", "stop": {"steps": 80}, "warmup_steps": 10}
-        if place.gpus:
+        setting: dict[str, object] = {"preset": "tiny", "warmup_steps": 10}
+        if node.gpus:
             over["precision"] = ["fp32", "bf16"]
             setting["stop"] = {"steps": 200}
         else:
-            # one thread a process: then two processes stand for two devices, not for one split in two
-            setting["threads"] = 1
+            # one thread per process: two processes then act as two devices, not as one device split in two
+            setting |= {"threads": 1, "stop": {"steps": 80}}
         return {
-            "name": "quickstart",
+            "name": self.name,
             "repeats": 3,
             "time_limit_s": 120.0,
             "setting": setting,
             "over": over,
         }
 
+    def analyse(self, inputs: StudyInputs) -> StudyResult:
+        """Return a result whose page is the report of all runs, with its laws and advice."""
+        failed = sum(run.state == "failed" for run in inputs.runs)
+        work = (
+            f"{len(inputs.runs)} trials of three workloads ran in fresh processes, {failed} failed."
+        )
+        return StudyResult(work=work, has_report=True)
 
-def device_counts(place: NodeDevices) -> list[int]:
-    """Return the device counts to compare: all counts of GPUs up to eight, else one and two processes."""
-    return list(range(1, min(len(place.gpus), 8) + 1)) if place.gpus else [1, 2]
+
+def _tiny_sweep(name: str) -> SweepValues:
+    return {
+        "name": name,
+        "repeats": 1,
+        "time_limit_s": 60.0,
+        "setting": {"workload": "schnet", "preset": "tiny", "threads": 1, "stop": {"steps": 10}},
+        "over": {"devices": [1, 2], "batch_per_device": [16]},
+    }
+
+
+def device_counts(node: NodeDevices) -> range:
+    """Return the device counts to compare: all counts of GPUs up to eight, otherwise one and two processes."""
+    return range(1, min(len(node.gpus), MAX_GPUS) + 1) if node.gpus else range(1, 3)
