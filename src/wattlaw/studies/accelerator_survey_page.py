@@ -10,12 +10,13 @@ import altair as alt
 from wattlaw.accelerators.catalogue.achieved import AchievedShare
 from wattlaw.accelerators.catalogue.catalogue import built_in
 from wattlaw.accelerators.catalogue.entry import CatalogueEntry
+from wattlaw.accelerators.catalogue.rules import MIN_OP_PER_JOULE
 from wattlaw.accelerators.catalogue.survey import diff, frontier, surveys
 from wattlaw.accelerators.figures.scatter import plot, plot_for_page
 from wattlaw.accelerators.figures.style import SI_PREFIXED, Palette, Record
 from wattlaw.core.units import show
 from wattlaw.report.content import Figure, PageTable, Panel
-from wattlaw.report.figures.chart import chart, spec
+from wattlaw.report.figures.chart import Cell, chart, spec
 from wattlaw.studies.result import StudyFigure
 
 WIDTH, NARROW, HEIGHT = 900, 280, 560
@@ -24,7 +25,7 @@ WIDTH, NARROW, HEIGHT = 900, 280, 560
 PAGE_PALETTE = Palette(
     ink="var(--ink)",
     soft="var(--soft)",
-    faint="var(--others)",
+    faint="var(--p6)",
     paper="var(--paper)",
     bands=("var(--wash)", "var(--paper)"),
     precisions={
@@ -45,7 +46,7 @@ PAGE_PALETTE = Palette(
         "unknown": "var(--others)",
     },
 )
-THEN_COLOUR, NOW_COLOUR = "var(--w1)", "var(--w2)"
+EDITION_COLOURS = ("var(--w1)", "var(--w2)", "var(--w3)")
 BENCHMARKS = {"resnet": ("ResNet-50", "var(--w1)"), "bert": ("BERT-large", "var(--w2)")}
 BENCHMARK_SHAPES = {"ResNet-50": "circle", "BERT-large": "square"}
 SHARE_LINES = (1.0, 0.5, 0.25, 0.1)
@@ -64,13 +65,23 @@ ENTRY_COLUMNS = (
 
 @dataclass(frozen=True)
 class SurveyData:
-    """What the study compares: the survey's edition, today's catalogue, and what devices achieve."""
+    """What the study compares.
+
+    then, now  the survey's edition and today's catalogue, an entry per accelerator and use
+    newer      the entries of ``now`` that were released after the survey's year
+    achieved   results of MLPerf Training
+    own        runs on this machine
+    """
 
     year: int
     then: list[CatalogueEntry]
     now: list[CatalogueEntry]
     achieved: list[AchievedShare]
     own: list[AchievedShare]
+
+    @property
+    def newer(self) -> list[CatalogueEntry]:
+        return [e for e in self.now if (e.year or 0) > self.year]
 
 
 def survey_figures(data: SurveyData) -> list[StudyFigure]:
@@ -96,7 +107,6 @@ def change_table(year: int) -> PageTable:
     """Return the values of the year's accelerators that the latest survey gives differently."""
     latest = surveys()[-1]
     changes = diff(year, latest)
-    kinds = [change.change for change in changes]
     names = {e.accelerator: f"{e.company} {e.product}" for e in built_in().entries}
     rows = []
     for change in changes:
@@ -106,10 +116,7 @@ def change_table(year: int) -> PageTable:
             after = _changed_cell(change.after, change.column)
             column = change.column.removesuffix("_op_per_s").removesuffix("_w")
             rows.append([device, change.precision, column, before, after])
-    caption = (
-        f"Values that changed from the survey of {year} to that of {latest}; "
-        f"{kinds.count('new')} listings are new, {kinds.count('gone')} are gone"
-    )
+    caption = f"Values that the survey of {latest} gives differently"
     return PageTable(["accelerator", "precision", "value", str(year), str(latest)], rows, caption)
 
 
@@ -127,23 +134,43 @@ def frontier_table(data: SurveyData) -> PageTable:
 
 
 def _scatter(entries: Sequence[CatalogueEntry], name: str, title: str) -> StudyFigure:
-    drawn = plot_for_page(entries, PAGE_PALETTE, WIDTH, NARROW, HEIGHT)
-    precisions = {e.precision for e in entries if e.op_per_joule}
+    plausible, wrong_units = _split_by_unit(entries)
+    drawn = plot_for_page(plausible, PAGE_PALETTE, WIDTH, NARROW, HEIGHT)
+    precisions = {e.precision for e in plausible}
     legend = [(p, colour) for p, colour in PAGE_PALETTE.precisions.items() if p in precisions]
+    caption = SCATTER_CAPTION
+    if wrong_units:
+        names = ", ".join(sorted({f"{e.company} {e.product}" for e in wrong_units}))
+        caption += f" Not drawn, because the survey gives their peak in the wrong unit: {names}."
     figure = Figure(
         name,
         title,
-        SCATTER_CAPTION,
+        caption,
         [Panel("", spec(drawn), HEIGHT)],
         table=_entry_table(entries, title),
         legend=legend,
         wide=True,
     )
-    return StudyFigure(figure, plot(entries, title))
+    return StudyFigure(figure, plot(plausible, title))
+
+
+def _split_by_unit(
+    entries: Sequence[CatalogueEntry],
+) -> tuple[list[CatalogueEntry], list[CatalogueEntry]]:
+    """Return the entries with a plausible efficiency, and those whose peak is in the wrong unit."""
+    plausible: list[CatalogueEntry] = []
+    wrong: list[CatalogueEntry] = []
+    for entry in entries:
+        if entry.op_per_joule is None:
+            continue
+        is_plausible = entry.op_per_joule >= MIN_OP_PER_JOULE
+        (plausible if is_plausible else wrong).append(entry)
+    return plausible, wrong
 
 
 def _entry_table(entries: Sequence[CatalogueEntry], caption: str) -> PageTable:
-    rows, keys = [], []
+    rows: list[list[str]] = []
+    keys: list[list[Cell]] = []
     for entry in sorted(entries, key=lambda e: (e.company.lower(), e.product, e.precision)):
         words = [entry.company, entry.product, str(entry.year or ""), entry.form_factor]
         words += [entry.use, entry.precision]
@@ -156,36 +183,42 @@ def _entry_table(entries: Sequence[CatalogueEntry], caption: str) -> PageTable:
 
 def _efficiencies(data: SurveyData) -> StudyFigure:
     """Return the share of accelerators of at least an efficiency, then and today."""
-    names = (f"survey of {data.year}", "today's catalogue")
+    editions = {
+        f"survey of {data.year}": data.then,
+        "today's catalogue": data.now,
+        f"released after {data.year}": data.newer,
+    }
     rows: list[Record] = []
-    for name, entries in zip(names, (data.then, data.now), strict=True):
-        values = sorted(e.op_per_joule for e in entries if e.op_per_joule)
+    for name, entries in editions.items():
+        plausible, _ = _split_by_unit(entries)
+        values = sorted(e.op_per_joule or 0.0 for e in plausible)
         for index, value in enumerate(values):
             share = 1 - index / len(values)
             text = f"{100 * share:.0f} % have at least {show(value, 'OPS/W')}"
             rows.append({"edition": name, "efficiency": value, "share": share, "text": text})
     log = alt.Scale(type="log", nice=False)
     axis = alt.Axis(labelExpr=f"{SI_PREFIXED}+'OPS/W'", tickCount=6)
-    scale = alt.Scale(domain=list(names), range=[THEN_COLOUR, NOW_COLOUR])
+    scale = alt.Scale(domain=list(editions), range=EDITION_COLOURS)
     lines = chart(rows).mark_line(interpolate="step-before", strokeWidth=2)
     drawn = lines.encode(
         x=alt.X("efficiency:Q", title="efficiency", scale=log, axis=axis),
         y=alt.Y("share:Q", title="share of accelerators", axis=alt.Axis(format="~%", tickCount=5)),
         color=alt.Color("edition:N", title=None, scale=scale, legend=None),
-        strokeDash=alt.StrokeDash("edition:N", legend=None),
         tooltip=[alt.Tooltip("edition:N"), alt.Tooltip("text:N", title="accelerators")],
     )
-    table_rows, keys = [], []
+    table_rows: list[list[str]] = []
+    keys: list[list[Cell]] = []
     for row in rows:
         table_rows.append([str(row["edition"]), str(row["text"])])
         keys.append([str(row["edition"]), row["efficiency"]])
     figure = Figure(
         "efficiency",
         "Efficiency then and today",
-        "Share of accelerators whose datasheet efficiency is at least the value on the horizontal axis.",
+        "Share of accelerators whose datasheet efficiency is at least the value on the horizontal axis. "
+        "Rows whose peak is in the wrong unit are left out.",
         [Panel("", spec(drawn), 280)],
         table=PageTable(["edition", "accelerators"], table_rows, "Efficiency then and today", keys),
-        legend=list(zip(names, (THEN_COLOUR, NOW_COLOUR), strict=True)),
+        legend=list(zip(editions, EDITION_COLOURS, strict=True)),
     )
     return StudyFigure(figure)
 
@@ -197,15 +230,14 @@ def _benchmarks(achieved: Sequence[AchievedShare]) -> StudyFigure:
     low, high = min(peaks) / 1.3, max(peaks) * 1.3
     lines: list[Record] = []
     for share in SHARE_LINES:
-        name = f"{100 * share:.0f} % of peak"
+        name = f"{100 * share:.0f} %"
         lines.append(
             {"peak": low, "rate": low * share, "peak2": high, "rate2": high * share, "name": name}
         )
     log = alt.Scale(type="log", nice=False, domain=[low, high])
     free = alt.Scale(type="log", nice=False)
-    axis = alt.Axis(labelExpr=f"{SI_PREFIXED}+'OPS'", tickCount=4)
-    x = alt.X("peak:Q", title="datasheet peak at 16 bits", scale=log, axis=axis)
-    y = alt.Y("rate:Q", title="achieved per device", scale=free, axis=axis)
+    x = alt.X("peak:Q", title="datasheet peak at 16 bits", scale=log, axis=_rate_axis("OPS"))
+    y = alt.Y("rate:Q", title="achieved per device", scale=free, axis=_rate_axis("FLOP/s"))
     rules = chart(lines).mark_rule(color="var(--others)", strokeDash=[4, 3], tooltip=None)
     texts = chart(lines).mark_text(
         align="right", dy=-5, dx=-4, color="var(--soft)", fontSize=10.5, tooltip=None
@@ -297,13 +329,19 @@ def _share_table(rows: Sequence[Record], caption: str) -> PageTable:
         "peak (op/s)",
         "share",
     ]
-    cells, keys = [], []
+    cells: list[list[str]] = []
+    keys: list[list[Cell]] = []
     for row in rows:
         words = [str(row[name]) for name in ("device", "benchmark", "round", "devices")]
         rate, peak, share = (float(row[name] or 0) for name in ("rate", "peak", "share"))
         cells.append([*words, show(rate, "FLOP/s"), show(peak, "OPS"), f"{100 * share:.1f} %"])
         keys.append([*words, rate, peak, share])
     return PageTable(columns, cells, caption, keys)
+
+
+def _rate_axis(unit: str) -> alt.Axis:
+    values = [step * 10.0**exponent for exponent in range(11, 17) for step in (1, 2, 5)]
+    return alt.Axis(labelExpr=f"{SI_PREFIXED}+'{unit}'", values=values, grid=False)
 
 
 def _benchmark_colour() -> alt.Color:

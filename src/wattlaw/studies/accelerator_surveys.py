@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from wattlaw.accelerators.catalogue.achieved import AchievedShare, achieved_all, mlperf_achieved
 from wattlaw.accelerators.catalogue.catalogue import built_in, representative
-from wattlaw.accelerators.catalogue.survey import SurveyCounts, counts, edition, frontier
+from wattlaw.accelerators.catalogue.survey import (
+    SurveyCounts,
+    counts,
+    diff,
+    edition,
+    frontier,
+    surveys,
+)
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted, show
@@ -63,7 +70,7 @@ class AcceleratorSurvey(Study):
         if node.gpus:
             over["precision"] = ["fp32", "bf16"]
         if scale == "node":
-            over["devices"] = sorted({1, max(1, len(node.gpus))})
+            over["devices"] = list(dict.fromkeys([1, max(1, len(node.gpus))]))
         return {
             "name": self.name,
             "repeats": 3,
@@ -90,13 +97,13 @@ class AcceleratorSurvey(Study):
             page.change_table(self.year),
         )
         return StudyResult(
-            answer=_answer(data, then, now),
+            answer=_answer(data, then),
             work=_work(inputs.runs, len(data.achieved)),
             findings=(*_count_findings(self.year, then), *_share_findings(data)),
             published=tuple(self._published_values()),
             figures=tuple(page.survey_figures(data)),
             tables=tables,
-            meaning=_meaning(data, then, now),
+            meaning=_meaning(data, then),
         )
 
     def _published_values(self) -> list[PublishedValue]:
@@ -256,29 +263,34 @@ def _round_name(source: str) -> str:
     return source.replace("mlperf", "MLPerf Training")
 
 
-def _answer(data: SurveyData, then: SurveyCounts, now: SurveyCounts) -> tuple[str, ...]:
-    before, after = then.median_op_per_joule or 1.0, now.median_op_per_joule or 1.0
-    share = {k: median(v) for k, v in _shares_by_round(data.achieved).items()}
-    low, high = min(share.values()), max(share.values())
+def _answer(data: SurveyData, then: SurveyCounts) -> tuple[str, ...]:
+    newer = counts(data.newer)
+    before, after = then.median_op_per_joule or 0.0, newer.median_op_per_joule or 0.0
+    shares = [median(v) for v in _shares_by_round(data.achieved).values()]
     return (
-        f"In {data.year} the median accelerator offered {show(before, 'OPS/W')}; "
-        f"today's catalogue has {show(after, 'OPS/W')} over {now.rows} accelerators.",
-        f"In single-node MLPerf Training, devices reached {100 * low:.0f} to {100 * high:.0f} % of their "
-        "16-bit peak (median of a benchmark and round).",
+        f"In {data.year} the median accelerator offered {show(before, 'OPS/W')}. "
+        f"The {newer.rows} accelerators of the catalogue that are newer offer {show(after, 'OPS/W')}.",
+        f"In single-node MLPerf Training, devices reached {100 * min(shares):.0f} to "
+        f"{100 * max(shares):.0f} % of their 16-bit peak (medians of a benchmark and round).",
     )
 
 
-def _meaning(data: SurveyData, then: SurveyCounts, now: SurveyCounts) -> tuple[str, ...]:
+def _meaning(data: SurveyData, then: SurveyCounts) -> tuple[str, ...]:
+    newer = counts(data.newer)
     then_share = then.at_least["1 T"] / then.with_peak_and_power
-    now_share = now.at_least["1 T"] / now.with_peak_and_power
-    front_then = frontier(data.then)[-1]
-    front_now = frontier(data.now)[-1]
+    newer_share = newer.at_least["1 T"] / newer.with_peak_and_power
+    front_then, front_now = frontier(data.then)[-1], frontier(data.now)[-1]
+    latest = surveys()[-1]
+    kinds = [change.change for change in diff(data.year, latest)]
     return (
         f"{100 * then_share:.0f} % of the accelerators of {data.year} offered at least 1 TOPS/W, and "
-        f"{100 * now_share:.0f} % of today's do. The catalogue mixes precisions and years, so a median that "
-        "barely moves does not mean that devices stood still: the frontier shows the progress.",
-        f"The highest peak on the frontier grew from {show(front_then.peak_op_per_s or 0, 'OPS')} "
+        f"{100 * newer_share:.0f} % of the newer ones do. The rows mix precisions: an int8 accelerator "
+        "for inference and an fp16 accelerator for training are not comparable, so medians of different "
+        "years describe what was listed, not the progress of one kind of device.",
+        f"The highest peak on the Pareto frontier grew from {show(front_then.peak_op_per_s or 0, 'OPS')} "
         f"({front_then.label}) to {show(front_now.peak_op_per_s or 0, 'OPS')} ({front_now.label}).",
+        f"Of the listings of {data.year}, {kinds.count('gone')} are gone from the survey of {latest}, and "
+        f"{kinds.count('new')} are new.",
         "A datasheet's peak is an upper bound. Choose a device by what it achieves on a workload like "
         "yours: `wattlaw accelerators choose`.",
     )

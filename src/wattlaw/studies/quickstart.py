@@ -46,10 +46,10 @@ class QuickStart(Study):
 
     def analyse(self, inputs: StudyInputs) -> StudyResult:
         """Return a result whose page is the report of all runs, with its laws and advice."""
+        workloads = ", ".join(sorted({run.setting.workload for run in inputs.runs}))
         failed = sum(run.state == "failed" for run in inputs.runs)
-        work = (
-            f"{len(inputs.runs)} trials of three workloads ran in fresh processes, {failed} failed."
-        )
+        work = f"{counted(len(inputs.runs), 'trial')} of {workloads} ran in fresh processes"
+        work += f"; {failed} failed." if failed else "."
         return StudyResult(work=work, has_report=True)
 
 

@@ -64,17 +64,18 @@ def _lines(result: StudyResult, report: Page | None) -> list[str]:
 
 
 def _sections(study: Study, result: StudyResult, files: Sequence[Path]) -> list[Section]:
-    found = [Section("question", "The question", -1, paragraphs=_opening(study, result))]
+    found = [Section("question", "The question", -2, paragraphs=[study.question, result.work])]
+    answer = [*result.answer, *result.meaning]
+    if answer:
+        found.append(Section("answer", "The answer", -1, paragraphs=answer))
     if result.published:
+        notes = [DERIVED_NOTE]
+        sources = {value.source for value in result.published}
+        if len(sources) == 1:
+            notes.insert(0, f"Source of the published values: {sources.pop()}.")
         table = _comparison_table(result)
         found.append(
-            Section(
-                "published",
-                "Published and found here",
-                5,
-                paragraphs=[DERIVED_NOTE],
-                tables=[table],
-            )
+            Section("published", "Published and found here", 5, paragraphs=notes, tables=[table])
         )
     for place, drawn in enumerate(result.figures, 10):
         figure = drawn.figure
@@ -91,13 +92,14 @@ def _sections(study: Study, result: StudyResult, files: Sequence[Path]) -> list[
     return found
 
 
-def _opening(study: Study, result: StudyResult) -> list[str]:
-    return [study.question, *result.answer, *result.meaning, result.work]
-
-
 def _comparison_table(result: StudyResult) -> PageTable:
-    columns = ["quantity", "published", "found here", "difference", "source"]
-    rows = [[c.text, c.published, c.found, c.verdict, c.source] for c in result.comparisons]
+    """Return published values beside findings; the source is a column only if there are several."""
+    columns = ["quantity", "published", "found here", "difference"]
+    rows = [[c.text, c.published, c.found, c.verdict] for c in result.comparisons]
+    if len({c.source for c in result.comparisons}) > 1:
+        columns.append("source")
+        for row, comparison in zip(rows, result.comparisons, strict=True):
+            row.append(comparison.source)
     return PageTable(columns, rows, "Published values beside those found here")
 
 

@@ -44,10 +44,15 @@ from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.units import show
 
 LABEL_SIZE = 8.5
+PAGE_LABEL_SIZE = 9.5
+LEGEND_OFFSET = 26
+LEGEND_SIZE = (195, 112)
+"""Offset of the legends in the upper left corner of a page's figure, and their size with it, px."""
+
 DIMMED = 0.06
 """Opacity of a point that the reader filtered out."""
 
-WIDE_PX = 760
+WIDE_PX = 880
 """A figure on a page shows all labels from this width on, and those of the Pareto frontier below it, px."""
 
 SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
@@ -80,7 +85,7 @@ def plot(
     shown = plottable(entries, zoom)
     frame = frame_of(shown, zoom)
     lines = _lines(shown, frame)
-    layers = _background(frame, shown, lines, PAPER)
+    layers = [*_background(frame, shown, PAPER), _iso_names(frame, lines, PAPER)]
     choices, is_chosen = _reader_filters(shown)
     opacity = alt.condition(is_chosen, alt.value(1), alt.value(DIMMED))
     subtitle = FRONTIER_KEY
@@ -105,18 +110,18 @@ def plot_for_page(
     shows those of the Pareto frontier that are free of overlaps at ``narrow`` px.
     """
     shown = plottable(entries)
-    frame = frame_of(shown, "", width, height)
-    lines = _lines(shown, frame)
-    layers = _background(frame, shown, lines, palette, only_if=f"width >= {WIDE_PX}")
+    wide = frame_of(shown, "", width, height)
     small = frame_of(shown, "", narrow, height)
-    for at, named, condition in (
-        (frame, shown, f"width >= {WIDE_PX}"),
-        (small, frontier(shown), f"width < {WIDE_PX}"),
-    ):
-        placed = _place(shown, at, lines, named)
-        for layer in _labels(placed, at, palette):
-            layers.append(layer.encode(opacity=alt.value(alt.expr(f"{condition} ? 1 : 0"))))
-    layers.append(_points(shown, frame, palette, has_page_legend=True))
+    is_wide, is_narrow = f"width >= {WIDE_PX}", f"width < {WIDE_PX}"
+    layers = _background(wide, shown, palette, only_if=is_wide)
+    for frame, named, condition in ((wide, shown, is_wide), (small, frontier(shown), is_narrow)):
+        lines = _lines(shown, frame, [Box(0, 0, *LEGEND_SIZE)])
+        placed = _place(shown, frame, lines, named, PAGE_LABEL_SIZE)
+        opacity = alt.value(alt.expr(f"{condition} ? 1 : 0"))
+        for layer in _labels(placed, frame, palette, PAGE_LABEL_SIZE):
+            layers.append(layer.encode(opacity=opacity))
+        layers.append(_iso_names(frame, lines, palette).encode(opacity=opacity))
+    layers.append(_points(shown, wide, palette, has_page_legend=True))
     return alt.layer(*layers)
 
 
@@ -133,14 +138,16 @@ def plottable(entries: Sequence[CatalogueEntry], zoom: str = "") -> list[Catalog
     return shown
 
 
-def _lines(shown: Sequence[CatalogueEntry], frame: ScatterFrame) -> list[IsoLine]:
-    return iso_lines(frame, [*point_boxes(frame, shown), *frontier_boxes(frame, shown)])
+def _lines(
+    shown: Sequence[CatalogueEntry], frame: ScatterFrame, blocked: Sequence[Box] = ()
+) -> list[IsoLine]:
+    taken = [*point_boxes(frame, shown), *frontier_boxes(frame, shown), *blocked]
+    return iso_lines(frame, taken)
 
 
 def _background(
     frame: ScatterFrame,
     entries: Sequence[CatalogueEntry],
-    lines: Sequence[IsoLine],
     palette: Palette,
     only_if: str = "true",
 ) -> list[alt.Chart]:
@@ -148,7 +155,7 @@ def _background(
     return [
         _segment_bands(frame, palette),
         _segment_titles(frame, palette, only_if),
-        *_iso_layers(frame, lines, palette),
+        _iso_rules(frame, palette),
         _frontier_line(frame, entries, palette),
     ]
 
@@ -216,23 +223,28 @@ def _title_in(band: PowerSegment, width: float) -> str:
     return band.title.replace("data-centre ", "data-centre\n").replace("low ", "low\n")
 
 
-def _iso_layers(frame: ScatterFrame, lines: Sequence[IsoLine], palette: Palette) -> list[alt.Chart]:
-    ends: list[Record] = []
-    names: list[Record] = []
-    for line in lines:
-        low_peak, high_peak = line.low * line.efficiency, line.high * line.efficiency
-        ends.append({"power": line.low, "peak": low_peak, "power2": line.high, "peak2": high_peak})
-        if line.name_at is not None:
-            peak = line.name_at * line.efficiency
-            names.append({"power": line.name_at, "peak": peak, "name": line.name})
-    rules = chart(ends).mark_rule(
+def _iso_rules(frame: ScatterFrame, palette: Palette) -> alt.Chart:
+    rows: list[Record] = []
+    for line in iso_lines(frame):
+        ends: Record = {"power": line.low, "peak": line.low * line.efficiency}
+        rows.append({**ends, "power2": line.high, "peak2": line.high * line.efficiency})
+    rules = chart(rows).mark_rule(
         color=palette.faint, strokeWidth=1, strokeDash=[4, 3], tooltip=None
     )
+    return rules.encode(x=_x(frame, "power"), x2="power2:Q", y=_y(frame, "peak"), y2="peak2:Q")
+
+
+def _iso_names(frame: ScatterFrame, lines: Sequence[IsoLine], palette: Palette) -> alt.Chart:
+    rows: list[Record] = []
+    for line in lines:
+        if line.name_at is not None:
+            peak = line.name_at * line.efficiency
+            rows.append({"power": line.name_at, "peak": peak, "name": line.name})
     # the angle follows the size that a page gives to the figure
     decades_x = math.log10(frame.power[1] / frame.power[0])
     decades_y = math.log10(frame.peak[1] / frame.peak[0])
     angle = f"-atan2(height / {decades_y:.6g}, width / {decades_x:.6g}) * 180 / PI"
-    texts = chart(names).mark_text(
+    names = chart(rows).mark_text(
         color=palette.soft,
         fontSize=10,
         align="left",
@@ -242,11 +254,7 @@ def _iso_layers(frame: ScatterFrame, lines: Sequence[IsoLine], palette: Palette)
         dx=8,
         tooltip=None,
     )
-    x, y = _x(frame, "power"), _y(frame, "peak")
-    return [
-        rules.encode(x=x, x2="power2:Q", y=y, y2="peak2:Q"),
-        texts.encode(x=x, y=y, text="name:N"),
-    ]
+    return names.encode(x=_x(frame, "power"), y=_y(frame, "peak"), text="name:N")
 
 
 def _frontier_line(
@@ -259,14 +267,16 @@ def _frontier_line(
     return line.encode(x=_x(frame, "power"), y=_y(frame, "peak"))
 
 
-def _labels(placed: Sequence[Record], frame: ScatterFrame, palette: Palette) -> list[alt.Chart]:
+def _labels(
+    placed: Sequence[Record], frame: ScatterFrame, palette: Palette, size: float = LABEL_SIZE
+) -> list[alt.Chart]:
     """Return the layers of the labels: leader lines, halos, texts."""
     x, y = _x(frame, "power"), _y(frame, "peak")
     leaders = chart([r for r in placed if r["has_leader"]]).mark_rule(
         color=palette.soft, strokeWidth=0.5, tooltip=None
     )
     texts = chart(placed).encode(x=x, y=y, text="label:N")
-    mark = {"align": "left", "baseline": "middle", "fontSize": LABEL_SIZE, "tooltip": None}
+    mark = {"align": "left", "baseline": "middle", "fontSize": size, "tooltip": None}
     halo = texts.mark_text(
         **mark, strokeJoin="round", stroke=palette.paper, strokeWidth=2.4, strokeOpacity=0.75
     )
@@ -282,23 +292,24 @@ def _place(
     frame: ScatterFrame,
     lines: Sequence[IsoLine],
     named: Sequence[CatalogueEntry] | None = None,
+    size: float = LABEL_SIZE,
 ) -> list[Record]:
     """Return the labels with a free place: the frontier's first, then those of the newest surveys and years.
 
-    ``named`` are the entries to label; by default all that are shown.
+    ``named`` are the entries to label on a page with its legends inside; by default all that are shown.
     """
     blocked = [*name_boxes(frame, lines), *frontier_boxes(frame, shown)]
     if named is not None:
-        blocked += point_boxes(frame, shown)
+        blocked += [*point_boxes(frame, shown), Box(0, 0, *LEGEND_SIZE)]
     ordered = _by_importance(shown if named is None else named, frontier(shown))
     points = [frame.pixel_of(e) for e in ordered]
     inside = Box(2, 34, frame.width - 2, frame.height - 2)
     rows: list[Record] = []
-    for spot in place_labels(points, [e.label for e in ordered], inside, LABEL_SIZE, blocked):
+    for spot in place_labels(points, [e.label for e in ordered], inside, size, blocked):
         entry = ordered[spot.point]
         power, peak = frame.value(spot.x, spot.y)
         # the leader ends at the side of the label that is nearer to the point
-        near = min(max(points[spot.point][0] - spot.x, 0), text_width(entry.label, LABEL_SIZE))
+        near = min(max(points[spot.point][0] - spot.x, 0), text_width(entry.label, size))
         row: Record = {
             "label": entry.label,
             "power": power,
@@ -362,7 +373,7 @@ def _points(
     """Return the points; with ``has_page_legend`` the page itself explains the colours."""
     precisions = _present(palette.precisions, [e.precision for e in entries])
     colours = alt.Scale(domain=precisions, range=[palette.precisions[p] for p in precisions])
-    place = alt.Legend(orient="bottom-right") if has_page_legend else alt.Legend()
+    place = alt.Legend(orient="top-left", offset=LEGEND_OFFSET) if has_page_legend else alt.Legend()
     colour_legend = None if has_page_legend else alt.Legend(symbolType="circle")
     form_factors = _present(SHAPES, [e.form_factor for e in entries])
     shape_legend = place.copy()
