@@ -75,7 +75,7 @@ class AcceleratorSurvey(Study):
             "name": self.name,
             "repeats": 3,
             "time_limit_s": 300.0,
-            "setting": {"preset": preset, "warmup_steps": 5, "stop": {"steps": 40}},
+            "setting": {"preset": preset, "warmup_steps": 5, "stop": {"seconds": 10.0}},
             "over": over,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wattlaw.core.units import counted
 from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.studies.result import StudyResult
 from wattlaw.studies.role import Study, StudyInputs, SweepValues
