@@ -78,7 +78,7 @@ def call(capsysbinary, *words):
         ),
         (
             ["study", "run", "quickstart", "--dry-run", "--max-slowdown", "0.1"],
-            "--max-slowdown has no effect with --dry-run; it goes with --scale",
+            "--max-slowdown has no effect with --dry-run; it goes with --scale and --out",
         ),
     ],
 )  # fmt: skip

@@ -122,12 +122,15 @@ def test_a_dry_run_prints_the_sweep_and_estimates_without_running(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_flag_that_a_dry_run_does_not_use_is_refused(
+def test_a_flag_without_effect_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = str(tmp_path / "p.html")
     code, _, err = command(capsys, "run", "quickstart", "--dry-run", "--report", page)
-    assert (code, "--report does not go with --dry-run" in err) == (2, True)
+    assert (code, "--report has no effect with --dry-run" in err) == (2, True)
+    words = ("run", "accelerators-2020", "--scale", "tiny", "--max-slowdown", "0.1")
+    code, _, err = command(capsys, *words, "-o", str(tmp_path))
+    assert (code, "--max-slowdown has no effect on the study accelerators-2020" in err) == (2, True)
 
 
 def test_the_energy_of_a_study_is_estimated_from_the_power_of_earlier_runs(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse, refuse_others
 from wattlaw.cli.output import emit_json, json_option, say
 from wattlaw.cli.tables import print_table
-from wattlaw.core.errors import UsageError
 
 if TYPE_CHECKING:
     from wattlaw.core.reading import Reading
@@ -80,10 +80,11 @@ def run(
     chosen = find_study(name)
     scale = checked_scale(chosen, scale)
     if dry_run:
-        if report is not None:
-            raise UsageError("--report does not go with --dry-run, which writes no page")
+        refuse_others("--dry-run", "dry_run", "scale", "out")
         _print_estimate(chosen, scale, out)
         return
+    if not chosen.has_report:
+        refuse(["max_slowdown"], f"on the study {name}, which gives no advice")
     # before the trials, so that a missing extra is reported first
     from wattlaw.studies.study_page import write_study
 

@@ -21,6 +21,7 @@ class QuickStart(Study):
     paper = "wattlaw's own first measurement, with the method of arXiv 2201.12423"
     question = "How much faster is training on more devices here, and which setting costs least?"
     scales = ("tiny", "laptop")
+    has_report = True
 
     def sweep(self, node: NodeDevices, scale: str) -> SweepValues:
         if scale == "tiny":
@@ -51,7 +52,7 @@ class QuickStart(Study):
         failed = sum(run.state == "failed" for run in inputs.runs)
         work = f"{counted(len(inputs.runs), 'trial')} of {workloads} ran in fresh processes"
         work += f"; {failed} failed." if failed else "."
-        return StudyResult(work=work, has_report=True)
+        return StudyResult(work=work)
 
 
 def _tiny_sweep(name: str) -> SweepValues:

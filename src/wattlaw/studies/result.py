@@ -95,7 +95,6 @@ class StudyResult:
     findings   what was found here, each with its status
     published  values of the paper
     meaning    what the findings mean, one paragraph per item
-    has_report whether the page also shows the report of all runs
     """
 
     answer: tuple[str, ...] = ()
@@ -105,7 +104,6 @@ class StudyResult:
     figures: tuple[StudyFigure, ...] = ()
     tables: tuple[PageTable, ...] = ()
     meaning: tuple[str, ...] = ()
-    has_report: bool = False
 
     def finding(self, key: str) -> Finding | None:
         """Return the finding of a key."""

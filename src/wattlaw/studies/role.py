@@ -36,11 +36,12 @@ class StudyInputs:
 class Study(ABC):
     """The question of a paper: what runs, how it is analysed, and what the paper published.
 
-    name      public name, equal to the one in the file's ``NAMES``
-    title     title of the page
-    paper     citation of the paper
-    question  the question, in one sentence
-    scales    the sizes at which it runs, smallest first, out of ``SCALES``
+    name        public name, equal to the one in the file's ``NAMES``
+    title       title of the page
+    paper       citation of the paper
+    question    the question, in one sentence
+    scales      the sizes at which it runs, smallest first, out of ``SCALES``
+    has_report  whether its page also shows the report of all runs, with advice
     """
 
     name: ClassVar[str]
@@ -48,6 +49,7 @@ class Study(ABC):
     paper: ClassVar[str]
     question: ClassVar[str]
     scales: ClassVar[tuple[str, ...]]
+    has_report: ClassVar[bool] = False
 
     def sweep(self, node: NodeDevices, scale: str) -> SweepValues | None:
         """Return the sweep for a node and a scale; None if nothing is trained. Its name is the study's name."""

@@ -47,7 +47,7 @@ def write_study(
     result = study.analyse(inputs)
     make_folder(path.parent)
     report = None
-    if result.has_report:
+    if study.has_report:
         report = make_page(inputs.folder, title=study.title, max_slowdown=max_slowdown)
     data_files = _write_data(result, path)
     figure_files = _write_figures(result.figures, path)
