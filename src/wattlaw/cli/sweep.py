@@ -47,8 +47,8 @@ def _of_sweep(command: Callable[..., None]) -> Callable[..., None]:
 def sweep() -> None:
     """Run a grid of settings with repeats, in random order.
 
-    A sweep can be stopped and resumed at any time. Several processes, on one machine or on many that
-    see the same folder, may run the same sweep: each trial runs once.
+    A sweep can be stopped and resumed at any time. Several processes, on one machine or on many
+    that see the same folder, may run the same sweep: each trial runs once.
     """
 
 
@@ -206,7 +206,7 @@ def run_with_display(
 
 
 def _say_others(runners: Sequence[Runner]) -> None:
-    """Tell the user with whom the trials are shared; on one machine the trials disturb each other."""
+    """Say which other processes share the trials; on one machine they disturb each other."""
     for runner in runners:
         say(f"{runner} runs this sweep too; its trials are shared")
     if any(runner.is_here for runner in runners):
@@ -297,7 +297,7 @@ def show_runs(runs: Sequence[Run], as_json: bool, out: str) -> None:
 
 
 def _failures(failed: Sequence[Run], count: int, out: str) -> str:
-    """Return how many trials failed, with the first traceback unless its only line was shown before."""
+    """Return how many trials failed, with the first traceback unless it was shown before."""
     text = failed[0].error.rstrip()
     folder = Path(out) / failed[0].sweep
     each = "it with its error" if len(failed) == 1 else "each with its error"

@@ -1,15 +1,15 @@
 """Which process carries out which trial. Processes agree on it through the sweep's folder alone.
 
     <sweep>/.runners/<name>.json              a process that works on the sweep: a *runner*
-    <sweep>/<trial>/attempt-<k>/.claim.json   the runner that carries out this attempt; deleted when it ends
+    <sweep>/<trial>/attempt-<k>/.claim.json   the runner of this attempt; deleted when it ends
 
-A runner claims a trial by renaming a folder that holds its claim to the trial's next attempt. A folder
-is never renamed onto one that has files, so if several runners try, one succeeds, also on a network
-file system; file locks are not relied on there. A claim holds as long as its runner lives:
+A runner claims a trial by renaming a folder that holds its claim to the trial's next attempt. A
+folder is never renamed onto one that has files, so if several runners try, one succeeds, also on a
+network file system; file locks are not relied on there. A claim holds as long as its runner lives:
 
 - on the same machine, as long as the process exists;
-- elsewhere, as long as the runner touches its file (every ``BEAT_S``), at most ``LOST_S`` after that;
-  if it is a Slurm job and ``LATE_S`` late, the claim ends as soon as Slurm says that the job has ended;
+- elsewhere, as long as the runner touches its file (every ``BEAT_S``), and ``LOST_S``
+  longer; for a Slurm job that is ``LATE_S`` late, until Slurm says that the job has ended;
 - a runner of a requeued Slurm job replaces the runner of the same job before the requeue.
 """
 
@@ -98,8 +98,8 @@ class Claims:
     def claim(self, trial: Path, is_left: Callable[[], bool]) -> Path | None:
         """Return a new attempt folder of a trial, claimed for this runner.
 
-        None if ``is_left`` says that nothing is left to do, or another runner carries out the trial.
-        Raises RecordError if the folder cannot be written.
+        None if ``is_left`` says that nothing is left to do, or another runner carries out the
+        trial. Raises RecordError if the folder cannot be written.
         """
         make_folder(trial)
         known = attempts(trial)
@@ -217,7 +217,7 @@ def runners(folder: Path) -> list[Runner]:
 
 
 def holder_of(attempt: Path) -> Runner | None:
-    """Return the runner that carries out an attempt, with the attempt; None if it is not running."""
+    """Return the runner that carries out an attempt; None if none does."""
     claim = _read(attempt / CLAIM)
     if claim is None:
         return None

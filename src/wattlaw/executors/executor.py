@@ -46,7 +46,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True):
     launcher      name of the launcher that starts the trial's ranks
     directory     working directory from which relative paths are resolved
     code          what the trial executes
-    checkpoint    folder of the checkpoint to resume from, "" if there is none; a later one is preferred
+    checkpoint    folder of the checkpoint to resume from, "" without one; a later one is preferred
     replaces      attempt whose failed result this trial replaces; 0 if there is no result yet
     """
 
@@ -99,7 +99,7 @@ def is_left(spec: TrialSpec) -> bool:
 Work = Callable[[TrialSpec, Path], Run | None]
 """Carries out a trial in this process, in an attempt folder that is claimed for it, and records it.
 
-Returns None if another process has taken over the trial in the meantime; then nothing is recorded."""
+Returns None, and records nothing, if another process has taken over the trial in the meantime."""
 
 
 class Watcher(Protocol):

@@ -1,8 +1,8 @@
 """Runs trials on this machine, one after another, in this process.
 
-Several processes may work on one sweep, on this machine or on others that see its folder: each claims
-the next trial that nobody carries out. At the end each waits for the trials of the others, and takes
-over those whose process has died, so that the sweep is complete when any of them returns.
+Several processes may work on one sweep, on this machine or on others that see its folder: each
+claims the next trial that nobody carries out. At the end each waits for the trials of the others,
+and takes over those whose process has died, so that the sweep is complete when any of them returns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wattlaw.executors.executor import Executor, TrialSpec, is_left, result_of
 
 NAMES = {"local": "LocalExecutor"}
 
-_FIRST_LOOK_S, _LAST_LOOK_S = 0.25, 10.0
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.25, 5.0
 _CANCEL_S = 20.0
 
 

@@ -17,9 +17,9 @@ NAMES = {"accelerate": "AccelerateTracker"}
 class AccelerateTracker(MeasuredTraining, GeneralTracker):  # type: ignore[misc]  # no types
     """Every ``accelerator.log`` is a step; its values "loss" and "samples" are recorded if present.
 
-    Measuring starts when the tracker is made and ends with ``accelerator.end_training()``; each process
-    writes its own steps. The arguments are those of ``wattlaw.measure``. ``result`` is the Run (rank 0
-    only).
+    Measuring starts when the tracker is made and ends with ``accelerator.end_training()``; each
+    process writes its own steps. The arguments are those of ``wattlaw.measure``. ``result`` is the
+    Run (rank 0 only).
     """
 
     name = "wattlaw"

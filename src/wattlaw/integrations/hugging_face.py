@@ -1,4 +1,4 @@
-"""Measures a Hugging Face Trainer: ``Trainer(..., callbacks=[HuggingFaceCallback("runs/mine")])``."""
+"""Measures a Hugging Face Trainer: ``callbacks=[HuggingFaceCallback("runs/mine")]``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ NAMES = {"hugging-face": "HuggingFaceCallback"}
 
 
 class HuggingFaceCallback(MeasuredTraining, TrainerCallback):  # type: ignore[misc]  # no types
-    """Every optimiser step is a step; its samples are those of all accumulated batches of this process.
+    """Every optimiser step is a step, with the samples of all accumulated batches of this process.
 
-    The arguments are those of ``wattlaw.measure``. ``result`` is the Run after training (rank 0 only).
-    A last, smaller batch of an epoch counts as a full one, because the Trainer does not report its size.
+    The arguments are those of ``wattlaw.measure``. After training ``result`` is the Run (rank 0).
+    A last, smaller batch of an epoch counts as a full one: the Trainer does not report its size.
     """
 
     def on_train_begin(

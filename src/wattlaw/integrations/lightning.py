@@ -13,10 +13,10 @@ from wattlaw.integrations.measured_training import MeasuredTraining
 NAMES = {"lightning": "LightningCallback"}
 
 
-class LightningCallback(MeasuredTraining, Callback):  # type: ignore[misc]  # the library has no types
-    """Every batch of a fit is a step; each validation is an inner window with the name "validation".
+class LightningCallback(MeasuredTraining, Callback):  # type: ignore[misc]  # no types
+    """Every batch of a fit is a step; each validation is an inner window "validation".
 
-    The arguments are those of ``wattlaw.measure``. ``result`` is the Run after the fit (rank 0 only).
+    The arguments are those of ``wattlaw.measure``. After the fit ``result`` is the Run (rank 0).
     """
 
     _validation: ExitStack | None = None

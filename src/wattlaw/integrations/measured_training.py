@@ -15,8 +15,8 @@ from wattlaw.measuring.block import Window, measure
 class MeasuredTraining:
     """A window from ``open`` to ``close``. The arguments are those of ``wattlaw.measure``.
 
-    ``result`` is the Run after ``close`` (rank 0 only). A program that ends without ``close`` leaves its
-    record too, with the error that ended it: not every trainer reports errors to its callbacks.
+    ``result`` is the Run after ``close`` (rank 0 only). A program that ends without ``close``
+    leaves its record too, with the error that ended it: not every trainer reports errors.
     """
 
     def __init__(

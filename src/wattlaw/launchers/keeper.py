@@ -1,7 +1,7 @@
 """Ends the processes of a trial if the runner that started them dies, also by SIGKILL.
 
-`python -m wattlaw.launchers.keeper` reads session ids from standard input, one per line. At the word
-"done" it exits; if its input closes without that word, the runner was killed, and it ends the sessions.
+`python -m wattlaw.launchers.keeper` reads session ids from standard input, one per line. At the
+word "done" it exits; if its input closes without it, the runner was killed: it ends the sessions.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ class Job(msgspec.Struct, frozen=True):
     ranks       number of processes
     folder      where ``output-<rank>.log`` is written
     variables   added to the environment of every rank
-    are_ranks   whether each has RANK, LOCAL_RANK and WORLD_SIZE in its environment; not for a user's own
-                command, which may start ranks itself
+    are_ranks   whether each has RANK, LOCAL_RANK and WORLD_SIZE in its environment; a user's own
+                command has not: it may start ranks itself
     nodes       machines over which the ranks are spread evenly
     """
 
@@ -30,7 +30,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """How a rank ended: its exit code (negative: the signal), and when on the monotonic clock, s."""
+    """How a rank ended: exit code (negative: the signal), and time on the monotonic clock, s."""
 
     rank: int
     code: int
@@ -50,7 +50,7 @@ class Launched(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """End all processes and their children; returns when they have ended. May be called twice."""
+        """End all processes and their children, and wait for it. May be called twice."""
 
 
 class Launcher(ABC):

@@ -1,7 +1,7 @@
 """Starts the ranks of a trial as processes of this machine, one per device.
 
-torchrun is not used, because it would import torch once more for every trial. A worker reads the same
-environment variables, so torchrun or Slurm can start it as well.
+torchrun is not used, because it would import torch once more for every trial. A worker reads the
+same environment variables, so torchrun or Slurm can start it as well.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ GRACE_S = 3.0
 
 
 def members(sessions: Iterable[int]) -> list[psutil.Process]:
-    """Return the processes of sessions, and their descendants even if they have left the session."""
+    """Return the processes of sessions, and descendants that have left their session."""
     ids = set(sessions)
     alive = [process for process in psutil.process_iter() if process.pid != os.getpid()]
     parents = {process.pid: _parent(process) for process in alive}
@@ -27,7 +27,7 @@ def members(sessions: Iterable[int]) -> list[psutil.Process]:
 
 
 def end(sessions: Iterable[int], grace_s: float = GRACE_S) -> None:
-    """Send SIGTERM to all processes of sessions, and after ``grace_s`` SIGKILL to those still alive.
+    """Send SIGTERM to all processes of sessions, and SIGKILL to those alive after ``grace_s``.
 
     Returns when they have ended.
     """

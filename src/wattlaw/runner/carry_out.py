@@ -44,14 +44,14 @@ LIMITS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
 
 
 def run_trial(
-    spec: TrialSpec, attempt: Path, tick: Tick | None = None, is_code_checked: bool = False
+    spec: TrialSpec, attempt: Path, ticks: Sequence[Tick] = (), is_code_checked: bool = False
 ) -> Run | None:
     """Carry out a prepared trial in an attempt folder that is claimed for it; record and return it.
 
-    A trial that fails is recorded as failed and raises nothing. ``tick`` is called with the attempt
-    folder about twenty times per second. With ``is_code_checked`` a trial fails whose source file has
-    changed since it was prepared. Returns None, and records nothing, if another process has taken
-    over the trial in the meantime. KeyboardInterrupt ends the processes and leaves the trial
+    A trial that fails is recorded as failed and raises nothing. ``ticks`` are called with the attempt
+    folder about twenty times per second. With ``is_code_checked`` a trial fails whose source file
+    has changed since it was prepared. Returns None, and records nothing, if another process has
+    taken over the trial in the meantime. KeyboardInterrupt ends the processes and leaves the trial
     undone. Raises RecordError if the folder cannot be written.
     """
     setting, trial_folder = spec.trial.setting, spec.trial_folder
@@ -59,7 +59,6 @@ def run_trial(
     started, clock = utc_now(), time.monotonic()
     _write_json(attempt / "setting.json", setting)
     _write_json(attempt / "environment.json", _environment())
-    ticks = [tick] if tick else []
     failure = _carry_out(spec, attempt, ticks, is_code_checked)
     if failure:
         write_whole(attempt / "error.txt", failure.text.encode())

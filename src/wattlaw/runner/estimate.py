@@ -15,7 +15,7 @@ from wattlaw.workloads import counts
 START_UP_S = 6.0
 """Assumed time from the start of a process to its first step if the workload has no run yet, s."""
 ASSUMED_FLOP_PER_S = {"cpu": 1e10, "cuda": 2e13}
-"""Assumed rate of one device if there is no run: a rough guess, and called one wherever it is shown."""
+"""Assumed rate of one device if there is no run: a rough guess, and shown as one."""
 
 _LATEST = 100
 _LENGTH = ("seed", "stop", "warmup_steps", "step_pattern", "options")
@@ -50,7 +50,7 @@ def estimate(
 
 
 def _keys(setting: Setting) -> list[Key]:
-    """Return keys that similar settings share, from the most specific to the workload or command."""
+    """Return keys that similar settings share, the most specific one first."""
     what = (setting.workload, setting.preset, setting.command)
     return [
         (*_without_length(setting), *sorted(setting.options.items())),
@@ -80,8 +80,11 @@ def scaled(run: Run, setting: Setting) -> float:
     if new == old or (setting.command and "{steps}" not in setting.command):
         return whole
     if setting.command:
-        return whole * new.steps / old.steps if new.steps and old.steps else whole
-    lengths = [new.seconds] if new.seconds else []
+        scale = new.steps / old.steps if new.steps and old.steps else 1.0
+        return whole * scale
+    lengths = []
+    if new.seconds:
+        lengths.append(new.seconds)
     if new.steps and steps:
         lengths.append(window * new.steps / steps)
     if new.epochs and old.epochs and old.steps is None and old.seconds is None:
@@ -94,8 +97,10 @@ def scaled(run: Run, setting: Setting) -> float:
 def _guess(setting: Setting, node: NodeDevices | None) -> float:
     if setting.stop.seconds is not None:
         return START_UP_S + setting.stop.seconds
-    known = None if setting.command else counts.preset_counts(setting.workload, setting.preset)
-    if known is None or setting.stop.steps is None:
+    if setting.command or setting.stop.steps is None:
+        return 10 * START_UP_S
+    known = counts.preset_counts(setting.workload, setting.preset)
+    if known is None:
         return 10 * START_UP_S
     batch = setting.batch_per_device or known.batch
     steps = setting.stop.steps + setting.warmup_steps

@@ -1,4 +1,4 @@
-"""Which devices this node has for training, and what a setting means here. Does not import torch."""
+"""Which devices this node has for training, and what a setting means here; without torch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check_on_cpu(setting: Setting, node: NodeDevices) -> None:
 
 
 def threads(setting: Setting, node: NodeDevices, chosen: int) -> int:
-    """Return the CPU threads of each process: ``chosen``, or if that is 0 an equal share of the cores."""
+    """Return the CPU threads of each process: ``chosen``, or for 0 an equal share of the cores."""
     return chosen or max(1, node.cores // setting.devices_per_node)
 
 
@@ -90,7 +90,7 @@ def machine(setting: Setting, node: NodeDevices) -> Machine:
 
 
 def _visible_gpus() -> tuple[str, ...]:
-    """Return the names of the GPUs in CUDA_VISIBLE_DEVICES, which has indices or UUIDs as in NVML."""
+    """Return the names of the GPUs in CUDA_VISIBLE_DEVICES, by index or UUID as in NVML."""
     try:
         nvml = open_nvml()
     except (DeviceError, ImportError):

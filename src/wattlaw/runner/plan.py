@@ -24,7 +24,7 @@ _NAMES = (*TRAINING, *(name for name in FIELDS if name != "options"), "devices")
 
 
 class SweepPlan(msgspec.Struct, frozen=True):
-    """The trials of a sweep in the order in which they run, and the estimated time of each by id, s.
+    """The trials of a sweep in their order, and the estimated time of each by id, s.
 
     ``guessed`` are the ids of trials whose setting has no run from which to estimate.
     """
@@ -35,7 +35,7 @@ class SweepPlan(msgspec.Struct, frozen=True):
     guessed: frozenset[str]
 
     def time_of(self, trials: Iterable[Trial]) -> tuple[float, bool]:
-        """Return the estimated time of trials with cool-downs, s, and whether it is a rough guess."""
+        """Return the time of trials with cool-downs, s, and whether it is a rough guess."""
         ids = [trial.id for trial in trials]
         seconds = sum(self.seconds[i] + self.sweep.cooldown_s for i in ids)
         return seconds, not self.guessed.isdisjoint(ids)
@@ -45,7 +45,7 @@ def plan(sweep: Sweep, node: NodeDevices | None, runs: Sequence[Run] = ()) -> Sw
     """Check every setting of a sweep, order its trials and estimate their times.
 
     ``node`` is where they will run; None if that is not known. ``runs`` are earlier runs for the
-    estimate. Raises SettingError or UnknownNameError for the first setting that cannot be carried out.
+    estimate. Raises SettingError or UnknownNameError for the first impossible setting.
     """
     grid = settings(sweep)
     for setting in grid:
@@ -95,7 +95,7 @@ def version(workload: str) -> int:
 
 
 def _check_data(data: str) -> None:
-    """Raise SettingError if the data do not exist: now, rather than in every trial after its start."""
+    """Raise SettingError if the data do not exist: now, not in every trial."""
     if data not in ("", "generated") and not Path(data).expanduser().exists():
         raise SettingError(
             f"data {data!r}: there is no such file or folder; name another, or generated"
@@ -112,7 +112,7 @@ def _check_own_class(setting: Setting) -> None:
 
 
 def _unknown_option(setting: Setting) -> UnknownNameError | None:
-    """Return the error of an unknown option; it offers fields too, as a misspelt field is an option."""
+    """Return the error of an unknown option; it offers fields too, which may be misspelt."""
     entry = counts.workload_entries().get(setting.workload)
     presets = [known.preset for known in entry.presets] if entry else []
     if entry is None or setting.preset not in presets:

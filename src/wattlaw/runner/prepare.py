@@ -59,18 +59,17 @@ def code_of(setting: Setting) -> Code:
     if setting.command:
         words = words_of(setting, out="{out}")
         scripts = [p for p in map(Path, words) if p.suffix in _SCRIPTS and p.is_file()]
-        file, digest = _identity(scripts[0]) if scripts else ("", "")
+        file, digest = _identity(scripts[0] if scripts else None)
         return Code(words=tuple(words), file=file, sha256=digest)
     if ":" in setting.workload:
-        path = file_of(setting.workload)
-        file, digest = _identity(path) if path else ("", "")
+        file, digest = _identity(file_of(setting.workload))
         return Code(name=setting.workload, file=file, sha256=digest)
     plugin = plugins(WORKLOADS)[setting.workload]
     return Code(name=f"{plugin.module}:{plugin.attribute}")
 
 
 def check_unchanged(code: Code) -> None:
-    """Raise TrialError if the source file is missing or not as it was when the trial was prepared."""
+    """Raise TrialError if the source file is missing or has changed."""
     if not code.file:
         return
     if not Path(code.file).is_file():
@@ -82,7 +81,9 @@ def check_unchanged(code: Code) -> None:
         )
 
 
-def _identity(path: Path) -> tuple[str, str]:
+def _identity(path: Path | None) -> tuple[str, str]:
+    if path is None:
+        return "", ""
     with explained(path, "read"):
         stat = path.stat()
         return str(path.absolute()), _digest(path.absolute(), stat.st_mtime_ns, stat.st_size)
@@ -95,7 +96,7 @@ def _digest(path: Path, _changed_ns: int, _bytes: int) -> str:
 
 
 def write_trial_spec(spec: TrialSpec) -> Path:
-    """Write SPEC.json of a trial into the sweep's folder and return its path. Raises RecordError."""
+    """Write SPEC.json into the sweep's folder and return its path. Raises RecordError."""
     path = make_folder(Path(spec.folder, SPECS)) / f"{spec.id}.json"
     write_whole(path, msgspec.json.format(msgspec.json.encode(spec), indent=1))
     return path

@@ -119,7 +119,9 @@ def outcome(run: Run) -> str:
     step, rate = derive(run, "step_time_s"), derive(run, "samples_per_s")
     if step.value is None or rate.value is None:
         took = run.reading("trial_s").value
-        return f"done in {show_time(took)}" if took is not None else "done"
+        if took is None:
+            return "done"
+        return f"done in {show_time(took)}"
     return f"{show(step.value, 's')} a step, {show(rate.value)} samples/s"
 
 

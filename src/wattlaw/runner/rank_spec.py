@@ -1,4 +1,4 @@
-"""The files between a trial's runner and its ranks: spec.json to the ranks, answer-<rank>.json back."""
+"""The files between a runner and its ranks: spec.json, and answer-<rank>.json back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wattlaw.core.reading import Note
 from wattlaw.core.setting import Setting
 
 CHECKPOINT = "checkpoint-"
-"""A checkpoint is a folder of an attempt with this prefix, followed by the number of steps taken."""
+"""Prefix of a checkpoint's folder; the number of steps taken follows."""
 
 
 class RankSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """spec.json of an attempt, which every rank reads: the setting and what "auto" means on this node.
+    """spec.json of an attempt: the setting, and what "auto" means on this node.
 
     ``resume`` is the checkpoint folder to resume from, "" to start from scratch.
     """
@@ -30,7 +30,7 @@ class RankSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RankAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rank reports besides its steps; None is unknown. ``notes`` are the workload's warnings."""
+    """What a rank reports besides its steps; None is unknown. ``notes`` are warnings."""
 
     gpu_memory_peak_bytes: int | None = None
     notes: tuple[Note, ...] = ()

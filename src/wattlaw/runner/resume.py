@@ -13,7 +13,7 @@ from wattlaw.runner.rank_spec import CHECKPOINT, read_rank_spec
 
 
 def latest_checkpoint(trial: Path, setting: Setting) -> Path | None:
-    """Return the checkpoint that the next attempt of a trial resumes from; None to start from scratch."""
+    """Return the checkpoint from which the next attempt resumes; None to start from scratch."""
     if setting.command or not training_options(setting)["checkpoint_every"]:
         return None
     for attempt in reversed(attempts(trial)):

@@ -56,9 +56,9 @@ def run(
 ) -> list[Run]:
     """Run one setting and return its records.
 
-    ``setting`` takes the fields of `Setting`, ``devices`` (the total), and the options of a workload
-    by name. A trial that fails is recorded as failed; an earlier failed one runs again. Raises
-    UsageError for a setting that this machine cannot carry out.
+    ``setting`` takes the fields of `Setting`, ``devices`` (the total), and the options of a
+    workload by name. A trial that fails is recorded as failed; an earlier failed one runs again.
+    Raises UsageError for a setting that this machine cannot carry out.
     """
     values = {"name": name, "repeats": repeats, "setting": {"workload": workload, **setting}}
     return sweep(values, out=out, is_retry=True)
@@ -93,9 +93,9 @@ class PlannedSweep(NamedTuple):
 def plan_sweep(source: SweepSource, out: str | Path, *, is_elsewhere: bool = False) -> PlannedSweep:
     """Read, check and plan a sweep; nothing is run or written.
 
-    Settings that this machine cannot carry out are refused, unless the trials run elsewhere. Earlier
-    runs of the sweep, or of sweeps beside it, are used to estimate how long trials take. Raises
-    UsageError or RecordError.
+    Settings that this machine cannot carry out are refused, unless the trials run elsewhere.
+    Earlier runs of the sweep, or of sweeps beside it, are used to estimate how long trials take.
+    Raises UsageError or RecordError.
     """
     whole, data = as_sweep(source)
     folder = Path(out) / whole.name
@@ -125,7 +125,7 @@ def executor_of(name: str, folder: Path, watcher: Watcher | None = None) -> Exec
     events = watcher or Silent()
 
     def work(spec: TrialSpec, attempt: Path) -> Run | None:
-        return run_trial(spec, attempt, events.tick)
+        return run_trial(spec, attempt, [events.tick])
 
     return kind(folder, work, events)
 
@@ -142,7 +142,7 @@ def run_prepared(spec: TrialSpec) -> Run | None:
     """Carry out a prepared trial in this process and return its record.
 
     If another process carries it out, waits for it. The trial fails if the user's source file has
-    changed since it was prepared. Returns None if the record is of a newer format. Raises RecordError.
+    changed since it was prepared. Returns None for a record of a newer format. Raises RecordError.
     """
     kind: type[Executor] = load(EXECUTORS, "local")
 
@@ -161,8 +161,11 @@ def _prepare_all(planned: PlannedSweep, is_retry: bool) -> list[TrialSpec]:
     write_whole(folder / SWEEP, planned.source)
     specs = []
     for trial in undone(planned.plan, folder, is_retry):
-        earlier = _result(folder / trial.id / SUMMARY) if is_retry else None
-        replaces = earlier.attempt if earlier and earlier.state == "failed" else 0
+        replaces = 0
+        if is_retry:
+            earlier = _result(folder / trial.id / SUMMARY)
+            if earlier and earlier.state == "failed":
+                replaces = earlier.attempt
         specs.append(prepare(trial, whole, folder, replaces))
     return specs
 
@@ -194,7 +197,7 @@ def _result(summary: Path) -> Run | None:
 
 
 def results(planned: PlannedSweep) -> list[Run]:
-    """Return the records of a sweep's trials, earlier ones included; updates the index of the folder."""
+    """Return the records of a sweep's trials, and update the index of its folder."""
     keep_index(planned.folder)
     ids = {trial.id for trial in planned.plan.trials}
     return [run for run in load_runs(planned.folder) if run.trial in ids]
@@ -216,8 +219,9 @@ def as_sweep(source: SweepSource) -> tuple[Sweep, bytes]:
     if isinstance(source, str | Path):
         path = Path(source)
         return read_sweep(path), path.read_bytes()
-    whole = source if isinstance(source, Sweep) else sweep_from(dict(source))
-    return whole, to_toml(whole).encode()
+    if not isinstance(source, Sweep):
+        source = sweep_from(dict(source))
+    return source, to_toml(source).encode()
 
 
 def to_toml(whole: Sweep) -> str:

@@ -112,7 +112,7 @@ def first_failure(attempt: Path, exits: Sequence[Exit], is_out_of_memory: bool) 
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for lack of memory since boot; 0 if unknown."""
+    """Return the processes that the kernel has killed for lack of memory; 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -131,7 +131,8 @@ def _how_it_ended(code: int, is_out_of_memory: bool) -> str:
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL and is_out_of_memory:
-        return f"was killed by {name}: the system ran out of memory; a smaller batch_per_device may fit"
+        advice = "a smaller batch_per_device may fit"
+        return f"was killed by {name}: the system ran out of memory; {advice}"
     return f"was killed by {name}"
 
 

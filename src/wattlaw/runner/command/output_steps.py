@@ -60,11 +60,11 @@ class LinesSeen(msgspec.Struct):
 class OutputSteps:
     """Follows a growing output file in a thread and records a step for every line that matches.
 
-    The groups ``step``, ``samples`` and ``loss`` of the pattern are used if it has them. A step lasts
-    from the matching line before it to its own line, so the first one only starts the clock. If the
-    number of the step grew by more than one, the steps in between share the time. The thread waits
-    until the kernel reports a write (inotify), or looks every 2 ms if it does not. ``check`` and
-    leaving the context raise TrialError if the output could not be followed.
+    The groups ``step``, ``samples`` and ``loss`` of the pattern are used if it has them. A step
+    lasts from the matching line before it to its own line, so the first one only starts the clock.
+    If the number of the step grew by more than one, the steps in between share the time. The thread
+    waits until the kernel reports a write (inotify), or looks every 2 ms if it does not. ``check``
+    and leaving the context raise TrialError if the output could not be followed.
     """
 
     def __init__(self, output: Path, pattern: str, setting: Setting, log: StepLog) -> None:
@@ -128,7 +128,8 @@ class OutputSteps:
                     else:
                         was_reported = wakes.wait()
                 self.seen.look_s = wakes.look_s
-            self._take_lines([self._rest] if self._rest else [], self._arrived_s)
+            if self._rest:
+                self._take_lines([self._rest], self._arrived_s)
         except Exception as error:  # the thread ends here; check raises it as the trial's failure
             self._fault = error
             self._opened.set()
@@ -233,8 +234,8 @@ def with_output(
 ) -> tuple[dict[str, Reading], tuple[Note, ...]]:
     """Return a trial's quantities and warnings, corrected by how its output was seen.
 
-    If step times were not seen one by one, their median is kept and their spread is dropped; a pattern
-    that matched nothing is a warning. Unchanged if no pattern was followed.
+    If step times were not seen one by one, their median is kept and their spread is dropped; a
+    pattern that matched nothing is a warning. Unchanged if no pattern was followed.
     """
     found, warnings = dict(quantities), list(notes)
     try:
@@ -252,8 +253,8 @@ def with_output(
         found["step_time_s"] = msgspec.structs.replace(step, low=None, high=None, how=how)
         warnings = [note for note in warnings if note.name != "unstable_steps"]
         text = (
-            f"{reason}: single step times are unknown, only their mean; print the line of each step "
-            "immediately, or use wattlaw.measure"
+            f"{reason}: single step times are unknown, only their mean; print the line of each "
+            "step immediately, or use wattlaw.measure"
         )
         warnings.append(Note("steps_smoothed", text))
     return found, tuple(warnings)

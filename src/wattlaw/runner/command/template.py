@@ -1,4 +1,4 @@
-"""A user's own command as a workload: fills its placeholders, checks its options and step pattern."""
+"""A user's own command as a workload: its placeholders, options and step pattern."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = ("step", "samples", "loss")
 
 _PLAIN = re.compile(r"[^\W\d][\w-]*")
 _NEVER_ASSUMED = ("preset", "precision", "steps")
-"""Names whose defaults hold for wattlaw's workloads only: a command that contains them needs a value."""
+"""Names whose defaults are not a command's: one that contains them needs a value."""
 
 
 def words_of(setting: Setting, out: str) -> list[str]:
@@ -130,6 +130,7 @@ def _fill(word: str, values: Mapping[str, object]) -> str:
             raise UnknownNameError("placeholder", name, values)
         if values[name] is None:
             raise SettingError(
-                f"the command contains {{{name}}}, but {name} is not set; set it in [setting] or [over]"
+                f"the command contains {{{name}}}, but {name} is not set; set it in [setting] or "
+                "[over]"
             )
     return word.format_map(values)

@@ -1,7 +1,7 @@
 """One rank of a trial: ``python -m wattlaw.runner.worker spec.json``.
 
-RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm or wattlaw's launchers set
-them. An error is written to ``error-<rank>.json`` beside the steps.
+RANK, LOCAL_RANK and WORLD_SIZE come from the environment, as torchrun, Slurm or wattlaw's launchers
+set them. An error is written to ``error-<rank>.json`` beside the steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def main(path: str) -> NoReturn:
     try:
         work(spec, folder, rank)
     except BaseException as error:  # the process ends here
-        text = f"{error}\n" if isinstance(error, WattlawError) else traceback.format_exc()
+        text = traceback.format_exc()
+        if isinstance(error, WattlawError):
+            text = f"{error}\n"
         report = {"rank": rank, "time_s": time.monotonic(), "text": text}
         write_whole(folder / f"error-{rank}.json", msgspec.json.encode(report))
         sys.stderr.write(text)
@@ -82,7 +84,9 @@ def work(spec: RankSpec, folder: Path, rank: int) -> None:
     with StepLog(folder, rank) as log:
         loop = Loop(setting, workload, device, clock_for(device), log, folder)
         loop.train(Path(spec.resume) if spec.resume else None)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    peak = None
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
     write_answer(folder, rank, RankAnswer(gpu_memory_peak_bytes=peak, notes=tuple(workload.notes)))
     if dist.is_initialized():
         dist.barrier()
@@ -96,8 +100,8 @@ def _device(spec: RankSpec) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise TrialError(
-            f"this torch ({torch.__version__}) sees no GPU; use --device-type cpu, or install a torch "
-            "with GPU support"
+            f"this torch ({torch.__version__}) sees no GPU; use --device-type cpu, or install "
+            "a torch with GPU support"
         )
     local, visible = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     # a scheduler may show each task only its own GPU

@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block keeps only its inputs and is computed again in the backward pass."""
+"""Activation checkpointing: a block keeps only its inputs; the backward pass recomputes it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _contexts(
 
 @contextlib.contextmanager
 def _without_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    # with a momentum of 0 the running statistics stay, and the same tensors are kept as in the first pass
+    # a momentum of 0 leaves the running statistics, and keeps the same tensors as the first pass
     momenta = [norm.momentum for norm in norms]
     counts = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
     values = [count.clone() for count in counts]

@@ -1,7 +1,7 @@
-"""Packs a batch of many tensors into one, so that a loader process hands over one block of shared memory.
+"""Packs the tensors of a batch into one block of shared memory, for hand-over by a loader process.
 
-Each tensor that crosses from one process to another costs a file handle and a turn of both processes;
-a batch of graphs has more than ten tensors.
+Each tensor that crosses from one process to another costs a file handle and a turn of both
+processes; a batch of graphs has more than ten tensors.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Packing:
 
 
 def pack(batch: object) -> Packed:
-    """Pack the CPU tensors in a batch of dicts, lists, tuples and dataclasses; keep all other values."""
+    """Pack the CPU tensors of a batch of dicts, lists, tuples and dataclasses."""
     tensors: list[Tensor] = []
     slots: list[_Slot] = []
     size = 0

@@ -28,9 +28,9 @@ class Position(NamedTuple):
 class Batches(Iterator[object]):
     """The training batches of one rank, epoch after epoch, without end.
 
-    N ranks of b samples see the samples of one rank of N·b. Random numbers that a dataset draws in a
-    loader process depend only on the seed, the rank and the number of the batch, so that the position
-    restores them. Raises TrialError if the share of a rank is smaller than a batch.
+    N ranks of b samples see the samples of one rank of N·b. Random numbers that a dataset draws in
+    a loader process depend only on the seed, the rank and the number of the batch, so that the
+    position restores them. Raises TrialError if the share of a rank is smaller than a batch.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class _Order(Sampler[list[int]]):
 
 
 class _Seeded(Dataset[object]):
-    """A dataset that loads whole batches, and in a loader process seeds the generators before each."""
+    """A dataset that loads whole batches, and seeds a loader process before each."""
 
     def __init__(self, data: Dataset[object]) -> None:
         self.data = data
@@ -151,4 +151,6 @@ def to_device(batch: object, device: torch.device) -> object:
         return kind(*(to_device(value, device) for value in batch))
     if isinstance(batch, list | tuple):
         return type(batch)(to_device(value, device) for value in batch)
-    return batch.to(device, non_blocking=True) if hasattr(batch, "to") else batch
+    if hasattr(batch, "to"):
+        return batch.to(device, non_blocking=True)
+    return batch

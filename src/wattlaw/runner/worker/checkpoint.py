@@ -1,10 +1,10 @@
 """Checkpoints: everything a training needs to resume as if it had not stopped.
 
     checkpoint-<step>/model.safetensors        weights and buffers
-                      optimiser.safetensors    the optimiser's tensors, as <parameter's number>/<name>
+                      optimiser.safetensors    the optimiser's tensors, as <parameter>/<name>
                       checkpoint.json          progress, the optimiser's numbers, scaler, schedules
                       rank-<rank>.safetensors  states of torch's generators
-                      rank-<rank>.json         position in the data, states of numpy's and Python's generators
+                      rank-<rank>.json         position in the data, generators of numpy and Python
 
 The folder is written under another name and then renamed. Nothing is pickled.
 """
@@ -37,7 +37,7 @@ from wattlaw.runner.worker.full_state import (
     load_full_state,
 )
 from wattlaw.runner.worker.schedule import Plateau
-from wattlaw.runner.worker.strategy import Strategy
+from wattlaw.runner.worker.strategy import Strategy, rank
 
 FORMAT = 1
 
@@ -73,7 +73,7 @@ class _RankState(msgspec.Struct, kw_only=True):
 
 
 class Checkpoints(NamedTuple):
-    """Writes and reads the checkpoints of a training; every rank calls each method at the same time."""
+    """Writes and reads checkpoints; every rank calls each method at the same time."""
 
     strategy: Strategy
     optimiser: torch.optim.Optimizer
@@ -84,7 +84,7 @@ class Checkpoints(NamedTuple):
 
     @property
     def rank(self) -> int:
-        return dist.get_rank() if dist.is_initialized() else 0
+        return rank()
 
     def write(self, attempt: Path, progress: Progress) -> None:
         """Write a checkpoint into an attempt's folder, then delete the earlier ones there."""

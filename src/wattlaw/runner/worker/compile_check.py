@@ -1,4 +1,4 @@
-"""Checks, on one batch before the first step, that a compiled model has the gradients of the plain one."""
+"""Compares the gradients of a compiled model with the plain one's, on one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wattlaw.core.reading import Note
 from wattlaw.runner.worker.strategy import Replicated, Strategy
 
 BOUND = 0.05
-"""In fp32, gradients that differ by more than this share of their norm differ by more than rounding."""
+"""Share of the norm by which fp32 gradients may differ through rounding."""
 
 LOST, SMALL = 0.01, 1e-3
 """A gradient is lost if its norm is below the share LOST of the plain one's; it is ignored if that
@@ -100,8 +100,8 @@ def _lost(plain: Gradients, compiled: Gradients) -> str:
     if not lost:
         return ""
     return (
-        f"compiled, {len(lost)} of {len(plain)} parameters get no gradient although they do without "
-        f"compiling, such as {lost[0]}"
+        f"compiled, {len(lost)} of {len(plain)} parameters get no gradient although they do "
+        f"without compiling, such as {lost[0]}"
     )
 
 

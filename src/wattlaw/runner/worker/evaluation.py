@@ -39,7 +39,7 @@ class Evaluation:
         self.workload, self.strategy, self.ranks = workload, strategy, ranks
         data = data_of(workload, "valid")
         size = length_of(data)
-        self.samples = min(size, most_samples) if most_samples else size
+        self.samples = min(size, most_samples or size)
         if self.samples == 0:
             raise TrialError("the valid split has no sample, so nothing can be evaluated")
         own = shares(self.samples, batch_size, ranks)[rank::ranks]
@@ -59,7 +59,9 @@ class Evaluation:
         """Return the workload's metrics, the same on every rank; the training is not affected."""
         _synchronise_buffers(self.strategy)
         own = self._evaluate(to_device(batch, self.strategy.device) for batch in self._loader)
-        return own if self.ranks == 1 else self._mean_over_ranks(own)
+        if self.ranks == 1:
+            return own
+        return self._mean_over_ranks(own)
 
     def check(self, metric: str, whose: str) -> None:
         """Raise TrialError if the workload has no such metric, judging by one batch."""

@@ -37,7 +37,9 @@ def full_optimiser_state(optimiser: torch.optim.Optimizer) -> StateDict:
     for number, values in state["state"].items():
         gathered[number] = {}
         for name, value in values.items():
-            gathered[number][name] = _gathered(value) if isinstance(value, Tensor) else value
+            if isinstance(value, Tensor):
+                value = _gathered(value)
+            gathered[number][name] = value
     return {**state, "state": gathered}
 
 
@@ -48,8 +50,9 @@ def load_full_optimiser_state(optimiser: torch.optim.Optimizer, state: StateDict
     for number, values in state["state"].items():
         own[number] = {}
         for name, value in values.items():
-            is_tensor = isinstance(value, Tensor)
-            own[number][name] = _like(value, parameters[number]) if is_tensor else value
+            if isinstance(value, Tensor):
+                value = _like(value, parameters[number])
+            own[number][name] = value
     optimiser.load_state_dict({**state, "state": own})
 
 
@@ -68,7 +71,7 @@ def _shard(value: Tensor, like: Tensor | None) -> Tensor:
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return a tensor of an optimiser's state, sharded and laid out in memory as its parameter is."""
+    """Return a tensor of an optimiser's state, sharded and laid out as its parameter."""
     if value.shape != parameter.shape or not value.dim():
         # not one number per element, for example Adam's step count; a copy, as optimisers keep it
         return value.clone()

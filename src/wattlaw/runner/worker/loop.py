@@ -1,4 +1,4 @@
-"""The training loop of one rank: warm-up steps, then measured ones, interrupted where something is due.
+"""The training loop of one rank: warm-up steps, then measured ones, with interruptions.
 
 The recorded communication is the part of the all-reduce that the backward pass does not hide: the
 time from the moment the last gradient bucket is handed over until the backward pass returns. A
@@ -103,21 +103,21 @@ class Loop:
 
 
 def most_steps(stop: Stop, batches_per_epoch: int, accumulation: int) -> int | None:
-    """Return the most measured steps that a stop allows, by steps or epochs; None without either."""
+    """Return the most measured steps that a stop allows; None without steps and epochs."""
     limits = []
     if stop.steps is not None:
         limits.append(stop.steps)
     if stop.epochs is not None:
         steps = stop.epochs * batches_per_epoch / accumulation
         limits.append(max(1, math.ceil(steps)))
-    return min(limits) if limits else None
+    return min(limits, default=None)
 
 
 def steps_to_take(looks: list[tuple[int, float]], most: int | None, seconds: float) -> int:
     """Return how many steps to take before the next look at the clock; 0 if the time is up.
 
-    ``looks`` are the steps done and the time, s, of each look so far. The clock is looked at after 1,
-    2, 4, … steps, and at least once per second, so that a steady pace ends within half a step of
+    ``looks`` are the steps done and the time, s, of each look so far. The clock is looked at after
+    1, 2, 4, … steps, and at least once per second, so that a steady pace ends within half a step of
     ``seconds``.
     """
     (_, start_s), (before, before_s), (done, now_s) = looks[0], looks[-2], looks[-1]

@@ -1,4 +1,4 @@
-"""The learning rate: published or chosen, scaled with the batch, scheduled by step or by a metric."""
+"""The learning rate: published or chosen, scaled with the batch, scheduled by step or metric."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wattlaw.core.errors import SettingError, TrialError
 from wattlaw.core.setting import OptionValue
 
 RISING = frozenset({"top1", "top5", "accuracy"})
-"""Metrics that are better the higher they are; for others ``schedule_metric`` says so with a "-"."""
+"""Metrics for which higher is better; for others ``schedule_metric`` says so with a "-"."""
 
 THRESHOLD = 1e-4
 """A metric has improved if it did by more than this share, as in torch's ReduceLROnPlateau."""
@@ -54,8 +54,8 @@ def scheduler(
 def factor_of(options: Mapping[str, OptionValue], steps: int | None) -> Callable[[int], float]:
     """Return the share of the full rate as a function of the steps taken.
 
-    With w steps of warm-up and T steps in all, p = (k − w) / (T − w) up to 1 and e the share at the end:
-    cosine  e + (1 − e)·(1 + cos πp) / 2 (Loshchilov and Hutter, arXiv 1608.03983, without restarts)
+    With w steps of warm-up and T in all, p = (k − w) / (T − w) up to 1 and e the share at the end:
+    cosine  e + (1 − e)·(1 + cos πp) / 2 (Loshchilov and Hutter, arXiv 1608.03983, no restarts)
     linear  1 − (1 − e)·p
     step    schedule_factor^⌊(k − w) / schedule_every⌋
     """
@@ -79,7 +79,7 @@ def factor_of(options: Mapping[str, OptionValue], steps: int | None) -> Callable
 
 
 class Plateau:
-    """Multiplies the rate by ``schedule_factor`` when a metric stops improving, beside the schedule.
+    """Multiplies the rate by ``schedule_factor`` when a metric stops improving.
 
     As torch's ReduceLROnPlateau: after more than ``schedule_patience`` evaluations in a row without
     improvement. ``share`` is what is left of the rate. Every rank must pass the same metrics.

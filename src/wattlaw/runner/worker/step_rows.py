@@ -38,8 +38,8 @@ class StepSink(Protocol):
 class TakenStep(NamedTuple):
     """A step as it was marked.
 
-    marks    start; after loading, forward, hand-over of the last gradients and backward pass of each
-             accumulated batch; end
+    marks    start; for each accumulated batch after loading, forward pass, hand-over of the last
+             gradients and backward pass; end
     samples  of this rank
     loss     scalar, on the host; on a GPU the copy is complete when the last mark has passed
     """
@@ -59,13 +59,13 @@ class StepRows:
         self._pending: collections.deque[TakenStep] = collections.deque()
 
     def add(self, taken: TakenStep) -> None:
-        """Add a step; write the rows that the device has passed. Raises TrialError for a loss of NaN."""
+        """Add a step; write the rows that the device has passed. Raises TrialError for a NaN."""
         self._pending.append(taken)
         while self._pending and self.clock.passed(self._pending[0].marks[-1]):
             self._write(self._pending.popleft())
 
     def now(self) -> float:
-        """Return the time at which the device has done all its work, s; every row is written by then."""
+        """Return when the device has done all its work, s; every row is written by then."""
         mark = self.clock.mark()
         self.clock.synchronise()
         while self._pending:

@@ -1,7 +1,7 @@
-"""How a model is spread over the ranks, cast to a precision, compiled, and made to keep less memory.
+"""How a model is spread over the ranks, cast to a precision, compiled and checkpointed.
 
-``ddp`` keeps the whole model on every rank and averages gradients; ``fsdp`` (FSDP2) keeps a shard of
-every parameter, its gradient and its optimiser state, and gathers a block's parameters when needed.
+``ddp`` keeps the whole model on every rank and averages gradients; ``fsdp`` (FSDP2) keeps a shard
+of every parameter, gradient and optimiser state, and gathers a block's parameters when needed.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Strategy(ABC):
     bare               the model itself: its parameters are those of the optimiser
     exchange           mark of the moment at which the last gradients of a backward pass were handed
                        to the other ranks; None if there was no such moment
-    has_exchange_mark  whether the time after ``exchange`` is all of the communication that computing
-                       does not hide
+    has_exchange_mark  whether the time after ``exchange`` is all communication that computing does
+                       not hide
     """
 
     has_exchange_mark = True
@@ -72,11 +72,11 @@ class Strategy(ABC):
         """Return ``function(model, batch)``; it may call the model, its parts and its methods."""
 
     def plainly(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
-        """Return ``function(model, batches)`` of the plain model: not compiled, nothing exchanged."""
+        """Return ``function(model, batches)`` of the model: not compiled, nothing exchanged."""
         return function(self.bare, batches)
 
     def check_exchanged(self) -> None:  # noqa: B027
-        """Raise TrialError if gradients of the last backward pass were not exchanged as they should."""
+        """Raise TrialError if gradients that should have been exchanged were not."""
 
     @abstractmethod
     def quiet(self, hold: bool) -> AbstractContextManager[object]:
@@ -97,8 +97,8 @@ class _Pass(nn.Module):
 class Replicated(Strategy):
     """One device, or the whole model on each device with gradients averaged by DDP.
 
-    ``uses_all`` says that every parameter takes part in every loss; else DDP searches for those that
-    do not.
+    ``uses_all`` says that every parameter takes part in every loss; else DDP searches for those
+    that do not.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Replicated(Strategy):
         if compiling:
             self.model = torch.compile(bare, **compiling._asdict())  # type: ignore[assignment]
         self.is_exchanged, self.replica = True, None
-        if _ranks() > 1:
+        if ranks() > 1:
             # about sides of length 1, as in 1 × 1 convolutions, whose strides mean nothing
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             ids = [device.index] if device.type == "cuda" else None
@@ -179,7 +179,7 @@ class Sharded(Strategy):
         for parameter in bare.parameters():
             # FSDP2 shards contiguous tensors only, not weights with their channels last
             parameter.data = parameter.data.contiguous()
-        mesh = init_device_mesh(device.type, (_ranks(),))
+        mesh = init_device_mesh(device.type, (ranks(),))
         self.whole = _Pass(bare)
         for part in (*blocks, self.whole):
             fully_shard(part, mesh=mesh, mp_policy=_policy(bare, precision))
@@ -207,16 +207,16 @@ def strategy_for(
 ) -> Strategy:
     """Return a model wrapped as the training options say.
 
-    Make the optimiser afterwards: ``fsdp`` replaces the parameters by shards. Raises SettingError for
-    activation checkpointing without blocks, for a model that cannot be compiled, and for ``fsdp`` with
-    a model that does not use all parameters.
+    Make the optimiser afterwards: ``fsdp`` replaces the parameters by shards. Raises SettingError
+    for activation checkpointing without blocks, for a model that cannot be compiled, and for
+    ``fsdp`` with a model that does not use all parameters.
     """
     blocks = workload.blocks(bare)
     if options["activation_checkpointing"]:
         if not blocks:
             raise SettingError(
-                "activation_checkpointing needs blocks, and this model has none: put layers into an "
-                "nn.ModuleList or nn.Sequential, or give the workload a method blocks(model)"
+                "activation_checkpointing needs blocks, and this model has none: put layers into "
+                "an nn.ModuleList or nn.Sequential, or give the workload a method blocks(model)"
             )
         checkpoint_blocks(blocks)
     compiling = None
@@ -224,11 +224,11 @@ def strategy_for(
         _check_compiler(workload, device)
         compiling = Compiling(dynamic=True if workload.is_ragged else None)
     # one device has nothing to shard
-    if options["strategy"] == "fsdp" and _ranks() > 1:
+    if options["strategy"] == "fsdp" and ranks() > 1:
         if not workload.uses_all:
             raise SettingError(
-                "fsdp exchanges the gradients of a block together, so that every parameter must take "
-                "part in every loss; this workload says uses_all = False: use strategy ddp"
+                "fsdp exchanges the gradients of a block together, so that every parameter must "
+                "take part in every loss; this workload says uses_all = False: use strategy ddp"
             )
         is_whole = workload.is_sharded_whole or workload.is_second_order
         return Sharded(bare, () if is_whole else blocks, precision, device, clock, compiling)
@@ -248,7 +248,7 @@ def _check_compiler(workload: Workload, device: torch.device) -> None:
 
 
 def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
-    # batch norm takes no parameters of half precision; autocast casts the others' where they are used
+    # batch norm takes no half-precision parameters; autocast casts the others' where needed
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
     if precision not in _CAST or has_batch_norm:
         return MixedPrecisionPolicy()
@@ -257,8 +257,14 @@ def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
     )
 
 
-def _ranks() -> int:
+def ranks() -> int:
+    """Return the number of ranks of this training."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this rank."""
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 # without annotations: DDP reads those of a hook as objects, and postponed ones are strings

@@ -1,9 +1,8 @@
-"""One training step of one rank: data, forward, backward, optimiser, each marked on the device's clock."""
+"""One training step of one rank: data, forward, backward and optimiser, each marked in time."""
 
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -14,7 +13,7 @@ from wattlaw.runner.worker.compile_check import gradient_notes
 from wattlaw.runner.worker.device_timer import AnyClock
 from wattlaw.runner.worker.schedule import Plateau, scaling, scheduler, set_rate
 from wattlaw.runner.worker.step_rows import TakenStep, to_host
-from wattlaw.runner.worker.strategy import strategy_for
+from wattlaw.runner.worker.strategy import rank, ranks, strategy_for
 from wattlaw.runner.worker.user_class import checked_loss, model_of, optimiser_of
 from wattlaw.workloads.base import Workload
 
@@ -36,8 +35,7 @@ class Trainer:
     ) -> None:
         self.setting, self.workload, self.device, self.clock = setting, workload, device, clock
         self.options = training_options(setting)
-        self.ranks = dist.get_world_size() if dist.is_initialized() else 1
-        self.rank = dist.get_rank() if dist.is_initialized() else 0
+        self.ranks, self.rank = ranks(), rank()
         torch.manual_seed(setting.seed)
         self.bare = model_of(workload).to(device)
         # before the optimiser: a strategy may replace the parameters of the model

@@ -60,9 +60,9 @@ def data_of(workload: Workload, split: Split) -> Dataset[object]:
     data: Dataset[object] = workload.data(split)
     if not isinstance(data, Sized) or isinstance(data, DataLoader | IterableDataset):
         raise TrialError(
-            f"{_name(workload)}.data({split!r}) returned {_kind(data)}; it must give single samples by "
-            "number, with __len__ and __getitem__, such as a list or a map-style torch Dataset; the "
-            "runner makes the batches"
+            f"{_name(workload)}.data({split!r}) returned {_kind(data)}; it must give single "
+            "samples by number, with __len__ and __getitem__, such as a list or a map-style torch "
+            "Dataset; the runner makes the batches"
         )
     return data
 
@@ -78,8 +78,8 @@ def optimiser_of(workload: Workload, parameters: Iterable[nn.Parameter]) -> torc
     optimiser: object = workload.optimiser(parameters)
     if not isinstance(optimiser, torch.optim.Optimizer):
         raise TrialError(
-            f"{_name(workload)}.optimiser(parameters) returned {_kind(optimiser)}; it must be one torch "
-            "Optimizer (a schedule is the option `schedule`)"
+            f"{_name(workload)}.optimiser(parameters) returned {_kind(optimiser)}; it must be one "
+            "torch Optimizer (a schedule is the option `schedule`)"
         )
     if isinstance(optimiser, torch.optim.LBFGS):
         raise TrialError(
@@ -101,25 +101,28 @@ def checked_loss(workload: Workload, loss: object) -> Tensor:
         )
     if not loss.requires_grad:
         raise TrialError(
-            f"the loss of {_name(workload)} depends on no parameter that is trained; is it detached?"
+            f"the loss of {_name(workload)} depends on no trained parameter; is it detached?"
         )
     return loss
 
 
 def checked_metrics(workload: Workload, found: object) -> dict[str, float]:
     """Return metrics as numbers by name. Raises TrialError if they are anything else."""
-    wrong = "" if isinstance(found, dict) and found else _kind(found)
-    numbers: dict[str, float] = {}
-    for name, value in found.items() if isinstance(found, dict) else ():
-        if isinstance(value, Real) or _is_number(value):
-            numbers[str(name)] = float(value)
-        else:
-            wrong = wrong or f"{name!r} as {_kind(value)}"
-    if wrong:
-        raise TrialError(
-            f"{_name(workload)}.evaluate(model, batches) returned {wrong}; it must be numbers by name"
-        )
+    if not isinstance(found, dict) or not found:
+        raise _no_metrics(workload, _kind(found))
+    numbers = {}
+    for name, value in found.items():
+        if not isinstance(value, Real) and not _is_number(value):
+            raise _no_metrics(workload, f"{name!r} as {_kind(value)}")
+        numbers[str(name)] = float(value)
     return numbers
+
+
+def _no_metrics(workload: Workload, what: str) -> TrialError:
+    name = _name(workload)
+    return TrialError(
+        f"{name}.evaluate(model, batches) returned {what}; it must be numbers by name"
+    )
 
 
 def _is_number(value: object) -> bool:
