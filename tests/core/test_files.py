@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(open_folder: Path):
         )
     path.write_bytes(b"old")
     said = try_it(do, path, before="resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))")
-    assert said.startswith(f"{path} would be larger than files may be here")
+    assert said.startswith(f"{path} would exceed the largest file allowed here")
     assert path.read_bytes() == b"old"
     assert os.listdir(open_folder) == ["summary.json"]
 

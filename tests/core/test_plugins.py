@@ -193,8 +193,8 @@ def test_a_package_cannot_replace_a_built_in_plugin(install: Callable[..., None]
 
 
 def test_two_packages_that_provide_one_name_are_both_named(install: Callable[..., None]):
-    install("one-law", "[wattlaw.laws]\namdahl = one_law:Law\n", "")
-    install("two-law", "[wattlaw.laws]\namdahl = two_law:Law\n", "")
+    install("one-law", "[wattlaw.laws]\ncurve = one_law:Law\n", "")
+    install("two-law", "[wattlaw.laws]\ncurve = two_law:Law\n", "")
     with pytest.raises(UsageError, match=r"provided by one-law 1\.2 and by two-law 1\.2"):
         plugins(LAWS)
 

@@ -101,7 +101,7 @@ def test_a_name_that_is_no_field_becomes_an_option():
         ({}, "needs a workload"),
         ({"workload": ""}, "workload is empty"),
         ({"workload": "x", "batch_per_device": 0}, "batch_per_device is 0; it must be at least 1"),
-        ({"workload": "x", "devices": 3, "nodes": 2}, "do not divide"),
+        ({"workload": "x", "devices": 3, "nodes": 2}, "a multiple of 2 nodes"),
         ({"workload": "x", "devices": 2, "devices_per_node": 2}, "not both"),
         ({"workload": "x", "devices": True}, "whole number"),
         ({"workload": "x", "nodes": "2"}, "nodes: Expected `int`"),

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import wattlaw
-from wattlaw.core.warning_texts import NOTES, meaning
+from wattlaw.core.warning_texts import WARNINGS, meaning
 
 
 def made() -> set[str]:
@@ -26,14 +26,14 @@ def made() -> set[str]:
 
 
 def test_every_warning_that_is_given_has_a_meaning_and_something_to_do():
-    assert made() == set(NOTES)
-    assert all(what.endswith(".") and do.endswith(".") for what, do in NOTES.values())
+    assert made() == set(WARNINGS)
+    assert all(what.endswith(".") and do.endswith(".") for what, do in WARNINGS.values())
 
 
 def test_warnings_are_named_in_snake_case():
-    assert [n for n in NOTES if not re.fullmatch(r"[a-z]+(_[a-z]+)*", n)] == []
+    assert [n for n in WARNINGS if not re.fullmatch(r"[a-z]+(_[a-z]+)*", n)] == []
 
 
 def test_a_record_with_another_spelling_of_a_name_finds_its_meaning():
-    assert meaning("failed runs") == meaning("failed-runs") == NOTES["failed_runs"]
+    assert meaning("failed runs") == meaning("failed-runs") == WARNINGS["failed_runs"]
     assert meaning("nothing of ours") == ("", "")

@@ -150,7 +150,7 @@ def test_an_index_stays_whole_when_it_cannot_be_replaced(sweep: Path):
     done = subprocess.run(
         [sys.executable, "-c", script, str(sweep)], capture_output=True, text=True, check=False
     )
-    assert "would be larger than files may be here" in done.stderr.splitlines()[-1]
+    assert "would exceed the largest file allowed here" in done.stderr.splitlines()[-1]
     assert (sweep / INDEX).read_bytes() == before
     assert not list(sweep.glob(".*"))
 

@@ -1,4 +1,4 @@
-"""The entry point. Commands are found by the names in their files; only the one called is imported."""
+"""The entry point. Commands are found by their names; only the one called is imported."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def main(args: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        # such as a full disk behind stdout; errors of record files are explained where they are written
+        # such as a full disk behind stdout; errors of record files are explained where they are
+        # written
         file, reason = error.filename or "the output", error.strerror or error
         print(f"wattlaw: {file}: {reason}", file=sys.stderr)
         sys.stdout = None  # Python would try to write the rest at exit

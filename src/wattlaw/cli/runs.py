@@ -83,7 +83,7 @@ def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) 
 )
 @json_option
 def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
-    """Compare the runs in B with those in A, setting by setting; mark differences beyond the noise."""
+    """Compare the runs in B with those in A by setting; mark differences beyond the noise."""
     from wattlaw.analysis.compare import QUANTITIES_COMPARED, compare
 
     found = compare(runs_in(a), runs_in(b), _names(columns) or QUANTITIES_COMPARED)

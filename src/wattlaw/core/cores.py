@@ -1,4 +1,4 @@
-"""How many CPU cores a job may use, and what they are called. Imports little: the sampler needs it."""
+"""The CPU cores that a job may use, and the processor's name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Return how many CPU cores this process may keep busy: its affinity, bounded by its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return the CPU cores that this process may use: its affinity, limited by its cgroup."""
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, min(cores, int(quota))) if quota else cores
 
 
 @functools.cache
 def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(("model name", "Model")):

@@ -8,6 +8,7 @@ import platform
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -27,14 +28,30 @@ _LIBRARIES = (
     "nvidia-ml-py",
     "psutil",
 )
-_SCHEDULER = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_NODELIST", "SLURM_NNODES",
-              "SLURM_JOB_PARTITION", "PBS_JOBID", "LSB_JOBID")  # fmt: skip
-_SWITCHES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NCCL_SOCKET_IFNAME",
-             "GLOO_SOCKET_IFNAME", "NCCL_DEBUG", "PYTORCH_CUDA_ALLOC_CONF")  # fmt: skip
+_SCHEDULER = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_JOB_NODELIST",
+    "SLURM_NNODES",
+    "SLURM_JOB_PARTITION",
+    "PBS_JOBID",
+    "LSB_JOBID",
+)
+_SWITCHES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "NCCL_SOCKET_IFNAME",
+    "GLOO_SOCKET_IFNAME",
+    "NCCL_DEBUG",
+    "PYTORCH_CUDA_ALLOC_CONF",
+)
 
 
 class Environment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A snapshot of where a trial runs. ``clock`` pairs one moment's monotonic s with its UTC time."""
+    """Where a trial runs. ``clock`` is one moment as (monotonic s, UTC time)."""
 
     host: str
     system: str
@@ -52,7 +69,7 @@ class Environment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
 
 def capture() -> Environment:
-    """Take the snapshot; nothing in it can fail."""
+    """Return the environment of this process; never raises."""
     commit, changed = _git(Path())
     return Environment(
         host=socket.gethostname(),
@@ -62,9 +79,9 @@ def capture() -> Environment:
         cores=usable_cores(),
         cores_of_machine=psutil.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
-        libraries={name: v for name in _LIBRARIES if (v := _version(name))},
-        scheduler={k: os.environ[k] for k in _SCHEDULER if k in os.environ},
-        switches={k: os.environ[k] for k in _SWITCHES if k in os.environ},
+        libraries=_versions(),
+        scheduler=_variables(_SCHEDULER),
+        switches=_variables(_SWITCHES),
         git_commit=commit,
         git_changed=changed,
         clock=(time.monotonic(), utc_now()),
@@ -75,6 +92,15 @@ def utc_now() -> str:
     """Return the time as "2026-11-23T05:06:41.123Z"."""
     now = datetime.datetime.now(datetime.UTC)
     return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: _version(name) for name in _LIBRARIES}
+    return {name: version for name, version in versions.items() if version}
+
+
+def _variables(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _version(name: str) -> str:

@@ -2,14 +2,14 @@
 
 WattlawError
 ├── UsageError             the request is wrong; the message says what would be valid (exit code 2)
-│   ├── UnknownNameError       a name that no plug-in gives
+│   ├── UnknownNameError       an unknown name
 │   └── SettingError           a setting that cannot be carried out
 ├── MissingPartError       an optional package or program is not installed
 ├── BrokenPluginError      a plug-in of another package cannot be imported
 ├── RecordError            a run folder cannot be read or written
 │   ├── DamagedRunError        a file of it is broken or half-written
 │   └── NewerFormatError       it was written by a newer wattlaw
-├── DataError              somebody else's file is wrong; names file, line and column
+├── DataError              a file of the user or of another program is wrong
 ├── DeviceError            a meter or control failed
 │   └── PermissionDeniedError  the system forbids it; the message says how to get it
 ├── FitError               no law can be fitted to these points
@@ -36,7 +36,7 @@ class UsageError(WattlawError):
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing here gives; answered with the nearest valid ones."""
+    """An unknown name; the message suggests the nearest valid ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         super().__init__(f"unknown {kind} {name!r}; {nearest(name, known)}")
@@ -67,7 +67,7 @@ class NewerFormatError(RecordError):
 
 
 class DataError(WattlawError):
-    """Somebody else's file is wrong; the message names file, line and column."""
+    """A file of the user or of another program is wrong; the message names the place."""
 
 
 class DeviceError(WattlawError):
@@ -93,8 +93,8 @@ _OUTPUT = "; the end of its output:"
 def reason(error: str) -> str:
     """Return what a recorded error says happened, in one line; empty where nothing was recorded.
 
-    That is the exception of a traceback ("RuntimeError: no good"), else the first line, to which a command adds its
-    last words.
+    That is the exception of a traceback ("RuntimeError: no good"), else the first line, to which a
+    command adds its last words.
     """
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     if not lines:
@@ -125,14 +125,17 @@ def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
 
 
 def _likeness(name: str, known: str) -> float:
-    """Return how alike two names are, as a whole or, counting less, in parts: "h1000" is in "nvidia-h100-pcie"."""
+    """Return the similarity of two names, as a whole or by parts: "h100" is in "nvidia-h100"."""
 
     def ratio(one: str, other: str) -> float:
         return difflib.SequenceMatcher(None, one, other).ratio()
 
-    parts = [max((ratio(w, p) for p in _parts(known)), default=0.0) for w in _parts(name)]
-    worst = min(parts, default=0.0)
-    return max(ratio(name, known), 0.9 * worst if worst >= 0.75 else 0.0)
+    best = []
+    for part in _parts(name):
+        best.append(max((ratio(part, other) for other in _parts(known)), default=0.0))
+    worst = min(best, default=0.0)
+    of_parts = 0.9 * worst if worst >= 0.75 else 0.0
+    return max(ratio(name, known), of_parts)
 
 
 def _parts(name: str) -> list[str]:

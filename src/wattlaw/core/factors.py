@@ -14,10 +14,10 @@ CHANCE = frozenset({"seed", "stop", "warmup_steps", "step_pattern"})
 """Fields of a setting that change no rate: runs that differ only in these are repeats."""
 
 ASSUMED = {"preset": "base", "precision": "fp32", "backend": "auto"}
-"""Fields that a user's own code may not have, and their defaults, which would be a claim about it."""
+"""Fields that a user's own code may lack; their defaults would be a claim about it."""
 
 _STATING_SOURCES = frozenset({"wattlaw", "csv"})
-"""Sources whose records state preset and precision: of a table the user says which columns they are."""
+"""Sources whose records state preset and precision; of a CSV table the user names the columns."""
 
 _NO_STOP = Stop()
 
@@ -29,7 +29,8 @@ _values_of_setting = attrgetter(*(name for name in _NAMES if name != "device_typ
 def factors(run: Run) -> dict[str, Factor]:
     """Return all factors of a run: fields of its setting, options, labels, machine.
 
-    What is not known of a user's command or block of code, such as its precision, is None unless stated.
+    What is not known of a user's command or block of code, such as its precision, is None unless
+    stated.
     """
     setting = run.setting
     found: dict[str, Factor] = dict(zip(_NAMES, _values(setting), strict=True))
@@ -43,7 +44,7 @@ def factors(run: Run) -> dict[str, Factor]:
 
 
 def stated_value(run: Run, name: str) -> str | None:
-    """Return a run's preset, precision or back-end; None where it has the default and nobody stated it."""
+    """Return a run's preset, precision or back-end; None for a default that nobody stated."""
     setting = run.setting
     value: str = getattr(setting, name)
     if value != ASSUMED[name] or name in run.labels:

@@ -1,4 +1,4 @@
-"""Files that are never seen half-written: written beside, flushed, renamed."""
+"""Writes files that no reader sees half-written: to a file beside, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wattlaw.core.errors import RecordError, UsageError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part."""
+    """Write ``data`` to ``path``; a reader sees the old file or the new one, never a part."""
     # random and not the process id: in containers of several nodes that is often the same
     beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     with explained(path):
@@ -30,7 +30,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise UsageError at once where a file could not be written later, for want of a folder or of permission."""
+    """Raise UsageError where a file could not be written, for lack of a folder or permission."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; a file is needed there")
     if path.exists() and not path.is_file():
@@ -45,7 +45,7 @@ def check_file(path: Path) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder and its parents; RecordError says why it could not be."""
+    """Create a folder and its parents. Raises RecordError with the reason."""
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
@@ -53,7 +53,7 @@ def make_folder(path: Path) -> Path:
 
 @contextlib.contextmanager
 def explained(path: Path, doing: Literal["read", "write"] = "write") -> Iterator[None]:
-    """Turn the system's refusals into one clear line each."""
+    """Turn the system's errors into RecordErrors of one clear line."""
     try:
         yield
     except OSError as error:
@@ -61,12 +61,15 @@ def explained(path: Path, doing: Literal["read", "write"] = "write") -> Iterator
 
 
 def why(error: OSError, path: Path, doing: Literal["read", "write"] = "write") -> str:
-    """Return what a refusal of the system means and what to do about it."""
+    """Return what an error of the system means and what to do about it."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return f"no space left for {path}; free some or choose another folder with -o"
         case errno.EFBIG:
-            return f"{path} would be larger than files may be here (`ulimit -f`); choose another folder with -o"
+            return (
+                f"{path} would exceed the largest file allowed here (`ulimit -f`); "
+                "choose another folder with -o"
+            )
         case errno.EACCES | errno.EPERM if doing == "read":
             return f"no permission to read {path}; ask its owner for it"
         case errno.EACCES | errno.EPERM | errno.EROFS:

@@ -22,14 +22,17 @@ class Interval(msgspec.Struct, frozen=True):
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """One fitted law of one group of runs.
 
-    group           what the group's runs share, such as {"workload": "schnet", "batch_per_device": "32"}
-    target, over    the quantity explained and the quantity it is explained by, such as step_time_s over devices
+    group           what the group's runs share, such as {"workload": "schnet", "batch_per_device":
+                    "32"}
+    target, over    the quantity explained and the quantity it is explained by, such as step_time_s
+                    over devices
     law             name of the form: "speedup" (two sizes), "power", "usl", …
     parameters      the law's parameters with intervals; for "speedup" one per size: "speedup_2"
     points          (x, median target, low, high) of the data, for drawing
     curve           (x, predicted, low, high) of the law, for drawing; empty for "speedup"
     n, sizes        runs and distinct values of ``over`` used
-    held_out_error  median relative error when each size is predicted from the others; None below three sizes
+    held_out_error  median relative error when each size is predicted from the others; None below
+                    three sizes
     """
 
     group: dict[str, str]
@@ -56,11 +59,14 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     predicted      quantities of the recommended setting, by name
     gain           share of ``minimise`` saved against the baseline; 0.1 is 10 % less
     slowdown       time per sample against the baseline, minus 1
-    probability_bound_holds   that the bound on the slowdown is kept, in [0, 1]; None without a bound
+    probability_bound_holds   that the bound on the slowdown is kept, in [0, 1]; None without a
+                              bound
     is_measured    whether the setting itself was run (else a law predicts it)
     extrapolated   why the prediction reaches beyond the runs, if it does
-    next_run       the setting whose run would narrow the answer most; None where none is worth running, or unknown
-    next_run_saves  share of ``minimise`` that choosing after that run is expected to save; None where it is unknown
+    next_run       the setting whose run would narrow the answer most; None where none is worth
+                   running, or unknown
+    next_run_saves  share of ``minimise`` that choosing after that run is expected to save; None
+                    where it is unknown
     words          the advice as a sentence
     """
 

@@ -1,4 +1,4 @@
-"""Where a run's files lie, and how they are found again.
+"""The folders and files of runs, and how they are found.
 
 ROOT/<sweep>/sweep.toml
 ROOT/<sweep>/<trial>/attempt-<k>/setting.json, environment.json, host-<host>.json,
@@ -25,7 +25,7 @@ STEP_COLUMNS = (
     "step", "warmup", "start_s", "end_s", "samples", "loss",
     "data_s", "forward_s", "backward_s", "communication_s", "optimiser_s",
 )  # fmt: skip
-"""Columns of steps-<rank>.csv. Times in s; start and end on the host's monotonic clock; an empty cell is missing."""
+"""Columns of steps-<rank>.csv. Times in s; start and end on the host's monotonic clock."""
 
 
 class Found(NamedTuple):
@@ -80,12 +80,10 @@ def scan(root: Path) -> Found:
     Raises RecordError where there is no such folder or it cannot be listed.
     """
     walked = walk(root)
-    return Found(
-        [Path(trial, SUMMARY) for trial in walked.stamps],
-        [Path(trial) for trial in walked.unfinished],
-        [Path(folder, INDEX) for folder in walked.indexed],
-        [(Path(folder), reason) for folder, reason in walked.unreadable],
-    )
+    summaries = [Path(trial, SUMMARY) for trial in walked.stamps]
+    indexes = [Path(folder, INDEX) for folder in walked.indexed]
+    unreadable = [(Path(folder), reason) for folder, reason in walked.unreadable]
+    return Found(summaries, [Path(trial) for trial in walked.unfinished], indexes, unreadable)
 
 
 class Walked(NamedTuple):
@@ -102,7 +100,7 @@ class Walked(NamedTuple):
 
 
 _DEEPEST = 3
-"""Trials are looked for so many folders below: runs/sweep/trial of the folder that holds ``runs``."""
+"""Trials are searched this many folders below, as runs/sweep/trial below a project's folder."""
 
 
 def walk(root: Path) -> Walked:

@@ -19,7 +19,7 @@ def helper_command(module: str, *arguments: str) -> list[str]:
 
 
 def helper_environment() -> dict[str, str]:
-    """Return this process's environment with a PYTHONPATH on which the helper finds this wattlaw."""
+    """Return this environment with a PYTHONPATH on which a helper finds this wattlaw."""
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = dict.fromkeys([_PACKAGES, *filter(None, inherited)])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

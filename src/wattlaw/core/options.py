@@ -1,6 +1,7 @@
 """The options that every workload understands because the runner itself carries them out.
 
-This is the one place that names them: the runner, the advice, the command line and the documentation read it.
+This is the one place that names them: the runner, the advice, the command line and the
+documentation read it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from wattlaw.core.setting import OptionValue, Setting, known_choice
 
 
 class TrainingOption(NamedTuple):
-    """One option: its default, which also gives its type, what it does in one line, and its choices if it has any.
+    """One option: its default, which also gives its type, what it does in one line, and its choices
+    if it has any.
 
-    ``is_tunable`` says that the option changes the speed or energy of training and not what is trained, so that
-    advice may choose between runs that differ in it.
+    ``is_tunable`` says that the option changes the speed or energy of training and not what is
+    trained, so that advice may choose between runs that differ in it.
     """
 
     default: OptionValue
@@ -109,7 +111,7 @@ TUNABLE = (*TUNABLE_FIELDS, *(name for name, option in OPTIONS.items() if option
 
 
 def checked(name: str, value: OptionValue, default: OptionValue) -> OptionValue:
-    """Return ``value`` as the type of the option's default. Raises SettingError where it does not fit."""
+    """Return ``value`` in the type of the option's default. Raises SettingError otherwise."""
     if isinstance(default, bool):
         if isinstance(value, bool):
             return value

@@ -1,8 +1,9 @@
 """Finds plug-ins by name: those in wattlaw's own folders, and those of other installed packages.
 
-A file of ours declares ``NAMES = {"public-name": "attribute"}`` as a literal. Another package declares
-entry points, such as ``[project.entry-points."wattlaw.meters"]`` with ``my-meter = "my_package:MyMeter"``.
-Both are read without importing anything; a plug-in is imported when its name is used.
+A file of ours declares ``NAMES = {"public-name": "attribute"}`` as a literal. Another package
+declares entry points, such as ``[project.entry-points."wattlaw.meters"]`` with ``my-meter =
+"my_package:MyMeter"``. Both are read without importing anything; a plug-in is imported when its
+name is used.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from wattlaw.core.errors import BrokenPluginError, MissingPartError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+
+Loaded: TypeAlias = Any
+"""What an import gives: its type is known only to the caller."""
 
 
 class PluginKind(NamedTuple):
@@ -71,7 +76,8 @@ class Plugin(NamedTuple):
     """One plug-in: its public name, and where it is.
 
     version   of what it computes; a new version gives its trials new identities
-    folder    the folder of its file in our package, or what the file declares as DOMAIN; "" for none
+    folder    the folder of its file in our package, or what the file declares as DOMAIN; "" for
+              none
     provider  "wattlaw", or the name and version of the package that provides it
     """
 
@@ -97,11 +103,11 @@ def plugins(kind: PluginKind) -> dict[str, Plugin]:
     return found
 
 
-def load(kind: PluginKind, name: str) -> Any:
+def load(kind: PluginKind, name: str) -> Loaded:
     """Import and return the plug-in of a name; ``package.module:Class`` names a user's own.
 
-    Raises UnknownNameError with the nearest names, MissingPartError where its library is not installed,
-    and BrokenPluginError where a plug-in of another package cannot be imported.
+    Raises UnknownNameError with the nearest names, MissingPartError where its library is not
+    installed, and BrokenPluginError where a plug-in of another package cannot be imported.
     """
     if ":" in name:
         return _users_own(name)
@@ -121,12 +127,12 @@ def load(kind: PluginKind, name: str) -> Any:
 
 
 @functools.cache
-def declared(kind: PluginKind, word: str) -> dict[str, Any]:
+def declared(kind: PluginKind, word: str) -> dict[str, Loaded]:
     """Return the entries that the files of all plug-ins declare as the literal dict ``word``.
 
     Raises UsageError where two files declare different values for one key.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Loaded] = {}
     source: dict[str, str] = {}
     for module in (*_our_modules(kind), *_modules_of_others(kind)):
         for key, value in module.literals.get(word, {}).items():
@@ -144,7 +150,7 @@ class _Module(NamedTuple):
 
     name: str
     folder: str
-    literals: dict[str, Any]
+    literals: dict[str, Loaded]
 
 
 @functools.cache
@@ -199,7 +205,7 @@ def _entry_points(kind: PluginKind) -> list[EntryPoint]:
 
 @functools.cache
 def _is_any_package_declaring() -> bool:
-    """Return whether an installed package names a group of ours: importlib.metadata takes 40 ms to import."""
+    """Return whether a package names a group of ours: importlib.metadata takes 40 ms to import."""
     for folder in sys.path:
         try:
             names = os.listdir(folder or ".")
@@ -220,7 +226,7 @@ def _names_our_group(folder: str, name: str) -> bool:
 
 
 def _source(module: str) -> Path | None:
-    """Return the source file of a module, importing neither it nor its parents; None where it has none."""
+    """Return the source file of a module, importing neither it nor its parents; None for none."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
     for part in rest:
@@ -242,7 +248,7 @@ def _twice(kind: PluginKind, one: Plugin, other: Plugin) -> UsageError:
     )
 
 
-def _users_own(name: str) -> Any:
+def _users_own(name: str) -> Loaded:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"{name!r} is not of the form package.module:Class, such as my_file:Mine")
@@ -251,7 +257,7 @@ def _users_own(name: str) -> Any:
     return _attribute(module, attribute, name)
 
 
-def _attribute(module: str, attribute: str, name: str) -> Any:
+def _attribute(module: str, attribute: str, name: str) -> Loaded:
     try:
         imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -287,7 +293,7 @@ def how_to_install(package: str) -> str:
     return f"pip install {package}"
 
 
-def need(package: str, purpose: str) -> Any:
+def need(package: str, purpose: str) -> Loaded:
     """Import an optional package, or raise MissingPartError with the command that installs it."""
     try:
         return importlib.import_module(package)
@@ -299,8 +305,8 @@ def need(package: str, purpose: str) -> Any:
 _DECLARATION = re.compile(r"^(NAMES|VERSION|DOMAIN|METRICS)\b[^=\n]*=(?!=)", re.M)
 
 
-def _literals(path: Path) -> dict[str, Any]:
-    """Return the literals that a file declares, by name. Raises UsageError for one that is no literal."""
+def _literals(path: Path) -> dict[str, Loaded]:
+    """Return the literals that a file declares, by name. Raises UsageError for another value."""
     text = path.read_text(encoding="utf-8")
     found = {}
     for match in _DECLARATION.finditer(text):
@@ -308,8 +314,8 @@ def _literals(path: Path) -> dict[str, Any]:
     return found
 
 
-def _literal(lines: list[str], where: str) -> Any:
-    """Read the literal that begins on the first line and ends on the first line where it is whole."""
+def _literal(lines: list[str], where: str) -> Loaded:
+    """Read the literal that starts on the first line and ends where it is complete."""
     for end in range(1, len(lines) + 1):
         try:
             return ast.literal_eval("\n".join(lines[:end]).strip())

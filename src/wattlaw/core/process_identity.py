@@ -1,4 +1,4 @@
-"""How a process is recognised later: process ids are reused, host names and clocks are not unique."""
+"""Recognises a process later: process ids are reused, host names and clocks are not unique."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 if it has ended or is a zombie."""
+    """Return when a process started, in clock ticks since boot; 0 for an ended one or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -19,7 +19,7 @@ def start_ticks(pid: int) -> int:
 
 
 def machine_id() -> str:
-    """Return the name of this boot and process namespace; process ids can be compared only within one."""
+    """Return the name of this boot and process namespace, within which process ids compare."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

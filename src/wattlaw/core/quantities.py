@@ -1,7 +1,8 @@
 """Every quantity of a run: title, unit, direction, and how it is derived where it is not recorded.
 
-Nothing derived is stored, so a corrected formula corrects all old runs. A new quantity is one entry of the
-table at the end of this file. A workload declares the metrics of its evaluation itself: METRICS in its file.
+Nothing derived is stored, so a corrected formula corrects all old runs. A new quantity is one entry
+of the table at the end of this file. A workload declares the metrics of its evaluation itself:
+METRICS in its file.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Quantity(NamedTuple):
     better      LESS, MORE, or 0 where neither is better
     heading     short title for a column of a table, without the unit; "" derives it from the name
     basis       what it counts: a sample, a step, or a total that grows with the length of the run
-    per_sample  of a total: the quantity that counts the same per sample; settings are compared by it
+    per_sample  of a total: the quantity that counts the same per sample; settings are compared by
+                it
     rule        derives the quantity from a run; None where it is only recorded
     """
 
@@ -65,7 +67,7 @@ def quantity(name: str) -> Quantity:
 
 
 def find_quantity(name: str) -> Quantity | None:
-    """Return a quantity by its name; None where there is none, as in records of another's workload."""
+    """Return a quantity by its name; None for an unknown one, as of a user's own workload."""
     if name in _TABLE:
         return _TABLE[name]
     return _metrics().get(name) if name.startswith(VALID) else None
@@ -91,10 +93,10 @@ def derive(run: Run, name: str) -> Reading:
 def energy(run: Run) -> tuple[Reading, str]:
     """Return the energy within the widest boundary that was *measured*, and that boundary's name.
 
-    A node contains its other boundaries; GPUs, CPU packages and memory are disjoint. Without a meter of
-    the node, those are added as far as they were measured. Where nothing was measured, the sum of the
-    estimates is returned, marked as estimated. Where there is neither, the reason is that of the
-    boundary of the devices that trained.
+    A node contains its other boundaries; GPUs, CPU packages and memory are disjoint. Without a
+    meter of the node, those are added as far as they were measured. Where nothing was measured, the
+    sum of the estimates is returned, marked as estimated. Where there is neither, the reason is
+    that of the boundary of the devices that trained.
     """
     node = run.reading("node_energy_j")
     if node.status == "measured":
@@ -123,7 +125,7 @@ def per_sample(run: Run, total: Reading) -> Reading:
 
 
 class Limit(NamedTuple):
-    """The most (or, of a quantity where more is better, the least) that a quantity may be, in its unit."""
+    """The largest value of a quantity, or the smallest where more is better, in its unit."""
 
     quantity: str
     value: float
@@ -134,7 +136,8 @@ class Limit(NamedTuple):
         return f"{self.quantity} {sign} {show(self.value, known.unit)}"
 
     def per_sample(self, samples: float) -> Limit:
-        """Return the same limit per sample for a training of ``samples`` samples; per-sample limits stay.
+        """Return the same limit per sample for a training of ``samples`` samples; per-sample limits
+        stay.
 
         Raises UsageError for a quantity that is neither a total nor per sample.
         """
@@ -153,8 +156,8 @@ class Limit(NamedTuple):
 def parse_limit(text: str) -> Limit:
     """Read a limit such as "gpu_energy_j=3 kWh" or "step_time_s=20 ms".
 
-    A value without a unit is in the quantity's own. Raises UnknownNameError for the name, and UsageError
-    where the value is no positive number or its unit is of another dimension.
+    A value without a unit is in the quantity's own. Raises UnknownNameError for the name, and
+    UsageError where the value is no positive number or its unit is of another dimension.
     """
     name, equals, value = text.partition("=")
     name = name.strip()
@@ -167,7 +170,7 @@ def parse_limit(text: str) -> Limit:
 
 
 def comparable_quantities() -> list[str]:
-    """Return the names of the quantities that a limit can be set on: totals, and those per sample."""
+    """Return the quantities on which a limit can be set: totals, and those per sample."""
     return [name for name, q in _TABLE.items() if q.per_sample or q.basis == "sample"]
 
 

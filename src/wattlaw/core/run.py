@@ -1,4 +1,4 @@
-"""The immutable record of one trial, or of somebody else's measurement."""
+"""The immutable record of one trial, or of an imported measurement."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _version = msgspec.json.Decoder(_Version)
 
 
 def encode_run(run: Run) -> bytes:
-    """Return the bytes of summary.json. Its format is written first and always, though other defaults are left out."""
+    """Return the bytes of summary.json; its format comes first, other defaults are left out."""
     values = {"format": FORMAT} | msgspec.to_builtins(msgspec.structs.replace(run, format=FORMAT))
     return msgspec.json.format(msgspec.json.encode(values), indent=1) + b"\n"
 
@@ -88,14 +88,16 @@ def decode_run(data: bytes, where: str) -> Run:
 
 
 def _unreadable(data: bytes, where: str, reason: str) -> DamagedRunError | NewerFormatError:
-    # a newer format may fail to decode for its new fields: look at its version before calling it damaged
+    # a newer format may fail to decode for its new fields: look at its version before calling it
+    # damaged
     try:
         version = _version.decode(data)
     except _BROKEN:
         return DamagedRunError(f"{where} is damaged: {reason or 'not a summary'}")
     if version.format > FORMAT:
+        writer = f"wattlaw {version.wattlaw or 'of a later version'}"
         return NewerFormatError(
-            f"{where} has format {version.format}, written by wattlaw {version.wattlaw or 'of a later version'}; "
-            f"this one reads up to {FORMAT}: upgrade with `pip install -U wattlaw`"
+            f"{where} has format {version.format}, written by {writer}; this version reads up to "
+            f"{FORMAT}: upgrade with `pip install -U wattlaw`"
         )
     return DamagedRunError(f"{where} is damaged: {reason}")

@@ -1,11 +1,11 @@
-"""One point of the space that wattlaw explores, and its identity."""
+"""A setting: one point of the search space, and its identity."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -17,16 +17,20 @@ Backend = Literal["auto", "gloo", "nccl"]
 DeviceType = Literal["auto", "cpu", "cuda"]
 OptionValue = str | int | float | bool
 
+PlainValue: TypeAlias = Any
+PlainValues: TypeAlias = dict[str, PlainValue]
+"""Values as read from TOML, JSON or a command line, before they are checked."""
+
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """A metric of the valid part, and the value that it is to come below or above."""
+    """A metric of the validation set, and the value that it must fall below or rise above."""
 
     metric: str
     below: float | None = None
     above: float | None = None
 
     def is_met(self, value: float) -> bool:
-        """Return whether a value of the metric meets the target; one that is not a number never does."""
+        """Return whether a value of the metric meets the target; NaN never does."""
         return value < self.below if self.below is not None else value > (self.above or 0.0)
 
     def __str__(self) -> str:
@@ -38,7 +42,7 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """When a trial ends: after so many measured steps, epochs or seconds, or at a target, whichever comes first."""
+    """When a trial ends: after steps, epochs or seconds, or at a target, whichever is first."""
 
     steps: int | None = None
     epochs: float | None = None
@@ -49,7 +53,7 @@ class Stop(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 class Setting(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
-    """What is to be run. Frozen; ``identity`` gives it a name that survives new fields.
+    """What a trial runs. Frozen; ``identity`` gives it a name that new fields do not change.
 
     workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
                       where ``command`` is the user's own command
@@ -95,10 +99,11 @@ class Setting(
 FIELDS = Setting.__struct_fields__
 
 
-def setting_from(values: dict[str, Any]) -> Setting:
+def setting_from(values: PlainValues) -> Setting:
     """Build a setting from plain values, as they stand in a sweep file or on a command line.
 
-    ``devices`` is understood as the total over ``nodes``; a name that is no field becomes an option.
+    ``devices`` is understood as the total over ``nodes``; a name that is no field becomes an
+    option.
     Raises SettingError, naming the field and what would be valid.
     """
     values = dict(values)
@@ -160,7 +165,8 @@ def check_setting(setting: Setting) -> None:
 
 def to_json(setting: Setting) -> bytes:
     """Return the canonical JSON of a setting: sorted keys, and nothing that equals its default."""
-    # msgspec leaves a default out only where it is the very same object, so equal values are dropped here
+    # msgspec leaves a default out only where it is the very same object, so equal values are
+    # dropped here
     values = {n: v for n, d in _defaults(type(setting)).items() if (v := getattr(setting, n)) != d}
     values |= {n: float(values[n]) for n in _FLOATS if n in values}
     values["workload"] = setting.workload
@@ -187,7 +193,7 @@ _CHOICES = {"precision": Precision, "backend": Backend, "device_type": DeviceTyp
 
 
 @functools.cache
-def _defaults(kind: type[Setting]) -> dict[str, Any]:
+def _defaults(kind: type[Setting]) -> PlainValues:
     return {field.name: field.default for field in msgspec.structs.fields(kind)} | {"options": {}}
 
 
@@ -197,7 +203,7 @@ def known_choice(field: str, name: str, choices: tuple[str, ...]) -> None:
         raise UnknownNameError(field, name, choices)
 
 
-def _options(values: Any) -> dict[str, OptionValue]:
+def _options(values: object) -> dict[str, OptionValue]:
     if not isinstance(values, dict):
         raise SettingError(
             f"options is {values!r}; it must be a table, such as options = {{ accumulation = 2 }}"
@@ -212,7 +218,7 @@ def _options(values: Any) -> dict[str, OptionValue]:
     return dict(values)
 
 
-def _check_stop(stop: Any) -> None:
+def _check_stop(stop: object) -> None:
     if isinstance(stop, Stop):
         return
     if not isinstance(stop, dict):
@@ -247,16 +253,15 @@ def _plain(target: Target) -> dict[str, str | float]:
     return {"metric": target.metric, **{n: float(v) for n, v in ends.items() if v is not None}}
 
 
-def _per_node(devices: Any, values: dict[str, Any]) -> int:
+def _per_node(devices: object, values: PlainValues) -> int:
     nodes = values.get("nodes", 1)
     if "devices_per_node" in values:
         raise SettingError("give devices (the total) or devices_per_node, not both")
     if not isinstance(devices, int) or isinstance(devices, bool) or devices < 1:
         raise SettingError(f"devices is {devices!r}; it must be a whole number of at least 1")
     if isinstance(nodes, int) and nodes >= 1 and devices % nodes:
-        raise SettingError(
-            f"{counted(devices, 'device does', 'devices do')} not divide over {counted(nodes, 'node')}"
-        )
+        of_nodes = counted(nodes, "node")
+        raise SettingError(f"devices is {devices}; it must be a multiple of {of_nodes}")
     return devices // nodes if isinstance(nodes, int) and nodes >= 1 else devices
 
 

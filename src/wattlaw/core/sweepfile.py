@@ -8,13 +8,12 @@ import random
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from wattlaw.core.errors import SettingError, UnknownNameError, UsageError
 from wattlaw.core.files import explained
-from wattlaw.core.setting import Setting, explain, identity, setting_from
+from wattlaw.core.setting import PlainValue, PlainValues, Setting, explain, identity, setting_from
 
 
 class Sweep(
@@ -38,8 +37,8 @@ class Sweep(
     cooldown_s: float = 0.0
     time_limit_s: float | None = None
     hz: float = 10.0
-    setting: dict[str, Any] = {}
-    over: dict[str, list[Any]] = {}
+    setting: PlainValues = {}
+    over: dict[str, list[PlainValue]] = {}
 
 
 class Trial(msgspec.Struct, frozen=True, gc=False):
@@ -71,14 +70,17 @@ def read_sweep(path: Path) -> Sweep:
         raise UsageError(f"{path}: {error}") from None
 
 
-def sweep_from(values: dict[str, Any], default_name: str = "sweep") -> Sweep:
+def sweep_from(values: PlainValues, default_name: str = "sweep") -> Sweep:
     """Build a sweep from plain values. Raises SettingError or UnknownNameError."""
     for name in values:
         if name not in Sweep.__struct_fields__:
             raise UnknownNameError("key", name, Sweep.__struct_fields__)
     values = {"name": default_name, "over": {}, **values}
     if isinstance(values["over"], dict):
-        values["over"] = {k: v if isinstance(v, list) else [v] for k, v in values["over"].items()}
+        over = {}
+        for name, value in values["over"].items():
+            over[name] = value if isinstance(value, list) else [value]
+        values["over"] = over
     try:
         sweep = msgspec.convert(values, Sweep)
     except msgspec.ValidationError as error:
@@ -98,9 +100,9 @@ def settings(sweep: Sweep) -> list[Setting]:
 def trials(sweep: Sweep, versions: dict[str, int] | None = None) -> list[Trial]:
     """Return the trials in the order in which they run.
 
-    Each repeat is a block that holds every setting once, in an order of its own (a randomised complete
-    block design), so that a slow drift of the machine does not look like an effect of a setting.
-    ``versions`` gives each workload's version where it is not 1.
+    Each repeat is a block that holds every setting once, in an order of its own (a randomised
+    complete block design), so that a slow drift of the machine does not look like an effect of a
+    setting. ``versions`` gives each workload's version where it is not 1.
     """
     versions = versions or {}
     grid = settings(sweep)
@@ -113,7 +115,7 @@ def trials(sweep: Sweep, versions: dict[str, int] | None = None) -> list[Trial]:
     return found
 
 
-def _merge(shared: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+def _merge(shared: PlainValues, point: PlainValues) -> PlainValues:
     merged = {**shared, **point}
     both = [values["options"] for values in (shared, point) if "options" in values]
     if len(both) == 2 and all(isinstance(options, dict) for options in both):

@@ -9,7 +9,10 @@ from wattlaw.core.errors import UsageError
 
 _UNITS: dict[str, dict[str, float]] = {
     "s": {"s": 1, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60, "h": 3600, "d": 86400},
-    "J": {"J": 1, "mJ": 1e-3, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9, "Wh": 3.6e3, "kWh": 3.6e6, "MWh": 3.6e9},
+    "J": {
+        "J": 1, "mJ": 1e-3, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9,
+        "Wh": 3.6e3, "kWh": 3.6e6, "MWh": 3.6e9,
+    },
     "W": {"W": 1, "mW": 1e-3, "kW": 1e3, "MW": 1e6},
     "B": {
         "B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
@@ -20,7 +23,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "1/s": {"1/s": 1, "/s": 1},
     "": {"": 1, "%": 0.01},
 }  # fmt: skip
-"""For each dimension, named by its SI unit: the units that a value may have, and their size in the SI unit."""
+"""For each dimension, named by its SI unit: its units with their sizes in the SI unit."""
 
 _PREFIXES = [
     (1e15, "P"),
@@ -59,9 +62,11 @@ def units_like(unit: str) -> dict[str, float]:
 
 
 def parse_value(text: str, unit: str, what: str = "the value") -> float:
-    """Read a value such as "3 kWh" and return it in ``unit``; without a unit it is in ``unit`` already.
+    """Read a value such as "3 kWh" and return it in ``unit``; without a unit it is in ``unit``
+    already.
 
-    ``what`` names the value in errors. Raises UsageError where the text is no number with a fitting unit.
+    ``what`` names the value in errors. Raises UsageError where the text is no number with a fitting
+    unit.
     """
     match = re.fullmatch(r"\s*([-+\d.]+(?:[eE][-+]?\d+)?|inf|nan)\s*(\S*)\s*", text)
     try:
@@ -117,13 +122,14 @@ def show_time(seconds: float) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: "1 run", "2 runs"; ``many`` is the plural where an s alone does not make it."""
+    """Return a number with its noun: "1 run", "2 runs"; ``many`` is an irregular plural."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _show_bytes(value: float, digits: int) -> str:
     for factor, prefix in [(2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki")]:
-        # 1000 and more of a unit are shown in the next larger one, so that no figure has four digits
+        # 1000 and more of a unit are shown in the next larger one, so that no figure has four
+        # digits
         if abs(value) >= factor / 1.024 * (1 - 0.5 * 10**-digits):
             return f"{_round(value / factor, digits)} {prefix}B"
     return f"{_round(value, digits)} B"

@@ -17,7 +17,7 @@ FlatRow = dict[str, object]
 
 
 class RunColumn(NamedTuple):
-    """A column that every run has: its name, its type and the source of its value; None is empty."""
+    """A column that every run has: its name, its type and the source of its value."""
 
     name: str
     type: ColumnType

@@ -47,7 +47,7 @@ def compact(path: str | Path) -> list[WrittenIndex]:
 
 
 def keep_index(sweep: str | Path) -> None:
-    """Write the index of a sweep where pyarrow is installed; a failure to write it is only a warning."""
+    """Write the index of a sweep where pyarrow is installed; a failure is only a warning."""
     if not can_use_index():
         return
     try:

@@ -1,8 +1,8 @@
 """The index of a sweep, ``index.parquet``: one row a run.
 
-It reads 100,000 runs in seconds, also in DuckDB. Beside the flat columns (see columns.py) a row holds the
-exact text of the run's summary, and the folder, time and length of the file that it was read from. Rows
-without a folder were imported and exist in the index alone.
+It reads 100,000 runs in seconds, also in DuckDB. Beside the flat columns (see columns.py) a row
+holds the exact text of the run's summary, and the folder, time and length of the file that it was
+read from. Rows without a folder were imported and exist in the index alone.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def write_rows(index: Path, pairs: Iterable[tuple[Run, IndexRow]]) -> int:
 
 
 def arrow_types(arrow: Arrow) -> dict[str, Arrow]:
-    """Return the types of the fixed columns, and those of others as "text", "whole" and "number"."""
+    """Return the types of the fixed columns; others are "text", "whole" or "number"."""
     types = {"text": arrow.string(), "whole": arrow.int64(), "number": arrow.float64()}
     texts = arrow.list_(arrow.string())
     return types | {column.name: types.get(column.type, texts) for column in COLUMNS}

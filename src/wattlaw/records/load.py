@@ -73,12 +73,12 @@ class StoredRun(NamedTuple):
 def load_runs(path: str | os.PathLike[str], *, on_damaged: OnDamaged = "warn") -> Runs:
     """Return the runs under ``path``: the folder of all runs, of one sweep or trial, or an index.
 
-    Where there is an index (and pyarrow to read it), a trial whose summary still has the time and length
-    in the index is read from the index; every other trial is read from its folder.
+    Where there is an index (and pyarrow to read it), a trial whose summary still has the time and
+    length in the index is read from the index; every other trial is read from its folder.
 
-    A run that is damaged or of a newer format is skipped and listed in ``damaged``. With "warn" the log
-    "wattlaw" names it in one line, which Python prints to stderr; with "raise" it is an error; with
-    "ignore" nothing is logged. A folder without runs gives an empty list.
+    A run that is damaged or of a newer format is skipped and listed in ``damaged``. With "warn" the
+    log "wattlaw" names it in one line, which Python prints to stderr; with "raise" it is an error;
+    with "ignore" nothing is logged. A folder without runs gives an empty list.
 
     Raises RecordError where there is no such folder or it cannot be listed.
     """
@@ -138,7 +138,8 @@ def _is_current(
 ) -> bool:
     """Return whether a row has the run as it is now, and remove its trial from those to read.
 
-    Rows without a folder were imported. An index that was moved away from its folders is used as it is.
+    Rows without a folder were imported. An index that was moved away from its folders is used as it
+    is.
     """
     if not row.folder or not beside_folders:
         return True

@@ -29,7 +29,8 @@ class SettingRow(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that share the factors in ``group``.
 
     runs, failed   the numbers of runs that are done, and of those that failed besides
-    quantities     of the runs that are done, summarised over repeats; "estimated" where no run measured it
+    quantities     of the runs that are done, summarised over repeats; "estimated" where no run
+                   measured it
     warnings       of all of them, each once
     """
 
@@ -99,7 +100,7 @@ def reading_of(run: Run, name: str) -> Reading:
 
 
 def varying_factors(groups: Sequence[dict[str, Factor]]) -> list[str]:
-    """Return the factors that differ between groups: the workload, the usual ones, then the others."""
+    """Return the factors that differ between groups: the workload, the usual ones, the others."""
     names = list(dict.fromkeys(name for group in groups for name in group))
     varying = {name for name in names if _is_varying(name, groups)}
     if "devices" in varying:

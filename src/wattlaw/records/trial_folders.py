@@ -12,7 +12,7 @@ from wattlaw.core.folder import attempts
 from wattlaw.core.run import Run
 
 MOST_READ = 24
-"""Attempts of a folder whose environment or hosts are read; trials of a sweep share most of both."""
+"""Attempts whose environment or hosts are read; trials of a sweep share most of both."""
 
 
 def attempt_of(folder: Path | None, run: Run) -> Path | None:
