@@ -107,7 +107,7 @@ def importable(monkeypatch):
 def test_a_saved_model_is_loaded_in_one_line_and_finds_what_the_record_says(evaluated, importable):
     out, found = evaluated
     for name in ("one", "two"):
-        workload, model = wattlaw.load_model(out / "run" / found[name].trial)
+        workload, model = wattlaw.load_model(out / "run" / found[name].trial, trust=True)
         data = workload.data("valid")
         again = workload.evaluate(model, [workload.collate([data[i] for i in range(len(data))])])
         assert again["loss"] == pytest.approx(found[name].reading("valid_loss").value, rel=1e-5)

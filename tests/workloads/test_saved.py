@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from wattlaw.core.errors import DataError, UsageError
+from wattlaw.core.errors import DataError, UntrustedError, UsageError
 from wattlaw.workloads.base import Workload
 from wattlaw.workloads.molecules.models.force_fields import SchNetForces
 from wattlaw.workloads.molecules.models.schnet import SchNetQM9
@@ -59,9 +59,36 @@ class Tied(Workload):
 def test_a_model_whose_layers_share_a_weight_is_saved_and_shares_it_again(tmp_path):
     model = Tied().model()
     save(tmp_path / "tied.safetensors", f"{__name__}:Tied", Tied(), model)
-    again = restore(tmp_path / "tied.safetensors").model
+    again = restore(tmp_path / "tied.safetensors", trust=Tied).model
     assert again[1].weight is again[0].weight
     assert torch.equal(again[0].weight, model[0].weight)
+
+
+def test_a_file_runs_no_class_that_it_names_unless_it_is_trusted(tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text("raise SystemExit('the planted code ran')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "planted.safetensors"
+    for name in ("planted:Model", "os:system", "subprocess:Popen"):
+        save(path, name, Tied(), Tied().model())
+        with pytest.raises(UntrustedError, match=f"its workload is {name}"):
+            restore(path)
+
+
+def test_even_a_trusted_name_must_be_a_workload(tmp_path):
+    path = tmp_path / "call.safetensors"
+    save(path, "subprocess:Popen", Tied(), Tied().model())
+    with pytest.raises(UsageError, match="is not a subclass of wattlaw"):
+        restore(path, trust=True)
+
+
+@pytest.mark.parametrize("origin", ["", "{", '{"workload": 3}'])
+def test_damaged_metadata_is_named(tmp_path, origin):
+    from safetensors.torch import save_file
+
+    metadata = {"wattlaw_format": "1", "origin": origin}
+    save_file({"w": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata=metadata)
+    with pytest.raises(DataError, match="its metadata is damaged"):
+        restore(tmp_path / "odd.safetensors")
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path):

@@ -10,6 +10,7 @@ WattlawError
 │   ├── DamagedRunError        a file of it is broken or half-written
 │   └── NewerFormatError       it was written by a newer wattlaw
 ├── DataError              a file of the user or of another program is wrong
+│   └── UntrustedError         loading it would run code that the caller has not allowed
 ├── DeviceError            a meter or control failed
 │   └── PermissionDeniedError  the system forbids it; the message says how to get it
 ├── FitError               no law can be fitted to these points
@@ -68,6 +69,10 @@ class NewerFormatError(RecordError):
 
 class DataError(WattlawError):
     """A file of the user or of another program is wrong; the message names the place."""
+
+
+class UntrustedError(DataError):
+    """Loading a file would run code that it names; the message says how to allow that."""
 
 
 class DeviceError(WattlawError):

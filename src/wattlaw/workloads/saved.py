@@ -11,10 +11,10 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from wattlaw.core.errors import DataError, UsageError
+from wattlaw.core.errors import DataError, UntrustedError, UsageError
 from wattlaw.core.files import write_whole
 from wattlaw.core.folder import attempts
-from wattlaw.core.plugins import WORKLOADS, load, need
+from wattlaw.core.plugins import WORKLOADS, load, need, plugins
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Workload
 
@@ -79,40 +79,34 @@ def check_storable(state: Mapping[str, Any]) -> None:
             raise UsageError(f"{name} of the model has the dtype {value.dtype}; {advice}") from None
 
 
-def load_model(path: str | Path) -> SavedModel:
+def load_model(path: str | Path, trust: bool | type[Workload] = False) -> SavedModel:
     """Return a trained model in evaluation mode, with its workload.
 
-    ``path`` is a model's file, or the folder of a trial that ran with ``save_model``. Raises
-    DataError where there is no model.
+    ``path`` is a model's file, or the folder of a trial that ran with ``save_model``. A file names
+    its workload. One of wattlaw or of an installed plug-in is loaded; a user's own class
+    (``package.module:Class``) only with ``trust``: the class itself, or True to import the class that
+    the file names, which runs its code.
+
+    Raises DataError where there is no model, UntrustedError where its class is not trusted.
     """
     place = Path(path)
     if not place.is_dir():
-        return restore(place)
+        return restore(place, trust)
     for attempt in [place, *reversed(attempts(place))]:
         if (attempt / MODEL).is_file():
-            return restore(attempt / MODEL)
+            return restore(attempt / MODEL, trust)
     raise DataError(f"{place}: contains no trained model; run the trial with save_model=true")
 
 
-def restore(path: Path) -> SavedModel:
-    """Return a saved model in evaluation mode.
+def restore(path: Path, trust: bool | type[Workload] = False) -> SavedModel:
+    """Return a saved model in evaluation mode; see ``load_model``.
 
-    Raises DataError where the file is not a model that wattlaw saved.
+    Raises DataError where the file is not a model that wattlaw saved, UntrustedError where its class
+    is not trusted.
     """
-    safetensors = need("safetensors", "loading a model")
     torch_file = need("safetensors.torch", "loading a model")
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
-    try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-    except safetensors.SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file ({error})") from None
-    if metadata.get("wattlaw_format") != FORMAT:
-        raise DataError(f"{path}: not saved by this version of wattlaw: its metadata is missing")
-    origin = msgspec.json.decode(metadata["origin"], type=_Origin)
-    made = load(WORKLOADS, origin.workload)
-    workload = made(origin.preset, origin.options)
+    origin = _read_origin(path)
+    workload = _trusted_class(path, origin.workload, trust)(origin.preset, origin.options)
     workload.learnt = origin.learnt
     model = workload.model()
     try:
@@ -122,3 +116,33 @@ def restore(path: Path) -> SavedModel:
             f"{path}: its weights do not fit this version of {origin.workload} ({error})"
         ) from None
     return SavedModel(workload, model.eval())
+
+
+def _read_origin(path: Path) -> _Origin:
+    safetensors = need("safetensors", "loading a model")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file ({error})") from None
+    if metadata.get("wattlaw_format") != FORMAT:
+        raise DataError(f"{path}: not saved by this version of wattlaw: its metadata is missing")
+    try:
+        return msgspec.json.decode(metadata.get("origin", ""), type=_Origin)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path}: its metadata is damaged ({error})") from None
+
+
+def _trusted_class(path: Path, name: str, trust: bool | type[Workload]) -> type[Workload]:
+    if isinstance(trust, type):
+        found: object = trust
+    elif trust or name in plugins(WORKLOADS):
+        found = load(WORKLOADS, name)
+    else:
+        advice = "if you trust the file, pass the class as trust=, or trust=True to import it"
+        raise UntrustedError(f"{path}: its workload is {name}, not one of wattlaw's; {advice}")
+    if not (isinstance(found, type) and issubclass(found, Workload)):
+        raise UsageError(f"{path}: {name} is not a subclass of wattlaw.workloads.base.Workload")
+    return found

@@ -11,6 +11,7 @@ import torch
 
 from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
+from wattlaw.workloads.base import Workload
 from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
 from wattlaw.workloads.molecules.models.force_fields import EnergyAndForces, ForceField
 from wattlaw.workloads.molecules.sources.elements import SYMBOLS
@@ -36,12 +37,13 @@ class ForceFieldCalculator(_Base):  # type: ignore[misc]
         self.model, self.cutoff, self.elements = model.eval(), cutoff, elements
 
     @classmethod
-    def load(cls, path: str | Path) -> ForceFieldCalculator:
+    def load(cls, path: str | Path, trust: bool | type[Workload] = False) -> ForceFieldCalculator:
         """Return the calculator of a saved force field, or of a trial that saved one.
 
-        Raises UsageError for another kind of model.
+        ``trust`` allows a class that is not one of wattlaw's; see ``load_model``. Raises UsageError
+        for another kind of model, UntrustedError where its class is not trusted.
         """
-        workload, model = load_model(path)
+        workload, model = load_model(path, trust)
         if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
             raise UsageError(f"{path}: no force field but {type(workload).__name__}")
         return cls(model, workload.cutoff, workload.learnt.get("elements", ()))
