@@ -177,3 +177,21 @@ def test_a_runner_whose_file_is_gone_has_ended(tmp_path):
     elsewhere(tmp_path)
     (tmp_path / RUNNERS / "other.json").unlink()
     assert claimed(tmp_path) == "attempt-2"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_shared"),
+    [
+        ({}, True),
+        ({"cores": (2, 3)}, False),
+        ({"machine": "far"}, False),
+        ({"gpus": "1,2"}, False),
+        ({"gpus": "0"}, True),
+    ],
+)
+def test_trials_disturb_each_other_where_they_share_cores_and_gpus(fields, is_shared):
+    one = Runner(name="a", host="h", machine="m", pid=1, start_ticks=1, cores=(0, 1), gpus="0")
+    other = msgspec.structs.replace(one, name="b", **fields)
+    assert one.shares_devices(other) is is_shared
+    assert other.shares_devices(one) is is_shared
+    assert one.shares_devices(msgspec.structs.replace(one, gpus=""))

@@ -150,6 +150,7 @@ def test_a_sweep_that_runs_on_another_host_is_not_cancelled_from_here(sweep, tmp
 
 def test_two_processes_share_a_sweep_and_run_each_trial_once(sweep, tmp_path):
     path, log = sweep
+    path.write_text(path.read_text().replace("[0.1, 0.2, 0.3]", "[0.6, 0.7, 0.8]"))
     out = tmp_path / "runs"
     both = [start(path, out), start(path, out)]
     for runner in both:
@@ -159,6 +160,9 @@ def test_two_processes_share_a_sweep_and_run_each_trial_once(sweep, tmp_path):
     assert len(summaries(out)) == 6
     assert log.read_text().count("begin") == 6
     assert len(list(out.glob("naps/*/attempt-*"))) == 6
+    records = [json.loads(p.read_text()) for p in out.glob("naps/*/summary.json")]
+    names = [note["name"] for record in records for note in record["warnings"]]
+    assert "trials_side_by_side" in names
     assert not list(out.glob("naps/.runners/*"))
     assert not list(out.glob("naps/*/attempt-*/.claim.json"))
 
@@ -174,6 +178,8 @@ def test_a_trial_whose_process_was_killed_is_taken_over_by_the_other(sweep, tmp_
     said = second.communicate(timeout=60)[1]
     assert second.returncode == 0, said
     assert len(summaries(out)) == 2
+    summary = json.loads(next(out.glob("naps/*/attempt-2")).with_name("summary.json").read_text())
+    assert "trials_side_by_side" not in [note["name"] for note in summary["warnings"]]
     assert (log.read_text().count("begin"), log.read_text().count("end")) == (3, 2)
     assert sorted(p.name for p in out.glob("naps/*/attempt-*")) == ["attempt-1"] * 2 + ["attempt-2"]
 

@@ -193,6 +193,11 @@ WARNINGS: dict[str, WarningText] = {
         "Some processes left no measured steps, so the rate counts too few samples.",
         "Look at the trial's output files; run it again.",
     ),
+    "trials_side_by_side": WarningText(
+        "Another trial of the sweep ran on the same devices at the same time, so that both "
+        "were slower than alone.",
+        "Run it again with one process, or give each process its own devices; see docs/sweeps.md.",
+    ),
     "oversubscribed": WarningText(
         "There are more processes than cores: they take turns, so this is not the speedup "
         "of real devices.",

@@ -56,6 +56,7 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     name            of its file
     machine         boot and process namespace, within which ``pid`` and ``start_ticks`` name it
     slurm_job       number of the Slurm job that it belongs to, and how often that was requeued
+    cores, gpus     cores that it may use, and its CUDA_VISIBLE_DEVICES ("" if that is not set)
     since           when the process began to work on the sweep, or on ``trial``, UTC
     trial, attempt  what it carries out; "" and 0 between trials
     """
@@ -67,6 +68,8 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     start_ticks: int
     slurm_job: str = ""
     slurm_restarts: int = 0
+    cores: tuple[int, ...] = ()
+    gpus: str = ""
     since: str = ""
     trial: str = ""
     attempt: int = 0
@@ -75,6 +78,13 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def is_here(self) -> bool:
         """Whether it runs on this machine, where its process can be seen and signalled."""
         return bool(self.machine) and self.machine == machine_id()
+
+    def shares_devices(self, other: Runner) -> bool:
+        """Return whether trials of both may disturb each other: same machine, cores and GPUs."""
+        if self.machine != other.machine or set(self.cores).isdisjoint(other.cores):
+            return False
+        own, others = self.gpus.split(","), other.gpus.split(",")
+        return not (self.gpus and other.gpus) or not set(own).isdisjoint(others)
 
     def __str__(self) -> str:
         job = f" (Slurm job {self.slurm_job})" if self.slurm_job else ""
@@ -146,6 +156,15 @@ class Claims:
         return [r for r in runners(self.folder) if r.name != self.runner.name]
 
 
+def neighbours(attempt: Path) -> list[Runner]:
+    """Return the runners that carry out other trials of the sweep on the same devices right now."""
+    folder, trial = attempt.parent.parent, attempt.parent.name
+    alive = runners(folder)
+    own = [runner for runner in alive if runner.trial == trial]
+    others = [runner for runner in alive if runner.trial not in ("", trial)]
+    return [other for other in others if own and own[0].shares_devices(other)]
+
+
 def is_latest(attempt: Path) -> bool:
     """Return whether no newer attempt exists: whether no other runner has taken over the trial."""
     return attempts(attempt.parent)[-1] == attempt
@@ -174,6 +193,8 @@ def joined(folder: Path) -> Iterator[Claims]:
         start_ticks=start_ticks(pid),
         slurm_job=job_id(),
         slurm_restarts=restart_count(),
+        cores=tuple(sorted(os.sched_getaffinity(0))),
+        gpus=os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         since=utc_now(),
     )
     _delete_dead(make_folder(folder / RUNNERS))

@@ -21,9 +21,10 @@ from wattlaw.core.folder import SUMMARY, write_run
 from wattlaw.core.helper_process import helper_command
 from wattlaw.core.options import training_options
 from wattlaw.core.plugins import LAUNCHERS, load
+from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
-from wattlaw.executors.claims import is_latest
+from wattlaw.executors.claims import Runner, is_latest, neighbours
 from wattlaw.executors.executor import TrialSpec
 from wattlaw.launchers.launcher import Job, Launcher
 from wattlaw.measuring.files.rank_files import StepLog
@@ -59,16 +60,24 @@ def run_trial(
     started, clock = utc_now(), time.monotonic()
     _write_json(attempt / "setting.json", setting)
     _write_json(attempt / "environment.json", _environment())
+    others = neighbours(attempt)
     failure = _carry_out(spec, attempt, ticks, is_code_checked)
+    others += neighbours(attempt)
     if failure:
         write_whole(attempt / "error.txt", failure.text.encode())
     run = record(spec, attempt, started, time.monotonic() - clock, failure)
+    if others:
+        run = msgspec.structs.replace(run, warnings=(*run.warnings, _disturbed(others[0])))
     if not is_latest(attempt):
         return None
     write_run(trial_folder, run)
     if not failure:
         clear_checkpoints(trial_folder)
     return run
+
+
+def _disturbed(other: Runner) -> Note:
+    return Note("trials_side_by_side", f"{other} ran another trial on the same devices")
 
 
 def _set_aside_result(trial: Path) -> None:
