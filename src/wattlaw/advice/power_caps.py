@@ -183,6 +183,5 @@ def _words(
         key["devices"] = str(setting.devices)
     origin = "" if chosen.is_measured else " (not run; predicted by the cap law)"
     next_cap = "" if next_option is None else f"{next_option.cap_w:g} W"
-    return advice_on_cap(
-        key, f"{chosen.cap_w:g} W{origin}", f"{curve.caps[-1]:g} W", comparison, next_cap
-    )
+    caps = f"{chosen.cap_w:g} W", origin, f"{curve.caps[-1]:g} W"
+    return advice_on_cap(key, *caps, comparison, next_cap)

@@ -95,7 +95,7 @@ def advice_on_devices(
         cost = noun(comparison.objective)
         sentences = [
             f"take {chosen}, the fastest setting that was run",
-            f"No other setting is expected to take clearly less {cost}{_within(comparison.limits)}",
+            f"{_within(comparison.limits)}no other setting is expected to take clearly less {cost}",
         ]
     else:
         baseline = f"{describe(fastest.run, names)}, the fastest setting that was run"
@@ -109,20 +109,24 @@ def advice_on_devices(
 def advice_on_cap(
     group: Mapping[str, str],
     chosen: str,
+    origin: str,
     highest: str,
     comparison: Comparison,
     next_cap: str,
 ) -> str:
-    """Return advice on a power cap; ``chosen`` and ``highest`` are equal where the cap should stay."""
+    """Return advice on a power cap; ``chosen`` and ``highest`` are equal where the cap should stay.
+
+    ``origin`` says where the figures of a cap that was not run come from.
+    """
     if chosen == highest:
         cost = noun(comparison.objective)
         sentences = [
             f"leave the cap at {highest}",
-            f"No lower cap takes clearly less {cost}{_within(comparison.limits)}",
+            f"{_within(comparison.limits)}no lower cap takes clearly less {cost}",
         ]
     else:
         baseline = f"a cap of {highest}, the highest that was run"
-        sentences = compared(f"a cap of {chosen} on each device", baseline, comparison)
+        sentences = compared(f"a cap of {chosen} on each device{origin}", baseline, comparison)
     sentences += limit_sentences(comparison.limits, comparison.probability)
     if next_cap:
         sentences.append(f"The most informative next run is a cap of {next_cap}")
@@ -170,7 +174,8 @@ def limit_sentences(limits: Sequence[str], probability: float | None) -> list[st
     sentences = [f"{word}: {'; '.join(limits)}"]
     if probability is not None:
         subject = "It holds" if len(limits) == 1 else "They hold together"
-        sentences.append(f"{subject} with probability {probability:.2f}")
+        shown = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
+        sentences.append(f"{subject} with probability {shown}")
     return sentences
 
 
@@ -193,7 +198,8 @@ def global_batch(setting: Setting) -> int:
 
 def joined(group: Mapping[str, str], sentences: Sequence[str]) -> str:
     """Return sentences as one text that begins with the group."""
-    text = ". ".join(sentence.removesuffix(".") for sentence in sentences)
+    first, *others = sentences
+    text = ". ".join([first, *(other[:1].upper() + other[1:] for other in others)])
     return f"{group_title(dict(group))}: {text}."
 
 
@@ -328,7 +334,7 @@ def _least_cost(
     cost, within = noun(objective), _within(comparison.limits)
     cheapest = min(allowed, key=lambda c: c.mean(objective))
     if cheapest is best or cheapest.mean(objective) == best.mean(objective):
-        return [f"No other setting takes less {cost}{within}"]
+        return [f"{within}no other setting takes less {cost}"]
     noise = pooled_noise([c.values[objective] for c in allowed])
     ratio = interval(log_ratio(cheapest.values[objective], best.values[objective], noise))
     low = None if ratio.high is None else 1 - ratio.high
@@ -336,7 +342,7 @@ def _least_cost(
     gain = Interval(1 - ratio.value, low, high)
     other = describe(cheapest.runs[0], names)
     return [
-        f"No other setting takes clearly less {cost}{within}",
+        f"{within}no other setting takes clearly less {cost}",
         f"{other} takes {changed(gain, cost)}, which is no clear difference, and is slower",
     ]
 
@@ -344,7 +350,7 @@ def _least_cost(
 def _within(limits: Sequence[str]) -> str:
     if not limits:
         return ""
-    return " within the limit" if len(limits) == 1 else " within the limits"
+    return "Within the limit, " if len(limits) == 1 else "Within the limits, "
 
 
 def _origin(candidate: Candidate) -> str:
