@@ -10,15 +10,15 @@ from tests.fake_nvml import FakeNvml, build
 
 
 @pytest.fixture
-def trace(tmp_path: Path) -> Callable[[float, float], Path]:
-    """Write a device of constant power, renewed every 10 ms, and return its file: trace(power_w, seconds)."""
+def trace(tmp_path: Path) -> Callable[..., Path]:
+    """Write the trace of a device of constant power: trace(power_w, seconds, update_s)."""
 
-    def write(power_w: float, seconds: float) -> Path:
+    def write(power_w: float, seconds: float, update_s: float = 0.01) -> Path:
         path = tmp_path / "trace.csv"
-        rows = [
-            f"{i / 100},gpu:0,{power_w},{power_w * i / 100}" for i in range(int(seconds * 100) + 1)
-        ]
-        path.write_text("\n".join(["time_s,device,power_w,energy_j", *rows]) + "\n")
+        rows = ["time_s,device,power_w,energy_j"]
+        for i in range(round(seconds / update_s) + 1):
+            rows.append(f"{i * update_s:.6f},gpu:0,{power_w},{power_w * i * update_s}")
+        path.write_text("\n".join(rows) + "\n")
         return path
 
     return write

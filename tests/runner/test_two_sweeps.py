@@ -14,13 +14,16 @@ command = "{python} {script} {{burn}}"
 [over]
 burn = [0.0, 1.0]
 """
-BURN = "import sys, time\nuntil = time.monotonic() + 1.5\nwhile time.process_time() < float(sys.argv[1]): pass\n"
-REST = "time.sleep(max(0.0, until - time.monotonic()))\n"
+BURN = """
+import sys, time
+while time.process_time() < float(sys.argv[1]): pass
+time.sleep(1.5)  # the sampler reads the whole CPU time, however busy the machine is
+"""
 
 
 def test_two_sweeps_on_one_machine_each_count_their_own_processes_only(tmp_path):
     script = tmp_path / "burn.py"
-    script.write_text(BURN + REST)
+    script.write_text(BURN)
     running = []
     for name in ("one", "other"):
         path = tmp_path / f"{name}.toml"
@@ -47,6 +50,6 @@ def test_two_sweeps_on_one_machine_each_count_their_own_processes_only(tmp_path)
         ]
         assert [r.get("state", "done") for r in runs] == ["done", "done"]
         idle, busy = sorted((r["quantities"]["cpu_time_s"].get("value") or 0.0) for r in runs)
-        # an empty Python starts in some hundredths; the other sweep's 1 s must not be among them
+        # Python starts in less than half a second; the other sweep's second must not be counted
         assert idle < 0.5, (idle, busy)
-        assert 0.9 < busy < 1.6, (idle, busy)
+        assert 0.95 < busy < 1.5, (idle, busy)
