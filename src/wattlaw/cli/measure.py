@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +138,7 @@ def measure(
         raise click.UsageError("--json and --csv exclude each other; choose one")
     if to is not None:
         check_file(to)  # before hours of measuring
-    if out is None:
+    if out is None and name is not None:
         refuse(["name"], "without --out, the folder that keeps the record")
     limits = {
         "power_cap_w": power_cap_w,
@@ -195,19 +195,22 @@ def totals(found: MeasuredCommand, run: Run) -> Row:
 
 def table(found: MeasuredCommand, run: Run, rows: Sequence[Row]) -> list[str]:
     """Return the lines of the table for a person."""
-    from wattlaw.core.units import show_time
+    from wattlaw.core.units import show, show_time
     from wattlaw.measuring.command.run_command import describe_exit
 
     ending = f"   ({describe_exit(found.exit_code)})" if found.exit_code else ""
     lines = [f"elapsed      {show_time(found.elapsed_s)}{ending}"]
     lines += [_device_line(row) for row in rows]
-    cpu_time, memory = _shown(run, "cpu_time_s"), _shown(run, "memory_peak_bytes")
+    cpu_time = _shown(run.reading("cpu_time_s"), show_time)
+    memory = _shown(run.reading("memory_peak_bytes"), lambda value: show(value, "B"))
     lines.append(f"job          CPU time {cpu_time}, peak memory {memory}")
     utilisation = run.reading("cpu_utilisation").value
     if utilisation is not None:
         lines.append(f"machine      cores busy {utilisation:.0%}, by all of its processes")
-    if run.reading("steps").value:
-        lines.append(f"steps        {_shown(run, 'steps')}, {_shown(run, 'step_time_s')} per step")
+    steps = run.reading("steps").value
+    if steps:
+        step_time = _shown(run.reading("step_time_s"), show_time)
+        lines.append(f"steps        {steps:g}, {step_time} per step")
     return lines
 
 
@@ -310,14 +313,10 @@ def _use_words(row: Mapping[str, object]) -> list[str]:
     return words
 
 
-def _shown(run: Run, name: str) -> str:
-    from wattlaw.core.quantities import quantity
-    from wattlaw.core.units import show
-
-    reading = run.reading(name)
+def _shown(reading: Reading, show_value: Callable[[float], str]) -> str:
     if reading.value is None:
         return f"missing: {reading.how}"
-    return show(reading.value, quantity(name).unit)
+    return show_value(reading.value)
 
 
 def _csv(rows: Sequence[Row]) -> bytes:

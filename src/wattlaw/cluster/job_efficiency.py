@@ -10,7 +10,7 @@ import msgspec
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.reading import Reading, measured, missing
-from wattlaw.core.units import show, show_time
+from wattlaw.core.units import counted, show, show_time
 from wattlaw.measuring.reduce.device_use import DeviceUse
 from wattlaw.measuring.reduce.summary import Summary, summarise
 from wattlaw.slurm.accounting import JobUse
@@ -54,6 +54,7 @@ def page(job: JobUse, summaries: Sequence[Summary] = ()) -> JobPage:
     """
     gpus = tuple(d for s in summaries for d in s.devices if d.boundary == "gpu")
     gpu_share, gpu_source = _gpu_share(job, gpus)
+    idle, throttled = filter(_is_idle, gpus), filter(_is_throttled, gpus)
     found = JobPage(
         job=job,
         time_share=_share(job.elapsed_s, job.limit_s),
@@ -63,8 +64,8 @@ def page(job: JobUse, summaries: Sequence[Summary] = ()) -> JobPage:
         gpu_source=gpu_source,
         energy=_energy(job, summaries),
         devices=gpus,
-        idle=tuple(_name(d) for d in gpus if _is_idle(d)),
-        throttled=tuple(_name(d) for d in gpus if d.throttled_share),
+        idle=tuple(map(_name, idle)),
+        throttled=tuple(map(_name, throttled)),
     )
     return msgspec.structs.replace(found, advice=tuple(_advice(found)[:_MAX_ADVICE]))
 
@@ -85,9 +86,9 @@ def summaries_of_job(raw_id: str, root: Path) -> list[Summary]:
 def text(p: JobPage) -> str:
     """Return the page as text."""
     job = p.job
-    nodes = f"{_plural(job.nodes, 'node')} {job.node_list}".rstrip()
+    nodes = f"{counted(job.nodes, 'node')} {job.node_list}".rstrip()
     limit = "no limit" if job.limit_s is None else show_time(job.limit_s)
-    cores, memory = _plural(job.cpus, "core"), _bytes(job.memory_asked_bytes)
+    cores, memory = counted(job.cpus, "core"), _bytes(job.memory_asked_bytes)
     lines = [
         f"job {job.id} ({job.name}) of {job.user}: {job.state}, {nodes}",
         "",
@@ -96,7 +97,7 @@ def text(p: JobPage) -> str:
         _line("memory", _bytes(job.memory_used_bytes), memory, p.memory_share),
     ]
     if job.gpus:
-        lines.append(_line("GPUs", _busy_gpus(p), _plural(job.gpus, "GPU"), p.gpu_share))
+        lines.append(_line("GPUs", _busy_gpus(p), counted(job.gpus, "GPU"), p.gpu_share))
     lines.append(f"{'energy':<8} {_energy_text(p.energy)}")
     if p.idle:
         lines.append(f"{'idle':<8} {', '.join(p.idle)}")
@@ -121,6 +122,10 @@ def _is_idle(device: DeviceUse) -> bool:
     return device.utilisation is not None and device.utilisation < IDLE_UTILISATION
 
 
+def _is_throttled(device: DeviceUse) -> bool:
+    return bool(device.throttled_share)
+
+
 def _energy(job: JobUse, summaries: Sequence[Summary]) -> Reading:
     readings = [s.quantities["gpu_energy_j"] for s in summaries]
     if readings and all(r.status == "measured" for r in readings):
@@ -135,7 +140,7 @@ def _advice(p: JobPage) -> list[str]:
     """Return what to change, the most expensive waste first."""
     found, job = [], p.job
     if p.idle:
-        enough = _plural(max(1, len(p.devices) - len(p.idle)), "GPU")
+        enough = counted(max(1, len(p.devices) - len(p.idle)), "GPU")
         found.append(f"{len(p.idle)} of {len(p.devices)} GPUs were idle: request {enough}")
     elif job.gpus and p.gpu_share is not None and p.gpu_share < _LOW_GPU:
         found.append(
@@ -168,7 +173,9 @@ def _cores_needed(share: float, cpus: int) -> int:
 
 
 def _share(used: float | None, requested: float | None) -> float | None:
-    return None if used is None or not requested else used / requested
+    if used is None or not requested:
+        return None
+    return used / requested
 
 
 def _line(what: str, used: str, requested: str, share: float | None) -> str:
@@ -176,14 +183,12 @@ def _line(what: str, used: str, requested: str, share: float | None) -> str:
     return f"{what:<8} {used} of {requested}{percent}"
 
 
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _busy_cores(job: JobUse) -> str:
     if job.cpu_time_s is not None and job.elapsed_s:
         return f"{job.cpu_time_s / job.elapsed_s:.1f} cores busy"
-    return "unknown until the job ends," if job.state == "RUNNING" else "unknown"
+    if job.state == "RUNNING":
+        return "unknown until the job ends,"
+    return "unknown"
 
 
 def _busy_gpus(p: JobPage) -> str:

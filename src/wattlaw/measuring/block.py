@@ -250,8 +250,8 @@ class Window:
             if self._record:
                 if waits_for_others:
                     wait_for_hosts(attempt, self._place.world)
-                text = "".join(traceback.format_exception(error)) if error else ""
-                self._summarise(self._record, end, text)
+                trace_lines = traceback.format_exception(error) if error else []
+                self._summarise(self._record, end, "".join(trace_lines))
 
     def _open(self, stack: contextlib.ExitStack) -> Path:
         """Return the attempt folder of this process, and start the sampler if it is its task."""
@@ -261,7 +261,8 @@ class Window:
             self._setting = _with_warmup(self._setting)
             path = Path(folder) / f"steps-{self._place.rank}.csv"
             before = read_steps(path) if path.exists() else []
-            self._first_step = before[-1].step + 1 if before else 0
+            if before:
+                self._first_step = before[-1].step + 1
             return Path(folder)
         attempt = self._new_attempt(stack) if self._place.is_leader else self._leaders_attempt()
         if self._place.samples:

@@ -80,14 +80,13 @@ def _energies(probes: list[Probe]) -> list[Finding]:
 
 
 def _energy(device: DeviceInfo) -> Finding:
-    how = device.reason
+    status, how = "missing", device.reason
     if device.energy != "none":
-        how = f"{_SOURCES[device.energy]} ({device.meter})"
-        if device.reason:
-            how = f"{how}; {device.reason}"
+        source = f"{_SOURCES[device.energy]} ({device.meter})"
+        status, how = "measured", "; ".join(filter(None, (source, device.reason)))
     return Finding(
         what=_ENERGIES[device.boundary],
-        status="missing" if device.energy == "none" else "measured",
+        status=status,
         how=how,
         device=f"{device.id} {device.name}".strip(),
         limits=device.limits,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,12 +24,14 @@ _REQUIRED = (
     "AllocCPUS",
 )  # fmt: skip
 
-_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+_BINARY = {"": 1.0, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _DECIMAL = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _MAX_ENERGY_J = 1e15
 """Slurm writes "no value" as numbers near 2**63 and 2**64."""
 
-_MAX_NODES = 1e6
+_MAX_COUNT = 1e6
+"""Larger counts of nodes, CPUs or GPUs are Slurm's "no value" too."""
+
 _TIMEOUT_S = 60
 
 _REMEDIES = {
@@ -125,12 +128,11 @@ def read_job(table: str, job: str = "") -> JobUse:
 def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) -> JobUse:
     """Parse a job from its row of sacct's table and the rows of its steps; all columns may lack."""
     raw_id = row.get("JobIDRaw") or row.get("JobID", "")
-    is_running = any(r.get("State") == "RUNNING" for r in (row, *steps))
+    use = _UseOfSteps() if _is_running(row, steps) else _use_of_steps(row, steps)
     tres = _tres(row.get("AllocTRES", ""))
     nodes = _count(row.get("AllocNodes") or row.get("NNodes"))
     cpus = _count(row.get("AllocCPUS"))
     elapsed_s = _number(row.get("ElapsedRaw")) or seconds_of(row.get("Elapsed", "")) or 0.0
-    limit_minutes = _number(row.get("TimelimitRaw"))
     return JobUse(
         id=row.get("JobID") or raw_id,
         raw_id=raw_id,
@@ -140,11 +142,11 @@ def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) 
         nodes=nodes,
         node_list=row.get("NodeList", ""),
         elapsed_s=elapsed_s,
-        limit_s=None if limit_minutes is None else limit_minutes * 60,
+        limit_s=_minutes(row.get("TimelimitRaw")),
         cpus=cpus,
-        cpu_time_s=None if is_running else seconds_of(row.get("TotalCPU", "")),
+        cpu_time_s=use.cpu_time_s,
         memory_asked_bytes=_requested_memory(row.get("ReqMem", ""), nodes, cpus, tres),
-        memory_used_bytes=None if is_running else _used_memory(steps),
+        memory_used_bytes=use.memory_bytes,
         gpus=_gpus(tres),
         gpu_utilisation=_gpu_utilisation(steps),
         energy_j=_energy([row, *steps]),
@@ -156,25 +158,24 @@ def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) 
 
 def job_of_json(job: Mapping[str, object]) -> JobUse:
     """Parse a job from ``sacct --json``; missing or malformed values are not accounted."""
-    times, state = _object(job.get("time")), _object(job.get("state")).get("current")
-    first_state = state[0] if isinstance(state, list) and state else state or job.get("state")
+    times, state = _object(job.get("time")), _state_in_json(job)
     tres = _allocated(job)
     nodes = _object(job.get("allocation_nodes")).get("number") or job.get("allocation_nodes")
-    limit_minutes = _number(_object(times.get("limit")).get("number"))
-    cpu_time = _object(times.get("total"))
-    cpu_time_s = _number(cpu_time.get("seconds"))
+    cpu_time_s = None
+    if state != "RUNNING":
+        cpu_time_s = _number(_object(times.get("total")).get("seconds"))
     return JobUse(
         id=str(job.get("job_id", "")),
         raw_id=str(job.get("job_id", "")),
         name=str(job.get("name", "")),
         user=str(job.get("user", "")),
-        state=_state(str(first_state)),
+        state=_state(state),
         nodes=_count(nodes),
         node_list=str(job.get("nodes", "")),
         elapsed_s=_number(times.get("elapsed")) or 0.0,
-        limit_s=None if limit_minutes is None else limit_minutes * 60,
+        limit_s=_minutes(_object(times.get("limit")).get("number")),
         cpus=_count(tres.get("cpu")),
-        cpu_time_s=None if first_state == "RUNNING" else cpu_time_s,
+        cpu_time_s=cpu_time_s,
         memory_asked_bytes=None,
         memory_used_bytes=None,
         gpus=_count(tres.get("gres/gpu")),
@@ -182,8 +183,15 @@ def job_of_json(job: Mapping[str, object]) -> JobUse:
         energy_j=_valid_energy(_number(tres.get("energy"))),
         partition=str(job.get("partition", "")),
         started=str(times.get("start", "")),
-        state_text=str(first_state),
+        state_text=state,
     )
+
+
+class _UseOfSteps(NamedTuple):
+    """What Slurm accounts when a step ends; None while the job runs."""
+
+    cpu_time_s: float | None = None
+    memory_bytes: float | None = None
 
 
 def seconds_of(text: str) -> float | None:
@@ -191,7 +199,7 @@ def seconds_of(text: str) -> float | None:
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text.strip())
     if not found:
         return None
-    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    days, hours, minutes, seconds = map(float, found.groups("0"))
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
@@ -230,9 +238,27 @@ def _matching(names: Mapping[str, str], job: str) -> list[str]:
     return tasks or [raw for raw in names if raw == job]
 
 
+def _is_running(row: Mapping[str, str], steps: Sequence[Mapping[str, str]]) -> bool:
+    return "RUNNING" in [r.get("State") for r in (row, *steps)]
+
+
+def _use_of_steps(row: Mapping[str, str], steps: Sequence[Mapping[str, str]]) -> _UseOfSteps:
+    memory = _highest(map(_used_memory, steps))
+    return _UseOfSteps(seconds_of(row.get("TotalCPU", "")), memory)
+
+
 def _state(text: str) -> str:
-    # such as "CANCELLED by 1000"
-    return text.split()[0] if text.split() else "UNKNOWN"
+    """Return the first word of a state such as "CANCELLED by 1000"."""
+    words = text.split() or ["UNKNOWN"]
+    return words[0]
+
+
+def _state_in_json(job: Mapping[str, object]) -> str:
+    """Return a job's state, which newer versions of Slurm write as an object with a list."""
+    state = _object(job.get("state")).get("current", job.get("state"))
+    if isinstance(state, list) and state:
+        return str(state[0])
+    return str(state)
 
 
 def _tres(text: str) -> dict[str, str]:
@@ -244,9 +270,11 @@ def _allocated(job: Mapping[str, object]) -> dict[str, object]:
     """Return the allocated trackable resources of a job in JSON, by the names of its table."""
     entries = _object(job.get("tres")).get("allocated")
     found: dict[str, object] = {}
-    for entry in map(_object, entries if isinstance(entries, list) else ()):
-        kind, name = str(entry.get("type", "")), str(entry.get("name") or "")
-        found[f"{kind}/{name}" if name else kind] = entry.get("count")
+    if not isinstance(entries, list):
+        return found
+    for entry in map(_object, entries):
+        parts = filter(None, (str(entry.get("type", "")), str(entry.get("name") or "")))
+        found["/".join(parts)] = entry.get("count")
     if "gres/gpu" not in found and "gres" in found:
         found["gres/gpu"] = found["gres"]
     return found
@@ -266,12 +294,21 @@ def _number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    is_valid = math.isfinite(number) and number >= 0
+    return number if is_valid else None
 
 
 def _count(value: object) -> int:
     number = _number(value)
-    return int(number) if number is not None and number < _MAX_NODES else 0
+    if number is None or number >= _MAX_COUNT:
+        return 0
+    return int(number)
+
+
+def _minutes(value: object) -> float | None:
+    """Return a number of minutes in s; None where it is not a number, such as "UNLIMITED"."""
+    minutes = _number(value)
+    return None if minutes is None else minutes * 60
 
 
 def _object(value: object) -> Mapping[str, object]:
@@ -279,8 +316,21 @@ def _object(value: object) -> Mapping[str, object]:
 
 
 def _bytes(text: str) -> float | None:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", text)
-    return float(found[1]) * _BINARY[found[2]] if found else None
+    return _scaled(text, _BINARY)
+
+
+def _scaled(text: str, scales: Mapping[str, float]) -> float | None:
+    """Return a number with a suffix such as "1.5G"; None where it is not one."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Z]?)", text.strip())
+    if not found or found[2] not in scales:
+        return None
+    return float(found[1]) * scales[found[2]]
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    """Return the highest known value; None without any."""
+    known = [value for value in values if value is not None]
+    return max(known, default=None)
 
 
 def _requested_memory(text: str, nodes: int, cpus: int, tres: Mapping[str, str]) -> float | None:
@@ -288,41 +338,37 @@ def _requested_memory(text: str, nodes: int, cpus: int, tres: Mapping[str, str])
         return _bytes(tres["mem"])
     # before Slurm 21.08 a request was per node ("n") or per CPU ("c")
     each = _bytes(text.rstrip("nc"))
-    count = {"n": nodes, "c": cpus}.get(text[-1:], 1)
-    return None if each is None else each * count
+    if each is None:
+        return None
+    return each * {"n": nodes, "c": cpus}.get(text[-1:], 1)
 
 
-def _used_memory(steps: Sequence[Mapping[str, str]]) -> float | None:
-    used = [_used_memory_of_step(step) for step in steps]
-    return max((u for u in used if u is not None), default=None)
-
-
-def _used_memory_of_step(step: Mapping[str, str]) -> float | None:
+def _used_memory(step: Mapping[str, str]) -> float | None:
     """Return the memory of all tasks of a step, else the largest task's times their number."""
     total = _bytes(_tres(step.get("TRESUsageInTot", "")).get("mem", ""))
     if total is not None:
         return total
     largest = _bytes(step.get("MaxRSS", ""))
-    return None if largest is None else largest * max(1, _count(step.get("NTasks")))
+    if largest is None:
+        return None
+    return largest * max(1, _count(step.get("NTasks")))
 
 
 def _gpu_utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
-    percents = [_number(_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil")) for r in steps]
-    return max((p / 100 for p in percents if p is not None), default=None)
+    percent = _highest(
+        _number(_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil")) for r in steps
+    )
+    return None if percent is None else percent / 100
 
 
 def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
     """Return the energy of a whole job: the largest of its own and those of its steps."""
     texts = [r.get("ConsumedEnergyRaw") or r.get("ConsumedEnergy") or "" for r in rows]
-    energies = [_valid_energy(_joules(text)) for text in texts]
-    return max((e for e in energies if e is not None), default=None)
-
-
-def _joules(text: str) -> float | None:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)", text.strip())
-    return float(found[1]) * _DECIMAL[found[2]] if found else None
+    return _highest(_valid_energy(_scaled(text, _DECIMAL)) for text in texts)
 
 
 def _valid_energy(joules: float | None) -> float | None:
     """Return an energy; None for 0, which Slurm writes where no plug-in reads energy."""
-    return joules if joules is not None and 0 < joules < _MAX_ENERGY_J else None
+    if joules is None or not 0 < joules < _MAX_ENERGY_J:
+        return None
+    return joules

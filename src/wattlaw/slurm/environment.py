@@ -42,8 +42,7 @@ def job_id() -> str:
 
 def restart_count() -> int:
     """Return how often the job was requeued after it had started; 0 outside Slurm."""
-    text = os.environ.get("SLURM_RESTART_COUNT", "")
-    return int(text) if text.isdigit() else 0
+    return _count("SLURM_RESTART_COUNT", 0)
 
 
 def nodes_of_job() -> int:
@@ -77,11 +76,12 @@ def gpus_of_job(count: int) -> list[int]:
     if not job_id():
         return everything
     # in a step SLURM_JOB_GPUS is that of the job's first node
-    name = "SLURM_STEP_GPUS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_JOB_GPUS"
+    name = "SLURM_STEP_GPUS" if is_step() else "SLURM_JOB_GPUS"
     listed = [int(part) for part in os.environ.get(name, "").split(",") if part.isdigit()]
-    if not listed:
-        return [] if why_shared() else everything
-    return listed if max(listed) < count and len(listed) < count else everything
+    if not listed and why_shared():
+        return []
+    is_list_of_visible = bool(listed) and max(listed) < count and len(listed) < count
+    return listed if is_list_of_visible else everything
 
 
 def why_gpus_unread(visible: int) -> str:
@@ -100,6 +100,6 @@ def why_gpus_unread(visible: int) -> str:
     )
 
 
-def _count(name: str) -> int:
+def _count(name: str, default: int = 1) -> int:
     text = os.environ.get(name, "")
-    return int(text) if text.isdigit() else 1
+    return int(text) if text.isdigit() else default

@@ -109,7 +109,7 @@ def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
-    assert why_shared() == "Slurm job 7 holds 8 of the 64 CPUs of this node"
+    assert why_shared() == "Slurm job 7 has 8 of the 64 CPUs of this node"
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "64")
     assert why_shared() == ""
 

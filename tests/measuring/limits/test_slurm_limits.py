@@ -146,7 +146,7 @@ def test_a_cancelled_job_puts_every_cap_back(cluster, nodes, tmp_path) -> None:
     job = cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")
     cluster.ask("scancel", job)
-    wait_until(lambda: nodes.all("limit_w") == [380] * 4, "the caps were never put back")
+    wait_until(lambda: nodes.all("limit_w") == [380] * 4, "the caps were never restored")
 
 
 def test_only_the_jobs_own_devices_are_limited(cluster, nodes, tmp_path) -> None:
@@ -197,14 +197,14 @@ def test_a_clock_that_slurm_did_not_set_is_found_out(cluster, nodes, tmp_path) -
     nodes.set(may_set=0, sm_application=1410, memory_application=800)
     cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     message = notes(tmp_path)["clock_not_as_asked"]
-    assert "its sm clock was set to 1410 MHz; 900 were asked of Slurm" in message
+    assert "its sm clock was set to 1410 MHz; 900 MHz were requested" in message
 
 
 def test_a_clock_that_nothing_tells_is_asked_and_not_read_back(cluster, nodes, tmp_path) -> None:
     nodes.set(may_set=0)
     cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     assert (
-        "was asked of Slurm, not read back; it was never seen above 300 MHz"
+        "was requested from Slurm but not read back; it was never above 300 MHz"
         in notes(tmp_path)["clock_not_read_back"]
     )
 
@@ -311,5 +311,5 @@ def test_the_guards_of_all_nodes_outlive_everything_else(
     cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")
     nodes.kill_all_but_guards()
-    wait_until(lambda: nodes.all("limit_w") == [380] * 4, "the caps were never put back")
+    wait_until(lambda: nodes.all("limit_w") == [380] * 4, "the caps were never restored")
     cluster.ask("scancel", "--user=root")

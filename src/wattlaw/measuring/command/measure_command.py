@@ -128,7 +128,9 @@ def measure_command(
     values = {n: v for n, v in (limits or {}).items() if v is not None}
     chosen = None if gpus is None else tuple(map(str, gpus))
     task = _Task(words, hz, chosen, values)
-    guard = fork_guarded(end_like_command, values) if values and is_step() else None
+    guard = None
+    if values and is_step():
+        guard = fork_guarded(end_like_command, values)
     with ExitStack() as stack:
         witness = stack.enter_context(signal_witness())
         setting = _setting(name, task)
@@ -190,7 +192,7 @@ def _record(
     folder: Path | None, setting: Setting, here: JobPlace
 ) -> Iterator[tuple[JobRecord, bool]]:
     """Yield the record and whether it is kept: a new one, the leader's, or a temporary one."""
-    nodes = nodes_of_step() if is_step() else nodes_of_job()
+    nodes = _nodes()
     if folder is None:
         with _temporary_record(setting) as record:
             yield record, False
@@ -238,9 +240,8 @@ def _start_sampling(
         mark=f"{SAMPLER_VARIABLE}={mark}",
     )
     has_other_hosts = is_step() and nodes_of_step() > 1
-    sampler = HostSampler(
-        attempt, scope, task.hz, compare_clock=compare_clock if has_other_hosts else None
-    )
+    compare = compare_clock if has_other_hosts else None
+    sampler = HostSampler(attempt, scope, task.hz, compare_clock=compare)
     sampler.start()
     return sampler, task.words
 
@@ -263,8 +264,13 @@ def _summary(
     return msgspec.structs.replace(summary, quantities=quantities, warnings=tuple(notes))
 
 
+def _nodes() -> int:
+    """Return the number of nodes on which the command runs or could run."""
+    return nodes_of_step() if is_step() else nodes_of_job()
+
+
 def _unmeasured_nodes(summary: Summary) -> list[Note]:
-    nodes = nodes_of_step() if is_step() else nodes_of_job()
+    nodes = _nodes()
     if summary.machine.hosts >= nodes:
         return []
     text = (

@@ -309,7 +309,9 @@ def accounted(ended: EndedCommand, sampled: Mapping[str, Reading]) -> dict[str, 
     """Return CPU time and peak memory of a command, from the system's account and from samples."""
     found = {"cpu_time_s": _cpu_time(ended.cpu_time_s, sampled["cpu_time_s"])}
     memory = _peak_memory(ended, sampled["memory_peak_bytes"])
-    return found if memory is None else {**found, "memory_peak_bytes": memory}
+    if memory is not None:
+        found["memory_peak_bytes"] = memory
+    return found
 
 
 def processes_left(mark: str, first: int) -> list[Note]:
@@ -322,10 +324,13 @@ def processes_left(mark: str, first: int) -> list[Note]:
     left = [pid for pid in _later_processes(first) if marked in _environment_of(pid).split(b"\0")]
     if not left:
         return []
-    number = "one of its processes" if len(left) == 1 else f"{len(left)} of its processes"
-    pids = ", ".join(map(str, left[:_MAX_NAMED])) + (", …" if len(left) > _MAX_NAMED else "")
-    still = "still runs" if len(left) == 1 else "still run"
-    text = f"the command has ended, but {number} {still} ({pids}); their further use is not counted"
+    pids = ", ".join(map(str, left[:_MAX_NAMED]))
+    if len(left) > _MAX_NAMED:
+        pids += ", …"
+    still = "one of its processes still runs"
+    if len(left) > 1:
+        still = f"{len(left)} of its processes still run"
+    text = f"the command has ended, but {still} ({pids}); their further use is not counted"
     return [Note("processes_left", text)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import os
+import re
 import socket
 import time
 from array import array
@@ -119,7 +120,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 def host_name() -> str:
     """Return the host's short name, valid in a file's name; on a Slurm node Slurm's name of it."""
     name = (os.environ.get("SLURMD_NODENAME") or socket.gethostname()).split(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "host"
+    return re.sub(r"[^\w-]", "-", name) or "host"
 
 
 def boot_id() -> str:

@@ -195,12 +195,12 @@ def read_steps(path: Path) -> list[Step]:
         if len(lines) == 1:
             return []  # not even the header was whole
         raise DamagedRunError(f"{path}:1: columns {', '.join(STEP_COLUMNS)} are required")
-    places = [names.index(n) if n in names else -1 for n in STEP_COLUMNS]
     found = []
     for number, line in enumerate(lines[1:-1], 2):
         cells = line.split(",")
         try:
-            found.append(_step([cells[i] if i >= 0 else "" for i in places]))
+            row = dict(zip(names, cells, strict=False))
+            found.append(_step([row.get(name, "") for name in STEP_COLUMNS]))
         except (ValueError, IndexError):
             raise DamagedRunError(f"{path}:{number}: {line[:60]!r} is not a step") from None
     return found
@@ -273,8 +273,8 @@ def read_metrics(attempt: Path) -> list[Evaluated]:
 
 
 def _step(cells: list[str]) -> Step:
-    samples, loss, data_s, forward_s, backward_s, communication_s, optimiser_s = (
-        float(c) if c else None for c in cells[4:]
+    samples, loss, data_s, forward_s, backward_s, communication_s, optimiser_s = map(
+        _optional, cells[4:]
     )
     return Step(
         step=int(cells[0]),
@@ -289,6 +289,10 @@ def _step(cells: list[str]) -> Step:
         communication_s=communication_s,
         optimiser_s=optimiser_s,
     )
+
+
+def _optional(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def _cell(value: float | None) -> str:
@@ -314,8 +318,12 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     with explained(path, "read"):
         # the last piece is empty, or a line that a crash cut off
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    names = lines[0].split(",") if lines else []
+    if not lines:
+        return
+    names = lines[0].split(",")
     for number, line in enumerate(lines[1:], 2):
         cells = line.split(",")
-        is_whole = len(cells) == len(names)
-        yield number, dict(zip(names, cells, strict=True)) if is_whole else {}
+        if len(cells) == len(names):
+            yield number, dict(zip(names, cells, strict=True))
+        else:
+            yield number, {}

@@ -78,7 +78,7 @@ def report_failures(failures: list[str]) -> None:
 
 
 def main() -> int:
-    """Wait for the end of the parent, then restore everything."""
+    """Wait for the end of the parent, then restore everything; return 1 where that failed."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signals: list[int] = []
@@ -88,7 +88,7 @@ def main() -> int:
     _wait_for_end(orders.parent, signals)
     failures = restore(orders.token)
     report_failures(failures)
-    return 1 if failures else 0
+    return int(bool(failures))
 
 
 def _restore(limits: Sequence[tuple[HeldLimit, str]]) -> list[str]:

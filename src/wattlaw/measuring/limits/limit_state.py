@@ -49,6 +49,10 @@ class HeldLimit(msgspec.Struct, frozen=True, kw_only=True):
     previous: float | None
     holders: tuple[LimitHolder, ...] = ()
 
+    def is_held_by(self, token: str) -> bool:
+        """Return whether a token holds it."""
+        return any(h.token == token for h in self.holders)
+
     def living_holders(self) -> tuple[LimitHolder, ...]:
         """Return the holders whose guards are alive."""
         return tuple(h for h in self.holders if is_alive(h))
@@ -105,7 +109,7 @@ def restore_limit(control: Control, name: str, device: str, token: str) -> None:
     """
     with _locked(name, device) as path:
         held = _read(path)
-        if held is None or token not in [h.token for h in held.holders]:
+        if held is None or not held.is_held_by(token):
             return
         others = tuple(h for h in held.living_holders() if h.token != token)
         if not others:
@@ -120,7 +124,7 @@ def restore_limit(control: Control, name: str, device: str, token: str) -> None:
 
 def limits_of(token: str) -> list[HeldLimit]:
     """Return the limits on this host that a token holds."""
-    return [held for held in _all() if token in [h.token for h in held.holders]]
+    return [held for held in _all() if held.is_held_by(token)]
 
 
 def abandoned_limits() -> list[HeldLimit]:

@@ -90,7 +90,7 @@ def set_limits(
     last user closes it.
     """
     controls = {name: stack.enter_context(_open_driver(name)) for name in values}
-    names = None if gpus is None else [str(g) for g in gpus]
+    names = None if gpus is None else list(map(str, gpus))
     pairs = []
     for name, control in controls.items():
         pairs += [(name, device) for device in control.devices(names)]

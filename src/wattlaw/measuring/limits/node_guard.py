@@ -56,7 +56,9 @@ def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
     process = subprocess.Popen(list(words), env={**os.environ, TOKEN: token})
     _load_drivers(limits)
     is_srun_killed = _wait_for_end(process, signals)
-    failures = restore(token) if is_srun_killed else []
+    failures = []
+    if is_srun_killed:
+        failures = restore(token)
     code = _end(process)
     failures = failures or restore(token)
     report_failures(failures)
@@ -91,7 +93,7 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
         code = child.wait(PeakMemory(pid)).exit_code
         failures = restore(token)
         report_failures(failures)
-    os._exit(end(code) or (1 if failures else 0))
+    os._exit(end(code) or int(bool(failures)))
 
 
 def guard_of_this_process() -> Guard | None:
@@ -135,7 +137,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         failures = restore_abandoned()
         report_failures(failures)
-        return 1 if failures else 0
+        return int(bool(failures))
     spec = json.loads(Path(arguments[0]).read_bytes())
     words = helper_command("wattlaw.measuring.sampling.sampler_process", arguments[0])
     return run_guarded(words, spec.get("limits", ()))

@@ -6,6 +6,7 @@ monotonic clock where it took part, so that on one host no digit of a time is lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -159,7 +160,16 @@ def measured_window(ranks: Ranks) -> Span | None:
     with_steps = [steps for steps in ranks.measured.values() if steps]
     if not with_steps:
         return None
-    return max(s[0].start_s for s in with_steps), max(s[-1].end_s for s in with_steps)
+    return common_span(with_steps)
+
+
+def common_span(by_rank: Iterable[list[Step]]) -> Span:
+    """Return the latest first start and the latest last end of ranks that all have steps."""
+    start_s, end_s = -math.inf, -math.inf
+    for steps in by_rank:
+        start_s = max(start_s, steps[0].start_s)
+        end_s = max(end_s, steps[-1].end_s)
+    return start_s, end_s
 
 
 def _rank_number(path: Path) -> int:

@@ -216,7 +216,11 @@ def _why_no_device(boundary: Boundary, host: Host) -> str:
 def _device_use(window: HostWindow, device: DeviceInfo, energy: DeviceEnergy | None) -> DeviceUse:
     series = window.series_of(device.id)
     span = (window.start_s, window.end_s)
-    reading = energy.reading if energy else missing(device.reason or "no meter of its energy")
+    if energy is None:
+        none = Total(None)
+        reading = missing(device.reason or "no meter of its energy")
+        energy = DeviceEnergy(device, window.host.host, none, none, reading)
+    reading = energy.reading
     elapsed_s = window.end_s - window.start_s
     mean_power_w = None
     if reading.value is not None and elapsed_s > 0:
@@ -230,8 +234,8 @@ def _device_use(window: HostWindow, device: DeviceInfo, energy: DeviceEnergy | N
         name=device.name,
         uuid=device.uuid,
         energy=reading,
-        counter_energy_j=energy.counter.value if energy else None,
-        sampled_energy_j=energy.sampled.value if energy else None,
+        counter_energy_j=energy.counter.value,
+        sampled_energy_j=energy.sampled.value,
         mean_power_w=mean_power_w,
         max_power_w=peak(series.column("power_w"), *span),
         utilisation=mean(series.column("utilisation"), *span),

@@ -118,7 +118,8 @@ def _warmup(ranks: Ranks) -> dict[str, Reading]:
     with_steps = [steps for steps in ranks.warmup.values() if steps]
     if not with_steps:
         return {"warmup_s": missing("no warm-up steps were marked")}
-    start, end = min(s[0].start_s for s in with_steps), max(s[-1].end_s for s in with_steps)
+    start = min(steps[0].start_s for steps in with_steps)
+    end = max(steps[-1].end_s for steps in with_steps)
     return {"warmup_s": measured(end - start, "step marks")}
 
 

@@ -115,7 +115,8 @@ def summarise_spans(attempt: Path, spans: Sequence[Span]) -> list[dict[str, Read
     """
     if not spans:
         return []
-    whole = (min(start for start, _ in spans), max(end for _, end in spans))
+    starts, ends = zip(*spans, strict=True)
+    whole = (min(starts), max(ends))
     with explained(attempt, "read"):
         hosts = read_hosts(attempt)
         base_s = common_base(hosts, {})
@@ -338,8 +339,9 @@ def rank_notes(
     """Return the warnings: too few cores, ranks without steps, hosts without telemetry."""
     notes = []
     names = {w.host.host for w in windows}
-    first = next(iter(names), "")
-    per_host = Counter(r.host if r else first for r in known.values())
+    per_host: Counter[str] = Counter()
+    for rank in known.values():
+        per_host[rank.host if rank else next(iter(names), "")] += 1
     for w in windows:
         processes, cores = per_host.get(w.host.host, 0), w.host.cores
         if cores is not None and processes > cores:
@@ -426,9 +428,10 @@ def _machine(windows: Sequence[HostWindow]) -> Machine:
         return Machine(hosts=0)
     host = windows[0].host
     gpus = [d.name for w in windows for d in w.host.devices if d.boundary == "gpu"]
+    device_type, device_name = ("cuda", gpus[0]) if gpus else ("cpu", host.cpu_name)
     return Machine(
-        device_type="cuda" if gpus else "cpu",
-        device_name=gpus[0] if gpus else host.cpu_name,
+        device_type=device_type,
+        device_name=device_name,
         hosts=len(windows),
         cores=host.cores,
         cpu_name=host.cpu_name,

@@ -13,7 +13,7 @@ import msgspec
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.setting import Target
 from wattlaw.measuring.files.rank_files import Evaluated, Step, read_metrics
-from wattlaw.measuring.reduce.attempt import Attempt, read_attempt, without_pauses
+from wattlaw.measuring.reduce.attempt import Attempt, common_span, read_attempt, without_pauses
 from wattlaw.measuring.reduce.device_use import BOUNDARIES
 from wattlaw.measuring.reduce.summary import sum_readings, totals
 
@@ -83,7 +83,7 @@ def _cost(attempt: Attempt, last_step: int | None) -> dict[str, Reading]:
     by_rank = _steps(attempt, last_step)
     if not by_rank:
         return {name: missing(f"{attempt.folder.name} left no step") for name in COSTS}
-    whole = (max(s[0].start_s for s in by_rank), max(s[-1].end_s for s in by_rank))
+    whole = common_span(by_rank)
     spans = without_pauses(whole, attempt.pauses)
     sums = totals(attempt.windows(whole), spans, attempt.base_s)
     samples = []

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -111,9 +111,8 @@ class MeterThread:
                 self._take_turn()
             if is_requested:
                 continue
-            missed = int(max(0.0, time.monotonic() - due) / self.period_s)
+            due, missed = next_turn(due, time.monotonic(), self.period_s)
             self.skipped += missed
-            due += self.period_s * (1 + missed)
 
     def _take_turn(self) -> None:
         self.turns += 1
@@ -124,6 +123,15 @@ class MeterThread:
             # one failed reading leaves its cells empty; the next turn tries again
             self.failures += 1
             self.trouble = str(error)
+
+
+def next_turn(due_s: float, now_s: float, period_s: float) -> tuple[float, int]:
+    """Return when the turn after the one of ``due_s`` is due, s, and how many turns were missed.
+
+    Turns are whole periods apart, so a late reading does not delay the later ones.
+    """
+    missed = int(max(0.0, now_s - due_s) / period_s)
+    return due_s + period_s * (1 + missed), missed
 
 
 class HostSampler:
@@ -137,7 +145,7 @@ class HostSampler:
         folder: Path,
         scope: Scope,
         hz: float = 10.0,
-        meters: tuple[str, ...] | None = None,
+        meters: Sequence[str] | None = None,
         compare_clock: CompareClock | None = None,
     ) -> None:
         check_rate(hz)

@@ -67,7 +67,7 @@ class SamplerSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     parent: int
     hz: float = 10.0
     gpus: tuple[str, ...] | None = None
-    meters: tuple[str, ...] | None = None
+    meters: Sequence[str] | None = None
     replay: str = ""
     is_root_apart: bool = False
     slurm_job: str = ""
@@ -175,7 +175,7 @@ def start_sampler(
     hz: float = 10.0,
     root_pid: int | None = None,
     gpus: Sequence[int | str] | None = None,
-    meters: Sequence[str] | None = None,
+    meters: tuple[str, ...] | None = None,
     replay: str | None = None,
     is_root_apart: bool = False,
 ) -> Sampler:
@@ -193,15 +193,17 @@ def start_sampler(
     Raises UsageError, RecordError, or DeviceError where the process does not start.
     """
     check_rate(hz)
+    if replay is None:
+        replay = os.environ.get(REPLAY, "")
     where = make_folder(Path(folder)).absolute()
     spec = SamplerSpec(
         folder=str(where),
-        root_pid=os.getpid() if root_pid is None else root_pid,
+        root_pid=root_pid or os.getpid(),
         parent=os.getpid(),
         hz=hz,
         gpus=None if gpus is None else tuple(map(str, gpus)),
-        meters=None if meters is None else tuple(meters),
-        replay=os.environ.get(REPLAY, "") if replay is None else replay,
+        meters=meters,
+        replay=replay,
         is_root_apart=is_root_apart,
     )
     path = where / f".sampler-{host_name()}.json"
