@@ -27,10 +27,12 @@ class PageTable:
 
     def without_empty_columns(self) -> PageTable:
         """Return the table without the columns that are empty in every row."""
-        used = [i for i in range(len(self.columns)) if any(row[i] for row in self.rows)]
-        columns = [self.columns[i] for i in used]
-        rows = [[row[i] for i in used] for row in self.rows]
-        return PageTable(columns, rows, self.caption, has_code=self.has_code)
+        columns = list(zip(self.columns, *self.rows, strict=True))
+        used = [column for column in columns if any(column[1:])]
+        if not used:
+            return self
+        heads, *rows = zip(*used, strict=True)
+        return PageTable(heads, rows, self.caption, has_code=self.has_code)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
 from pathlib import Path
 
 from wattlaw.core.environment import Environment
@@ -16,7 +15,13 @@ from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting
 from wattlaw.laws.statistics.repeats import summarise_readings
-from wattlaw.report.setting_names import DEVICE_WORDS, device_type_of, name_settings, natural
+from wattlaw.report.setting_names import (
+    DEVICE_WORDS,
+    device_type_of,
+    joined,
+    name_settings,
+    natural,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,7 @@ class SettingRow:
     def boundaries(self) -> str:
         """The boundary of its energies, such as "gpu+cpu"."""
         found = dict.fromkeys(energy(run)[1] for run in self.runs)
-        return ", ".join(boundary for boundary in found if boundary)
+        return joined(found)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -77,14 +82,15 @@ class WorkloadGroup:
 
     @property
     def failed(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.state == "failed")
+        return tuple(failed_runs(self.runs))
 
     @cached_property
     def device_words(self) -> tuple[str, str]:
         """Singular and plural of the devices: process, GPU or device."""
         kinds = {device_type_of(run) for row in self.rows for run in row.runs}
-        kind = kinds.pop() if len(kinds) == 1 else ""
-        return DEVICE_WORDS.get(kind, ("device", "devices"))
+        if len(kinds) != 1:
+            return ("device", "devices")
+        return DEVICE_WORDS.get(kinds.pop(), ("device", "devices"))
 
     def owns(self, finding: Mapping[str, str]) -> bool:
         """Return whether the group of a fit or an advice lies within this one."""
@@ -101,9 +107,12 @@ class WorkloadGroup:
 
     def advised_rows(self, advice: Sequence[Advice]) -> list[SettingRow]:
         """Return the rows of the settings that were recommended for the group."""
-        settings = [one.setting for one in advice if self.owns(one.group)]
-        rows = [self.row_of(setting) for setting in settings]
-        return [row for row in rows if row is not None]
+        found = []
+        for one in advice:
+            row = self.row_of(one.setting) if self.owns(one.group) else None
+            if row:
+                found.append(row)
+        return found
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,11 @@ class Context:
         return [(group, row) for group in self.groups for row in group.rows]
 
 
+def failed_runs(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that failed."""
+    return [run for run in runs if run.state == "failed"]
+
+
 def _groups(runs: Sequence[Run]) -> tuple[WorkloadGroup, ...]:
     presets: dict[str, set[str]] = {}
     machines: dict[str, set[str]] = {}
@@ -160,12 +174,14 @@ def _groups(runs: Sequence[Run]) -> tuple[WorkloadGroup, ...]:
 
 
 def _group(key: tuple[str, str, str], runs: list[Run], index: int) -> WorkloadGroup:
-    names = ("workload", "preset", "device_name")
-    facts = {name: value for name, value in zip(names, key, strict=True) if value}
-    facts["workload"] = key[0]
+    workload, preset, machine = key
+    facts = {"workload": workload}
+    if preset:
+        facts["preset"] = preset
+    if machine:
+        facts["device_name"] = machine
     colour = f"var(--w{index + 1})" if index < COLOURS else OTHERS
-    name = ", ".join(value for value in key if value)
-    return WorkloadGroup(name, facts, _rows(runs), tuple(runs), colour)
+    return WorkloadGroup(joined(facts.values()), facts, _rows(runs), tuple(runs), colour)
 
 
 COLOURS = 12
@@ -190,20 +206,3 @@ def _rows(runs: list[Run]) -> tuple[SettingRow, ...]:
 def _order(row: SettingRow) -> tuple[int, int, list[tuple[str, str]]]:
     others = sorted((name, str(value)) for name, value in row.factors.items())
     return row.devices, row.batch or 0, others
-
-
-MOST_ROWS = 16
-"""Settings that one panel lists; the tables have all."""
-
-
-def least_rows(rows: Sequence[SettingRow], name: str) -> list[SettingRow]:
-    """Return the 16 rows with the least values of a quantity, in their own order."""
-    if len(rows) <= MOST_ROWS:
-        return list(rows)
-
-    def value(row: SettingRow) -> float:
-        found = row.reading(name).value
-        return inf if found is None else found
-
-    chosen = set(sorted(rows, key=value)[:MOST_ROWS])
-    return [row for row in rows if row in chosen]

@@ -26,7 +26,7 @@ from wattlaw.records import load_runs
 from wattlaw.records.trial_folders import environments
 from wattlaw.report.answer import answer
 from wattlaw.report.content import Section
-from wattlaw.report.context import Context
+from wattlaw.report.context import Context, failed_runs
 from wattlaw.report.figures.figure_files import FORMATS, write_figures
 from wattlaw.report.figures.theme import CONFIG, css_colours
 from wattlaw.report.formatting import coded, unbroken
@@ -225,18 +225,23 @@ def _advice(runs: list[Run], max_slowdown: float | None) -> tuple[list[Advice], 
 
 def _title(runs: list[Run]) -> str:
     sweeps = {run.sweep for run in runs}
-    return f"{TITLE}: {sweeps.pop()}" if len(sweeps) == 1 and "" not in sweeps else TITLE
+    if len(sweeps) == 1 and "" not in sweeps:
+        return f"{TITLE}: {sweeps.pop()}"
+    return TITLE
 
 
 def _facts(context: Context) -> list[str]:
     """Return the line below the title: counts, machines and days of the runs."""
     runs = context.runs
-    failed = sum(run.state == "failed" for run in runs)
-    facts = [_counted(len(runs), "run") + (f" ({failed} failed)" if failed else "")]
+    facts = [_counted(len(runs), "run")]
+    failed = failed_runs(runs)
+    if failed:
+        facts[0] += f" ({len(failed)} failed)"
     if context.rows:
         facts.append(_counted(len(context.rows), "setting"))
-    machines = list(dict.fromkeys(run.machine.device_name for run in runs))
-    machines = [name for name in machines if name]
+    names = dict.fromkeys(run.machine.device_name for run in runs)
+    names.pop("", None)
+    machines = list(names)
     facts += machines[:MOST_MACHINES]
     if len(machines) > MOST_MACHINES:
         facts.append(counted(len(machines) - MOST_MACHINES, "more machine"))
@@ -248,7 +253,8 @@ def _facts(context: Context) -> list[str]:
 
 def _counted(number: int, noun: str) -> str:
     # thousands are set apart by a narrow space
-    return f"{number:,} {noun if number == 1 else noun + 's'}".replace(",", "\u202f")
+    text = counted(number, noun)
+    return text.replace(str(number), f"{number:,}".replace(",", "\u202f"), 1)
 
 
 @functools.cache

@@ -41,26 +41,28 @@ def name_settings(settings: Sequence[Named]) -> list[tuple[str, str]]:
     The short name has only what differs between the settings. Equal names get a number, such as
     those of long commands that were cut, so that no figure joins two settings.
     """
-    devices = {one["devices"] for one, _ in settings}
-    layouts = {(one["devices"], one["nodes"]) for one, _ in settings}
-    batches = {one["batch_per_device"] for one, _ in settings}
+    devices, layouts, batches, commands = set(), set(), set(), set()
+    for one, _ in settings:
+        devices.add(one["devices"])
+        layouts.add((one["devices"], one["nodes"]))
+        batches.add(one["batch_per_device"])
+        commands.add(one.get("command"))
     varied = _varied([one for one, _ in settings])
-    start = shared_start(one.get("command") for one, _ in settings)
+    start = shared_start(commands)
     names = []
     for one, run in settings:
-        device_text = _device_text(one, run)
-        nodes = counted(int(one["nodes"] or 1), "node") if len(layouts) > len(devices) else ""
-        batch = factor_words("batch_per_device", one["batch_per_device"])
-        others = [factor_words(n, one.get(n), start) or unset_words(one, run, n) for n in varied]
-        full = _joined([device_text, nodes, batch, *others])
-        short = _joined(
-            [
-                device_text if len(devices) > 1 else "",
-                nodes,
-                batch if len(batches) > 1 else "",
-                *others,
-            ]
-        )
+        words = {"devices": _device_text(one, run)}
+        if len(layouts) > len(devices):
+            words["nodes"] = counted(int(one["nodes"] or 1), "node")
+        words["batch"] = factor_words("batch_per_device", one["batch_per_device"])
+        for name in varied:
+            words[name] = factor_words(name, one.get(name), start) or unset_words(one, run, name)
+        full = joined(words.values())
+        if len(devices) == 1:
+            del words["devices"]
+        if len(batches) == 1:
+            del words["batch"]
+        short = joined(words.values())
         names.append((full, short or full))
     return _numbered(names)
 
@@ -101,7 +103,7 @@ def shared_start(commands: Iterable[Factor]) -> str:
         words.append(same[0])
     if words and words[-1].startswith("-"):
         words.pop()
-    return " ".join([*words, ""]) if words else ""
+    return "".join(f"{word} " for word in words)
 
 
 def unset_words(factors: Mapping[str, Factor], run: Run, name: str) -> str:
@@ -135,13 +137,14 @@ def _varied(settings: Sequence[Mapping[str, Factor]]) -> list[str]:
     return found
 
 
+def joined(words: Iterable[str]) -> str:
+    """Return words with commas between them, without empty ones."""
+    return ", ".join(word for word in words if word)
+
+
 def _device_text(factors: Mapping[str, Factor], run: Run) -> str:
     words = DEVICE_WORDS.get(device_type_of(run), ("device", "devices"))
     return counted(int(factors["devices"] or 1), *words)
-
-
-def _joined(words: Sequence[str]) -> str:
-    return ", ".join(word for word in words if word)
 
 
 def _numbered(names: list[tuple[str, str]]) -> list[tuple[str, str]]:

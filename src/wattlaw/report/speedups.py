@@ -10,7 +10,13 @@ from wattlaw.core.factors import Factor
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.report.context import WorkloadGroup
 from wattlaw.report.formatting import times
-from wattlaw.report.setting_names import UNSET, factor_words, shared_start, unset_words
+from wattlaw.report.setting_names import (
+    UNSET,
+    factor_words,
+    joined,
+    shared_start,
+    unset_words,
+)
 
 _PREFIX = "speedup_"
 
@@ -61,7 +67,7 @@ def series_name(fit: Fit, group: WorkloadGroup) -> str:
         is_shared = name == fit.over or name in fit.group or not _varies(group, name)
         if not is_shared and any(unset_words(r.factors, r.runs[0], name) for r in group.rows):
             words.append(unset)
-    return ", ".join(word for word in words if word)
+    return joined(words)
 
 
 def group_words(finding: Mapping[str, str], group: WorkloadGroup) -> str:
@@ -72,7 +78,7 @@ def group_words(finding: Mapping[str, str], group: WorkloadGroup) -> str:
         # a finding's group also has what differs between workloads
         if name not in group.facts and _varies(group, name):
             words.append(factor_words(name, _as_factor(group, name, value), start))
-    return ", ".join(word for word in words if word)
+    return joined(words)
 
 
 def _varies(group: WorkloadGroup, name: str) -> bool:

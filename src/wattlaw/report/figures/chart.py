@@ -22,7 +22,6 @@ LEGEND_PX = 290
 """Width of a legend: a third of the page, or the screen of a phone, less the axis."""
 
 _PREFIXES = {"T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3, "": 1.0, "m": 1e-3, "µ": 1e-6}
-_LONG_NAME = 24
 _LOG_SPAN = 20.0
 
 
@@ -36,9 +35,12 @@ def chart(rows: Rows) -> Altair:
     alt = altair()
     finite = []
     for row in rows:
-        is_bad = {k: isinstance(v, float) and not math.isfinite(v) for k, v in row.items()}
-        finite.append({key: value for key, value in row.items() if not is_bad[key]})
+        finite.append({name: cell for name, cell in row.items() if _is_drawable(cell)})
     return alt.Chart(alt.InlineData(values=finite))
+
+
+def _is_drawable(value: Cell) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def spec(drawn: Altair) -> VegaSpec:
@@ -76,12 +78,19 @@ class AxisUnit:
 
     def title(self, words: str) -> str:
         """Return the title of the axis, such as "time per sample (ms)"."""
-        return f"{words} ({self.unit})" if self.unit else words
+        return axis_title(words, self.unit)
+
+
+def axis_title(words: str, unit: str) -> str:
+    """Return the title of an axis with its unit: "time per sample (ms)"."""
+    return f"{words} ({unit})" if unit else words
 
 
 def _prefix(greatest: float, unit: str) -> tuple[float, str]:
+    if unit == "s" and greatest >= 7200:
+        return 3600.0, "h"
     if unit == "s" and greatest >= 300:
-        return (3600.0, "h") if greatest >= 7200 else (60.0, "min")
+        return 60.0, "min"
     if unit in ("", "h", "MHz", "°C"):
         return 1.0, unit
     for prefix, factor in _PREFIXES.items():
@@ -94,11 +103,6 @@ def needs_log(values: Iterable[float | None]) -> bool:
     """Return whether positive values span more than a factor of 20."""
     positive = [v for v in values if v is not None and v > 0 and math.isfinite(v)]
     return bool(positive) and max(positive) / min(positive) > _LOG_SPAN
-
-
-def has_long(names: Iterable[str]) -> bool:
-    """Return whether names are too long for a third of the page."""
-    return any(len(name) > _LONG_NAME for name in names)
 
 
 def legend_room(names: Iterable[str]) -> dict[str, int]:

@@ -55,7 +55,8 @@ def drawn(figure: Figure, name: str) -> bytes:
 
 def paper_spec(figure: Figure) -> VegaSpec:
     """Return one Vega-Lite spec of all panels side by side, in colours and fonts for paper."""
-    widths = LABELLED_WIDTHS if any(_has_names(p) for p in figure.panels) else WIDTHS
+    is_labelled = any(_has_names(p) for p in figure.panels)
+    widths = LABELLED_WIDTHS if is_labelled else WIDTHS
     columns = min(len(figure.panels), max(widths))
     panels = [_panel(p, widths[columns]) for p in figure.panels]
     if figure.legend:

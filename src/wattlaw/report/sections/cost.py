@@ -6,21 +6,22 @@ from collections.abc import Sequence
 
 from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Reading
+from wattlaw.core.run import NOT_RECORDED
 from wattlaw.core.units import counted
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
-from wattlaw.report.context import Context, SettingRow, WorkloadGroup, least_rows
+from wattlaw.report.content import Figure, PageTable, Panel, Section
+from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.figures.chart import (
     AxisUnit,
     Cell,
     VegaSpec,
     altair,
     chart,
-    has_long,
     names_axis,
     needs_log,
     spec,
     tooltip,
 )
+from wattlaw.report.figures.shown_settings import ShownSettings, settings_with
 from wattlaw.report.formatting import shown
 
 NAMES = {"cost": "cost"}
@@ -28,8 +29,6 @@ NAMES = {"cost": "cost"}
 TIME, ENERGY = "time_per_sample_s", "energy_per_sample_j"
 MEANS = "The dot is the geometric mean of the repeats, the bar its 90 % interval."
 MOST_REASONS = 3
-
-Chosen = list[tuple[WorkloadGroup, list[SettingRow]]]
 
 
 def cost(context: Context) -> Section | None:
@@ -55,27 +54,23 @@ def cost(context: Context) -> Section | None:
 def _figure(
     context: Context, name: str, title: str, target: str, status: str, caption: str
 ) -> Figure | None:
-    chosen: Chosen = []
-    for group in context.groups:
-        readings = [(row, row.reading(target)) for row in group.rows]
-        rows = [row for row, reading in readings if reading.status == status and reading.value]
-        if rows:
-            chosen.append((group, rows))
-    total = sum(len(rows) for _, rows in chosen)
-    if total < 2:
+    def has_value(row: SettingRow) -> bool:
+        reading = row.reading(target)
+        return reading.status == status and bool(reading.value)
+
+    shown_settings = settings_with(context, has_value, target)
+    if shown_settings.total < 2:
         return None  # a figure compares; a single value is in the table
-    drawn = [(group, least_rows(rows, target)) for group, rows in chosen[:MOST_PANELS]]
     panels = []
-    for group, rows in drawn:
+    for group, rows in shown_settings.groups:
         panels.append(Panel(group.name, _chart(group, rows, target), 24 * len(rows) + 8))
-    count = sum(len(rows) for _, rows in drawn)
     return Figure(
         name,
         title,
-        caption + not_drawn(count, total, "settings"),
+        caption + shown_settings.not_drawn,
         panels,
-        _table(drawn, target, title),
-        wide=has_long(row.short for _, rows in drawn for row in rows),
+        _table(shown_settings, target, title),
+        wide=shown_settings.has_long_names,
     )
 
 
@@ -125,21 +120,22 @@ def _datum(row: SettingRow, reading: Reading, axis_unit: AxisUnit, unit: str) ->
     }
 
 
-def _table(drawn: Chosen, target: str, title: str) -> PageTable:
+def _table(shown_settings: ShownSettings, target: str, title: str) -> PageTable:
     unit = quantity(target).unit
     columns = ["workload", "setting", "mean [90 % interval]", "repeats", "status"]
-    if target == ENERGY:
-        columns.append("of")
     rows: list[list[str]] = []
     keys: list[list[Cell]] = []
-    for group, members in drawn:
-        for row in members:
-            reading = row.reading(target)
-            count = reading.n or 1
-            end = [row.boundaries] if target == ENERGY else []
-            name = [group.name, row.label]
-            rows.append([*name, shown(reading, unit), str(count), reading.status, *end])
-            keys.append([*name, reading.value, count, reading.status, *end])
+    for group, row in shown_settings:
+        reading = row.reading(target)
+        count = reading.n or 1
+        name = [group.name, row.label]
+        rows.append([*name, shown(reading, unit), str(count), reading.status])
+        keys.append([*name, reading.value, count, reading.status])
+        if target == ENERGY:
+            rows[-1].append(row.boundaries)
+            keys[-1].append(row.boundaries)
+    if target == ENERGY:
+        columns.append("of")
     return PageTable(columns, rows, title, keys)
 
 
@@ -155,18 +151,21 @@ def _models(context: Context) -> str:
 
 
 def _why_no_energy(context: Context) -> str:
-    rows = [row.reading(ENERGY) for _, row in context.rows]
-    missing = [reading for reading in rows if reading.status == "missing"]
+    missing = []
+    for _, row in context.rows:
+        reading = row.reading(ENERGY)
+        if reading.status == "missing":
+            missing.append(reading.how)
     if not missing:
         return ""
     scope = "Energy"
-    if len(missing) < len(rows):
-        scope = f"Energy of {len(missing)} of {counted(len(rows), 'setting')}"
-    reasons = _reasons(context) or dict.fromkeys(r.how for r in missing if r.how)
-    words = []
-    for reason in list(reasons)[:MOST_REASONS]:
-        words.append("it was not recorded" if reason == "not recorded" else reason)
-    return f"{scope} is missing, because {'; '.join(words) or 'no meter measured it'}."
+    if len(missing) < len(context.rows):
+        scope = f"Energy of {len(missing)} of {counted(len(context.rows), 'setting')}"
+    reasons = _reasons(context) or dict.fromkeys(filter(None, missing))
+    words = "; ".join(list(reasons)[:MOST_REASONS]) or "no meter measured it"
+    if words == NOT_RECORDED.how:
+        words = "it was not recorded"
+    return f"{scope} is missing, because {words}."
 
 
 def _reasons(context: Context) -> dict[str, None]:

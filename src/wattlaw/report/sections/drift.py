@@ -58,16 +58,18 @@ def drift(context: Context) -> Section | None:
     points = _points(context)
     if len(points) < 2:
         count = sum(len(row.runs) for _, row in context.rows)
-        return Section("drift", TITLE, 45, missing=ONCE) if count > 1 else None
-    is_binned = len(points) > MOST_POINTS
-    drawing = _binned(points) if is_binned else _chart(points)
-    caption = BINNED.format(len(points)) if is_binned else CAPTION
+        if count < 2:
+            return None
+        return Section("drift", TITLE, 45, missing=ONCE)
+    if len(points) > MOST_POINTS:
+        drawing, caption, legend = _binned(points), BINNED.format(len(points)), []
+    else:
+        drawing, caption, legend = _chart(points), CAPTION, _legend(points)
     rows = []
     for point in points[:MOST_ROWS]:
         cells = [str(point.order), point.run.trial, point.group.name, point.label, point.step]
         rows.append(cells)
     table = PageTable(["order", "trial", "workload", "setting", "time per step"], rows, FIGURE)
-    legend = [] if is_binned else _legend(points)
     figure = Figure("trials", FIGURE, caption, [Panel("", drawing, 240)], table, legend)
     return Section("drift", TITLE, 45, figures=[figure])
 
@@ -77,7 +79,9 @@ def _legend(points: list[TrialPoint]) -> list[tuple[str, str]]:
     own = [(group.name, group.colour) for group in groups if group.colour != OTHERS]
     own.sort(key=lambda entry: natural(entry[0]))
     others = len(groups) - len(own)
-    return [*own, (counted(others, "other"), OTHERS)] if others else own
+    if others:
+        own.append((counted(others, "other"), OTHERS))
+    return own
 
 
 def _points(context: Context) -> list[TrialPoint]:
@@ -90,8 +94,7 @@ def _points(context: Context) -> list[TrialPoint]:
         for run in row.runs:
             reading = run.reading("step_time_s")
             if reading.value is not None:
-                low = reading.value if reading.low is None else reading.low
-                high = reading.value if reading.high is None else reading.high
+                low, high = reading.low or reading.value, reading.high or reading.value
                 ratios = (reading.value / mean, low / mean, high / mean)
                 found.append(TrialPoint(0, run, group, row.label, *ratios))
     found.sort(key=lambda point: (point.run.started, point.run.trial))
@@ -134,6 +137,8 @@ def _line_at_one() -> Altair:
 
 def _datum(point: TrialPoint) -> dict[str, Cell]:
     started = point.run.started[:19].replace("T", " ")
+    if started:
+        started += " UTC"
     return {
         "order": point.order,
         "ratio": point.ratio,
@@ -144,7 +149,7 @@ def _datum(point: TrialPoint) -> dict[str, Cell]:
         "setting": point.label,
         "repeat": str(point.run.repeat),
         "step": point.step,
-        "started": f"{started} UTC" if started else "",
+        "started": started,
     }
 
 

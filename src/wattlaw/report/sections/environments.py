@@ -33,16 +33,24 @@ def environment(context: Context) -> Section | None:
 
 
 def _of_runs(context: Context) -> dict[str, str]:
-    runs = context.runs
-    return {
-        "when": _when([run.started for run in runs if run.started]),
-        "devices": _joined(run.machine.device_name for run in runs),
-        "processor": _joined(run.machine.cpu_name for run in runs),
-        "cores usable": _joined(str(run.machine.cores or "") for run in runs),
-        "hosts of a run": _joined(str(run.machine.hosts) for run in runs),
-        "wattlaw": _joined(run.wattlaw for run in runs),
-        "records from": _joined(run.source for run in runs if run.source != "wattlaw"),
-    }
+    values: dict[str, list[str]] = {}
+    for run in context.runs:
+        machine = run.machine
+        lines = {
+            "devices": machine.device_name,
+            "processor": machine.cpu_name,
+            "cores usable": str(machine.cores or ""),
+            "hosts of a run": str(machine.hosts),
+            "wattlaw": run.wattlaw,
+            "records from": run.source.removeprefix("wattlaw"),
+        }
+        for name, value in lines.items():
+            values.setdefault(name, []).append(value)
+    starts = [run.started for run in context.runs if run.started]
+    facts = {"when": _when(starts)}
+    for name, members in values.items():
+        facts[name] = _joined(members)
+    return facts
 
 
 def _when(starts: list[str]) -> str:
@@ -55,7 +63,9 @@ def _when(starts: list[str]) -> str:
 def _of_environments(found: Iterable[Environment]) -> dict[str, list[str]]:
     facts: dict[str, list[str]] = {}
     for one in found:
-        commit = f"{one.git_commit[:12]}{', changed' if one.git_changed else ''}"
+        commit = one.git_commit[:12]
+        if commit and one.git_changed:
+            commit += ", changed"
         scheduler = {name: v for name, v in one.scheduler.items() if "JOB_ID" not in name}
         lines = {
             "host": one.host,
@@ -67,7 +77,7 @@ def _of_environments(found: Iterable[Environment]) -> dict[str, list[str]]:
             "libraries": _pairs(one.libraries, " "),
             "switches": _pairs(one.switches, "="),
             "scheduler": _pairs(scheduler, "="),
-            "git commit": commit if one.git_commit else "",
+            "git commit": commit,
         }
         for name, value in lines.items():
             facts.setdefault(name, []).append(value)

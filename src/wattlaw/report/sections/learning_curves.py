@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from wattlaw.core.errors import DamagedRunError, RecordError
 from wattlaw.core.quantities import find_quantity
+from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Target
 from wattlaw.core.units import show
@@ -19,6 +22,7 @@ from wattlaw.report.figures.chart import (
     Cell,
     VegaSpec,
     altair,
+    axis_title,
     chart,
     legend_above,
     spec,
@@ -58,7 +62,7 @@ def learning(context: Context) -> Section | None:
     panels = []
     for group in context.groups:
         metric = _metric(group)
-        curves = _curves(context, group, metric) if metric else []
+        curves = _curves(context, group, metric)
         if curves:
             drawn += 1
             if drawn <= MOST_PANELS:
@@ -78,7 +82,7 @@ def _metrics(row: SettingRow) -> list[str]:
 
 
 def _target(group: WorkloadGroup) -> Target | None:
-    found = {run.setting.stop.target for row in group.rows for run in row.runs}
+    found = {run.setting.stop.target for _, run in _trials(group)}
     return found.pop() if len(found) == 1 else None
 
 
@@ -86,18 +90,18 @@ def _metric(group: WorkloadGroup) -> str:
     """Return the metric to draw: the target's, else the first besides the loss; "" for none."""
     found: dict[str, None] = {}
     for row in group.rows:
-        found |= {name.removeprefix("valid_"): None for name in _metrics(row)}
+        for name in _metrics(row):
+            found[name.removeprefix("valid_")] = None
     target = _target(group)
     if target and target.metric in found:
         return target.metric
-    names = [name for name in found if name != "loss"] or list(found)
-    return names[0] if names else ""
+    names = [name for name in found if name != "loss"]
+    return next(iter([*names, *found]), "")
 
 
 def _curves(context: Context, group: WorkloadGroup, metric: str) -> list[LearningCurve]:
-    trials = [(row, run) for row in group.rows for run in row.runs]
-    found = []
-    for row, run in trials[:MOST_LINES]:
+    found: list[LearningCurve] = []
+    for row, run in itertools.islice(_trials(group), MOST_LINES):
         attempt = attempt_of(context.folder, run)
         try:
             evaluations = read_metrics(attempt) if attempt else []
@@ -112,11 +116,17 @@ def _curves(context: Context, group: WorkloadGroup, metric: str) -> list[Learnin
     return found
 
 
+def _trials(group: WorkloadGroup) -> Iterator[tuple[SettingRow, Run]]:
+    for row in group.rows:
+        for run in row.runs:
+            yield row, run
+
+
 def _chart(group: WorkloadGroup, metric: str, curves: list[LearningCurve]) -> VegaSpec:
     alt = altair()
     unit = _unit(f"valid_{metric}")
     words = metric.replace("_mev_per_angstrom", "").replace("_mev", "").replace("_", " ")
-    title = f"{words} ({unit})" if unit else words
+    title = axis_title(words, unit)
     base = chart(_data(curves, unit)).encode(
         x=alt.X("samples:Q", title="samples trained on", axis=alt.Axis(grid=False, tickCount=5)),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
@@ -159,24 +169,32 @@ def _table(rows: list[tuple[WorkloadGroup, SettingRow]]) -> PageTable:
     columns = ["workload", "setting", "trials", *heads, *_COSTS.values(), "energy to target"]
     body = []
     for group, row in rows:
-        metrics = [_last_value(row, name) for name in names]
-        costs = [_cost(row, name) for name in _COSTS]
-        count = str(len(row.runs))
-        body.append([group.name, row.label, count, *metrics, *costs, _energy(row)])
+        cells = [group.name, row.label, str(len(row.runs))]
+        for name in names:
+            cells.append(_last_value(row, name))
+        for name in _COSTS:
+            cells.append(_cost(row, name))
+        body.append([*cells, _energy(row)])
     caption = f"{TITLE}: last evaluation on the validation data, geometric means over trials"
     return PageTable(columns, body, caption).without_empty_columns()
 
 
 def _last_value(row: SettingRow, name: str) -> str:
     reading = summarise_readings([reading_of(run, name) for run in row.runs])
-    return "" if reading.value is None else shown(reading, _unit(name))
+    return _text(reading, name, "")
 
 
 def _cost(row: SettingRow, name: str) -> str:
     if not any(run.setting.stop.target for run in row.runs):
         return ""
     reading = row.reading(name)
-    return "not met" if reading.value is None else shown(reading, _unit(name))
+    return _text(reading, name, "not met")
+
+
+def _text(reading: Reading, name: str, absent: str) -> str:
+    if reading.value is None:
+        return absent
+    return shown(reading, _unit(name))
 
 
 def _energy(row: SettingRow) -> str:

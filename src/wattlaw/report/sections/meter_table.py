@@ -51,8 +51,8 @@ def _hosts(folder: Path | None, runs: Sequence[Run]) -> list[Host]:
 def _rows(probe: Probe) -> list[list[str]]:
     rows = []
     for device in probe.devices:
-        energy = "" if device.energy == "none" else device.energy
         limits = ", ".join(_limit(name, value) for name, value in device.limits.items())
+        energy = "" if device.energy == "none" else device.energy
         rows.append([_name(device), energy, limits, device.reason])
     if probe.reason:
         grant = f"; `{probe.grant}` would change that" if probe.grant else ""
@@ -61,7 +61,9 @@ def _rows(probe: Probe) -> list[list[str]]:
 
 
 def _name(device: DeviceInfo) -> str:
-    return f"{device.id}: {device.name}" if device.name and device.name != device.id else device.id
+    if device.name in ("", device.id):
+        return device.id
+    return f"{device.id}: {device.name}"
 
 
 def _limit(name: str, value: float) -> str:

@@ -40,6 +40,9 @@ NO_ENERGY = " No energy was measured, so the cost is device time."
 CUT = " Settings more than twice as slow or as costly as any on the line are not drawn."
 
 
+_YES = {True: "yes", False: ""}
+
+
 class CostPoint(NamedTuple):
     """One setting: time and cost per sample, and whether it is on the front or recommended."""
 
@@ -60,12 +63,12 @@ def pareto(context: Context) -> Section | None:
     """Draw measured energy against time where all have it, else device time against time."""
     measured = [group for group in context.groups if _is_measured(group)]
     others = [group for group in context.groups if group not in measured]
-    figures = [
-        _figure(context, measured, "pareto-energy", ENERGY, "energy per sample"),
-        _figure(context, others, "pareto-devices", DEVICE_TIME, "device time per sample"),
-    ]
-    found = [figure for figure in figures if figure]
-    return Section("pareto", TITLE, 40, figures=found) if found else None
+    energy = _figure(context, measured, "pareto-energy", ENERGY, "energy per sample")
+    time = _figure(context, others, "pareto-devices", DEVICE_TIME, "device time per sample")
+    found = [figure for figure in (energy, time) if figure]
+    if not found:
+        return None
+    return Section("pareto", TITLE, 40, figures=found)
 
 
 def _is_measured(group: WorkloadGroup) -> bool:
@@ -105,7 +108,7 @@ def _table(
     for group, points in drawn:
         for point in points:
             figures = [show(point.time_s, "s"), show(point.cost, unit)]
-            marks = ["yes" if mark else "" for mark in (point.is_front, point.is_advised)]
+            marks = [_YES[point.is_front], _YES[point.is_advised]]
             rows.append([group.name, point.row.label, *figures, *marks])
     columns = ["workload", "setting", "time per sample", words, "on the front", "recommended"]
     return PageTable(columns, rows[:MOST_ROWS], TITLE)
@@ -145,13 +148,12 @@ def _chart(group: WorkloadGroup, points: Sequence[CostPoint], target: str, words
     alt = altair()
     unit = quantity(target).unit
     kept = near(list(points))
-    x_unit = AxisUnit([point.time_s for point in kept], "s")
-    y_unit = AxisUnit([point.cost for point in kept], unit)
-    data = [_datum(point, x_unit, y_unit, unit) for point in kept]
-    x_options, y_options = (_axis([p.time_s for p in kept]), _axis([p.cost for p in kept]))
-    base = chart(data).encode(
-        x=alt.X("time:Q", title=x_unit.title("time per sample"), **x_options),
-        y=alt.Y("cost:Q", title=y_unit.title(words), **y_options),
+    times = [point.time_s for point in kept]
+    costs = [point.cost for point in kept]
+    x_unit, y_unit = AxisUnit(times, "s"), AxisUnit(costs, unit)
+    base = chart([_datum(point, x_unit, y_unit, unit) for point in kept]).encode(
+        x=alt.X("time:Q", title=x_unit.title("time per sample"), **_axis(times)),
+        y=alt.Y("cost:Q", title=y_unit.title(words), **_axis(costs)),
     )
     hue = group.colour
     line = base.transform_filter("datum.front").mark_line(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wattlaw.core.units import show
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
-from wattlaw.report.context import Context, SettingRow, least_rows
+from wattlaw.report.content import Figure, PageTable, Panel, Section
+from wattlaw.report.context import Context, SettingRow
 from wattlaw.report.figures.chart import (
     AxisUnit,
     Cell,
     VegaSpec,
     altair,
     chart,
-    has_long,
     names_axis,
     spec,
     tooltip,
 )
+from wattlaw.report.figures.shown_settings import ShownSettings, settings_with
 
 NAMES = {"phases": "phases"}
 
@@ -50,35 +50,30 @@ Legend = list[tuple[str, str]]
 
 def phases(context: Context) -> Section | None:
     """Draw the step of each setting as one bar, divided into its phases."""
-    chosen = []
-    for group in context.groups:
-        rows = [row for row in group.rows if _parts(row)]
-        if rows:
-            chosen.append((group, rows))
-    if not chosen:
-        return Section("phases", TITLE, 30, missing=NONE) if context.rows else None
-    drawn = [(group, least_rows(rows, "step_time_s")) for group, rows in chosen[:MOST_PANELS]]
-    shown = [(group.name, row) for group, rows in drawn for row in rows]
+    shown = settings_with(context, _parts, "step_time_s")
+    if not shown.total:
+        if not context.rows:
+            return None
+        return Section("phases", TITLE, 30, missing=NONE)
     legend = list(PHASES.values())
     caption = CAPTION
     if any(_rest(row) for _, row in shown):
         legend.append(REST)
         caption += CAPTION_OF_REST
-    caption += not_drawn(len(shown), sum(len(rows) for _, rows in chosen), "settings")
+    caption += shown.not_drawn
     panels = []
-    for group, rows in drawn:
+    for group, rows in shown.groups:
         panels.append(Panel(group.name, _chart(rows, legend), 26 * len(rows) + 8))
-    wide = has_long(row.short for _, row in shown)
     table = _table(shown, [name for name, _ in legend])
-    figure = Figure("phases", TITLE, caption, panels, table, legend, wide)
+    figure = Figure("phases", TITLE, caption, panels, table, legend, shown.has_long_names)
     return Section("phases", TITLE, 30, figures=[figure])
 
 
-def _table(shown: list[tuple[str, SettingRow]], names: list[str]) -> PageTable:
+def _table(shown: ShownSettings, names: list[str]) -> PageTable:
     rows = []
-    for workload, row in shown:
+    for group, row in shown:
         parts = _parts(row)
-        rows.append([workload, row.label, *(_cell(parts, name) for name in names)])
+        rows.append([group.name, row.label, *(_cell(parts, name) for name in names)])
     caption = f"{TITLE}: the time of each phase, and its share of their sum"
     return PageTable(["workload", "setting", *names], rows, caption)
 
@@ -90,8 +85,8 @@ def _parts(row: SettingRow) -> Parts:
         value = row.reading(name).value
         if value is not None:
             found[title] = max(value, 0.0)
-    rest = _rest(row) if found else 0.0
-    if rest:
+    rest = _rest(row)
+    if found and rest:
         found[REST[0]] = rest
     return found
 
@@ -100,10 +95,14 @@ def _rest(row: SettingRow) -> float:
     """Return the time of a step outside its phases in s: as recorded, else what phases leave."""
     step, rest = row.reading("step_time_s").value or 0.0, row.reading("rest_s").value
     if rest is None:
-        readings = {name: row.reading(name).value for name in PHASES}
-        known = {name: value for name, value in readings.items() if value is not None}
-        is_whole = not known or known.keys() >= WHOLE
-        rest = 0.0 if is_whole else step - sum(known.values())
+        known = {}
+        for name in PHASES:
+            value = row.reading(name).value
+            if value is not None:
+                known[name] = value
+        if not known or known.keys() >= WHOLE:
+            return 0.0
+        rest = step - sum(known.values())
     return rest if rest > LEAST_REST * step else 0.0
 
 
@@ -121,8 +120,8 @@ def _chart(rows: Sequence[SettingRow], legend: Legend) -> VegaSpec:
     alt = altair()
     steps = [row.reading("step_time_s").value or sum(_parts(row).values()) for row in rows]
     unit = AxisUnit(steps, "s")
-    names = [name for name, _ in legend]
-    colour = alt.Scale(domain=names, range=[colour for _, colour in legend])
+    names, colours = zip(*legend, strict=True)
+    colour = alt.Scale(domain=names, range=colours)
     title = unit.title("time per step")
     bars = chart(_data(rows, names, unit)).mark_bar(
         height={"band": 0.68}, stroke="var(--paper)", strokeWidth=0.75
@@ -138,7 +137,9 @@ def _chart(rows: Sequence[SettingRow], legend: Legend) -> VegaSpec:
     )
 
 
-def _data(rows: Sequence[SettingRow], names: list[str], unit: AxisUnit) -> list[dict[str, Cell]]:
+def _data(
+    rows: Sequence[SettingRow], names: Sequence[str], unit: AxisUnit
+) -> list[dict[str, Cell]]:
     found: list[dict[str, Cell]] = []
     for row in rows:
         parts = _parts(row)

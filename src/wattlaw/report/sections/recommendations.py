@@ -9,6 +9,7 @@ from wattlaw.report.answer import chance_words, label_of
 from wattlaw.report.content import PageTable, Section
 from wattlaw.report.context import Context, WorkloadGroup
 from wattlaw.report.formatting import interval_text
+from wattlaw.report.setting_names import joined
 from wattlaw.report.speedups import group_words
 
 NAMES = {"advice": "advice"}
@@ -52,9 +53,12 @@ def _row(group: WorkloadGroup, found: Advice) -> list[str]:
     objective = quantity(found.minimise)
     value = interval_text(found.predicted.get(found.minimise), objective.unit, "missing")
     time = interval_text(found.predicted.get("time_per_sample_s"), "s", "missing")
+    recommended = label_of(group, found.setting)
+    if not found.is_measured:
+        recommended += " (predicted)"
     row = [
-        f"{group.name}, {kind}" if kind else group.name,
-        label_of(group, found.setting) + ("" if found.is_measured else " (predicted)"),
+        joined([group.name, kind]),
+        recommended,
         "it is the fastest",
         time,
         f"{noun(found.minimise)}: {value}",

@@ -9,7 +9,7 @@ from wattlaw.core.errors import reason
 from wattlaw.core.quantities import quantity
 from wattlaw.core.reading import Reading
 from wattlaw.report.content import PageTable, Section
-from wattlaw.report.context import Context, SettingRow, WorkloadGroup
+from wattlaw.report.context import Context, SettingRow, WorkloadGroup, failed_runs
 from wattlaw.report.figures.chart import Cell
 from wattlaw.report.formatting import plain, shown
 
@@ -93,7 +93,7 @@ def _keys(group: WorkloadGroup, row: SettingRow, names: Sequence[str]) -> list[C
 
 def failures(context: Context) -> Section | None:
     """List the trials that failed, each with its reason and the end of its traceback."""
-    failed = [run for run in context.runs if run.state == "failed"]
+    failed = failed_runs(context.runs)
     if not failed:
         return None
     rows, tracebacks = [], []

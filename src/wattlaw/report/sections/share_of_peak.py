@@ -10,7 +10,7 @@ from wattlaw.core.reading import Reading
 from wattlaw.core.units import show
 from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
-from wattlaw.report.context import MOST_ROWS, Context, SettingRow, WorkloadGroup
+from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.figures.chart import (
     VegaSpec,
     altair,
@@ -19,6 +19,7 @@ from wattlaw.report.figures.chart import (
     spec,
     tooltip,
 )
+from wattlaw.report.figures.shown_settings import MOST_ROWS
 from wattlaw.report.formatting import shown
 from wattlaw.report.setting_names import device_type_of
 
@@ -85,14 +86,23 @@ def _is_on_accelerator(row: SettingRow) -> bool:
 
 
 def _share(row: SettingRow) -> PeakShare:
-    each = [achieved(run) for run in row.runs]
+    devices: dict[str, None] = {}
+    precisions: dict[str, None] = {}
+    rates, shares, per_joule = [], [], []
+    for run in row.runs:
+        one = achieved(run)
+        devices[one.device] = None
+        precisions[one.precision] = None
+        rates.append(one.achieved_flop_per_s)
+        shares.append(one.share_of_peak)
+        per_joule.append(one.flop_per_joule)
     return PeakShare(
         row,
-        ", ".join(dict.fromkeys(one.device for one in each)),
-        ", ".join(dict.fromkeys(one.precision for one in each)),
-        summarise_readings([one.achieved_flop_per_s for one in each]),
-        summarise_readings([one.share_of_peak for one in each]),
-        summarise_readings([one.flop_per_joule for one in each]),
+        ", ".join(devices),
+        ", ".join(precisions),
+        summarise_readings(rates),
+        summarise_readings(shares),
+        summarise_readings(per_joule),
     )
 
 

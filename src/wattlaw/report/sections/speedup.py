@@ -44,8 +44,9 @@ def speedup(context: Context) -> Section | None:
         if lines:
             drawn.append((group, lines))
     if not drawn:
-        has_settings = bool(context.rows)
-        return Section("speedup", TITLE, 10, missing=NONE) if has_settings else None
+        if not context.rows:
+            return None
+        return Section("speedup", TITLE, 10, missing=NONE)
     panels = []
     for group, lines in drawn[:MOST_PANELS]:
         panels.append(Panel(group.name, _chart(group, spread_over(lines, MOST_LINES))))
@@ -131,8 +132,8 @@ def _data(lines: Lines) -> list[dict[str, Cell]]:
                     "devices": point.devices * (1 + offset),
                     "at": f"{point.devices:g}",
                     "speedup": point.value,
-                    "low": point.value if point.low is None else point.low,
-                    "high": point.value if point.high is None else point.high,
+                    "low": point.low or point.value,
+                    "high": point.high or point.value,
                     "text": point.words,
                     "efficiency": point.efficiency,
                 }

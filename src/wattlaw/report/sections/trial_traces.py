@@ -84,9 +84,10 @@ def _trial(context: Context, group: WorkloadGroup) -> TracedTrial | None:
     for row in [*group.advised_rows(context.advice), *group.rows[-1:]]:
         for run in row.runs:
             attempt = attempt_of(context.folder, run)
-            trace = read_trace(attempt) if attempt else None
-            if trace and len(trace.steps) > 1:
-                return TracedTrial(group, run, trace)
+            if attempt:
+                trace = read_trace(attempt)
+                if trace and len(trace.steps) > 1:
+                    return TracedTrial(group, run, trace)
     return None
 
 
