@@ -97,7 +97,7 @@ def _run(row: dict[str, str], columns: Mapping[str, str], workload: str, trial: 
             setting[name] = _setting_value(name, column, cell)
     if options:
         setting["options"] = options
-    device = row[columns["device_name"]] if "device_name" in columns else ""
+    device = row.get(columns.get("device_name", ""), "")
     return Run(
         setting=setting_from(setting),
         trial=trial,
@@ -114,7 +114,9 @@ def _reading(name: str, column: str, cell: str) -> Reading:
     value, unit = number(cell), quantity(name).unit
     if value is None:
         raise _BadCell(column, f"{cell!r} is not a number")
-    suffix = "%" if cell.endswith("%") else cell.partition(" ")[2].strip()
+    suffix = cell.partition(" ")[2].strip()
+    if cell.endswith("%"):
+        suffix = "%"
     if suffix and suffix != unit:
         expected = f"in {unit}" if unit else "without a unit"
         raise _BadCell(column, f"{cell!r} has another unit; {name} is {expected}")

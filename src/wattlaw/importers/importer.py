@@ -32,7 +32,9 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
     def __str__(self) -> str:
-        message = f"{self.column}: {self.reason}" if self.column else self.reason
+        message = self.reason
+        if self.column:
+            message = f"{self.column}: {message}"
         if message.startswith(self.file):
             return message
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -56,8 +58,10 @@ class Imported(msgspec.Struct):
         first = {part.reason: part for part in reversed(self.skipped)}
         notes = []
         for reason, count in counts.items():
-            more = f" (and {count - 1} more of this kind)" if count > 1 else ""
-            notes.append(Note("skipped", f"{first[reason]}{more}"))
+            message = str(first[reason])
+            if count > 1:
+                message += f" (and {count - 1} more of this kind)"
+            notes.append(Note("skipped", message))
         return tuple(notes)
 
 
@@ -124,7 +128,9 @@ def _importer(source: str, options: dict[str, object]) -> Importer:
 
 
 def _first_fault(found: Imported, path: Path, source: str) -> str:
-    text = str(found.skipped[0]) if found.skipped else f"{path} has no run"
+    text = f"{path} has no run"
+    if found.skipped:
+        text = str(found.skipped[0])
     if len(found.skipped) > 1:
         text += f" (and {len(found.skipped) - 1} more)"
     others = [name for name in sources_of(path) if name != source]
@@ -145,12 +151,12 @@ def _with_unique_names(runs: list[Run]) -> list[Run]:
             name = f"{run.trial}-{counts[run.trial]}"
             counts[run.trial] += name in taken
         taken.add(name)
-        renamed.append(run if name == run.trial else structs.replace(run, trial=name))
+        renamed.append(structs.replace(run, trial=name))
     return renamed
 
 
 def files_in(path: Path, pattern: str, found: Imported) -> Iterator[Path]:
-    """Yield ``path`` if it is a file, else its files that match; report those that are unreadable."""
+    """Yield ``path`` if it is a file, else its files that match; report the unreadable ones."""
     if not path.is_dir():
         yield path
         return
@@ -224,15 +230,18 @@ def number(text: object) -> float | None:
     if isinstance(text, bool) or text is None:
         return None
     if isinstance(text, int | float):
-        return float(text) if -_LARGEST < text < _LARGEST else None
+        return _finite(text)
     word, _, unit = str(text).strip().partition(" ")
     if any(c.isdigit() for c in unit):
         return None
     try:
-        value = float(word.rstrip("%"))
+        return _finite(float(word.rstrip("%")))
     except ValueError:
         return None
-    return value if -_LARGEST < value < _LARGEST else None
+
+
+def _finite(value: int | float) -> float | None:
+    return float(value) if -_LARGEST < value < _LARGEST else None
 
 
 def positive(text: object) -> float | None:

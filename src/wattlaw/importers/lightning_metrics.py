@@ -70,8 +70,9 @@ def losses(path: Path, found: Imported | None = None) -> Curve:
         if not row[name]:
             continue
         values = {}
+        defaults = {"epoch": 0}
         for column in ("step", "epoch", name):
-            value = number(row.get(column) or (0 if column == "epoch" else None))
+            value = number(row.get(column) or defaults.get(column))
             if value is None:
                 report.skip(path, f"{row[column]!r} is not a number", line, column)
                 break

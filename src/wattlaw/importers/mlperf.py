@@ -74,8 +74,8 @@ class Mlperf(Importer):
             _read_table(path, found)
             return found
         files = dict(_files(path, found))
-        named = _ROUND.search(path.name) or _ROUND.search(str(path.resolve()))
-        edition = self.round or (named[0] if named else "")
+        named = _ROUND.findall(path.name) or _ROUND.findall(str(path.resolve()))
+        edition = self.round or next(iter(named), "")
         systems = _systems(files, found)
         logs = [name for name in files if _LOG.search(name) and "/power/" not in name]
         for name in sorted(logs):
@@ -160,7 +160,12 @@ def _run_of_log(
     if log.stop_ms <= log.start_ms:
         raise DataError("run_stop is not after run_start")
     logged_platform = str(log.values.get("submission_platform", ""))
-    platform = parts[-3] if len(parts) >= 3 else logged_platform
+    submitter = str(log.values.get("submission_org", ""))
+    platform = logged_platform
+    if len(parts) >= 3:
+        platform = parts[-3]
+    if len(parts) >= 5:
+        submitter = parts[-5]
     system = systems.get(platform) or systems.get(logged_platform)
     if system is None:
         raise DataError(f"there is no system file for {platform!r}")
@@ -171,7 +176,6 @@ def _run_of_log(
             "number_of_nodes and accelerators_per_node of the system file are not both counts"
         )
     benchmark = str(log.values.get("submission_benchmark") or parts[-2:][0])
-    logged_organisation = str(log.values.get("submission_org", ""))
     result = TrainingResult(
         benchmark=benchmark,
         nodes=int(nodes),
@@ -182,7 +186,7 @@ def _run_of_log(
         throughputs=log.throughputs,
         status=log.status,
         edition=edition,
-        submitter=parts[-5] if len(parts) >= 5 else logged_organisation,
+        submitter=submitter,
         accelerator=str(system.get("accelerator_model_name", "")),
     )
     energy, notes = _energy(name, files, (log.start_ms / 1e3, log.stop_ms / 1e3))
@@ -236,7 +240,7 @@ def _result_of_row(row: dict[str, str]) -> TrainingResult:
         first = next((value for value in values if value), None)
         if first:
             progress[unit] = first
-    throughput = positive(row.get("logged_throughput"))
+    throughputs = [positive(row.get("logged_throughput"))]
     return TrainingResult(
         benchmark=row["benchmark"],
         nodes=int(float(row["nodes"])),
@@ -244,7 +248,7 @@ def _result_of_row(row: dict[str, str]) -> TrainingResult:
         global_batch=number(row.get("global_batch_size")),
         seconds=positive(row["run_seconds"]) or 0.0,
         samples=samples_trained(row["benchmark"], progress, row, row["round"]),
-        throughputs=[throughput] if throughput else [],
+        throughputs=list(filter(None, throughputs)),
         status=row["status"] or "not stated",
         edition=row["round"],
         submitter=row["submitter"],

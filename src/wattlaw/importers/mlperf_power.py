@@ -68,7 +68,9 @@ def window_energy(
 def _how(nodes: list[PowerLog], energy: float) -> str:
     sides = {log.side for log in nodes}
     efficiencies = {log.efficiency for log in nodes}
-    side = sides.pop() if len(sides) == 1 else "mixed AC and DC"
+    side = "mixed AC and DC"
+    if len(sides) == 1:
+        side = sides.pop()
     how = f"trapezoid of the power of {counted(len(nodes), 'node')} over the run"
     how += f", {side or 'AC or DC not stated'}"
     efficiency = efficiencies.pop() if len(efficiencies) == 1 else None

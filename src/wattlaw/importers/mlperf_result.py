@@ -96,13 +96,14 @@ class TrainingResult:
             "nodes": self.nodes,
             "devices_per_node": self.accelerators_per_node,
         }
-        share = self.global_batch / devices if self.global_batch else 0.0
+        share = (self.global_batch or 0.0) / devices
         if share >= 1 and share == int(share):
             setting["batch_per_device"] = int(share)
         quantities = self._quantities()
         if energy is not None:
             quantities["node_energy_j"] = energy
         is_done = self.status in ("", "success")
+        error = "" if is_done else f"the log ends with status {self.status!r}"
         if is_done:
             # a run of MLPerf ends when the quality of the benchmark is reached
             quantities["target_time_s"] = quantities["elapsed_s"]
@@ -119,7 +120,7 @@ class TrainingResult:
             labels={name: value for name, value in labels.items() if value},
             quantities=quantities,
             warnings=(*notes, *_throughput_notes(quantities, self.throughputs, devices)),
-            error="" if is_done else f"the log ends with status {self.status!r}",
+            error=error,
         )
 
     def _quantities(self) -> dict[str, Reading]:
@@ -132,7 +133,7 @@ class TrainingResult:
         if self.samples.value:
             rate = self.samples.value / self.seconds
             found["samples_per_s"] = measured(rate, "samples ÷ time, evaluation included")
-            if self.global_batch:
+            if self.global_batch and rate:
                 how = "time ÷ steps, evaluation included"
                 found["step_time_s"] = measured(self.global_batch / rate, how)
         return found
@@ -148,7 +149,8 @@ def parse_log(text: str, name: str, found: Imported) -> Log:
             found.skip(name, "an event without a key", line)
             continue
         if key == "run_start":
-            log.start_ms = log.start_ms if log.start_ms is not None else event.time_ms
+            if log.start_ms is None:
+                log.start_ms = event.time_ms
         elif key == "run_stop":
             log.stop_ms = event.time_ms
             log.status = str(event.metadata.get("status", ""))
@@ -222,8 +224,9 @@ def samples_trained(
     samples, epochs = progress.get("samples_count"), progress.get("epoch_num")
     train_samples = number(values.get("train_samples"))
     if samples:
-        is_tokens = benchmark == "gpt3" and samples > 1e8
-        return measured(samples / GPT3_TOKENS if is_tokens else samples, "as logged")
+        if benchmark == "gpt3" and samples > 1e8:
+            samples /= GPT3_TOKENS
+        return measured(samples, "as logged")
     if not epochs:
         return missing("the log counts neither samples nor epochs")
     if benchmark == "gpt3":
@@ -247,15 +250,19 @@ def _throughput_notes(
     quantities: Mapping[str, Reading], logged: list[float], devices: int
 ) -> tuple[Note, ...]:
     """Return a warning where the logged throughput differs from samples ÷ time."""
-    rate = quantities["samples_per_s"].value if "samples_per_s" in quantities else None
-    if not rate or not logged:
+    if "samples_per_s" not in quantities or not logged:
+        return ()
+    rate = quantities["samples_per_s"].value
+    if not rate:
         return ()
     median = sorted(logged)[len(logged) // 2]
     units = {"": 1.0, "samples per accelerator": 1.0 / devices, "tokens": float(GPT3_TOKENS)}
     for unit, factor in units.items():
         # evaluation and start-up lower the rate, so the logged one may be up to a third higher
         if 0.9 < median / (rate * factor) < 1.5:
+            if not unit:
+                return ()
             message = f"the log counts {unit}; the rate is samples ÷ time"
-            return (Note("throughput_unit", message),) if unit else ()
+            return (Note("throughput_unit", message),)
     message = f"the log states {median:.4g} per second; samples ÷ time is {rate:.4g}, which is used"
     return (Note("throughput_disagrees", message),)

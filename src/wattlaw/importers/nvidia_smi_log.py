@@ -135,8 +135,10 @@ def _read_dmon(
         gpu = row["gpu"]
         ticks[gpu] = ticks.get(gpu, -1) + 1
         time = _dmon_seconds(row)
+        if time is None:
+            time = ticks[gpu] * interval_s
         reading = SmiReading(
-            time=time if time is not None else ticks[gpu] * interval_s,
+            time=time,
             gpu=gpu,
             name="",
             power=number(row["pwr"]),

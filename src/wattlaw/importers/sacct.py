@@ -37,8 +37,10 @@ class Sacct(Importer):
 
     def read(self, path: Path) -> Imported:
         found = Imported()
-        is_json = read_text(path).lstrip().startswith("{")
-        jobs = _jobs_of_json(path, found) if is_json else _jobs_of_table(path, found)
+        if read_text(path).lstrip().startswith("{"):
+            jobs = _jobs_of_json(path, found)
+        else:
+            jobs = _jobs_of_table(path, found)
         for line, job in jobs:
             if job.elapsed_s <= 0:
                 found.skip(path, f"job {job.id} has no elapsed time", line, "Elapsed")
@@ -83,14 +85,16 @@ def _run(job: JobUse) -> Run:
     if job.energy_j is not None:
         energy = measured(job.energy_j, "Slurm ConsumedEnergy")
     is_done = job.state.upper() == "COMPLETED"
+    error = "" if is_done else f"ended {job.state_text}"
+    labels = {"partition": job.partition} if job.partition else {}
     return Run(
         setting=setting_from(setting),
         trial=f"slurm-{job.id}",
         source="sacct",
         started=job.started,
         state="done" if is_done else "failed",
-        error="" if is_done else f"ended {job.state_text}",
+        error=error,
         machine=Machine(device_type="cuda" if job.gpus else "cpu", hosts=nodes),
-        labels={"partition": job.partition} if job.partition else {},
+        labels=labels,
         quantities={"trial_s": elapsed, "elapsed_s": elapsed, "node_energy_j": energy},
     )

@@ -1,4 +1,4 @@
-"""Names of settings: "2 GPUs, batch 32, 200 W cap", without what all settings of a workload share."""
+"""Names of settings: "2 GPUs, batch 32, 200 W cap"; short ones leave out what all share."""
 
 from __future__ import annotations
 
