@@ -12,7 +12,7 @@ from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.batch_transfer import ALIGN, pack, unpack
 from wattlaw.runner.worker.batches import Batches, Position
-from wattlaw.workloads.molecules.graphs.slots import changed
+from wattlaw.workloads.molecules.graphs.slots import map_tensors
 
 
 def batches(workers, rank=0, ranks=1):
@@ -87,8 +87,8 @@ def test_a_batch_taken_at_once_is_the_batch_of_its_samples(name):
     data = workload.data("train")
     indices = [5, 0, 17, 5]
     at_once, one_by_one = [], []
-    changed(workload.collate(data.__getitems__(indices)), lambda t: at_once.append(t) or t)
-    changed(workload.collate([data[k] for k in indices]), lambda t: one_by_one.append(t) or t)
+    map_tensors(workload.collate(data.__getitems__(indices)), lambda t: at_once.append(t) or t)
+    map_tensors(workload.collate([data[k] for k in indices]), lambda t: one_by_one.append(t) or t)
     assert len(at_once) > 10
     assert all(
         a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(at_once, one_by_one, strict=True)

@@ -22,7 +22,7 @@ from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.runner.worker.device_timer import HostClock
 from wattlaw.runner.worker.strategy import Strategy, strategy_for
 from wattlaw.workloads.molecules.graphs.pairs import Graph
-from wattlaw.workloads.molecules.graphs.slots import changed
+from wattlaw.workloads.molecules.graphs.slots import map_tensors
 
 SHARE = 4
 
@@ -53,7 +53,7 @@ def doubled(batch: Any) -> Any:
     if isinstance(batch, Tensor):
         return batch.double() if batch.is_floating_point() else batch
     if isinstance(batch, Graph):
-        return changed(batch, doubled)
+        return map_tensors(batch, doubled)
     if isinstance(batch, dict):
         return {name: doubled(value) for name, value in batch.items()}
     return type(batch)(doubled(value) for value in batch)

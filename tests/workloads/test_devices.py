@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.data import chemical_symbols
 from torch import nn
 
 from wattlaw.core.plugins import WORKLOADS, load, plugins
-from wattlaw.workloads.molecules.sources.elements import SYMBOLS
 from wattlaw.workloads.molecules.sources.qm9 import qm9
 
 NAMES = sorted(plugins(WORKLOADS))
@@ -101,7 +101,7 @@ def mixed_frames(path: Path) -> str:
         ]
         rows = np.concatenate([places, draw.normal(size=places.shape)], 1)
         lines += [
-            " ".join([SYMBOLS[z], *(f"{x:.6f}" for x in row)])
+            " ".join([chemical_symbols[z], *(f"{x:.6f}" for x in row)])
             for z, row in zip(numbers.tolist(), rows, strict=True)
         ]
     path.write_text("\n".join(lines) + "\n")

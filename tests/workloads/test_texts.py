@@ -15,10 +15,10 @@ from wattlaw.workloads.language import corpus, vocabulary
 from wattlaw.workloads.language.bert import BertBase
 from wattlaw.workloads.language.chemgpt import ChemGPT
 from wattlaw.workloads.language.gpt2 import GPT2Workload
-from wattlaw.workloads.language.molecules_as_text import read_lines
 from wattlaw.workloads.language.text import read_text
 from wattlaw.workloads.language.vocabulary import of_bert, of_file, of_gpt2
-from wattlaw.workloads.molecules.sources.smiles_table import read_table
+from wattlaw.workloads.molecules.sources.molecule_lines import read_lines
+from wattlaw.workloads.molecules.sources.smiles_table import read_column
 
 EXAMPLES = 5 * settings().max_examples
 """What reads bytes gets more than other properties."""
@@ -143,8 +143,8 @@ def test_a_nitro_group_with_five_bonds_is_written_as_qm9_has_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [("CCO\nC1CC\n", "SMILES 'C1CC' has no SELFIES"), ("[C][C]\nCCO\n", "is no SELFIES"),
-     ("[C][C]\n[C][Nonsense]\n", r"\[Nonsense\] is no sign"), ("CCO\n\n\nhello!\n", "4: SMILES 'hello!'")],
+    [("CCO\nC1CC\n", "SMILES 'C1CC': unclosed ring"), ("[C][C]\nCCO\n", "is not SELFIES"),
+     ("[C][C]\n[C][Nonsense]\n", r"\[Nonsense\] is not a symbol"), ("CCO\n\n\nhello!\n", "4: SMILES 'hello!'")],
 )  # fmt: skip
 def test_a_line_that_is_no_molecule_is_named_or_left_out_with_a_count(tmp_path, content, fault):
     pytest.importorskip("selfies")
@@ -230,8 +230,8 @@ def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_fi
         refusal = ""
         try:
             if before:
-                table = read_table(path, "logP")
-                assert all(formula.atoms for formula in table.formulas)
+                table = read_column(path, "logP")
+                assert all(len(graph.numbers) for graph in table.molecules)
             assert all(read_lines(path, "selfies").lines)
         except WattlawError as error:
             refusal = str(error)

@@ -157,6 +157,10 @@ WARNINGS: dict[str, WarningText] = {
         "Unusable records of the data file were left out, as --on-bad skip requests.",
         "See the message; `wattlaw data check FILE` lists all bad molecules of a file.",
     ),
+    "molecule_warnings": WarningText(
+        "RDKit read some molecules, but warned of them.",
+        "See whether the first that is named is read as you mean it; correct the file if not.",
+    ),
     "estimated_bonds": WarningText(
         "Bonds were estimated from distances, because the data have none.",
         "Use a file with bonds, such as an SDF, where bond orders matter.",

@@ -9,7 +9,8 @@ Shapes: B samples, T tokens, D features, V tokens of the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -26,12 +27,20 @@ from wattlaw.workloads.data_options import (
     parse_data_options,
     skipped_records,
 )
-from wattlaw.workloads.language.molecules_as_text import NOTATIONS, as_tokens, read_lines, written
 from wattlaw.workloads.language.text import Windows, generated, part
+from wattlaw.workloads.molecules.sources.molecule_lines import (
+    NOTATIONS,
+    SYMBOL,
+    convert,
+    read_lines,
+)
 from wattlaw.workloads.molecules.sources.qm9 import qm9_smiles
 
 VERSION = 2
 NAMES = {"chemgpt": "ChemGPT"}
+
+END, UNKNOWN = 0, 1
+"""The token after each molecule, and the one for symbols outside the vocabulary."""
 
 OWN_VOCABULARY_NOTE = Note(
     "learnt_vocabulary",
@@ -162,7 +171,7 @@ class ChemGPT(Workload):
 
     def _lines(self) -> list[str]:
         if self.data_options.path is None:
-            return written(qm9_smiles(self.size.molecules)[0], self.notation, source="QM9").lines
+            return convert(qm9_smiles(self.size.molecules)[0], self.notation, source="QM9").lines
         found = read_lines(self.data_options.path, self.notation, self.data_options.on_bad)
         self.notes = skipped_records(
             self.data_options.path, found.skipped, len(found.lines), found.first_fault
@@ -179,3 +188,19 @@ class ChemGPT(Workload):
         """Return the loss and the perplexity per token."""
         loss = super().evaluate(model, batches)["loss"]
         return {"loss": loss, "perplexity": math.exp(loss)}
+
+
+def as_tokens(lines: Sequence[str], vocabulary_size: int) -> Tensor:
+    """Return molecules one after another as tokens (T,) int32, numbered by frequency.
+
+    Each molecule ends with END.
+    """
+    split = [SYMBOL.findall(line) for line in lines]
+    counts = Counter(symbol for line in split for symbol in line)
+    common = counts.most_common(vocabulary_size - 2)
+    number = {symbol: UNKNOWN + 1 + k for k, (symbol, _) in enumerate(common)}
+    tokens = []
+    for line in split:
+        tokens += [number.get(symbol, UNKNOWN) for symbol in line]
+        tokens.append(END)
+    return torch.tensor(tokens, dtype=torch.int32)

@@ -63,3 +63,25 @@ def test_autocast_and_other_precisions_are_left_to_pytorch(monkeypatch):
     assert products.product(
         torch.empty(512, 96, device="meta"), torch.empty(64, 96, device="meta")
     ).shape == (512, 64)
+
+
+def test_this_pytorch_has_the_private_operation_of_onednn():
+    # where it fails: PyTorch dropped or changed torch.ops.mkldnn._linear_pointwise; products.py
+    # then takes PyTorch's own product, and the figures in docs/workloads.md no longer hold
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("needs a build of PyTorch with oneDNN")
+    assert products.has_onednn_linear()
+
+
+def test_a_build_without_the_operation_takes_the_product_of_pytorch(monkeypatch):
+    def absent(rows: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+        raise AttributeError("no such operation")
+
+    monkeypatch.setattr(products, "_onednn_linear", absent)
+    products.has_onednn_linear.cache_clear()
+    try:
+        assert not products.has_onednn_linear()
+        rows, weights = drawn(512, 96), drawn(64, 96)
+        assert torch.equal(linear(rows, weights), F.linear(rows, weights))
+    finally:
+        products.has_onednn_linear.cache_clear()

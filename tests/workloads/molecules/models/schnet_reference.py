@@ -11,7 +11,7 @@ from wattlaw.workloads.molecules.models.schnet import SIZES, SchNet
 CUTOFF = 4.0
 
 
-SIZE = SIZES["base"]._replace(hidden=32, filters=24, interactions=2, cutoff=CUTOFF)
+SIZE = SIZES["base"]._replace(hidden_channels=32, num_filters=24, num_interactions=2, cutoff=CUTOFF)
 
 
 def edges(graph: Graph) -> Tensor:
@@ -29,7 +29,7 @@ def with_weights_of(theirs: torch.nn.Module, ours: SchNet) -> SchNet:
     for ours_name, theirs_name in {"head_in": "lin1", "head_out": "lin2"}.items():
         for kind in ("weight", "bias"):
             state[f"{ours_name}.{kind}"] = theirs.state_dict()[f"{theirs_name}.{kind}"]
-    for block in range(ours.size.interactions):
+    for block in range(ours.size.num_interactions):
         for ours_name, theirs_name in names.items():
             for kind in ("weight", "bias"):
                 if (key := f"interactions.{block}.{theirs_name}.{kind}") in theirs.state_dict():

@@ -12,16 +12,16 @@ from torch import nn
 from wattlaw.core.errors import DataError, UnknownNameError
 from wattlaw.workloads.molecules.graphs.batches import Molecules
 from wattlaw.workloads.molecules.graphs.bonds import BondedMolecules, batch_bonded
-from wattlaw.workloads.molecules.graphs.formulas import degrees
+from wattlaw.workloads.molecules.graphs.molecular_graphs import degree_histogram
 from wattlaw.workloads.molecules.graphs.pairs import Graph
-from wattlaw.workloads.molecules.models.nnconv import NNConv, NNConvQM9, Size
-from wattlaw.workloads.molecules.models.pna import AVERAGE_LOG, SIZES, Layer, PNAMolecules
-from wattlaw.workloads.molecules.sources.qm9 import Table, qm9, qm9_smiles
+from wattlaw.workloads.molecules.models.nnconv import NNConv, NNConvQM9, NNConvSize
+from wattlaw.workloads.molecules.models.pna import AVERAGE_LOG, SIZES, PNALayer, PNAMolecules
+from wattlaw.workloads.molecules.sources.qm9 import QM9Table, qm9, qm9_smiles
 from wattlaw.workloads.molecules.sources.smiles import read_smiles
-from wattlaw.workloads.molecules.sources.smiles_table import read_table
+from wattlaw.workloads.molecules.sources.smiles_table import read_column
 
 
-def bonded(table: Table) -> BondedMolecules:
+def bonded(table: QM9Table) -> BondedMolecules:
     return BondedMolecules(
         Molecules(table.numbers, table.positions, table.atoms, table.properties[:, 0], 100.0)
     )
@@ -65,7 +65,7 @@ def test_nnconv_equals_torch_geometric_with_the_same_weights():
     pytest.importorskip("torch_geometric")
     torch.manual_seed(0)
     graph = graph_of(4)
-    theirs, ours = Reference(16, 24).double(), NNConv(Size(16, 24)).double()
+    theirs, ours = Reference(16, 24).double(), NNConv(NNConvSize(16, 24)).double()
     with torch.no_grad():
         for mine, (name, other) in zip(ours.parameters(), theirs.named_parameters(), strict=True):
             assert mine.shape == other.shape, name
@@ -110,17 +110,17 @@ def test_hydrogens_implied_by_a_smiles_are_those_of_the_geometry():
     table = qm9(count)
     ends = np.cumsum(table.atoms)
     right = 0
-    for text, end, size in zip(texts, ends, table.atoms, strict=True):
+    for graph, end, size in zip(read_smiles(*texts), ends, table.atoms, strict=True):
         numbers = sorted(table.numbers[end - size : end].tolist())
-        formula = read_smiles(text)
-        heavy = sorted({"C": 6, "N": 7, "O": 8, "F": 9, "H": 1}[a.symbol] for a in formula.atoms)
-        right += sorted(heavy + [1] * sum(formula.hydrogens())) == numbers
+        hydrogens = [1] * int(graph.hydrogens.sum())
+        right += sorted(graph.numbers.tolist() + hydrogens) == numbers
     assert right == count
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"), [("C1CC", "inside a ring"), ("C(C", "inside a branch"), ("C)C", "closes nothing"),
-                        ("C?C", "cannot be read"), ("[Qqq]", "no atom"), ("", "no atoms")]
+    ("text", "fault"), [("C1CC", "unclosed ring"), ("C(C", "extra open parentheses"), ("C)C", "extra close parentheses"),
+                        ("C?C", "syntax error"), ("[Qqq]", "syntax error"), ("", "no atoms"),
+                        ("CC(C)(C)(C)C", "greater than permitted"), ("*C", "unknown element")]
 )  # fmt: skip
 def test_a_broken_smiles_is_answered_with_its_fault(text, fault):
     with pytest.raises(DataError, match=fault):
@@ -133,11 +133,12 @@ def test_a_table_like_zincs_is_read_and_its_bad_rows_named_or_counted(tmp_path):
         "smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n"
     )
     with pytest.raises(DataError, match=r"zinc.csv:3: logP is 'nan'"):
-        read_table(path, "logP")
-    formulas, values, skipped, _ = read_table(path, "logP", "skip")
-    assert ([len(f.atoms) for f in formulas], values.tolist(), skipped) == ([7, 5], [1.4, 0.3], 2)
+        read_column(path, "logP")
+    found = read_column(path, "logP", "skip")
+    assert [len(graph.numbers) for graph in found.molecules] == [7, 5]
+    assert (found.values.tolist(), found.skipped) == ([1.4, 0.3], 2)
     with pytest.raises(UnknownNameError, match="did you mean 'logP'"):
-        read_table(path, "logp")
+        read_column(path, "logp")
 
 
 def test_pna_equals_torch_geometric_with_the_same_weights():
@@ -147,7 +148,7 @@ def test_pna_equals_torch_geometric_with_the_same_weights():
     data = workload.data("train")
     graph = workload.collate([data[k] for k in range(12)])
     torch.manual_seed(0)
-    ours = Layer(size).double()
+    ours = PNALayer(size).double()
     degree = torch.tensor([3, 100, 180, 90, 30])
     theirs = geometric.PNAConv(
         20, 20, ["mean", "min", "max", "std"], ["identity", "amplification", "attenuation"], degree,
@@ -175,7 +176,7 @@ def test_pna_equals_torch_geometric_with_the_same_weights():
 
 
 def test_the_average_of_degrees_is_that_of_qm9():
-    found = degrees(read_smiles(text) for text in qm9_smiles(2048)[0])
+    found = degree_histogram(read_smiles(*qm9_smiles(2048)[0]))
     average = (found * np.log(np.arange(len(found)) + 1)).sum() / found.sum()
     assert average == pytest.approx(AVERAGE_LOG, rel=0.02)
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecules
 from wattlaw.workloads.molecules.graphs.pairs import Graph
-from wattlaw.workloads.molecules.models.dimenet import DimeNet, Size
+from wattlaw.workloads.molecules.models.dimenet import DimeNet, DimeNetSize
 from wattlaw.workloads.molecules.models.dimenet_bases import bessel_zeros
 from wattlaw.workloads.molecules.sources.qm9 import qm9
 
-SIZE = Size(24, 2, bilinear=4, triplet=16, basis=4, output=32)
+SIZE = DimeNetSize(24, 2, num_bilinear=4, triplet_channels=16, basis_channels=4, out_channels=32)
 
 
 def graph_of(count: int, double: bool = True) -> Graph:

@@ -19,10 +19,10 @@ from wattlaw.workloads.molecules.models.force_fields import (
     PaiNNForces,
     SchNetForces,
 )
-from wattlaw.workloads.molecules.models.painn import PaiNN, Size
+from wattlaw.workloads.molecules.models.painn import PaiNN, PaiNNSize
 from wattlaw.workloads.molecules.models.schnet import SchNet
 from wattlaw.workloads.molecules.sources.energy_units import KCAL_EV
-from wattlaw.workloads.molecules.sources.trajectories import made, read_frames
+from wattlaw.workloads.molecules.sources.trajectories import read_frames, toy_frames
 
 
 def graph_of(workload, count: int = 2) -> Graph:
@@ -84,7 +84,7 @@ def plain_painn(model: PaiNN, numbers: Tensor, places: Tensor, cutoff: float) ->
     order = torch.arange(1, 21, dtype=places.dtype)
     radial = torch.sin(order * math.pi / cutoff * distance[..., None]) / distance[..., None]
     envelope = 0.5 * (torch.cos(math.pi * distance / cutoff) + 1) * reach
-    s, v = model.embedding(numbers), places.new_zeros(size, 3, model.size.features)
+    s, v = model.embedding(numbers), places.new_zeros(size, 3, model.size.hidden_channels)
     for message, update in zip(model.messages, model.updates, strict=True):
         w = message.filter(radial) * envelope[..., None]
         x = (message.second(F.silu(message.first(s)))[None] * w).chunk(3, -1)
@@ -103,7 +103,7 @@ def plain_painn(model: PaiNN, numbers: Tensor, places: Tensor, cutoff: float) ->
 
 def test_painn_equals_its_equations_written_plainly():
     torch.manual_seed(0)
-    model = PaiNN(Size(16, 2), 5.0)
+    model = PaiNN(PaiNNSize(16, 2), 5.0)
     graph = graph_of(PaiNNForces("tiny"))
     energies, forces = EnergyAndForces(model)(graph)
     for molecule in range(2):
@@ -157,7 +157,7 @@ def test_schnet_forces_equal_torch_geometric_with_autograd():
 
 
 def test_files_of_md17_and_extended_xyz_give_the_same_frames(tmp_path):
-    frames = made(3)
+    frames = toy_frames(3)
     np.savez(
         tmp_path / "md17.npz",
         z=frames[0].numbers,

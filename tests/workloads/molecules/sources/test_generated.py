@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from wattlaw.workloads.language.gpt2 import GPT2Workload
-from wattlaw.workloads.molecules.graphs.formulas import degrees
+from wattlaw.workloads.molecules.graphs.molecular_graphs import degree_histogram
 from wattlaw.workloads.molecules.graphs.pairs import find_pairs
-from wattlaw.workloads.molecules.sources.generated import Drawn, drawn, drawn_formulas
-from wattlaw.workloads.molecules.sources.qm9 import Table, qm9, qm9_smiles
+from wattlaw.workloads.molecules.sources.generated import (
+    RandomMolecules,
+    random_graphs,
+    random_molecules,
+)
+from wattlaw.workloads.molecules.sources.qm9 import QM9Table, qm9, qm9_smiles
 from wattlaw.workloads.molecules.sources.smiles import read_smiles
 from wattlaw.workloads.vision.resnet import ResNet50
 
@@ -22,11 +26,11 @@ PAIRS = {4.0: (112.9, 33.9), 5.0: (140.5, 44.2), 10.0: (157.9, 51.9)}
 
 
 @pytest.fixture(scope="module")
-def molecules() -> Drawn:
-    return drawn(COUNT)
+def molecules() -> RandomMolecules:
+    return random_molecules(COUNT)
 
 
-def pairs(molecules: Drawn | Table, cutoff: float) -> tuple[float, float]:
+def pairs(molecules: RandomMolecules | QM9Table, cutoff: float) -> tuple[float, float]:
     found = np.diff(find_pairs(molecules.positions, molecules.atoms, cutoff).starts)
     return float(found.mean()), float(found.std())
 
@@ -57,8 +61,8 @@ def test_generated_molecules_keep_their_atoms_apart(molecules):
 
 
 def test_generated_formulas_have_the_degrees_of_qm9():
-    mine = degrees(drawn_formulas(COUNT))
-    real = degrees(read_smiles(text) for text in qm9_smiles(2048)[0])
+    mine = degree_histogram(random_graphs(COUNT))
+    real = degree_histogram(read_smiles(*qm9_smiles(2048)[0]))
     shares = [found[:5] / found.sum() for found in (np.pad(mine, (0, 5)), np.pad(real, (0, 5)))]
     assert np.abs(shares[0] - shares[1]).max() < 0.05
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from wattlaw.core.errors import DataError, WattlawError
 from wattlaw.core.plugins import WORKLOADS, load
-from wattlaw.workloads.molecules.graphs.formulas import formula_of
+from wattlaw.workloads.molecules.graphs.molecular_graphs import graph_of_geometry
 from wattlaw.workloads.molecules.models.nnconv import NNConvQM9
 from wattlaw.workloads.molecules.models.pna import PNAMolecules
 from wattlaw.workloads.molecules.models.schnet import SchNetQM9
 from wattlaw.workloads.molecules.sources.energy_units import HARTREE_EV, KCAL_EV
-from wattlaw.workloads.molecules.sources.molecule_files import opened, read_molecules
-from wattlaw.workloads.molecules.sources.molecule_record import Record
-from wattlaw.workloads.molecules.sources.property_data import learnt
+from wattlaw.workloads.molecules.sources.molecule_files import open_molecules, read_molecules
+from wattlaw.workloads.molecules.sources.molecule_record import MoleculeRecord
+from wattlaw.workloads.molecules.sources.property_data import load_property
 from wattlaw.workloads.molecules.sources.qm9 import qm9, qm9_smiles
 from wattlaw.workloads.molecules.sources.qm9_bonds import qm9_bonds
 from wattlaw.workloads.molecules.sources.smiles import read_smiles
@@ -85,7 +85,7 @@ def test_what_ase_writes_is_read_to_the_same_frames(tmp_path, atoms, name):
             for one in atoms:
                 base.write(one, gap=1.5)
     read, told = read_frames(tmp_path / name)
-    assert (len(read), told.skipped, told.unit) == (4, 0, "eV")
+    assert (len(read), told.skipped, told.energy_unit) == (4, 0, "eV")
     for mine, other in zip(read, atoms, strict=True):
         assert mine.energy == pytest.approx(other.get_potential_energy(), rel=1e-7)
         assert np.allclose(mine.forces, other.get_forces(), atol=1e-6)
@@ -105,7 +105,7 @@ def test_a_data_set_of_schnetpack_is_read_with_its_own_units(tmp_path, atoms):
             base.write(bare, data=data)
         base.metadata = {"_property_unit_dict": {"energy": "kcal/mol"}, "_distance_unit": "Ang"}
     read, told = read_frames(path)
-    assert told.unit == "kcal/mol"
+    assert told.energy_unit == "kcal/mol"
     assert read[1].energy == pytest.approx(atoms[1].get_potential_energy())
     assert np.allclose(read[1].forces, atoms[1].get_forces(), atol=1e-5)
 
@@ -191,11 +191,11 @@ def test_a_molecule_npz_of_qm9_is_read_molecule_by_molecule(tmp_path):
         U0=np.array([-4200.0 - k for k in range(5)]),
         mu=np.arange(5.0),
     )
-    known = learnt(
+    known = load_property(
         SchNetQM9("tiny", {"data": str(tmp_path / "qm9_eV.npz")}).data_options, "u0", "", None
     )
     assert known.values.tolist() == [-4200.0, -4201.0, -4202.0, -4203.0, -4204.0]
-    assert (known.unit, known.extensive, known.atoms.tolist()) == ("eV", True, [9] * 5)
+    assert (known.unit, known.is_extensive, known.atoms.tolist()) == ("eV", True, [9] * 5)
 
 
 def test_energies_in_another_unit_than_custom_are_noticed_and_may_be_named(tmp_path):
@@ -215,16 +215,22 @@ def test_energies_in_another_unit_than_custom_are_noticed_and_may_be_named(tmp_p
 BAD_FILES = {
     "empty.xyz": (b"", "is empty"),
     "text.xyz": (b"hello\nworld\n", "begins with 'hello'"),
-    "table.csv": (b"smiles,logP\nCCO,1\n", "a table of SMILES, which has no geometries"),
-    "bytes.db": (bytes(range(1, 256)), "no text"),
+    "table.csv": (b"smiles,logP\nCCO,1\n", "a table of SMILES has no geometries"),
+    "bytes.db": (bytes(range(1, 256)), "neither text"),
     "list.json": (b'{"a": 1}', "known are|Known are"),
-    "cut.npz": (ETHANOL.read_bytes()[:5000], "not a whole .npz"),
+    "cut.npz": (ETHANOL.read_bytes()[:5000], "not a complete .npz"),
     "cut.sdf": (SDF[:200].encode(), "truncated"),
     "cut.xyz": (GDB[:300].encode(), "truncated"),
     "no-numbers.sdf": (SDF.replace("0.6650 C", "0.66x0 C").encode(), "line 1 .molecule 0."),
     "element.sdf": (SDF.replace(" C ", " Qq").encode(), "unknown element Qq"),
-    "bond.sdf": (SDF.replace("  1  2  2", "  1  9  2").encode(), "a bond to an atom"),
-    "count.xyz": (b"1\n\nH 0 0 0\nmany\n\nH 0 0 0\n", "line 4 .frame 1.: a number of atoms"),
+    "bond.sdf": (
+        SDF.replace("  1  2  2", "  1  9  2").encode(),
+        "a bond to an atom that does not exist",
+    ),
+    "count.xyz": (
+        b"1\n\nH 0 0 0\nmany\n\nH 0 0 0\n",
+        "line 4 .frame 1.: expected a number of atoms",
+    ),
 }
 
 
@@ -239,13 +245,13 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, name):
 def test_a_file_that_is_not_there_and_a_database_of_something_else_are_named(tmp_path):
     import sqlite3
 
-    with pytest.raises(DataError, match=r"none\.xyz: there is no such file"):
+    with pytest.raises(DataError, match=r"none\.xyz: no such file"):
         read_molecules(tmp_path / "none.xyz")
     base = sqlite3.connect(tmp_path / "other.db")
     base.execute("CREATE TABLE songs (name TEXT)")
     base.commit()
     base.close()
-    with pytest.raises(DataError, match="none of ASE"):
+    with pytest.raises(DataError, match="not of ASE"):
         read_molecules(tmp_path / "other.db")
 
 
@@ -257,7 +263,7 @@ def test_a_kind_is_recognised_by_content_whatever_the_name(tmp_path):
         ("d", b"\n1\n\nH 0 0 0\n", "XYZ"),
     ]:
         (tmp_path / name).write_bytes(content)
-        assert opened(tmp_path / name).kind == kind
+        assert open_molecules(tmp_path / name).kind == kind
 
 
 def test_records_left_out_are_counted_in_a_warning(tmp_path):
@@ -269,7 +275,7 @@ def test_records_left_out_are_counted_in_a_warning(tmp_path):
     )
     assert [n.name for n in workload.notes] == ["bad_records"]
     assert (
-        "skipped 1 of 5 records; the first: line 81 (molecule 4): unknown element Qq"
+        "skipped 1 of 5 records; the first: line 81 (molecule 4): not a molecule of SDF: unknown element Qq"
         in workload.notes[0].message
     )
 
@@ -282,7 +288,7 @@ def test_a_target_that_a_file_lacks_is_answered_with_those_it_has(tmp_path):
 
 def test_two_samples_cannot_be_parted_in_three(tmp_path):
     (tmp_path / "some.sdf").write_text(SDF * 2)
-    with pytest.raises(DataError, match="3 is the least"):
+    with pytest.raises(DataError, match="at least 3 are needed"):
         SchNetQM9("tiny", {"data": str(tmp_path / "some.sdf"), "target": "energy"}).data("train")
 
 
@@ -294,7 +300,7 @@ def as_npz() -> bytes:
     return file.getvalue()
 
 
-def read_or_refused(path, on_bad: str) -> list[Record]:
+def read_or_refused(path, on_bad: str) -> list[MoleculeRecord]:
     """The records of a file; none where it was refused, which must name the file."""
     refusal = ""
     try:
@@ -380,19 +386,23 @@ def test_heavy_atoms_and_bonds_of_a_geometry_are_those_of_its_smiles():
     table, texts, bonds = qm9(300), qm9_smiles(300)[0], qm9_bonds(300)
     ends = np.cumsum(table.atoms)[:-1]
     same = 0
-    for numbers, positions, own, text in zip(
-        np.split(table.numbers, ends), np.split(table.positions, ends), bonds, texts, strict=True
+    graphs = read_smiles(*texts)
+    numbers_of, positions_of = np.split(table.numbers, ends), np.split(table.positions, ends)
+    for numbers, positions, own, text, graph in zip(
+        numbers_of, positions_of, bonds, texts, graphs, strict=True
     ):
         if own is not None:
-            assert told(formula_of(numbers, positions, own)) == told(read_smiles(text)), text
-        _, ends_of = told(formula_of(numbers, positions, None))
-        same += [end[:2] for end in ends_of] == [end[:2] for end in told(read_smiles(text))[1]]
+            assert summary(graph_of_geometry(numbers, positions, own)) == summary(graph), text
+        _, bonds_of = summary(graph_of_geometry(numbers, positions, None))
+        same += [bond[:2] for bond in bonds_of] == [bond[:2] for bond in summary(graph)[1]]
     assert same > 0.95 * len(texts), "who is bound to whom can be told from distances"
 
 
-def told(formula):
-    ends = (
-        (*sorted((formula.atoms[a].symbol, formula.atoms[b].symbol)), order)
-        for a, b, order in formula.bonds
-    )
-    return sorted(a.symbol for a in formula.atoms), sorted(ends)
+def summary(graph):
+    """The elements of a molecule with their hydrogens, and its bonds, both sorted."""
+    bonds = [
+        (*sorted((int(graph.numbers[a]), int(graph.numbers[b]))), int(kind))
+        for a, b, kind in graph.bonds
+    ]
+    atoms = zip(graph.numbers.tolist(), graph.hydrogens.tolist(), strict=True)
+    return sorted(atoms), sorted(bonds)

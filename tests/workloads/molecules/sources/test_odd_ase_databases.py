@@ -34,7 +34,7 @@ def written(path, waters):
 
 
 def one_is_left_out(path):
-    with pytest.raises(DataError, match=rf"{path.name}, row 3: no molecule can be read here"):
+    with pytest.raises(DataError, match=rf"{path.name}, row 3: not a molecule that can be read"):
         read_molecules(path)
     found = read_molecules(path, "skip")
     assert (len(found.records), found.skipped) == (ROWS - 1, 1)
@@ -47,8 +47,8 @@ def one_is_left_out(path):
         ("key_value_pairs", "5"),
         ("key_value_pairs", '{"gap": [1, [2]]}'),
         ("key_value_pairs", NESTED),
-        ("data", "[]"),
-        ("data", b"\x08" + bytes(7) + b"[]"),
+        ("data", "[1]"),
+        ("data", b"\x08" + bytes(7) + b"[1]"),
         ("data", b"\x08" + bytes(7) + NESTED.encode()),
     ],
     ids=lambda value: str(value)[:30],
@@ -68,7 +68,7 @@ def test_a_description_of_another_kind_is_named(tmp_path, waters, told):
     with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("UPDATE information SET value = ? WHERE name = 'metadata'", (told,))
     with pytest.raises(
-        DataError, match=r"some\.db: its description, metadata in the table information, is damaged"
+        DataError, match=r"some\.db: its metadata, in the table information, is damaged"
     ):
         read_molecules(path)
 

@@ -12,7 +12,7 @@ from wattlaw.workloads.molecules.sources.trajectories import ETHANOL, ethanol, r
 needs_tblite = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("tblite") is None, reason="needs tblite"
 )
-SHORT = xtb.Plan(frames=5, every=4, settle=8, seed=3)
+SHORT = xtb.TrajectoryPlan(frames=5, every=4, settle=8, seed=3)
 
 
 def test_the_trajectory_that_comes_along_is_a_file_of_rmd17():
@@ -35,7 +35,7 @@ def test_it_moves_as_ethanol_at_500_kelvin_does():
 @needs_tblite
 def test_labels_that_come_along_are_those_of_the_method():
     for frame in ethanol()[::400]:
-        energy, forces = xtb.labels(frame.numbers, frame.positions.astype(float))
+        energy, forces = xtb.energy_and_forces(frame.numbers, frame.positions.astype(float))
         assert energy == pytest.approx(frame.energy, abs=1e-4)
         assert np.allclose(forces, frame.forces, atol=1e-3)
 
@@ -44,13 +44,13 @@ def test_labels_that_come_along_are_those_of_the_method():
 def test_forces_are_minus_the_slope_of_the_energy():
     frame = ethanol()[0]
     places = frame.positions.astype(float)
-    _, forces = xtb.labels(frame.numbers, places)
+    _, forces = xtb.energy_and_forces(frame.numbers, places)
     for atom, axis in [(0, 0), (2, 1), (8, 2)]:
         ends = []
         for sign in (1, -1):
             moved = places.copy()
             moved[atom, axis] += sign * 1e-3
-            ends.append(xtb.labels(frame.numbers, moved)[0])
+            ends.append(xtb.energy_and_forces(frame.numbers, moved)[0])
         assert forces[atom, axis] == pytest.approx((ends[1] - ends[0]) / 2e-3, abs=2e-3)
 
 
@@ -58,12 +58,12 @@ def test_forces_are_minus_the_slope_of_the_energy():
 def test_a_seed_gives_the_same_trajectory_and_another_gives_another(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     heard: list[int] = []
-    first = xtb.made_once("CCO", SHORT, tick=heard.append)
+    first = xtb.make_trajectory_file("CCO", SHORT, on_frame=heard.append)
     assert heard == [1, 2, 3, 4, 5]
-    xtb.made_once("CCO", SHORT, tick=heard.append)
+    xtb.make_trajectory_file("CCO", SHORT, on_frame=heard.append)
     assert len(heard) == 5, "it is made once"
-    again = xtb.made_once("CCO", SHORT, tmp_path / "again.npz")
-    other = xtb.made_once("CCO", SHORT._replace(seed=4))
+    again = xtb.make_trajectory_file("CCO", SHORT, tmp_path / "again.npz")
+    other = xtb.make_trajectory_file("CCO", SHORT._replace(seed=4))
     mine, same, different = (read_frames(path)[0] for path in (first, again, other))
     assert all(np.array_equal(a.forces, b.forces) for a, b in zip(mine, same, strict=True))
     assert not np.array_equal(mine[0].forces, different[0].forces)
@@ -73,6 +73,6 @@ def test_a_plan_or_molecule_that_cannot_be_is_answered():
     frame = ethanol()[0]
     for wrong in ({"frames": 0}, {"temperature_k": 0.0}, {"step_fs": 50.0}):
         with pytest.raises(SettingError, match="no trajectory"):
-            xtb.trajectory(frame.numbers, frame.positions, xtb.Plan(**wrong))
-    with pytest.raises(UsageError, match="no SMILES of QM9"):
+            xtb.trajectory(frame.numbers, frame.positions, xtb.TrajectoryPlan(**wrong))
+    with pytest.raises(UsageError, match="neither a file nor a SMILES of QM9"):
         xtb.starting_geometry("CCOX")

@@ -1,8 +1,8 @@
 """Pairs of atoms: found once per molecule, batched as one graph, and summed over without scatter.
 
 Shapes: A atoms, B molecules, P pairs (each pair once, ``first`` < ``second``), F features.
-A pair sends two messages, one each way, and both share what depends on the distance alone. Message p goes
-from ``second[p]`` to ``first[p]``, message P + p back.
+A pair sends two messages, one in each direction, which share what depends on the distance only.
+Message p goes from ``second[p]`` to ``first[p]``, message P + p back.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from wattlaw.workloads.molecules.graphs.grid import Array, Grid, applied, bag, row_starts
-from wattlaw.workloads.molecules.graphs.slots import Slots, changed
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.graphs.grid import Grid, applied, bag, row_starts
+from wattlaw.workloads.molecules.graphs.slots import Slots, map_tensors
 
 
 class PairList(NamedTuple):
-    """Pairs of many molecules, one molecule after another; atoms are counted from 0 within a molecule.
+    """Pairs of many molecules, one after another; atoms are counted from 0 within each molecule.
 
-    first, second (P,) uint16; distance (P,) float32, Å; starts (M + 1,) int64: where each molecule's begin.
+    first, second  (P,) uint16
+    distance       (P,) float32, Å
+    starts         (M + 1,) int64, where the pairs of each molecule begin
     """
 
     first: Array
@@ -33,9 +36,10 @@ class PairList(NamedTuple):
 
 
 def find_pairs(positions: Array, atoms: Array, cutoff: float) -> PairList:
-    """Return all pairs nearer than ``cutoff`` (Å). Molecules of one size are handled at once.
+    """Return all pairs closer than ``cutoff`` (Å).
 
-    positions (sum of atoms, 3), atoms (M,) the number of atoms of each molecule.
+    positions (sum of atoms, 3) in Å; atoms (M,), the number of atoms of each molecule. Molecules of
+    one size are handled together.
     """
     begins = np.concatenate([[0], np.cumsum(atoms)])
     counts = np.zeros(len(atoms), np.int64)
@@ -63,13 +67,24 @@ def find_pairs(positions: Array, atoms: Array, cutoff: float) -> PairList:
 class Graph:
     """A batch of molecules as one graph.
 
-    numbers (A,) int64; positions (A, 3), Å; molecule (A,) int64, ascending; starts (B + 1,) int64: first atom
-    of each molecule; first, second (P,) int64; distance (P,), Å; rows (2P,) and row_starts (A + 1,): the
-    messages that end at each atom in turn; target (B,).
+    numbers        (A,) int64, atomic numbers or kinds
+    positions      (A, 3), Å
+    molecule       (A,) int64, ascending
+    starts         (B + 1,) int64, first atom of each molecule
+    first, second  (P,) int64
+    distance       (P,), Å
+    rows           (2P,), the messages that end at each atom, atom by atom
+    row_starts     (A + 1,), where those of each atom begin
+    target         (B,)
 
-    Only some models ask for the rest: grid, where the distances lie on a grid; slots, neighbours in the order
-    for sums over triplets; atoms (A, …), what each atom brings in or is to get (features; forces); bonds (P, …),
-    features; apart (P, 3), from second to first, Å; largest, the most atoms of a molecule.
+    Only some models use the rest:
+
+    grid     the distances on a grid
+    slots    neighbours in the order for sums over triplets
+    atoms    (A, …), features, or forces as targets
+    bonds    (P, …), features
+    apart    (P, 3), vectors from second to first, Å
+    largest  the number of atoms of the largest molecule
     """
 
     numbers: Tensor
@@ -91,12 +106,12 @@ class Graph:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Graph:
         """Return the graph on ``device``."""
-        moved: Graph = changed(self, lambda t: t.to(device, non_blocking=non_blocking))
+        moved: Graph = map_tensors(self, lambda t: t.to(device, non_blocking=non_blocking))
         return moved
 
     def pin_memory(self) -> Graph:
-        """Return the graph in memory from which a GPU copies while the host goes on."""
-        pinned: Graph = changed(self, Tensor.pin_memory)
+        """Return the graph in pinned memory, from which a GPU can copy asynchronously."""
+        pinned: Graph = map_tensors(self, Tensor.pin_memory)
         return pinned
 
     def with_features(self, atoms: Tensor, bonds: Tensor) -> Graph:
@@ -104,15 +119,15 @@ class Graph:
         return dataclasses.replace(self, atoms=atoms, bonds=bonds)
 
     def at(self, positions: Tensor) -> Graph:
-        """Return the graph with its atoms at ``positions`` (A, 3) and the same pairs."""
+        """Return the graph with other ``positions`` (A, 3), in Å, and the same pairs."""
         return dataclasses.replace(self, positions=positions)
 
     def __len__(self) -> int:
         return len(self.target)
 
 
-def incoming(first: Array, second: Array, atoms: int) -> tuple[Array, Array]:
-    """Return (rows, row_starts): the messages that end at each atom in turn."""
+def incoming_messages(first: Array, second: Array, atoms: int) -> tuple[Array, Array]:
+    """Return ``rows`` and ``row_starts`` of a ``Graph``."""
     ends = np.concatenate([first, second])
     key = ends.astype(np.uint16) if atoms < 65536 else ends
     return np.argsort(key, kind="stable"), row_starts(ends, atoms)
@@ -133,20 +148,19 @@ class _Convolve(Function):
         filters, atoms = ctx.saved_tensors
         if not torch.is_grad_enabled() and all(ctx.needs_input_grad[:2]):
             return *_both_gradients(filters, atoms, gradient, ctx.graph), None
-        to_filters = (
-            applied(_Products, atoms, gradient, ctx.graph) if ctx.needs_input_grad[0] else None
-        )
-        # messages go both ways with one filter, so the sum is its own transpose
-        to_atoms = (
-            applied(_Convolve, filters, gradient, ctx.graph) if ctx.needs_input_grad[1] else None
-        )
+        to_filters = to_atoms = None
+        if ctx.needs_input_grad[0]:
+            to_filters = applied(_Products, atoms, gradient, ctx.graph)
+        if ctx.needs_input_grad[1]:
+            # messages go both ways with one filter, so the sum is its own transpose
+            to_atoms = applied(_Convolve, filters, gradient, ctx.graph)
         return to_filters, to_atoms, None
 
 
 def _both_gradients(
     filters: Tensor, atoms: Tensor, gradient: Tensor, graph: Graph
 ) -> tuple[Tensor, Tensor]:
-    """Return both gradients of a sum at once, where nobody asks for a second derivative."""
+    """Return both gradients of a sum together, where no second derivative is needed."""
     messages = filters.new_empty(2, *filters.shape)
     torch.index_select(gradient, 0, graph.second, out=messages[0])
     torch.index_select(gradient, 0, graph.first, out=messages[1])
@@ -162,19 +176,17 @@ class _Products(Function):
         ctx.graph = graph
         ctx.save_for_backward(left, right)
         product = left.index_select(0, graph.second).mul_(right.index_select(0, graph.first))
-        return product.addcmul_(
-            left.index_select(0, graph.first), right.index_select(0, graph.second)
-        )
+        first, second = left.index_select(0, graph.first), right.index_select(0, graph.second)
+        return product.addcmul_(first, second)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
-        to_left = (
-            applied(_Convolve, gradient, right, ctx.graph) if ctx.needs_input_grad[0] else None
-        )
-        to_right = (
-            applied(_Convolve, gradient, left, ctx.graph) if ctx.needs_input_grad[1] else None
-        )
+        to_left = to_right = None
+        if ctx.needs_input_grad[0]:
+            to_left = applied(_Convolve, gradient, right, ctx.graph)
+        if ctx.needs_input_grad[1]:
+            to_right = applied(_Convolve, gradient, left, ctx.graph)
         return to_left, to_right, None
 
 
@@ -237,7 +249,7 @@ def weigh(messages: Tensor, weights: Tensor) -> Tensor:
 
 
 def spread(atoms: Tensor, graph: Graph, to_ends: bool) -> Tensor:
-    """Return for each message the features of the atom where it ends, or begins: (A, F) -> (2P, F)."""
+    """Return the features of the atom where each message ends, or starts: (A, F) -> (2P, F)."""
     return applied(_Spread, atoms, graph, to_ends)
 
 
@@ -255,7 +267,6 @@ def convolve(filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
 
 
 def sum_molecules(values: Tensor, graph: Graph) -> Tensor:
-    """Return the sum over each molecule's atoms, in single precision at least: (A, F) -> (B, F)."""
-    return applied(
-        _SumMolecules, values.to(torch.promote_types(values.dtype, torch.float32)), graph
-    )
+    """Return sums over the atoms of molecules, in single precision or above: (A, F) -> (B, F)."""
+    precision = torch.promote_types(values.dtype, torch.float32)
+    return applied(_SumMolecules, values.to(precision), graph)

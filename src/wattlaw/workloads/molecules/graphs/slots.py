@@ -1,4 +1,4 @@
-"""The neighbours of atoms in an order that lets sums over triplets be matrix products, see ``triplets``.
+"""Neighbours of atoms in an order in which sums over triplets are matrix products, see ``triplets``.
 
 P pairs send 2P messages, see ``pairs``.
 """
@@ -13,32 +13,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wattlaw.workloads.cache import Array
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def uncompiled(function: _Function) -> _Function:
-    """Return a function that ``torch.compile`` leaves as it is.
+    """Return a function that ``torch.compile`` skips.
 
-    Groups differ from batch to batch, and a compiler would begin anew at each.
+    Groups differ between batches, and each would be compiled again.
     """
-    left: _Function = torch.compiler.disable(function)
-    return left
+    skipped: _Function = torch.compiler.disable(function)
+    return skipped
 
 
-def changed(item: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a dataclass with ``change`` made to its tensors and to those of the dataclasses within it."""
+def map_tensors(item: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """Return a dataclass with ``function`` applied to its tensors, also in nested dataclasses."""
     values = {}
     for field in dataclasses.fields(item):
         value = getattr(item, field.name)
         if isinstance(value, Tensor):
-            values[field.name] = change(value)
+            values[field.name] = function(value)
         elif dataclasses.is_dataclass(value):
-            values[field.name] = changed(value, change)
+            values[field.name] = map_tensors(value, function)
     return dataclasses.replace(item, **values)
 
 
-class Group(NamedTuple):
-    """Atoms with the same number of neighbours: where their slots begin, how many they are, and that number."""
+class SlotGroup(NamedTuple):
+    """Atoms with the same number of neighbours; their first slot, their number, and that number."""
 
     start: int
     atoms: int
@@ -46,18 +48,19 @@ class Group(NamedTuple):
 
     @property
     def slots(self) -> slice:
-        """The group's part of all slots."""
+        """The slots of the group."""
         return slice(self.start, self.start + self.atoms * self.neighbours)
 
 
 @dataclasses.dataclass(frozen=True)
 class Slots:
-    """The neighbours of every atom, one slot each: 2P in all, atoms with fewest neighbours first.
+    """The neighbours of all atoms, one slot each: 2P slots, atoms with the fewest neighbours first.
 
-    arriving  (2P,) the message that comes from the neighbour in each slot
+    arriving  (2P,) the message from the neighbour in each slot
     place     (2P,) the slot at which each message arrives; the inverse of ``arriving``
-    leaving   (2P,) the message that goes to the neighbour in each slot
-    origin    (2P,) the slot, at the atom where it begins, of each message's goal; the inverse of ``leaving``
+    leaving   (2P,) the message to the neighbour in each slot
+    origin    (2P,) for each message, the slot of its target atom among the neighbours of its
+              source atom; the inverse of ``leaving``
     pair      (2P,) the pair of each slot
     """
 
@@ -66,11 +69,11 @@ class Slots:
     leaving: Tensor
     origin: Tensor
     pair: Tensor
-    groups: tuple[Group, ...]
+    groups: tuple[SlotGroup, ...]
 
 
-def find_slots(rows: np.ndarray[Any, Any], row_starts: np.ndarray[Any, Any]) -> Slots:
-    """Return the slots of a graph from its messages by the atom where they end."""
+def find_slots(rows: Array, row_starts: Array) -> Slots:
+    """Return the slots of a graph from its ``rows`` and ``row_starts``, see ``Graph``."""
     degrees = np.diff(row_starts)
     pairs = len(rows) // 2
     order = np.argsort(np.repeat(degrees, degrees), kind="stable")
@@ -81,7 +84,7 @@ def find_slots(rows: np.ndarray[Any, Any], row_starts: np.ndarray[Any, Any]) -> 
     groups = []
     start = 0
     for n, atoms in zip(*np.unique(degrees[degrees > 0], return_counts=True), strict=True):
-        groups.append(Group(start, int(atoms), int(n)))
+        groups.append(SlotGroup(start, int(atoms), int(n)))
         start += int(atoms * n)
     return Slots(
         arriving=torch.from_numpy(arriving),

@@ -1,12 +1,12 @@
-"""Sums over triplets k → j → i: what each message j → i hears of the messages k → j that arrive where it begins.
+"""Sums over triplets k → j → i: for each message j → i, over the messages k → j that arrive at j.
 
-At one atom j with n neighbours the triplets form an n × n table (its diagonal, k = i, is left out). A
-function of the angle is expanded in L Legendre polynomials, and one of the distances enters only through the
-message k → j, so the sum is one matrix product an atom instead of a row for every triplet. Atoms with equally many
-neighbours are multiplied together, without padding.
+The triplets of an atom j with n neighbours form an n × n table (without its diagonal, k = i). The
+function of the angle is expanded in L Legendre polynomials, and the function of the distance enters
+through the message k → j, so the sum is one matrix product per atom, rather than one row per triplet.
+Atoms with the same number of neighbours are multiplied together, without padding.
 
-Shapes: A atoms, P pairs, 2P messages (see ``pairs``), T triplets, L polynomials, F features, N atoms of a group
-with n neighbours each.
+Shapes: A atoms, P pairs, 2P messages (see ``pairs``), L polynomials, F features, B bilinear channels,
+N atoms of a group with n neighbours each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from wattlaw.workloads.molecules.graphs.slots import Slots, uncompiled
 
 
 def legendre(x: Tensor, order: int) -> Tensor:
-    """Return √((2l+1)/4π)·P_l(x) for l < ``order`` in a new last dimension: spherical harmonics with m = 0."""
+    """Return √((2l+1)/4π)·P_l(x) for l < ``order`` in a new last dimension.
+
+    These are the spherical harmonics with m = 0.
+    """
     values = [torch.ones_like(x), x]
     for k in range(1, order - 1):
         values.append(((2 * k + 1) * x * values[k] - k * values[k - 1]) / (k + 1))
@@ -36,28 +39,28 @@ def legendre(x: Tensor, order: int) -> Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Triplets:
-    """The slots of a graph and a table of angles for each of their groups, see ``angles`` and ``angle_products``."""
+    """The slots of a graph, and a table of angles for each group, see ``angles``."""
 
     slots: Slots
     tables: list[Tensor]
 
 
 @uncompiled
-def angles(graph: Graph, order: int, at_goal: bool) -> Triplets:
-    """Return, for each group, the Legendre polynomials of the triplets' angles, (N, k, i, L), 0 where k = i.
+def angles(graph: Graph, order: int, at_target: bool) -> Triplets:
+    """Return Legendre polynomials of the angles of triplets, (N, k, i, L) per group; 0 where k = i.
 
-    The angle lies between k → j and j → i; with ``at_goal`` between i → j and i → k, as DimeNet's first
-    implementation has it.
+    The angle is between k → j and j → i; with ``at_target`` between i → j and i → k, as in DimeNet's
+    first implementation.
     """
     slots = graph.slots
     assert slots is not None, "batch the molecules with slots"
-    # of coordinates in half precision nothing would be left of an angle; on "meta" nothing is calculated
+    # half precision is too coarse for angles; "meta" has no autocast
     kind = graph.positions.device.type
     with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):
-        return Triplets(slots, _tables(graph, slots, order, at_goal))
+        return Triplets(slots, _tables(graph, slots, order, at_target))
 
 
-def _tables(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tensor]:
+def _tables(graph: Graph, slots: Slots, order: int, at_target: bool) -> list[Tensor]:
     start = torch.cat([graph.second, graph.first])[slots.arriving]
     end = torch.cat([graph.first, graph.second])[slots.arriving]
     away = graph.positions[start] - graph.positions[end]
@@ -68,12 +71,9 @@ def _tables(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tenso
         inner = vectors @ vectors.transpose(1, 2)
         square = inner.diagonal(dim1=1, dim2=2)
         same = torch.eye(n, dtype=torch.bool, device=away.device)
-        if at_goal:
-            apart = (
-                (square[:, :, None] + square[:, None, :] - 2 * inner)
-                .masked_fill(same, 1.0)
-                .clamp_min(1e-12)
-            )
+        if at_target:
+            apart = square[:, :, None] + square[:, None, :] - 2 * inner
+            apart = apart.masked_fill(same, 1.0).clamp_min(1e-12)
             cosine = (square[:, None, :] - inner) / (square[:, None, :] * apart).sqrt()
         else:
             cosine = -inner / (square[:, :, None] * square[:, None, :]).sqrt()
@@ -83,26 +83,27 @@ def _tables(graph: Graph, slots: Slots, order: int, at_goal: bool) -> list[Tenso
 
 @uncompiled
 def angle_products(graph: Graph, order: int) -> Triplets:
-    """Return the angles between k → j and j → i as ``filtered_sum`` takes them: (N, i, k·L) for each group."""
-    known = angles(graph, order, at_goal=False)
-    return Triplets(known.slots, [t.transpose(1, 2).flatten(2).contiguous() for t in known.tables])
+    """Return the angles between k → j and j → i for ``filtered_sum``, (N, i, k·L) per group."""
+    known = angles(graph, order, at_target=False)
+    tables = [table.transpose(1, 2).flatten(2).contiguous() for table in known.tables]
+    return Triplets(known.slots, tables)
 
 
 class _Filtered(Function):
-    # group by group, so that what is gathered for one stays in the processor's cache
+    # group by group, so that gathered rows stay in the cache
     @staticmethod
     def forward(ctx: Any, messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
         ctx.triplets = triplets
         slots = triplets.slots
         ctx.save_for_backward(messages, radial)
-        heard = torch.empty_like(messages)
+        sums = torch.empty_like(messages)
         width = messages.shape[1]
         for group, table in zip(slots.groups, triplets.tables, strict=True):
             terms = radial.index_select(0, slots.pair[group.slots])
             terms.mul_(messages.index_select(0, slots.arriving[group.slots])[:, None])
-            out = heard[group.slots].view(group.atoms, group.neighbours, width)
+            out = sums[group.slots].view(group.atoms, group.neighbours, width)
             torch.bmm(table, terms.view(group.atoms, -1, width), out=out)
-        return heard.index_select(0, slots.origin)
+        return sums.index_select(0, slots.origin)
 
     @staticmethod
     @once_differentiable
@@ -112,9 +113,9 @@ class _Filtered(Function):
         to_messages = torch.empty_like(messages)
         to_radial = radial.new_empty(2 * pairs, order, width)
         for group, table in zip(slots.groups, ctx.triplets.tables, strict=True):
-            heard = gradient.index_select(0, slots.leaving[group.slots])
+            to_sums = gradient.index_select(0, slots.leaving[group.slots])
             terms = to_radial[group.slots]
-            part = heard.view(group.atoms, group.neighbours, width)
+            part = to_sums.view(group.atoms, group.neighbours, width)
             torch.bmm(table.transpose(1, 2), part, out=terms.view(group.atoms, -1, width))
             known = radial.index_select(0, slots.pair[group.slots])
             torch.sum(known.mul_(terms), 1, out=to_messages[group.slots])

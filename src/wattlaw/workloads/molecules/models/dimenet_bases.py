@@ -1,4 +1,7 @@
-"""DimeNet's functions of distance: Bessel functions under a smooth cutoff (Gasteiger et al., arXiv 2003.03123)."""
+"""DimeNet's radial bases: Bessel functions under a smooth cutoff (Gasteiger et al., arXiv 2003.03123).
+
+Shapes: P pairs.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wattlaw.workloads.cache import Array
+
 SPHERICAL, RADIAL = 7, 6
-"""Orders of the angular basis, and radial functions of each."""
+"""Orders of the angular basis, and radial functions per order."""
 
 
-def bessel(x: np.ndarray[Any, Any], orders: int) -> np.ndarray[Any, Any]:
+def bessel(x: Array, orders: int) -> Array:
     """Return spherical Bessel functions j_0 … j_(orders-1) of ``x`` > 0 in a new first dimension."""
-    found = [np.sin(x) / x, np.sin(x) / x**2 - np.cos(x) / x]
+    values = [np.sin(x) / x, np.sin(x) / x**2 - np.cos(x) / x]
     for k in range(1, orders - 1):
-        found.append((2 * k + 1) / x * found[k] - found[k - 1])
-    return np.stack(found[:orders])
+        values.append((2 * k + 1) / x * values[k] - values[k - 1])
+    return np.stack(values[:orders])
 
 
-def bessel_zeros(orders: int, count: int) -> np.ndarray[Any, Any]:
+def bessel_zeros(orders: int, count: int) -> Array:
     """Return the first ``count`` zeros of each order, (orders, count), by bisection.
 
     The zeros of one order lie between those of the order below.
@@ -46,8 +51,8 @@ def envelope(x: Tensor) -> Tensor:
     return (1 / x - 28 * fifth + 48 * fifth * x - 21 * fifth * x * x) * (x < 1)
 
 
-class Bases(nn.Module):
-    """Radial basis with learnt frequencies, and the fixed one of the angular functions."""
+class DimeNetBases(nn.Module):
+    """The radial basis, whose frequencies are trained, and the radial part of the angular basis."""
 
     zeros: Tensor
     norms: Tensor
@@ -57,26 +62,23 @@ class Bases(nn.Module):
         self.cutoff = cutoff
         self.frequencies = nn.Parameter(torch.arange(1, RADIAL + 1) * math.pi)
         zeros = bessel_zeros(SPHERICAL, RADIAL)
-        beyond = np.stack(
+        next_order = np.stack(
             [bessel(zeros[order], SPHERICAL + 1)[order + 1] for order in range(SPHERICAL)]
         )
+        norms = torch.tensor(np.sqrt(2) / np.abs(next_order), dtype=torch.float64)
         self.register_buffer("zeros", torch.tensor(zeros, dtype=torch.float64), persistent=False)
-        self.register_buffer(
-            "norms",
-            torch.tensor(np.sqrt(2) / np.abs(beyond), dtype=torch.float64),
-            persistent=False,
-        )
+        self.register_buffer("norms", norms, persistent=False)
 
     def forward(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the radial basis (P, RADIAL) and that of the angles (P, SPHERICAL, RADIAL)."""
+        """Return the radial basis (P, RADIAL) and the angular one (P, SPHERICAL, RADIAL)."""
         x = distance[:, None] / self.cutoff
         radial = envelope(x) * torch.sin(self.frequencies * x)
         return radial, self.angular(x).to(distance.dtype)
 
     def angular(self, x: Tensor) -> Tensor:
-        """Return normalised j_l(z_ln·x)·envelope(x), in double precision, which the recursion needs."""
+        """Return normalised j_l(z_ln·x)·envelope(x), in the double precision that the recursion needs."""
         x = x.to(self.zeros.dtype)
-        found = []
+        values = []
         for order in range(SPHERICAL):
             t = self.zeros[order] * x
             below, value = torch.sin(t) / t, torch.sin(t) / t**2 - torch.cos(t) / t
@@ -84,11 +86,11 @@ class Bases(nn.Module):
                 value = below
             for k in range(1, order):
                 below, value = value, (2 * k + 1) / t * value - below
-            found.append(self.norms[order] * value)
-        return torch.stack(found, 1) * envelope(x)[..., None]
+            values.append(self.norms[order] * value)
+        return torch.stack(values, 1) * envelope(x)[..., None]
 
-    def _apply(self, function: Any, recurse: bool = True) -> Bases:
-        # a change of precision leaves these constants in double; a change of device takes them along
+    def _apply(self, function: Any, recurse: bool = True) -> DimeNetBases:
+        # these constants stay in double precision, but follow the module to another device
         super()._apply(function, recurse)  # type: ignore[no-untyped-call]
         self.zeros, self.norms = self.zeros.double(), self.norms.double()
         return self

@@ -1,4 +1,7 @@
-"""Layers of DimeNet: dense ones with orthogonal weights, and two of them added to their input."""
+"""Layers of DimeNet: linear ones with orthogonal weights, and residual ones.
+
+Shapes: E rows, such as messages.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,23 @@ from torch.nn import functional as F
 from wattlaw.workloads.molecules.graphs.grid import applied
 from wattlaw.workloads.molecules.graphs.products import Linear, product
 
-ROWS = 2048
-"""So many messages go through several layers at once on a CPU, where what passes between the layers then stays in the
-cache of one core."""
+CHUNK_ROWS = 2048
+"""Rows that pass several layers together on a CPU, so that intermediate results stay in the cache of
+one core.
+"""
 
 
-def by_parts(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-    """Return what a function of single rows (E, …) gives, (E, F); on a CPU for ``ROWS`` of them after another."""
+def in_chunks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Return a row-wise function of rows (E, …); on a CPU in chunks of CHUNK_ROWS."""
     if rows[0].device.type != "cpu" or torch.compiler.is_compiling():
         return function(*rows)
-    parts = zip(*(tensor.split(ROWS) for tensor in rows), strict=True)
-    return torch.cat([function(*part) for part in parts])
+    chunks = zip(*(tensor.split(CHUNK_ROWS) for tensor in rows), strict=True)
+    return torch.cat([function(*chunk) for chunk in chunks])
 
 
-def orthogonal(layer: nn.Linear) -> nn.Linear:
-    """Return the layer with orthogonal weights scaled as Glorot's, and no bias at first."""
+def orthogonal_linear(in_channels: int, out_channels: int, bias: bool = True) -> nn.Linear:
+    """Return a linear layer with orthogonal weights of Glorot's variance, and a bias of 0."""
+    layer = Linear(in_channels, out_channels, bias)
     with torch.no_grad():
         nn.init.orthogonal_(layer.weight)
         scale = 2.0 / ((layer.weight.shape[0] + layer.weight.shape[1]) * layer.weight.var())
@@ -38,13 +43,8 @@ def orthogonal(layer: nn.Linear) -> nn.Linear:
     return layer
 
 
-def dense(inside: int, outside: int, bias: bool = True) -> nn.Linear:
-    """Return a new orthogonal layer."""
-    return orthogonal(Linear(inside, outside, bias))
-
-
 class _Residual(Function):
-    # adds the two gradients while multiplying, and works in place where it can
+    # adds both gradients while multiplying, and in place where possible
     @staticmethod
     def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
         before_1 = product(x, w1, b1)
@@ -70,15 +70,16 @@ class _Residual(Function):
         )
 
 
-class Residual(nn.Module):
+class ResidualLayer(nn.Module):
     """Two layers added to their input."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first, self.second = dense(width, width), dense(width, width)
+        self.first = orthogonal_linear(channels, channels)
+        self.second = orthogonal_linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (E, width)."""
+        """Return (E, channels)."""
         if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
             out: Tensor = x + F.silu(self.second(F.silu(self.first(x))))
             return out

@@ -1,21 +1,22 @@
-"""Force fields: a network gives the energy of a geometry, and forces are its gradient. SchNet and PaiNN learn both.
+"""Force fields: SchNet or PaiNN gives the energy of a geometry, and forces are minus its gradient.
 
-The sums over neighbours are their own transposes (see ``pairs``), so the derivative of a derivative that training on
-forces needs is made of the same fused sums.
+Sums over neighbours are their own transposes (see ``pairs``), so the second derivatives that training
+on forces needs consist of the same fused sums.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from wattlaw.workloads.base import Split, Workload
+from wattlaw.workloads.base import Options, Split, Workload
+from wattlaw.workloads.cache import Array
 from wattlaw.workloads.data_options import (
     GENERATED_NOTE,
     OPTIONS,
@@ -23,21 +24,20 @@ from wattlaw.workloads.data_options import (
     skipped_records,
 )
 from wattlaw.workloads.molecules.graphs.batches import (
-    Joined,
+    ConcatenatedMolecules,
     Molecule,
     Molecules,
-    Picked,
+    SelectedSamples,
     batch_molecules,
-    join,
+    concatenate,
     rows_of,
-    taken,
+    take_rows,
 )
 from wattlaw.workloads.molecules.graphs.pairs import Graph, spread, sum_molecules
-from wattlaw.workloads.molecules.models.painn import PaiNN
-from wattlaw.workloads.molecules.models.painn import Size as PaiNNSize
-from wattlaw.workloads.molecules.models.schnet import Size, TrainableSchNet
-from wattlaw.workloads.molecules.sources.targets import splits
-from wattlaw.workloads.molecules.sources.trajectories import Frame, ethanol, made, read_frames
+from wattlaw.workloads.molecules.models.painn import PaiNN, PaiNNSize
+from wattlaw.workloads.molecules.models.schnet import SchNetSize, TrainableSchNet
+from wattlaw.workloads.molecules.sources.targets import split_indices
+from wattlaw.workloads.molecules.sources.trajectories import Frame, ethanol, read_frames, toy_frames
 
 VERSION = 2
 NAMES = {"schnet-forces": "SchNetForces", "painn-forces": "PaiNNForces"}
@@ -58,50 +58,51 @@ METRICS = {
 }
 
 ENERGY_WEIGHT, FORCE_WEIGHT = 0.05, 0.95
-"""Weights of the two squared errors in the loss, as LitMatter has them."""
+"""Weights of the two squared errors in the loss, as in LitMatter."""
 
-MADE = 512
-"""Geometries that are made where data=generated."""
+GENERATED_FRAMES = 512
+"""Geometries of the toy potential where data=generated."""
 
 
-class Sample(NamedTuple):
-    """A geometry with its energy (in the molecule's ``target``) and its forces (N, 3)."""
+class LabelledFrame(NamedTuple):
+    """A sample: a geometry, with its energy as the ``target``, and its forces (N, 3)."""
 
     molecule: Molecule
     forces: Tensor
 
 
-class Frames(Dataset[Sample]):
-    """Geometries with energies, less their mean, and forces."""
+class Frames(Dataset[LabelledFrame]):
+    """Geometries with energies less their ``mean``, in eV, and forces, in eV/Å."""
 
     def __init__(self, frames: Sequence[Frame], mean: float, cutoff: float) -> None:
         self.molecules = Molecules(
-            np.concatenate([f.numbers for f in frames]),
-            np.concatenate([f.positions for f in frames]),
-            np.array([len(f.numbers) for f in frames]),
-            np.array([f.energy - mean for f in frames]),
+            np.concatenate([frame.numbers for frame in frames]),
+            np.concatenate([frame.positions for frame in frames]),
+            np.array([len(frame.numbers) for frame in frames]),
+            np.array([frame.energy - mean for frame in frames]),
             cutoff,
         )
-        self.forces = torch.from_numpy(np.concatenate([f.forces for f in frames]))
+        self.forces = torch.from_numpy(np.concatenate([frame.forces for frame in frames]))
 
     def __len__(self) -> int:
         return len(self.molecules)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> LabelledFrame:
         starts = self.molecules.atom_starts
-        return Sample(self.molecules[index], self.forces[starts[index] : starts[index + 1]])
+        forces = self.forces[starts[index] : starts[index + 1]]
+        return LabelledFrame(self.molecules[index], forces)
 
-    def __getitems__(self, indices: Sequence[int]) -> Picked:
-        return Picked(self, indices)
+    def __getitems__(self, indices: Sequence[int]) -> SelectedSamples:
+        return SelectedSamples(self, indices)
 
-    def joined(self, indices: np.ndarray[Any, Any]) -> tuple[Joined, Tensor]:
+    def concatenated(self, indices: Array) -> tuple[ConcatenatedMolecules, Tensor]:
         """Return some geometries one after another, and their forces."""
         rows, _ = rows_of(self.molecules.atom_starts, indices)
-        return self.molecules.joined(indices), taken(self.forces, rows)
+        return self.molecules.concatenated(indices), take_rows(self.forces, rows)
 
 
 class EnergyAndForces(nn.Module):
-    """A network of energies, asked for forces too: forces are minus the energy's gradient."""
+    """A network of energies that also gives forces, minus the gradient of the energy."""
 
     def __init__(self, energies: nn.Module) -> None:
         super().__init__()
@@ -110,22 +111,23 @@ class EnergyAndForces(nn.Module):
     def forward(self, graph: Graph) -> tuple[Tensor, Tensor]:
         """Return energies (B,) in eV and forces (A, 3) in eV/Å."""
         with torch.enable_grad():
-            places = graph.positions.detach().requires_grad_()
-            ends, starts = spread(places, graph, to_ends=True).chunk(2)
-            apart = ends - starts
+            positions = graph.positions.detach().requires_grad_()
+            ends, starts = spread(positions, graph, to_ends=True).chunk(2)
+            vectors = ends - starts
             moved = dataclasses.replace(
-                graph, positions=places, distance=apart.norm(dim=1), apart=apart, grid=None
+                graph, positions=positions, distance=vectors.norm(dim=1), apart=vectors, grid=None
             )
             energy = self.energies(moved)
-            (slope,) = torch.autograd.grad(energy.sum(), places, create_graph=self.training)
-        return energy, -slope
+            (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=self.training)
+        return energy, -gradient
 
 
 class ForceField(Workload):
-    """A network learns energies and forces of ethanol, by GFN2-xTB.
+    """A network is trained on energies and forces of ethanol, by GFN2-xTB.
 
-    Options: ``data``, a file with energies and forces, or "generated" for a toy potential; ``on_bad``, "fail" or
-    "skip"; ``energy_unit`` of the file, "" for its kind's own.
+    Options: ``data``, a file with energies and forces, or "generated" for a toy potential;
+    ``on_bad``, "fail" or "skip"; ``energy_unit`` of the file, "" for the one that it states or its
+    kind implies.
     """
 
     presets = ("tiny", "base")
@@ -134,41 +136,39 @@ class ForceField(Workload):
     cutoff = 5.0
     is_second_order = True
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
         self.data_options = parse_data_options(self.chosen)
 
-    def data(self, split: Split) -> Dataset[Sample]:
+    def data(self, split: Split) -> Dataset[LabelledFrame]:
         frames = self._frames()
-        parts = splits(len(frames))
-        mean = float(np.mean([frames[k].energy for k in parts["train"]]))
-        self.learnt = {
-            "elements": np.unique(
-                np.concatenate([frames[k].numbers for k in parts["train"]])
-            ).tolist()
-        }
+        parts = split_indices(len(frames))
+        train = [frames[k] for k in parts["train"]]
+        mean = float(np.mean([frame.energy for frame in train]))
+        elements = np.unique(np.concatenate([frame.numbers for frame in train]))
+        self.learnt = {"elements": elements.tolist()}
         return Frames([frames[k] for k in parts[split]], mean, self.cutoff)
 
     def _frames(self) -> list[Frame]:
-        self.notes = [GENERATED_NOTE] if self.data_options.is_generated else []
-        if self.data_options.path is None:
-            return made(MADE) if self.data_options.is_generated else ethanol()
-        frames, given = read_frames(
-            self.data_options.path, self.data_options.on_bad, str(self.chosen["energy_unit"])
-        )
-        self.notes = skipped_records(
-            self.data_options.path, given.skipped, len(frames), given.first_fault
-        )
+        self.notes = []
+        if self.data_options.is_generated:
+            self.notes = [GENERATED_NOTE]
+            return toy_frames(GENERATED_FRAMES)
+        path = self.data_options.path
+        if path is None:
+            return ethanol()
+        energy_unit = str(self.chosen["energy_unit"])
+        frames, loaded = read_frames(path, self.data_options.on_bad, energy_unit)
+        skipped = skipped_records(path, loaded.skipped, len(frames), loaded.first_fault)
+        self.notes = [*skipped, *loaded.notes]
         return frames
 
-    def collate(self, samples: Sequence[Sample]) -> Graph:
-        if isinstance(samples, Picked):
-            molecules, forces = samples.joined()
+    def collate(self, samples: Sequence[LabelledFrame]) -> Graph:
+        if isinstance(samples, SelectedSamples):
+            molecules, forces = samples.concatenated()
         else:
-            molecules, forces = (
-                join([s.molecule for s in samples]),
-                torch.cat([s.forces for s in samples]),
-            )
+            molecules = concatenate([sample.molecule for sample in samples])
+            forces = torch.cat([sample.forces for sample in samples])
         graph = batch_molecules(molecules, self.cutoff)
         return graph.with_features(forces, graph.bonds)
 
@@ -178,10 +178,8 @@ class ForceField(Workload):
         by_atom = (forces - batch.atoms).square().mean(1)
         sizes = batch.starts.diff()
         by_molecule = sum_molecules(by_atom[:, None], batch).squeeze(1) / sizes
-        loss: Tensor = (
-            ENERGY_WEIGHT * (energy - batch.target).square().mean()
-            + FORCE_WEIGHT * by_molecule.mean()
-        )
+        energy_loss = (energy - batch.target).square().mean()
+        loss: Tensor = ENERGY_WEIGHT * energy_loss + FORCE_WEIGHT * by_molecule.mean()
         return loss
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -204,8 +202,8 @@ class SchNetForces(ForceField):
     """SchNet as a force field."""
 
     sizes: ClassVar = {
-        "tiny": Size(32, 32, 2, 16, 5.0, None),
-        "base": Size(128, 128, 4, 32, 5.0, None),
+        "tiny": SchNetSize(32, 32, 2, 16, 5.0, None),
+        "base": SchNetSize(128, 128, 4, 32, 5.0, None),
     }
 
     def model(self) -> nn.Module:

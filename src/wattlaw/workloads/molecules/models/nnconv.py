@@ -1,152 +1,156 @@
-"""NNConv: messages whose matrix is made by a network from the bond (Gilmer et al., arXiv 1704.01212), with
-Set2Set (Vinyals et al., arXiv 1511.06391) as the sum over a molecule.
+"""NNConv: messages by a matrix that a network makes from each bond (Gilmer et al., arXiv 1704.01212).
 
-The matrix of a bond is linear in what the network's hidden layer makes of it. So neighbours are summed first,
-as one matrix product an atom, and the large layer is applied to atoms rather than to bonds: no bond's
-64 × 64 matrix is ever formed.
+Molecules are pooled by Set2Set (Vinyals et al., arXiv 1511.06391). The matrix of a bond is linear in
+the network's hidden layer. So neighbours are summed first, as one matrix product per atom, and the
+large layer is applied to atoms rather than to bonds: no 64 × 64 matrix of a bond is ever formed.
+
+Shapes: A atoms, B molecules, P pairs, C hidden channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from wattlaw.workloads.base import Split
+from wattlaw.workloads.base import Options, Split
 from wattlaw.workloads.data_options import skipped_records
 from wattlaw.workloads.molecules.graphs.bonds import (
     ATOM_FEATURES,
     BOND_FEATURES,
-    Bonded,
+    BondedMolecule,
     BondedMolecules,
     batch_bonded,
 )
-from wattlaw.workloads.molecules.graphs.formulas import BondedFormulas
+from wattlaw.workloads.molecules.graphs.molecular_graphs import FeaturisedGraphs
 from wattlaw.workloads.molecules.graphs.pairs import Graph
 from wattlaw.workloads.molecules.graphs.products import Linear, linear
 from wattlaw.workloads.molecules.graphs.slots import uncompiled
 from wattlaw.workloads.molecules.models.qm9_regression import QM9Regression
-from wattlaw.workloads.molecules.sources.smiles_table import is_table, read_table
-from wattlaw.workloads.molecules.sources.targets import splits, standardised
+from wattlaw.workloads.molecules.sources.smiles_table import is_table, read_column
+from wattlaw.workloads.molecules.sources.targets import split_indices, standardise
 
-VERSION = 2
+VERSION = 3
 NAMES = {"nnconv": "NNConvQM9"}
 
 STEPS = 3
-"""Rounds of messages, and of Set2Set."""
+"""Rounds of message passing, and of Set2Set."""
 
 
-class Size(NamedTuple):
-    """Width of atoms, of the bond network's hidden layer, and how many molecules of QM9 (None: all)."""
+class NNConvSize(NamedTuple):
+    """Channels of atoms, channels of the bond network's hidden layer, and how many molecules of QM9
+    it is trained on (None: all).
+    """
 
-    width: int
-    bond: int
+    hidden_channels: int
+    bond_channels: int
     molecules: int | None = None
 
 
-SIZES = {"tiny": Size(16, 32, 1024), "base": Size(64, 128)}
+SIZES = {"tiny": NNConvSize(16, 32, 1024), "base": NNConvSize(64, 128)}
 
 
-class Messages(nn.Module):
-    """The mean over neighbours of their features times the bond's matrix, plus the atom's own times another."""
+class NNConvMessages(nn.Module):
+    """The mean over neighbours of their features times the matrix of the bond, plus a root weight."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: NNConvSize) -> None:
         super().__init__()
-        self.width = size.width
-        self.bias = nn.Parameter(torch.zeros(size.width))
-        self.bond_in = Linear(BOND_FEATURES, size.bond)
-        self.bond_out = Linear(size.bond, size.width * size.width)
-        self.own = Linear(size.width, size.width, bias=False)
+        channels = size.hidden_channels
+        self.hidden_channels = channels
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bond_in = Linear(BOND_FEATURES, size.bond_channels)
+        self.bond_out = Linear(size.bond_channels, channels * channels)
+        self.own = Linear(channels, channels, bias=False)
 
     def bonds(self, graph: Graph) -> Tensor:
-        """Return what the hidden layer makes of the bond in each slot, (2P, bond)."""
+        """Return the hidden layer of the bond in each slot, (2P, bond_channels)."""
         assert graph.slots is not None, "batch the molecules with slots"
         return F.relu(self.bond_in(graph.bonds)).index_select(0, graph.slots.pair)
 
     def forward(self, atoms: Tensor, bonds: Tensor, graph: Graph) -> Tensor:
-        """Return (A, width) from atoms (A, width) and the bonds of all slots."""
-        width = self.width
-        mixed, sums, order = neighbours_sums(atoms, bonds, graph)
-        matrix = self.bond_out.weight.view(width, width, -1).permute(2, 0, 1).reshape(-1, width)
-        heard = linear(mixed, matrix.T) + linear(sums, self.bond_out.bias.view(width, width).T)
+        """Return (A, C) from atoms (A, C) and the bonds of all slots."""
+        C = self.hidden_channels
+        mixed, means, order = neighbour_means(atoms, bonds, graph)
+        matrix = self.bond_out.weight.view(C, C, -1).permute(2, 0, 1).reshape(-1, C)
+        messages = linear(mixed, matrix.T) + linear(means, self.bond_out.bias.view(C, C).T)
         own: Tensor = self.own(atoms) + self.bias
-        return own + torch.zeros_like(own).index_copy(0, order, heard.to(own.dtype))
+        return own + torch.zeros_like(own).index_copy(0, order, messages.to(own.dtype))
 
 
 @uncompiled
-def neighbours_sums(atoms: Tensor, bonds: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-    """Return means over the neighbours of each atom that has some, and the atoms in their order (A',).
+def neighbour_means(atoms: Tensor, bonds: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    """Return means over the neighbours of each atom that has any, and the order of these atoms (A',).
 
-    The means are of bond ⊗ neighbour, (A', bond·width), and of the neighbours, (A', width).
+    The means are of bond ⊗ neighbour, (A', bond_channels·C), and of neighbours, (A', C).
     """
-    slots, width = graph.slots, atoms.shape[1]
+    slots, channels = graph.slots, atoms.shape[1]
     assert slots is not None, "batch the molecules with slots"
     starts = torch.cat([graph.second, graph.first])[slots.arriving]
     centres = torch.cat([graph.first, graph.second])[slots.arriving]
     near = atoms.index_select(0, starts)
-    mixed, sums, order = [], [], []
+    mixed, means, order = [], [], []
     for group in slots.groups:
-        around = near[group.slots].view(group.atoms, group.neighbours, width)
+        around = near[group.slots].view(group.atoms, group.neighbours, channels)
         with_bond = bonds[group.slots].view(group.atoms, group.neighbours, -1)
         mixed.append(torch.bmm(with_bond.transpose(1, 2), around).flatten(1) / group.neighbours)
-        sums.append(around.mean(1))
+        means.append(around.mean(1))
         order.append(centres[group.slots][:: group.neighbours])
-    return torch.cat(mixed), torch.cat(sums), torch.cat(order)
+    return torch.cat(mixed), torch.cat(means), torch.cat(order)
 
 
 class Set2Set(nn.Module):
-    """A sum over a molecule that looks at its atoms several times: (A, width) -> (B, 2·width)."""
+    """Pools the atoms of a molecule by attention, in STEPS rounds: (A, C) -> (B, 2·C)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, hidden_channels: int) -> None:
         super().__init__()
-        self.width = width
-        self.memory = nn.LSTMCell(2 * width, width)
+        self.hidden_channels = hidden_channels
+        self.memory = nn.LSTMCell(2 * hidden_channels, hidden_channels)
 
     def forward(self, atoms: Tensor, graph: Graph) -> Tensor:
         """Return the query and the weighted sum of the last round."""
-        molecules = len(graph)
-        padded, real = padded_atoms(atoms, graph)
-        found = atoms.new_zeros(molecules, 2 * self.width)
-        state = (atoms.new_zeros(molecules, self.width), atoms.new_zeros(molecules, self.width))
+        shape = (len(graph), self.hidden_channels)
+        padded, is_atom = padded_atoms(atoms, graph)
+        out = atoms.new_zeros(len(graph), 2 * self.hidden_channels)
+        state = (atoms.new_zeros(shape), atoms.new_zeros(shape))
         for _ in range(STEPS):
-            state = self.memory(found, state)
+            state = self.memory(out, state)
             query = state[0]
-            weights = (
-                torch.einsum("bnd,bd->bn", padded, query).masked_fill(~real, -torch.inf).softmax(1)
-            )
-            found = torch.cat([query, torch.einsum("bn,bnd->bd", weights, padded)], 1)
-        return found
+            scores = torch.einsum("bnd,bd->bn", padded, query)
+            weights = scores.masked_fill(~is_atom, -torch.inf).softmax(1)
+            out = torch.cat([query, torch.einsum("bn,bnd->bd", weights, padded)], 1)
+        return out
 
 
 def padded_atoms(atoms: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
-    """Return the atoms of each molecule as a row, (B, N, width), and which of them are real, (B, N)."""
+    """Return the atoms of each molecule, padded, (B, N, C), and which of them are atoms, (B, N)."""
     sizes = graph.starts.diff()
     place = torch.arange(graph.largest, device=atoms.device)
-    real = place < sizes[:, None]
-    index = torch.where(real, graph.starts[:-1, None] + place, 0)
-    return atoms[index], real
+    is_atom = place < sizes[:, None]
+    index = torch.where(is_atom, graph.starts[:-1, None] + place, 0)
+    return atoms[index], is_atom
 
 
 class NNConv(nn.Module):
-    """The network of the MPNN paper as torch-geometric's example has it: one number a molecule."""
+    """The network of the MPNN paper, as in torch-geometric's example: one value per molecule."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: NNConvSize) -> None:
         super().__init__()
-        self.start = Linear(ATOM_FEATURES, size.width)
-        self.messages = Messages(size)
-        self.memory = nn.GRUCell(size.width, size.width)
-        # torch-geometric's are layers over a sequence; two cells have the same weights
-        self.sum = Set2Set(size.width)
-        self.head_in = Linear(2 * size.width, size.width)
-        self.head_out = Linear(size.width, 1)
+        channels = size.hidden_channels
+        self.start = Linear(ATOM_FEATURES, channels)
+        self.messages = NNConvMessages(size)
+        # torch-geometric's GRU and LSTM run over a sequence; cells have the same weights
+        self.memory = nn.GRUCell(channels, channels)
+        self.sum = Set2Set(channels)
+        self.head_in = Linear(2 * channels, channels)
+        self.head_out = Linear(channels, 1)
 
     def forward(self, graph: Graph) -> Tensor:
-        """Return one number a molecule, (B,)."""
+        """Return one value per molecule, (B,)."""
         atoms = F.relu(self.start(graph.atoms))
         bonds = self.messages.bonds(graph)
         for _ in range(STEPS):
@@ -156,9 +160,10 @@ class NNConv(nn.Module):
 
 
 class NNConvQM9(QM9Regression):
-    """NNConv learns a property of QM9's molecules, every atom a neighbour of every other.
+    """NNConv on a property of QM9's molecules, in which all atoms are neighbours.
 
-    ``data`` may also be a table such as ZINC's, whose column ``target`` is learnt: neighbours are then bonds alone.
+    ``data`` may also be a table of SMILES such as ZINC's, with a column ``target``; then only bonded
+    atoms are neighbours.
     """
 
     presets = tuple(SIZES)
@@ -166,7 +171,7 @@ class NNConvQM9(QM9Regression):
     cutoff = 100.0
     is_sharded_whole = True
 
-    def __init__(self, preset: str = "base", options: Any = None) -> None:
+    def __init__(self, preset: str = "base", options: Options | None = None) -> None:
         super().__init__(preset, options)
         self.size = SIZES[preset]
         self.molecules = self.size.molecules
@@ -175,28 +180,30 @@ class NNConvQM9(QM9Regression):
         return NNConv(self.size)
 
     def blocks(self, model: nn.Module) -> list[nn.Module]:
-        # one layer, used in every round
+        # one layer, which every round uses
         assert isinstance(model, NNConv)
         return [model.messages]
 
-    def data(self, split: Split) -> Dataset[Bonded]:
+    def data(self, split: Split) -> Dataset[BondedMolecule]:
         if self.data_options.path is not None and is_table(self.data_options.path):
             return self._of_table(self.data_options.path, split)
         part = self.part(split, with_bonds=True)
         return BondedMolecules(part.molecules, part.bonds)
 
-    def _of_table(self, path: Path, split: Split) -> Dataset[Bonded]:
-        found = read_table(path, str(self.chosen["target"]), self.data_options.on_bad)
-        self.notes = skipped_records(path, found.skipped, len(found.formulas), found.first_fault)
-        chosen = splits(len(found.formulas))
-        self.targets = standardised(found.values, chosen["train"], str(self.chosen["target"]))
-        return BondedFormulas(
-            [found.formulas[k] for k in chosen[split]], self.targets.values[chosen[split]]
-        )
+    def _of_table(self, path: Path, split: Split) -> Dataset[BondedMolecule]:
+        column = str(self.chosen["target"])
+        found = read_column(path, column, self.data_options.on_bad)
+        size = len(found.molecules)
+        skipped = skipped_records(path, found.skipped, size, found.first_fault)
+        self.notes = [*skipped, *found.notes]
+        parts = split_indices(size)
+        self.targets = standardise(found.values, parts["train"], column)
+        chosen = parts[split]
+        return FeaturisedGraphs([found.molecules[k] for k in chosen], self.targets.values[chosen])
 
-    def collate(self, samples: Sequence[Bonded]) -> Graph:
+    def collate(self, samples: Sequence[BondedMolecule]) -> Graph:
         return batch_bonded(samples, self.cutoff)
 
     def optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        # so small a network takes, and needs, longer steps
+        # so small a network tolerates, and needs, longer steps
         return torch.optim.Adam(parameters, lr=1e-2 if self.preset == "tiny" else 1e-3)

@@ -1,6 +1,6 @@
-"""PaiNN: messages of numbers and of vectors, which turn with the molecule (Schütt et al., arXiv 2102.03150).
+"""PaiNN: messages of scalars and of equivariant vectors (Schütt et al., arXiv 2102.03150).
 
-Shapes: A atoms, P pairs, F features; vectors are (A, 3, F).
+Shapes: A atoms, B molecules, P pairs, F features; vectors are (A, 3, F).
 """
 
 from __future__ import annotations
@@ -16,101 +16,102 @@ from wattlaw.workloads.molecules.graphs.pairs import Graph, collect, convolve, s
 from wattlaw.workloads.molecules.graphs.products import Linear
 
 
-class Size(NamedTuple):
-    """Features, blocks and radial functions of a PaiNN."""
+class PaiNNSize(NamedTuple):
+    """Channels, blocks and radial functions of a PaiNN."""
 
-    features: int
-    blocks: int
-    radial: int = 20
+    hidden_channels: int
+    num_interactions: int
+    num_radial: int = 20
 
 
-class Message(nn.Module):
-    """What an atom hears of its neighbours' numbers and vectors."""
+class PaiNNMessage(nn.Module):
+    """The message block: sums over the scalars and vectors of neighbours."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: PaiNNSize) -> None:
         super().__init__()
-        self.first = Linear(size.features, size.features)
-        self.second = Linear(size.features, 3 * size.features)
-        self.filter = Linear(size.radial, 3 * size.features)
+        self.first = Linear(size.hidden_channels, size.hidden_channels)
+        self.second = Linear(size.hidden_channels, 3 * size.hidden_channels)
+        self.filter = Linear(size.num_radial, 3 * size.hidden_channels)
 
     def forward(
         self,
-        numbers: Tensor,
+        scalars: Tensor,
         vectors: Tensor,
         radial: Tensor,
         envelope: Tensor,
-        toward: Tensor,
+        direction: Tensor,
         graph: Graph,
     ) -> tuple[Tensor, Tensor]:
-        """Return the changes of numbers (A, F) and vectors (A, 3, F)."""
+        """Return the changes of scalars (A, F) and vectors (A, 3, F).
+
+        radial (P, num_radial), envelope (P, 1); direction (P, 3), from second to first.
+        """
         filters = self.filter(radial) * envelope
-        mine = self.second(F.silu(self.first(numbers)))
-        by_number, by_vector, by_direction = mine.chunk(3, 1)
-        of_number, of_vector, of_direction = filters.chunk(3, 1)
-        change = convolve(of_number.contiguous(), by_number, graph)
+        weights = self.second(F.silu(self.first(scalars)))
+        by_scalar, by_vector, by_direction = weights.chunk(3, 1)
+        of_scalar, of_vector, of_direction = filters.chunk(3, 1)
+        to_scalars = convolve(of_scalar.contiguous(), by_scalar, graph)
         # the three components share a filter
-        carried = (by_vector[:, None] * vectors).flatten(1)
-        turned = convolve(of_vector.repeat(1, 3), carried, graph).view_as(vectors)
-        sent = (
-            spread(by_direction.contiguous(), graph, to_ends=False).view(
-                2, -1, by_direction.shape[1]
-            )
-            * of_direction
-        )
-        # directions point from the atom that hears to the one that is heard: opposite on the way back
-        signed = torch.stack([-toward, toward])
-        pushed = collect(
-            (sent[:, :, None] * signed[..., None]).flatten(2).flatten(0, 1), graph
-        ).view_as(vectors)
-        return change, turned + pushed
+        weighted = (by_vector[:, None] * vectors).flatten(1)
+        of_vectors = convolve(of_vector.repeat(1, 3), weighted, graph).view_as(vectors)
+        sent = spread(by_direction.contiguous(), graph, to_ends=False)
+        sent = sent.view(2, -1, by_direction.shape[1]) * of_direction
+        # a direction points from the receiver to the sender: opposite for messages back
+        directions = torch.stack([-direction, direction])
+        messages = (sent[:, :, None] * directions[..., None]).flatten(2).flatten(0, 1)
+        of_directions = collect(messages, graph).view_as(vectors)
+        return to_scalars, of_vectors + of_directions
 
 
-class Update(nn.Module):
-    """What an atom makes of its own numbers and vectors."""
+class PaiNNUpdate(nn.Module):
+    """The update block: mixes the scalars and vectors of each atom."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, hidden_channels: int) -> None:
         super().__init__()
-        self.mix = Linear(features, 2 * features, bias=False)
-        self.first = Linear(2 * features, features)
-        self.second = Linear(features, 3 * features)
+        self.mix = Linear(hidden_channels, 2 * hidden_channels, bias=False)
+        self.first = Linear(2 * hidden_channels, hidden_channels)
+        self.second = Linear(hidden_channels, 3 * hidden_channels)
 
-    def forward(self, numbers: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the new numbers (A, F) and vectors (A, 3, F)."""
+    def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the new scalars (A, F) and vectors (A, 3, F)."""
         left, right = self.mix(vectors).chunk(2, -1)
-        # half precision has no room for the squares, nor for what keeps the root's slope finite
+        # the squares, and the term that keeps the gradient of the root finite, underflow in half
         wide = right.to(torch.promote_types(right.dtype, torch.float32))
         length = (wide.square().sum(1) + 1e-8).sqrt()
-        scale, inner, own = self.second(F.silu(self.first(torch.cat([numbers, length], 1)))).chunk(
-            3, 1
-        )
-        return numbers + own + inner * (left * right).sum(1), vectors + scale[:, None] * left
+        mixed = self.second(F.silu(self.first(torch.cat([scalars, length], 1))))
+        scale, inner, own = mixed.chunk(3, 1)
+        new_scalars = scalars + own + inner * (left * right).sum(1)
+        return new_scalars, vectors + scale[:, None] * left
 
 
 class PaiNN(nn.Module):
-    """PaiNN with a summed energy of the atoms, (B,)."""
+    """PaiNN with an energy summed over atoms."""
 
-    def __init__(self, size: Size, cutoff: float) -> None:
+    def __init__(self, size: PaiNNSize, cutoff: float) -> None:
         super().__init__()
         self.size, self.cutoff = size, cutoff
-        self.embedding = nn.Embedding(100, size.features, padding_idx=0)
-        self.messages = nn.ModuleList(Message(size) for _ in range(size.blocks))
-        self.updates = nn.ModuleList(Update(size.features) for _ in range(size.blocks))
-        self.head_in = Linear(size.features, size.features // 2)
-        self.head_out = Linear(size.features // 2, 1)
+        self.embedding = nn.Embedding(100, size.hidden_channels, padding_idx=0)
+        self.messages = nn.ModuleList(PaiNNMessage(size) for _ in range(size.num_interactions))
+        self.updates = nn.ModuleList(
+            PaiNNUpdate(size.hidden_channels) for _ in range(size.num_interactions)
+        )
+        self.head_in = Linear(size.hidden_channels, size.hidden_channels // 2)
+        self.head_out = Linear(size.hidden_channels // 2, 1)
 
     def forward(self, graph: Graph) -> Tensor:
-        """Return one energy a molecule, (B,), from distances and the vectors between pairs."""
+        """Return one energy per molecule, (B,), from the distances and vectors of pairs."""
         distance = graph.distance[:, None]
-        order = torch.arange(1, self.size.radial + 1, device=distance.device, dtype=distance.dtype)
-        radial = torch.sin(order * (math.pi / self.cutoff) * distance) / distance
-        envelope = (
-            0.5 * (torch.cos(distance * (math.pi / self.cutoff)) + 1) * (distance < self.cutoff)
+        order = torch.arange(
+            1, self.size.num_radial + 1, device=distance.device, dtype=distance.dtype
         )
-        toward = graph.apart / distance
-        numbers = self.embedding(graph.numbers)
-        vectors = numbers.new_zeros(len(numbers), 3, self.size.features)
+        radial = torch.sin(order * (math.pi / self.cutoff) * distance) / distance
+        cosine = 0.5 * (torch.cos(distance * (math.pi / self.cutoff)) + 1)
+        envelope = cosine * (distance < self.cutoff)
+        direction = graph.apart / distance
+        scalars = self.embedding(graph.numbers)
+        vectors = scalars.new_zeros(len(scalars), 3, self.size.hidden_channels)
         for message, update in zip(self.messages, self.updates, strict=True):
-            change, turn = message(numbers, vectors, radial, envelope, toward, graph)
-            numbers, vectors = update(numbers + change, vectors + turn)
-        energy = self.head_out(F.silu(self.head_in(numbers)))
+            changes = message(scalars, vectors, radial, envelope, direction, graph)
+            scalars, vectors = update(scalars + changes[0], vectors + changes[1])
+        energy = self.head_out(F.silu(self.head_in(scalars)))
         return sum_molecules(energy, graph).squeeze(1)

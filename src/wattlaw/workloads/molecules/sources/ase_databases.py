@@ -1,7 +1,7 @@
-"""Databases of ASE without ASE: SQLite (``.db``), as SchNetPack's data sets are too, and JSON (``.json``).
+"""Databases of ASE, SchNetPack's data sets among them: SQLite (``.db``) and JSON (``.json``).
 
-A row's arrays are little-endian blobs; its numbers of the whole molecule stand in ``energy``, ``key_value_pairs``
-and ``data``. Energies are in eV, unless SchNetPack's description of its units says otherwise.
+ASE reads the rows. This file names the row that cannot be used, goes on after it, and applies the
+units that SchNetPack states for each property.
 """
 
 from __future__ import annotations
@@ -9,166 +9,183 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.molecules.sources.energy_units import ENERGIES
-from wattlaw.workloads.molecules.sources.molecule_record import Record, Source, faulty
+from wattlaw.core.plugins import need
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.energy_units import (
+    TOTAL_ENERGY_NAMES,
+    FileUnits,
+    energy_spelling,
+    is_energy,
+)
+from wattlaw.workloads.molecules.sources.molecule_record import (
+    MoleculeFile,
+    MoleculeRecord,
+    as_element_array,
+    bad_record,
+)
 
-Array = np.ndarray[Any, Any]
+SQLITE_MAGIC = b"SQLite format 3\0"
 
-MAGIC = b"SQLite format 3\0"
-_ODD = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
-"""What comes of values of another kind than they should be."""
+_BAD_ROW = (
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+)
+"""What ASE raises for a row whose values are of the wrong kind."""
 
-_COLUMNS = ("id", "numbers", "positions", "pbc", "energy", "forces", "key_value_pairs", "data")
+
+def read_database(path: Path) -> MoleculeFile:
+    """Return the rows of an SQLite database of ASE.
+
+    Raises DataError where it is damaged, or holds something other than molecules.
+    """
+    units = _units(path, _stated_units(path))
+    return MoleculeFile("ASE database", units, _rows(path), [])
 
 
-def read(path: Path) -> Source:
-    """Return the rows of an SQLite database of ASE."""
-    return Source("ASE database", *_described(path))
-
-
-def _described(path: Path) -> tuple[str, Iterator[Record], bool]:
-    with _opened(path) as base:
-        tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
-        if "systems" not in tables:
-            raise DataError(f"{path}: an SQLite database, but none of ASE: it has no table systems")
-        named = (
-            dict(base.execute("SELECT name, value FROM information"))
-            if "information" in tables
-            else {}
-        )
+def _stated_units(path: Path) -> Mapping[str, Any]:
+    """Return the metadata of a database. It is opened read-only, which ASE would not do."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        told = json.loads(named.get("metadata") or "{}")
-        unit, length = (
-            _unit(told.get("_property_unit_dict") or {}),
-            told.get("_distance_unit", "Ang"),
-        )
-    except _ODD as error:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as base:
+            tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+            if "systems" not in tables:
+                raise DataError(f"{path}: an SQLite database, but not of ASE: no table systems")
+            if "information" not in tables:
+                return {}
+            information = dict(base.execute("SELECT name, value FROM information"))
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: a damaged database ({error})") from None
+    try:
+        metadata = json.loads(information.get("metadata") or "{}")
+        return {
+            "length": str(metadata.get("_distance_unit", "Ang")),
+            "properties": dict(metadata.get("_property_unit_dict") or {}),
+        }
+    except _BAD_ROW as error:
         raise DataError(
-            f"{path}: its description, metadata in the table information, is damaged ({error})"
+            f"{path}: its metadata, in the table information, is damaged ({error})"
         ) from None
-    if str(length).lower() not in ("ang", "angstrom", "a"):
-        raise DataError(f"{path}: its unit of length is {length}; Å is asked for")
-    return unit or "eV", _rows(path), bool(unit)
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _units(path: Path, stated: Mapping[str, Any]) -> FileUnits:
+    """Return the units that SchNetPack states: of energies, forces and lengths, each its own."""
+    properties: dict[str, str] = {
+        name: str(unit) for name, unit in stated.get("properties", {}).items()
+    }
+    by_name = {name: unit for name, unit in properties.items() if energy_spelling(unit)}
+    totals = [unit for name, unit in properties.items() if name.lower() in TOTAL_ENERGY_NAMES]
+    others = [unit for name, unit in properties.items() if is_energy(name)]
+    energies = [unit for unit in (*totals, *others, *by_name.values()) if unit]
+    return FileUnits(
+        energy=energies[0] if energies else "eV",
+        is_stated=bool(energies),
+        length=stated.get("length", "Ang"),
+        forces=properties.get("forces", ""),
+        by_name=by_name,
+    )
+
+
+def _rows(path: Path) -> Iterator[MoleculeRecord]:
+    connect = need("ase.db", "a database of ASE").connect
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        ) as base:
-            yield base
+        # inside ``with`` ASE keeps one connection, rather than several for each row
+        with connect(path, type="db") as base:
+            ids = [row.id for row in base.select(columns=["id"], include_data=False, sort="id")]
+            yield from _selected(base, ids)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: a damaged database ({error})") from None
 
 
-def _unit(by_name: Mapping[str, Any]) -> str:
-    units = {name.lower(): name for name in ENERGIES} | {"ha": "hartree"}
-    found = {units[str(u).lower()] for u in by_name.values() if str(u).lower() in units}
-    return found.pop() if len(found) == 1 else ""
+def _selected(base: Any, ids: Sequence[int]) -> Iterator[MoleculeRecord]:
+    """Yield the rows with these ids; after a row that ASE cannot read, select those behind it."""
+    done = 0
+    while done < len(ids):
+        try:
+            for row in base.select(f"id>={ids[done]}", sort="id"):
+                yield _record(row)
+                done += 1
+            return
+        except _BAD_ROW as error:
+            yield _unreadable(ids[done], error)
+            done += 1
 
 
-def _rows(path: Path) -> Iterator[Record]:
-    with _opened(path) as base:
-        for row in base.execute(f"SELECT {', '.join(_COLUMNS)} FROM systems ORDER BY id"):
-            yield _row(dict(zip(_COLUMNS, row, strict=True)))
-
-
-def _row(row: dict[str, Any]) -> Record:
-    where = f"row {row['id']}"
+def _record(row: Any) -> MoleculeRecord:
+    """Return a molecule from a row of ASE."""
     try:
-        places = np.frombuffer(row["positions"], "<f8").reshape(-1, 3)
-        numbers = np.frombuffer(row["numbers"], "<i4")
-        forces = (
-            None if row["forces"] is None else np.frombuffer(row["forces"], "<f8").reshape(-1, 3)
-        )
-        pairs = json.loads(row["key_value_pairs"] or "{}")
-        energy = {} if row["energy"] is None else {"energy": row["energy"]}
-        told = {**energy, **pairs, **_data(row["data"])}
-        return _record(where, numbers, places, told, forces, row["pbc"])
-    except _ODD as error:
-        return faulty(where, f"no molecule can be read here ({error})")
+        values = dict(row.key_value_pairs) | dict(row.data)
+        if row.get("energy") is not None:
+            values.setdefault("energy", row.energy)
+        forces = row.get("forces", values.get("forces"))
+        return _molecule(row.id, row.numbers, row.positions, row.pbc, values, forces)
+    except _BAD_ROW as error:
+        return _unreadable(row.id, error)
 
 
-def _record(
-    where: str,
-    numbers: Array,
-    places: Array,
-    told: Mapping[str, Any],
-    forces: Array | None,
-    periodic: Any,
-) -> Record:
-    if numbers.ndim != 1:
-        raise ValueError(f"atomic numbers of shape {numbers.shape}")
-    values = {n: float(np.asarray(v).item()) for n, v in told.items() if _is_number(v)}
-    if forces is None and (given := told.get("forces")) is not None:
-        forces = np.asarray(given, float).reshape(-1, 3)
-    elements = np.where((numbers > 0) & (numbers < 255), numbers, 0).astype(np.uint8)
-    fault = "a periodic cell; molecules alone are known" if np.any(periodic) else ""
-    return Record(where, elements, places, values, forces, fault=fault)
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        not isinstance(value, str | bool)
-        and np.asarray(value).size == 1
-        and np.asarray(value).dtype.kind in "iuf"
+def _molecule(
+    row: int, numbers: Any, positions: Any, pbc: Any, values: Mapping[str, Any], forces: Any
+) -> MoleculeRecord:
+    where = f"row {row}"
+    if np.any(pbc):
+        return bad_record(where, "a periodic cell; only molecules can be read")
+    return MoleculeRecord(
+        where=where,
+        numbers=as_element_array(np.asarray(numbers)),
+        positions=np.asarray(positions, float).reshape(-1, 3),
+        values=_single_numbers(values),
+        forces=None if forces is None else np.asarray(forces, float).reshape(-1, 3),
     )
 
 
-def _data(blob: Any) -> dict[str, Any]:
-    """Return what stands under ``data``: JSON, or arrays in bytes with JSON behind them that says where they lie."""
-    if blob is None or blob in (b"", "", b"null", "null"):
-        return {}
-    if isinstance(blob, str):
-        return {n: _array(v) for n, v in json.loads(blob).items()}
-    begin = int(np.frombuffer(blob[:8], "<i8")[0])
-    return {n: _array(v, blob) for n, v in json.loads(blob[begin:].decode()).items()}
+def _unreadable(row: int, error: Exception) -> MoleculeRecord:
+    return bad_record(f"row {row}", f"not a molecule that can be read ({error})")
 
 
-def _array(value: Any, blob: bytes | None = None) -> Any:
-    if not (isinstance(value, dict) and "__ndarray__" in value):
-        return value
-    shape, kind, at = value["__ndarray__"]
-    if blob is None:
-        return np.array(at, kind).reshape(shape)
-    count = int(np.prod(shape, dtype=np.int64))
-    return np.frombuffer(blob, np.dtype(kind).newbyteorder("<"), count, int(at)).reshape(shape)
+def _single_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the values that are one number each, also where it is in an array."""
+    numbers = {}
+    for name, value in values.items():
+        if isinstance(value, str | bool):
+            continue
+        array: Array = np.asarray(value)
+        if array.size == 1 and array.dtype.kind in "iuf":
+            numbers[name] = float(array.item())
+    return numbers
 
 
-def recognises_json(text: str) -> bool:
+def is_json_database(text: str) -> bool:
     """Return whether a text is a JSON database of ASE."""
     return text.lstrip().startswith("{") and '"numbers"' in text and '"ids"' in text
 
 
-def read_json(path: Path, text: str) -> Source:
+def read_json_database(path: Path, text: str) -> MoleculeFile:
     """Return the rows of a JSON database of ASE. Raises DataError where it is damaged."""
+    jsonio = need("ase.io.jsonio", "a database of ASE")
+    row_of = need("ase.db.row", "a database of ASE").AtomsRow
     try:
-        whole = json.loads(text)
-        rows = [(i, whole[str(i)]) for i in whole["ids"]]
-    except _ODD as error:
+        whole = jsonio.decode(text)
+        rows = [(number, whole[number]) for number in whole["ids"]]
+    except _BAD_ROW as error:
         raise DataError(f"{path}: a damaged JSON database of ASE ({error})") from None
-    return Source("ASE database (JSON)", "eV", (_json_row(i, row) for i, row in rows))
+    records = (_json_record(row_of, number, row) for number, row in rows)
+    return MoleculeFile("ASE database (JSON)", FileUnits(), records, [])
 
 
-def _json_row(number: Any, row: Any) -> Record:
-    where = f"row {number}"
+def _json_record(row_of: Any, number: int, row: Any) -> MoleculeRecord:
     try:
-        plain = {name: _array(value) for name, value in row.items()}
-        told = {
-            **({"energy": plain["energy"]} if "energy" in plain else {}),
-            **plain.get("key_value_pairs", {}),
-        }
-        forces = np.asarray(plain["forces"], float).reshape(-1, 3) if "forces" in plain else None
-        numbers = np.asarray(plain["numbers"], np.int64)
-        places = np.asarray(plain["positions"], float).reshape(-1, 3)
-        return _record(where, numbers, places, told, forces, plain.get("pbc", False))
-    except _ODD as error:
-        return faulty(where, f"no molecule can be read here ({error})")
+        return _record(row_of({**row, "id": number}))
+    except _BAD_ROW as error:
+        return _unreadable(number, error)

@@ -1,34 +1,35 @@
-"""One molecule as a file has it, and what can be wrong with it."""
+"""One molecule of a file, the file it comes from, and what makes a molecule unusable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from wattlaw.workloads.molecules.sources.elements import NUMBERS, SYMBOLS
+from wattlaw.core.reading import Note
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.energy_units import FileUnits
 
-Array = np.ndarray[Any, Any]
+SMALLEST_DISTANCE = 0.2
+"""Two atoms closer than this, Å, are taken for one position given twice."""
 
-CLOSEST = 0.2
-"""Two atoms nearer than this, Å, are taken for one place given twice."""
+LARGEST_NUMBER = 1e9
+"""No position, Å, or force, eV/Å, is as large; its square would overflow single precision."""
+
+HEAVIEST_ELEMENT = 118
 
 
-LARGEST = 1e9
-"""No position, Å, or force, eV/Å, of a molecule is so large; single precision would lose it, or its square."""
-
-
-class Record(NamedTuple):
-    """One molecule or geometry.
+class MoleculeRecord(NamedTuple):
+    """One molecule or geometry of a file.
 
     where      which record of its file, such as "line 17 (frame 2)"
-    numbers    (N,) uint8; 0 for an element that is not known
-    positions  (N, 3) float64, Å
-    values     numbers of the whole molecule by name; energies in the file's unit
-    forces     (N, 3) in the file's unit of energy for each Å; None where it has none
-    bonds      (K, 3) int: two atoms and the order, 4 for an aromatic bond; None where the file has none
-    fault      why the record cannot be used; "" where it can be
+    numbers    atomic numbers (N,) int
+    positions  (N, 3) float64, in the file's unit of length
+    values     numbers of the whole molecule by name, in the file's units
+    forces     (N, 3) in the file's unit, or None
+    bonds      (K, 3) int, two atoms and the kind of bond (1, 2, 3; 4 is aromatic), or None
+    fault      why the record cannot be read, "" where it can
     """
 
     where: str
@@ -40,65 +41,81 @@ class Record(NamedTuple):
     fault: str = ""
 
 
-class Source(NamedTuple):
-    """A file that was recognised: its kind in words, its unit of energy, and its records, read as they are asked for.
+class MoleculeFile(NamedTuple):
+    """A file whose kind was recognised: its kind in words, its units, and its records.
 
-    ``stated`` is whether the file itself says the unit, rather than custom.
+    Records are read as they are iterated over. ``notes`` fills meanwhile.
     """
 
     kind: str
-    energy_unit: str
-    records: Iterator[Record]
-    stated: bool = False
+    units: FileUnits
+    records: Iterator[MoleculeRecord]
+    notes: list[Note]
 
 
-def faulty(where: str, fault: str) -> Record:
+def bad_record(where: str, fault: str) -> MoleculeRecord:
     """Return a record that cannot be used."""
-    return Record(where, np.zeros(0, np.uint8), np.zeros((0, 3)), {}, fault=fault)
+    return MoleculeRecord(where, np.zeros(0, np.uint8), np.zeros((0, 3)), {}, fault=fault)
 
 
-def fault_of(record: Record) -> str:
-    """Return what is wrong with a record, "" for nothing."""
+def fault_of(record: MoleculeRecord) -> str:
+    """Return why a record, in Å and eV/Å, cannot be used; "" where it can."""
     if record.fault:
         return record.fault
     if len(record.numbers) == 0:
         return "no atoms"
-    unknown = sorted({int(z) for z in record.numbers if not 0 < z < len(SYMBOLS)})
-    if unknown:
-        return f"unknown element {unknown[0]}"
-    shape = (len(record.numbers), 3)
-    for what, array in (("positions", record.positions), ("forces", record.forces)):
-        if array is not None and array.shape != shape:
-            return f"{what} of shape {array.shape} for {shape[0]} atoms"
-    arrays = [record.positions, *([] if record.forces is None else [record.forces])]
-    if not all(np.isfinite(a).all() for a in arrays):
-        return "a number that is not finite"
-    if not all(np.abs(a).max() < LARGEST for a in arrays):
-        return f"a position or force of {LARGEST:g} or more"
-    pair = too_close(record.positions)
+    outside = (record.numbers < 1) | (record.numbers > HEAVIEST_ELEMENT)
+    if outside.any():
+        return f"unknown element {record.numbers[outside].min()}"
+    arrays = [("positions", record.positions)]
+    if record.forces is not None:
+        arrays.append(("forces", record.forces))
+    for name, array in arrays:
+        fault = _fault_of_vectors(name, array, len(record.numbers))
+        if fault:
+            return fault
+    pair = overlapping_atoms(record.positions)
     if pair:
         return f"atoms {pair[0]} and {pair[1]} are in one place"
-    if (
-        record.bonds is not None
-        and len(record.bonds)
-        and int(record.bonds[:, :2].max()) >= shape[0]
-    ):
-        return f"a bond to atom {int(record.bonds[:, :2].max()) + 1} of {shape[0]}"
+    return _fault_of_bonds(record.bonds, len(record.numbers))
+
+
+def _fault_of_vectors(name: str, array: Array, atoms: int) -> str:
+    if array.shape != (atoms, 3):
+        return f"{name} of shape {array.shape} for {atoms} atoms"
+    if not np.isfinite(array).all():
+        return f"a number that is not finite among its {name}"
+    if np.abs(array).max() >= LARGEST_NUMBER:
+        return f"a number of {LARGEST_NUMBER:g} or more among its {name}"
     return ""
 
 
-def too_close(positions: Array) -> tuple[int, int] | None:
-    """Return two atoms (counted from 0) nearer than CLOSEST; None where there are none."""
-    apart = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    np.fill_diagonal(apart, np.inf)
-    if apart.min() >= CLOSEST:
+def _fault_of_bonds(bonds: Array | None, atoms: int) -> str:
+    if bonds is None or len(bonds) == 0:
+        return ""
+    last = int(bonds[:, :2].max())
+    return f"a bond to atom {last + 1} of {atoms}" if last >= atoms else ""
+
+
+def overlapping_atoms(positions: Array) -> tuple[int, int] | None:
+    """Return the two closest atoms, counted from 0, if they are closer than SMALLEST_DISTANCE."""
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    if distances.min() >= SMALLEST_DISTANCE:
         return None
-    first, second = np.unravel_index(apart.argmin(), apart.shape)
+    first, second = np.unravel_index(distances.argmin(), distances.shape)
     return int(first), int(second)
 
 
-def atomic_number(word: str) -> int:
-    """Return the atomic number of a symbol or of a number in words; 0 where it is neither."""
-    if word.isdecimal() and len(word) < 4:
-        return int(word) if 0 < int(word) < len(SYMBOLS) else 0
-    return NUMBERS.get(word.capitalize(), 0)
+def as_element_array(numbers: Array) -> Array:
+    """Return atomic numbers (N,) as int64; 0 for what is not a whole number, such as NaN.
+
+    Raises ValueError where the array has another shape or kind.
+    """
+    if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
+        raise ValueError(f"atomic numbers of shape {numbers.shape} and type {numbers.dtype}")
+    if numbers.dtype.kind != "f":
+        return numbers.astype(np.int64)
+    wide = numbers.astype(np.float64)
+    is_whole = (np.abs(wide) < 2**31) & (wide == np.round(wide))
+    return np.where(is_whole, wide, 0).astype(np.int64)

@@ -6,143 +6,136 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from wattlaw.core.errors import DataError
-from wattlaw.workloads.molecules.sources.molecule_record import Record, Source
-
-Array = np.ndarray[Any, Any]
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.energy_units import FileUnits
+from wattlaw.workloads.molecules.sources.molecule_record import (
+    MoleculeFile,
+    MoleculeRecord,
+    as_element_array,
+)
 
 _TRAJECTORIES = {
     "MD17": ("z", "R", "E", "F"),
     "rMD17": ("nuclear_charges", "coords", "energies", "forces"),
 }
-_UNITS = {"kcal/mol": "kcal/mol", "kcalmol": "kcal/mol", "ev": "eV", "hartree": "hartree", "ha": "hartree",
-          "kj/mol": "kJ/mol", "mev": "meV"}  # fmt: skip
+_MOLECULES = ("R", "Z", "N")
+_READ_ERRORS = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
 
 
-def read(path: Path) -> Source:
-    """Return the geometries of a file. Raises DataError where it is none that is known."""
-    arrays = _arrays(path)
+def read_npz(path: Path) -> MoleculeFile:
+    """Return the geometries of a file. Raises DataError where its arrays are in no known layout."""
+    arrays = _load(path)
     for kind, names in _TRAJECTORIES.items():
         if all(name in arrays for name in names):
-            _check_numbers(path, arrays, names)
-            unit = _unit(path, arrays)
-            return Source(
-                f".npz of {kind}",
-                unit or "kcal/mol",
-                _frames(path, *(arrays[n] for n in names)),
-                bool(unit),
-            )
-    if all(name in arrays for name in ("R", "Z", "N")):
-        _check_numbers(path, arrays, ("R", "Z", "N"))
-        return Source(
-            ".npz of molecules (R, Z, N)", _unit(path, arrays) or "eV", _molecules(path, arrays)
-        )
-    valid = "; ".join(
-        [*(", ".join(names) for names in _TRAJECTORIES.values()), "R, Z, N and properties"]
-    )
-    raise DataError(
-        f"{path}: its arrays are {', '.join(sorted(arrays)) or 'none'}; known are {valid}"
-    )
+            _check_numeric(path, arrays, names)
+            frames = _frames(path, *(arrays[name] for name in names))
+            return MoleculeFile(f".npz of {kind}", _units(arrays, "kcal/mol"), frames, [])
+    if all(name in arrays for name in _MOLECULES):
+        _check_numeric(path, arrays, _MOLECULES)
+        units = _units(arrays, "eV")
+        return MoleculeFile(".npz of molecules (R, Z, N)", units, _molecules(path, arrays), [])
+    found = ", ".join(sorted(arrays)) or "none"
+    known = "; ".join(", ".join(names) for names in _TRAJECTORIES.values())
+    raise DataError(f"{path}: its arrays are {found}; known are {known}; R, Z, N and properties")
 
 
-def _arrays(path: Path) -> dict[str, Array]:
+def _load(path: Path) -> dict[str, Array]:
     try:
         # opened here, because numpy leaves a damaged file open
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-            # an array of objects, such as a note, is no data of ours
-            return {name: data[name] for name in data.files if _is_plain(data, name)}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        raise DataError(f"{path}: not a whole .npz ({error})") from None
+            arrays = {}
+            for name in data.files:
+                array = _plain_array(data, name)
+                if array is not None:
+                    arrays[name] = array
+            return arrays
+    except _READ_ERRORS as error:
+        raise DataError(f"{path}: not a complete .npz file ({error})") from None
 
 
-def _is_plain(data: Any, name: str) -> bool:
+def _plain_array(data: Mapping[str, object], name: str) -> Array | None:
+    """Return an array of numbers or text; None for anything else, such as pickled objects."""
     try:
-        return isinstance(array := data[name], np.ndarray) and array.dtype.kind in "biufU"
+        array = data[name]
     except ValueError as error:
         if "allow_pickle" in str(error):
-            return False
+            return None
         raise
+    return array if isinstance(array, np.ndarray) and array.dtype.kind in "biufU" else None
 
 
-def _check_numbers(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+def _check_numeric(path: Path, arrays: Mapping[str, Array], names: Sequence[str]) -> None:
     for name in names:
         if arrays[name].dtype.kind == "U":
-            raise DataError(f"{path}: its array {name} is text; numbers are asked for")
+            raise DataError(f"{path}: its array {name} is text; it must be numbers")
 
 
-def _unit(path: Path, arrays: Mapping[str, Array]) -> str:
-    """Return the unit of energy that sGDML's files name; "" where none is."""
+def _units(arrays: Mapping[str, Array], usual: str) -> FileUnits:
+    """Return the units that sGDML's files state; ``usual`` for the energy where none is stated."""
+    stated = str(arrays.get("e_unit", ""))
     length = str(arrays.get("r_unit", "Ang"))
-    if length.lower() not in ("ang", "angstrom", "å"):
-        raise DataError(f"{path}: its unit of length is {length}; Å is asked for")
-    named = str(arrays.get("e_unit", ""))
-    if named and named.lower() not in _UNITS:
-        raise DataError(
-            f"{path}: its unit of energy is {named}; known are {', '.join(sorted(_UNITS))}"
-        )
-    return _UNITS.get(named.lower(), "")
+    return FileUnits(stated or usual, is_stated=bool(stated), length=length)
 
 
 def _frames(
-    path: Path, numbers: Array, places: Array, energies: Array, forces: Array
-) -> Iterator[Record]:
+    path: Path, numbers: Array, positions: Array, energies: Array, forces: Array
+) -> Iterator[MoleculeRecord]:
     energies = energies.reshape(-1)
-    if places.ndim and forces.ndim and not len(places) == len(energies) == len(forces):
+    if positions.ndim and forces.ndim and not len(positions) == len(energies) == len(forces):
         raise DataError(
-            f"{path}: {len(places)} geometries, {len(energies)} energies and {len(forces)} forces"
+            f"{path}: {len(positions)} geometries, {len(energies)} energies and "
+            f"{len(forces)} forces; their numbers must be equal"
         )
-    if places.ndim != 3 or places.shape[1:] != (numbers.size, 3) or forces.shape != places.shape:
+    expected = (len(energies), numbers.size, 3)
+    if positions.shape != expected or forces.shape != expected:
         raise DataError(
-            f"{path}: {numbers.size} elements, positions of shape {places.shape} and forces of shape {forces.shape}; "
-            "(frames, atoms, 3) is asked for"
+            f"{path}: {numbers.size} elements, positions of shape {positions.shape} and forces "
+            f"of shape {forces.shape}; both must be (frames, atoms, 3)"
         )
-    elements = _elements(numbers.reshape(-1))
-    for k, (place, energy, force) in enumerate(zip(places, energies, forces, strict=True)):
-        yield Record(f"frame {k}", elements, place.astype(np.float64), {"energy": float(energy)},
-                     force.astype(np.float64))  # fmt: skip
+    elements = as_element_array(numbers.reshape(-1))
+    for k, energy in enumerate(energies):
+        yield MoleculeRecord(
+            where=f"frame {k}",
+            numbers=elements,
+            positions=positions[k].astype(np.float64),
+            values={"energy": float(energy)},
+            forces=forces[k].astype(np.float64),
+        )
 
 
-def _molecules(path: Path, arrays: Mapping[str, Array]) -> Iterator[Record]:
+def _molecules(path: Path, arrays: Mapping[str, Array]) -> Iterator[MoleculeRecord]:
     if arrays["R"].size % 3:
-        raise DataError(f"{path}: positions of shape {arrays['R'].shape}; (atoms, 3) is asked for")
-    sizes = _whole(arrays["N"].reshape(-1))
-    numbers, places = arrays["Z"].reshape(-1), arrays["R"].reshape(-1, 3)
-    if not len(numbers) == len(places) == sizes.sum() or (sizes < 0).any():
+        raise DataError(f"{path}: positions of shape {arrays['R'].shape}; must be (atoms, 3)")
+    sizes = as_element_array(arrays["N"].reshape(-1))
+    numbers = as_element_array(arrays["Z"].reshape(-1))
+    positions = arrays["R"].reshape(-1, 3)
+    if not len(numbers) == len(positions) == sizes.sum() or (sizes < 0).any():
         raise DataError(
-            f"{path}: {len(numbers)} elements and {len(places)} positions for {sizes.sum()} atoms"
+            f"{path}: {len(numbers)} elements and {len(positions)} positions for "
+            f"{sizes.sum()} atoms; their numbers must be equal"
         )
-    elements = _elements(numbers)
-    values = {name: a.reshape(-1).astype(float) for name, a in arrays.items()
-              if a.size == len(sizes) and a.dtype.kind in "iuf" and name not in ("N", "id")}  # fmt: skip
+    values = {
+        name: array.reshape(-1).astype(float)
+        for name, array in arrays.items()
+        if array.size == len(sizes) and array.dtype.kind in "iuf" and name not in ("N", "id")
+    }
     ends = np.cumsum(sizes)
     for k, (begin, end) in enumerate(zip(ends - sizes, ends, strict=True)):
-        mine = {name: float(a[k]) for name, a in values.items()}
-        yield Record(
-            f"molecule {k}", elements[begin:end], places[begin:end].astype(np.float64), mine
+        yield MoleculeRecord(
+            where=f"molecule {k}",
+            numbers=numbers[begin:end],
+            positions=positions[begin:end].astype(np.float64),
+            values={name: float(column[k]) for name, column in values.items()},
         )
-
-
-def _elements(numbers: Array) -> Array:
-    # 0 is no element; what does not fit must not become one by wrapping round
-    whole = _whole(numbers)
-    return np.where((whole > 0) & (whole < 255), whole, 255 * (whole != 0)).astype(np.uint8)
-
-
-def _whole(numbers: Array) -> Array:
-    """Return whole numbers; -1 for what is none, such as NaN."""
-    if numbers.dtype.kind != "f":
-        return numbers.astype(np.int64)
-    wide = numbers.astype(np.float64)
-    return np.where((np.abs(wide) < 2**31) & (wide == np.round(wide)), wide, -1).astype(np.int64)

@@ -1,7 +1,7 @@
 """QM9: 130,831 small molecules with properties from density functional theory, from the package qm9pack.
 
-The package's CSV files are found without importing it. A part of the set is read from blocks spread over
-the files, so that a small run starts quickly and still sees molecules of every size.
+The package's CSV files are found without importing it. A subset is read from blocks spread over the
+files, so that a small run starts quickly and still sees molecules of every size.
 Source: Ramakrishnan et al., Scientific Data 1, 140022 (2014).
 """
 
@@ -9,81 +9,91 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from wattlaw.core.errors import DataError, MissingPartError
 from wattlaw.core.plugins import how_to_install
-from wattlaw.workloads.cache import cached
+from wattlaw.workloads.cache import Array, cached
 from wattlaw.workloads.molecules.sources.energy_units import HARTREE_EV
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 """Elements of QM9 with their atomic numbers."""
 
 
-class Property(NamedTuple):
+class QM9Property(NamedTuple):
     """A target of QM9: its column, the factor to ``unit``, and whether it grows with the molecule."""
 
     column: str
     factor: float
     unit: str
-    extensive: bool
+    is_extensive: bool
 
 
 PROPERTIES = {
-    "mu": Property("Dipole_debye", 1.0, "D", False),
-    "alpha": Property("Polarizability_bohr3", 1.0, "bohr³", True),
-    "homo": Property("HOMO_au", HARTREE_EV, "eV", False),
-    "lumo": Property("LUMO_au", HARTREE_EV, "eV", False),
-    "gap": Property("HOMO_LUMO_gap_au", HARTREE_EV, "eV", False),
-    "r2": Property("R2_bohr2", 1.0, "bohr²", True),
-    "zpve": Property("ZPVE_au", HARTREE_EV, "eV", True),
-    "u0": Property("InternalEnergy_0K_au", HARTREE_EV, "eV", True),
-    "u": Property("InternalEnergy_298K_au", HARTREE_EV, "eV", True),
-    "h": Property("Enthalphy_298K_au", HARTREE_EV, "eV", True),
-    "g": Property("GibbsFreeEnergy_298K_au", HARTREE_EV, "eV", True),
-    "cv": Property("Heatcapacity_Cv_cal_mol_K", 1.0, "cal/(mol K)", True),
+    "mu": QM9Property("Dipole_debye", 1.0, "D", False),
+    "alpha": QM9Property("Polarizability_bohr3", 1.0, "bohr³", True),
+    "homo": QM9Property("HOMO_au", HARTREE_EV, "eV", False),
+    "lumo": QM9Property("LUMO_au", HARTREE_EV, "eV", False),
+    "gap": QM9Property("HOMO_LUMO_gap_au", HARTREE_EV, "eV", False),
+    "r2": QM9Property("R2_bohr2", 1.0, "bohr²", True),
+    "zpve": QM9Property("ZPVE_au", HARTREE_EV, "eV", True),
+    "u0": QM9Property("InternalEnergy_0K_au", HARTREE_EV, "eV", True),
+    "u": QM9Property("InternalEnergy_298K_au", HARTREE_EV, "eV", True),
+    "h": QM9Property("Enthalphy_298K_au", HARTREE_EV, "eV", True),
+    "g": QM9Property("GibbsFreeEnergy_298K_au", HARTREE_EV, "eV", True),
+    "cv": QM9Property("Heatcapacity_Cv_cal_mol_K", 1.0, "cal/(mol K)", True),
 }
-"""Targets by the names that the field uses; the columns are spelt as the files spell them."""
+"""Targets by their usual names; columns as the files spell them."""
 
 _BLOCK = 128
 
 
-class Table(NamedTuple):
-    """Molecules one after another: atoms (A), and per molecule (M) its atom count and properties.
+class QM9Table(NamedTuple):
+    """Molecules one after another, with their properties.
 
-    numbers (A,) uint8; positions (A, 3) float32 in Å; atoms (M,) int64; properties (M, 12) float64 in the
-    units of PROPERTIES and its order.
+    numbers     (A,) uint8
+    positions   (A, 3) float32, Å
+    atoms       (M,) int64, atoms of each molecule
+    properties  (M, 12) float64, in the units and the order of PROPERTIES
     """
 
-    numbers: np.ndarray[Any, Any]
-    positions: np.ndarray[Any, Any]
-    atoms: np.ndarray[Any, Any]
-    properties: np.ndarray[Any, Any]
+    numbers: Array
+    positions: Array
+    atoms: Array
+    properties: Array
 
 
-def qm9_smiles(count: int | None = None) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Return SMILES and properties (M, 12) of ``count`` molecules from blocks spread over the set, or of all."""
-    files = _files()
+def qm9_smiles(count: int | None = None) -> tuple[list[str], Array]:
+    """Return SMILES and properties (M, 12) of the same molecules as ``qm9(count)``."""
     texts, properties = [], []
-    for _, row in _every(files) if count is None else _spread(files, count):
-        texts.append(row["SMILES"])
-        properties.append([float(row[p.column]) * p.factor for p in PROPERTIES.values()])
+    for row in _rows(count):
+        texts.append(row.values["SMILES"])
+        properties.append(_properties(row.values))
     return texts, np.array(properties)
 
 
-def qm9(count: int | None = None) -> Table:
-    """Return ``count`` molecules from blocks spread over the set, or all of it (then kept in a cache file).
+def qm9(count: int | None = None) -> QM9Table:
+    """Return ``count`` molecules from blocks spread over the set, or all of it (which is cached).
 
-    Raises MissingPartError where qm9pack is not installed, DataError where a file of it is broken.
+    Raises MissingPartError where qm9pack is not installed, DataError where a file of it is damaged.
     """
-    files = _files()
     if count is not None:
-        return _table(_spread(files, count))
-    return Table(**cached("qm9-1", lambda: _table(_every(files))._asdict()))
+        return _table(_rows(count))
+    return QM9Table(**cached("qm9-1", lambda: _table(_rows(None))._asdict()))
+
+
+class _Row(NamedTuple):
+    where: str
+    values: dict[str, str]
+
+
+def _rows(count: int | None) -> Iterator[_Row]:
+    files = _files()
+    return _every(files) if count is None else _spread(files, count)
 
 
 def _files() -> list[Path]:
@@ -99,26 +109,21 @@ def _files() -> list[Path]:
     return files
 
 
-class _Row(NamedTuple):
-    where: str
-    values: dict[str, str]
-
-
 def _every(files: Iterable[Path]) -> Iterator[_Row]:
     for path in files:
         with open(path, newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             names = next(reader)
             for values in reader:
-                yield _row(path, reader.line_num, names, values)
+                yield _row(f"{path}:{reader.line_num}", names, values)
 
 
 def _spread(files: list[Path], count: int) -> Iterator[_Row]:
-    """Yield blocks of rows that begin at evenly spaced bytes of the files taken as one."""
+    """Yield blocks of rows that begin at evenly spaced bytes of all files."""
     sizes = [path.stat().st_size for path in files]
     blocks = -(-count // _BLOCK)
     for block in range(blocks):
-        # the first twentieth is left out: its molecules are far smaller than QM9's usual ones
+        # the first twentieth is left out: its molecules are far smaller than most of QM9's
         start = int(sum(sizes) * (0.05 + 0.94 * block / blocks))
         which = 0
         while start >= sizes[which]:
@@ -135,42 +140,44 @@ def _block(path: Path, start: int, rows: int) -> Iterator[_Row]:
         for _ in range(rows):
             line = file.readline().decode()
             if not line:
-                raise DataError(
-                    f"{path} is truncated: it ends where {rows} more molecules should follow"
-                )
-            yield _row(path, 0, names, next(csv.reader([line])))
+                raise DataError(f"{path} is truncated: {rows} more molecules should follow")
+            values = next(csv.reader([line]))
+            yield _row(f"{path}, {values[0] if values else 'empty line'}", names, values)
 
 
-def _row(path: Path, line: int, names: list[str], values: list[str]) -> _Row:
-    where = f"{path}:{line}" if line else f"{path}, {values[0] if values else 'empty line'}"
+def _row(where: str, names: list[str], values: list[str]) -> _Row:
     if len(values) != len(names):
         raise DataError(
-            f"{where}: {len(values)} columns where {len(names)} are named; the file is damaged"
+            f"{where}: {len(values)} columns, but {len(names)} names; the file is damaged"
         )
     return _Row(where, dict(zip(names, values, strict=True)))
 
 
-def _table(rows: Iterable[_Row]) -> Table:
+def _properties(values: Mapping[str, str]) -> list[float]:
+    return [float(values[known.column]) * known.factor for known in PROPERTIES.values()]
+
+
+def _table(rows: Iterable[_Row]) -> QM9Table:
     numbers: list[int] = []
     atoms: list[int] = []
     positions: list[float] = []
     properties: list[list[float]] = []
-    for where, row in rows:
+    for where, values in rows:
         try:
-            elements = [
-                ELEMENTS[e] for e in row["Elements"].strip("[]").replace("'", "").split(",")
-            ]
-            # split by hand: the files write "0." and "1.", which JSON refuses
-            places = [float(x) for x in row["XYZ_Ang"].replace("[", "").replace("]", "").split(",")]
-            properties.append([float(row[p.column]) * p.factor for p in PROPERTIES.values()])
+            symbols = values["Elements"].strip("[]").replace("'", "").split(",")
+            elements = [ELEMENTS[symbol] for symbol in symbols]
+            # not JSON, because the files write "0." and "1."
+            words = values["XYZ_Ang"].replace("[", "").replace("]", "").split(",")
+            coordinates = [float(word) for word in words]
+            properties.append(_properties(values))
         except (KeyError, ValueError) as error:
-            raise DataError(f"{where}: no molecule of QM9 can be read here ({error})") from None
-        if len(places) != 3 * len(elements):
-            raise DataError(f"{where}: {len(elements)} elements but {len(places)} coordinates")
+            raise DataError(f"{where}: not a molecule of QM9 ({error})") from None
+        if len(coordinates) != 3 * len(elements):
+            raise DataError(f"{where}: {len(elements)} elements but {len(coordinates)} coordinates")
         numbers += elements
-        positions += places
+        positions += coordinates
         atoms.append(len(elements))
-    return Table(
+    return QM9Table(
         np.array(numbers, np.uint8),
         np.array(positions, np.float32).reshape(-1, 3),
         np.array(atoms, np.int64),

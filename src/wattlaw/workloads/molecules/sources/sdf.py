@@ -1,138 +1,167 @@
-"""SDF files (V2000): atoms, bonds with their orders, and data fields; a table beside it, as QM9's, gives more.
+"""SDF files (V2000 and V3000), read by RDKit; a table beside one, as QM9's has, gives properties.
 
-Format: BIOVIA, "CTfile formats". ``gdb9.sdf`` has its properties in ``gdb9.sdf.csv``, one row a molecule.
+``gdb9.sdf`` has its properties in ``gdb9.sdf.csv``, one row per molecule.
 """
 
 from __future__ import annotations
 
 import csv
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wattlaw.core.errors import DataError
+from wattlaw.core.plugins import need
+from wattlaw.core.reading import Note
 from wattlaw.core.units import counted
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.energy_units import FileUnits
 from wattlaw.workloads.molecules.sources.molecule_record import (
-    Record,
-    Source,
-    atomic_number,
-    faulty,
+    MoleculeFile,
+    MoleculeRecord,
+    bad_record,
 )
+from wattlaw.workloads.molecules.sources.rdkit_log import RdkitLog, captured_rdkit_log
+from wattlaw.workloads.molecules.sources.smiles import bonds_of_rdkit, rdkit_warnings
 
-END = "$$$$"
+_END = "$$$$"
+
+_HARMLESS = "molecule is tagged as 2D, but at least one Z coordinate is not zero"
+"""RDKit then reads the positions as they are."""
 
 
-def recognises(lines: Sequence[str]) -> bool:
+def is_sdf(lines: Sequence[str]) -> bool:
     """Return whether a file that begins with these lines is an SDF."""
-    return any(line.rstrip().endswith(("V2000", "V3000")) for line in lines[:6])
+    return any(_is_counts_line(line) for line in lines[:6])
 
 
-def read(path: Path, lines: Sequence[str]) -> Source:
-    """Return the molecules of a whole file, given as lines."""
+def _is_counts_line(line: str) -> bool:
+    return line.rstrip().endswith(("V2000", "V3000"))
+
+
+def read_sdf(path: Path, lines: Sequence[str]) -> MoleculeFile:
+    """Return the molecules of a file from its lines.
+
+    Raises MissingPartError where RDKit is not installed, and DataError where the table beside the
+    file is damaged or of another length.
+    """
+    notes: list[Note] = []
     table = path.with_name(path.name + ".csv")
-    rows = _rows(table) if table.is_file() else None
-    kind = f"SDF with {table.name}" if rows is not None else "SDF"
-    return Source(
-        kind,
-        "hartree" if rows is not None else "eV",
-        _molecules(path, lines, rows),
-        rows is not None,
-    )
+    molecules = _molecules(path, lines, notes)
+    if not table.is_file():
+        return MoleculeFile("SDF", FileUnits(), molecules, notes)
+    with_properties = _joined(path, molecules, _rows(table))
+    units = FileUnits("hartree", is_stated=True)
+    return MoleculeFile(f"SDF with {table.name}", units, with_properties, notes)
 
 
 def _rows(table: Path) -> list[dict[str, float]]:
+    """Return the numbers of each row of a table."""
     try:
         with open(table, newline="", encoding="utf-8", errors="replace") as file:
-            return [{name: v for name, text in row.items() if (v := _number(text)) is not None}
-                    for row in csv.DictReader(file)]  # fmt: skip
+            return [_numbers_only(row) for row in csv.DictReader(file)]
     except csv.Error as error:
-        raise DataError(f"{table}: no table can be read here ({error})") from None
+        raise DataError(f"{table}: not a table ({error})") from None
 
 
-def _number(text: object) -> float | None:
-    try:
-        return float(str(text))
-    except ValueError:
-        return None
+def _numbers_only(row: Mapping[str, object]) -> dict[str, float]:
+    numbers = {}
+    for name, text in row.items():
+        try:
+            numbers[name] = float(str(text))
+        except ValueError:
+            continue
+    return numbers
 
 
-def _molecules(
-    path: Path, lines: Sequence[str], rows: list[dict[str, float]] | None
-) -> Iterator[Record]:
-    begin = count = 0
-    while begin < len(lines):
-        end = next((k for k in range(begin, len(lines)) if lines[k].startswith(END)), len(lines))
-        if end == len(lines) and not any(line.strip() for line in lines[begin:]):
-            break
-        record = _molecule(f"line {begin + 1} (molecule {count})", lines[begin:end])
-        if rows is not None:
-            if count >= len(rows):
-                raise DataError(
-                    f"{path}: molecule {count} has no row in {path.name}.csv, which has {len(rows)}"
-                )
-            record = record._replace(values={**record.values, **rows[count]})
-        yield record
-        begin, count = end + 1, count + 1
-    if rows is not None and count < len(rows):
-        raise DataError(
-            f"{path}: it ends after {counted(count, 'molecule')}, but {path.name}.csv has {counted(len(rows), 'row')}"
-        )
-
-
-def _molecule(where: str, lines: Sequence[str]) -> Record:
-    if len(lines) < 4 or not lines[3].rstrip().endswith("V2000"):
-        what = (
-            "V3000, which is not read; save it as V2000"
-            if len(lines) > 3 and "V3000" in lines[3]
-            else "truncated"
-        )
-        return faulty(where, f"its fourth line does not end in V2000: {what}")
-    if any(line.rstrip().endswith(("V2000", "V3000")) for line in lines[4:]):
-        return faulty(where, "a second molecule begins before a line $$$$")
-    try:
-        atoms, bonds = int(lines[3][:3]), int(lines[3][3:6])
-        rows = lines[4 : 4 + atoms]
-        joined = lines[4 + atoms : 4 + atoms + bonds]
-        if (
-            min(atoms, bonds) < 0
-            or len(rows) < atoms
-            or len(joined) < bonds
-            or not any(r.startswith("M  END") for r in lines[4 + atoms :])
-        ):
-            return faulty(
-                where,
-                f"truncated: {counted(atoms, 'atom')} and {counted(bonds, 'bond')} are announced",
+def _joined(
+    path: Path, molecules: Iterator[MoleculeRecord], rows: Sequence[Mapping[str, float]]
+) -> Iterator[MoleculeRecord]:
+    count = 0
+    for count, molecule in enumerate(molecules, 1):
+        if count > len(rows):
+            raise DataError(
+                f"{path}: molecule {count - 1} has no row in {path.name}.csv, which has {len(rows)}"
             )
-        if any(line[:3].strip().isdecimal() for line in lines[4 + atoms + bonds :][:1]):
-            return faulty(where, f"more lines than the {counted(bonds, 'bond')} announced")
-        places = [[float(row[k : k + 10]) for k in (0, 10, 20)] for row in rows]
-        symbols = [row[31:34].strip() for row in rows]
-        ends = [[int(row[k : k + 3]) for k in (0, 3, 6)] for row in joined]
-    except ValueError as error:
-        return faulty(where, f"no molecule can be read here ({error})")
-    unknown = [symbol for symbol in symbols if not atomic_number(symbol)]
-    if unknown:
-        return faulty(where, f"unknown element {unknown[0]}")
-    pairs = np.array(ends, int).reshape(-1, 3)
-    if len(pairs) and (pairs[:, 0] == pairs[:, 1]).any():
-        return faulty(where, "a bond of an atom with itself")
-    if len(pairs) and (pairs.min() < 1 or pairs[:, :2].max() > atoms or pairs[:, 2].max() > 4):
-        return faulty(where, "a bond to an atom that is not there, or of no known kind")
-    return Record(
-        where,
-        np.array([atomic_number(s) for s in symbols], np.uint8),
-        np.array(places, np.float64).reshape(-1, 3),
-        _fields(lines[4 + atoms + bonds :]),
-        bonds=pairs - np.array([1, 1, 0]),
+        yield molecule._replace(values={**molecule.values, **rows[count - 1]})
+    if count < len(rows):
+        found, expected = counted(count, "molecule"), counted(len(rows), "row")
+        raise DataError(f"{path}: it ends after {found}, but {path.name}.csv has {expected}")
+
+
+def _molecules(path: Path, lines: Sequence[str], notes: list[Note]) -> Iterator[MoleculeRecord]:
+    records, warnings = [], []
+    with captured_rdkit_log() as log:
+        for count, (begin, block) in enumerate(_blocks(lines)):
+            record, warning = _molecule(f"line {begin + 1} (molecule {count})", block, log)
+            records.append(record)
+            if warning:
+                warnings.append(f"{record.where}: {warning}")
+    notes += rdkit_warnings(path, warnings)
+    yield from records
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the first line and the lines of each molecule, without the line that ends it."""
+    begin = 0
+    for at, line in enumerate(lines):
+        if line.startswith(_END):
+            yield begin, lines[begin:at]
+            begin = at + 1
+    if any(line.strip() for line in lines[begin:]):
+        yield begin, lines[begin:]
+
+
+def _molecule(where: str, block: Sequence[str], log: RdkitLog) -> tuple[MoleculeRecord, str]:
+    """Return a molecule, and RDKit's warning about it ("" for none)."""
+    fault = _fault_of_block(block)
+    if fault:
+        return bad_record(where, fault), ""
+    supplier = need("rdkit.Chem", "an SDF").SDMolSupplier()
+    supplier.SetData("\n".join([*block, _END, ""]), sanitize=False, removeHs=False)
+    molecule = supplier[0]
+    messages = [message for message in log.take() if _HARMLESS not in message]
+    if molecule is None:
+        reason = messages[0] if messages else "RDKit cannot read it"
+        return bad_record(where, f"not a molecule of SDF: {reason}"), ""
+    stated = bonds_of_rdkit(molecule)
+    if len(stated) and not stated[:, 2].all():
+        return bad_record(where, "a bond of unknown kind"), ""
+    bonds, warning = stated, ""
+    if need("rdkit.Chem", "an SDF").SanitizeMol(molecule, catchErrors=True):
+        warning = f"its bonds are kept as they are ({' '.join(log.take()) or 'not sanitised'})"
+    else:
+        bonds = bonds_of_rdkit(molecule)
+    record = MoleculeRecord(
+        where=where,
+        numbers=np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], np.int64),
+        positions=_positions(molecule),
+        values=_fields(molecule),
+        bonds=bonds,
     )
+    return record, warning or " ".join(messages)
 
 
-def _fields(lines: Sequence[str]) -> dict[str, float]:
-    """Return the data fields that are numbers: a line ``> <name>``, then the value."""
-    found = {}
-    for line, after in itertools.pairwise(lines):
-        if line.startswith(">") and "<" in line and (value := _number(after.strip())) is not None:
-            found[line.split("<", 1)[1].split(">", 1)[0]] = value
-    return found
+def _fault_of_block(block: Sequence[str]) -> str:
+    """Return what RDKit would pass over: a second molecule in a block, or one cut off."""
+    if len(block) < 4 or not _is_counts_line(block[3]):
+        return "truncated: its fourth line does not end in V2000 or V3000"
+    if any(_is_counts_line(line) for line in block[4:]):
+        return "a second molecule begins before a line $$$$"
+    if not any(line.startswith("M  END") for line in block[4:]):
+        return "truncated: it has no line M  END"
+    return ""
+
+
+def _positions(molecule: Any) -> Array:
+    if molecule.GetNumConformers() == 0:
+        return np.zeros((molecule.GetNumAtoms(), 3))
+    return np.array(molecule.GetConformer().GetPositions(), np.float64).reshape(-1, 3)
+
+
+def _fields(molecule: Any) -> dict[str, float]:
+    """Return the data fields that are numbers."""
+    fields = molecule.GetPropsAsDict(includePrivate=False, includeComputed=False)
+    return {name: float(value) for name, value in fields.items() if isinstance(value, int | float)}

@@ -1,97 +1,97 @@
-"""Tables of SMILES with numbers in columns, such as ZINC's."""
+"""Tables of SMILES with numbers in their columns, such as ZINC's (smiles, logP, qed, SAS)."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from wattlaw.core.errors import DataError, UnknownNameError
-from wattlaw.workloads.molecules.sources.elements import NUMBERS
-from wattlaw.workloads.molecules.sources.smiles import Formula, read_smiles
+from wattlaw.core.reading import Note
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.smiles import MolecularGraph, smiles_reader
 
-Array = np.ndarray[Any, Any]
 
+class SmilesColumn(NamedTuple):
+    """The molecules of a table and a number of each, (M,); how many rows were skipped and why the
+    first of these was; warnings for the user.
+    """
 
-class TableRows(NamedTuple):
-    """The molecules of a table, a number of each (M,), how many rows were left out, and why the first of these was."""
-
-    formulas: list[Formula]
+    molecules: list[MolecularGraph]
     values: Array
     skipped: int
     first_fault: str
+    notes: list[Note]
 
 
-def read_table(path: Path, column: str, on_bad: str = "fail") -> TableRows:
-    """Return the molecules of a CSV file and the numbers of a column.
-
-    The file names its columns; one is called "smiles", as in ZINC's tables (smiles, logP, qed, SAS).
-    Raises DataError naming file and line, unless ``on_bad`` is "skip"; UnknownNameError for a missing column.
+class SmilesTable(NamedTuple):
+    """The molecules of a table, how many numbers each other column holds, and the (line, fault) of
+    bad rows.
     """
-    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
-    names = reader.fieldnames or []
-    if "smiles" not in names:
-        raise DataError(f"{path}: no column smiles; its first line is {','.join(names)[:80]!r}")
-    if column not in names:
-        raise UnknownNameError("column", column, [n for n in names if n != "smiles"])
-    formulas, values, skipped, first = [], [], 0, ""
-    for row in _rows(path, reader):
-        try:
-            formula, value = _row(row, column)
-        except (DataError, ValueError) as error:
-            if on_bad != "skip":
-                raise DataError(
-                    f"{path}:{reader.line_num}: {error}; leave such out with --on-bad skip"
-                ) from None
-            skipped, first = skipped + 1, first or f"line {reader.line_num}: {error}"
-            continue
-        formulas.append(formula)
-        values.append(value)
-    if not formulas:
-        raise DataError(f"{path}: no usable molecule in it" + (f" ({first})" if first else ""))
-    return TableRows(formulas, np.array(values), skipped, first)
 
-
-class Looked(NamedTuple):
-    """Molecules of a table, its other columns with how many numbers stand in each, and (line, fault) of bad rows."""
-
-    formulas: list[Formula]
+    molecules: list[MolecularGraph]
     columns: dict[str, int]
     faults: list[tuple[str, str]]
 
 
-def read_table_rows(path: Path) -> Looked:
-    """Return every molecule of a table, whichever column is to be learnt later."""
-    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
-    columns = dict.fromkeys([n for n in reader.fieldnames or [] if n != "smiles"], 0)
-    formulas, faults = [], []
+def read_column(path: Path, column: str, on_bad: str = "fail") -> SmilesColumn:
+    """Return the molecules of a CSV file, from its column smiles, and the numbers of a column.
+
+    Raises DataError with file and line where a row cannot be used, unless ``on_bad`` is "skip";
+    UnknownNameError where there is no such column.
+    """
+    reader = _open_table(path)
+    _check_columns(path, reader, column)
+    molecules, values, skipped, first = [], [], 0, ""
+    with smiles_reader() as smiles:
+        for row in _rows(path, reader):
+            try:
+                value = _number(row, column)
+                molecules.append(smiles.read(_smiles_of(row)))
+                values.append(value)
+            except DataError as error:
+                if on_bad != "skip":
+                    raise DataError(
+                        f"{path}:{reader.line_num}: {error}; skip such rows with --on-bad skip"
+                    ) from None
+                skipped, first = skipped + 1, first or f"line {reader.line_num}: {error}"
+    if not molecules:
+        reason = f" ({first})" if first else ""
+        raise DataError(f"{path}: no usable molecule in it{reason}")
+    return SmilesColumn(molecules, np.array(values), skipped, first, smiles.notes(path))
+
+
+def read_table(path: Path) -> SmilesTable:
+    """Return every molecule of a table, whichever column a run trains on."""
+    reader = _open_table(path)
+    _check_columns(path, reader)
+    columns = {name: 0 for name in reader.fieldnames or [] if name != "smiles"}
+    molecules, faults = [], []
+    with smiles_reader() as smiles:
+        for row in _rows(path, reader):
+            try:
+                molecules.append(smiles.read(_smiles_of(row)))
+            except DataError as error:
+                faults.append((f"line {reader.line_num}", str(error)))
+                continue
+            for name in columns:
+                columns[name] += _is_number(row[name])
+    with_numbers = {name: count for name, count in columns.items() if count}
+    return SmilesTable(molecules, with_numbers, faults)
+
+
+def smiles_column(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each SMILES of a table. Raises DataError where it is none."""
+    reader = _open_table(path)
+    _check_columns(path, reader)
     for row in _rows(path, reader):
-        try:
-            formulas.append(_formula(row))
-        except (DataError, ValueError) as error:
-            faults.append((f"line {reader.line_num}", str(error)))
-            continue
-        for name in columns:
-            columns[name] += _is_number(row[name])
-    return Looked(formulas, {name: n for name, n in columns.items() if n}, faults)
-
-
-def _is_number(text: str | None) -> bool:
-    try:
-        return bool(np.isfinite(float(text or "nan")))
-    except ValueError:
-        return False
-
-
-def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not a table ({error})") from None
+        yield reader.line_num, _smiles_of(row)
 
 
 def is_table(path: Path) -> bool:
@@ -99,42 +99,68 @@ def is_table(path: Path) -> bool:
     if not path.is_file():
         return False
     with open(path, "rb") as file:
-        return b"smiles" in file.readline(4096).strip().lstrip(b"\xef\xbb\xbf").split(b",")
+        first = file.readline(4096).strip().removeprefix(b"\xef\xbb\xbf")
+    return b"smiles" in first.split(b",")
 
 
-def table_column(path: Path, column: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of a column of a table. Raises DataError where it is none."""
-    reader = csv.DictReader(io.StringIO(_table_text(path), newline=""))
-    for row in _rows(path, reader):
-        yield reader.line_num, (row[column] or "").strip()
-
-
-def _table_text(path: Path) -> str:
+def read_text_file(path: Path) -> str:
+    """Return a text in UTF-8. Raises DataError where there is none."""
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: no such file")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not a table in UTF-8 (byte {error.start}); a CSV file is asked for"
-        ) from None
+        raise DataError(f"{path}: not a text in UTF-8 (byte {error.start})") from None
     if "\0" in text:
-        raise DataError(f"{path}: not a table (a zero character at {text.index(chr(0))})")
+        raise DataError(f"{path}: not a text (a zero character at {text.index(chr(0))})")
     return text
 
 
-def _row(row: dict[str, Any], column: str) -> tuple[Formula, float]:
-    if row[column] is None:
-        raise ValueError(f"the line is cut off before {column}")
-    value = float(row[column] or "nan")
-    if not np.isfinite(value):
-        raise ValueError(f"{column} is {row[column]!r}")
-    return _formula(row), value
+def _open_table(path: Path) -> csv.DictReader[str]:
+    return csv.DictReader(io.StringIO(read_text_file(path), newline=""))
 
 
-def _formula(row: dict[str, Any]) -> Formula:
-    formula = read_smiles((row["smiles"] or "").strip())
-    unknown = [atom.symbol for atom in formula.atoms if atom.symbol not in NUMBERS]
-    if unknown:
-        raise ValueError(f"unknown element {unknown[0]}")
-    return formula
+def _check_columns(path: Path, reader: csv.DictReader[str], column: str = "smiles") -> None:
+    names = _column_names(path, reader)
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    if twice:
+        raise DataError(f"{path}: two columns are named {twice[0]}; rename one of them")
+    if "smiles" not in names:
+        raise DataError(f"{path}: no column smiles; its first line is {','.join(names)[:80]!r}")
+    if column not in names:
+        raise UnknownNameError("column", column, [name for name in names if name != "smiles"])
+
+
+def _column_names(path: Path, reader: csv.DictReader[str]) -> list[str]:
+    try:
+        return list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table ({error})") from None
+
+
+def _rows(path: Path, reader: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a table ({error})") from None
+
+
+def _smiles_of(row: Mapping[str, str | None]) -> str:
+    return (row["smiles"] or "").strip()
+
+
+def _number(row: Mapping[str, str | None], column: str) -> float:
+    """Return the number in a column. Raises DataError where there is none, or not a finite one."""
+    text = row[column]
+    if text is None:
+        raise DataError(f"the line is cut off before {column}")
+    if not _is_number(text):
+        raise DataError(f"{column} is {text!r}, not a finite number")
+    return float(text)
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return math.isfinite(float(text or "nan"))
+    except ValueError:
+        return False

@@ -1,26 +1,29 @@
-"""Targets made fit for learning, and the parts of a data set: training, validation, test."""
+"""Properties prepared for training, and the parts of a data set: training, validation, test."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from wattlaw.core.errors import DataError
 from wattlaw.workloads.base import Split
-from wattlaw.workloads.molecules.sources.property_data import Learnt
-
-Array = np.ndarray[Any, Any]
+from wattlaw.workloads.cache import Array
+from wattlaw.workloads.molecules.sources.property_data import PropertyData
 
 SPLIT_SEED = 42
 SHARES = (110_000 / 130_831, 10_000 / 130_831)
-"""Shares of training and validation; the rest is for testing. Of all of QM9: 110,000, 10,000 and 10,831."""
+"""Shares of training and validation; the rest is for testing. Of all of QM9: 110,000, 10,000 and
+10,831.
+"""
 
 
-class Targets(NamedTuple):
-    """Numbers made fit for learning: (value - reference of its atoms - mean) / deviation.
+class StandardisedTargets(NamedTuple):
+    """(value - reference of its atoms - mean) / deviation of each molecule.
 
-    ``values`` (M,); ``deviation`` in ``unit`` turns an error of the model back into the property's unit.
+    values     (M,)
+    deviation  turns an error of the model back into ``unit``
+    unit       the property's
     """
 
     values: Array
@@ -28,36 +31,43 @@ class Targets(NamedTuple):
     unit: str
 
 
-def targets(known: Learnt, train: Array) -> Targets:
-    """Return a property standardised over the molecules ``train``.
+def standardise_property(data: PropertyData, train: Array) -> StandardisedTargets:
+    """Return a property standardised over the molecules ``train``, given by their indices.
 
-    What grows with the molecule is first freed of a linear function of its composition, fitted on ``train``.
+    From an extensive property a linear function of the composition, fitted on ``train``, is
+    subtracted first.
     """
-    values = known.values
-    if known.extensive:
-        owner = np.repeat(np.arange(len(known.atoms)), known.atoms)
-        found = [
-            np.bincount(owner[known.numbers == z], minlength=len(known.atoms))
-            for z in np.unique(known.numbers)
+    values = data.values
+    if data.is_extensive:
+        owner = np.repeat(np.arange(len(data.atoms)), data.atoms)
+        elements = np.unique(data.numbers)
+        columns = [
+            np.bincount(owner[data.numbers == element], minlength=len(data.atoms))
+            for element in elements
         ]
-        counts = np.stack(found, 1)
-        values = values - counts @ np.linalg.lstsq(counts[train], values[train], rcond=None)[0]
-    return standardised(values, train, known.unit)
+        composition = np.stack(columns, 1)
+        weights = np.linalg.lstsq(composition[train], values[train], rcond=None)[0]
+        values = values - composition @ weights
+    return standardise(values, train, data.unit)
 
 
-def standardised(values: Array, train: Array, unit: str) -> Targets:
-    """Return values (M,) less their mean, over their deviation, both of the molecules ``train``."""
+def standardise(values: Array, train: Array, unit: str) -> StandardisedTargets:
+    """Return values (M,) less their mean, divided by their deviation, both over ``train``."""
     mean, deviation = values[train].mean(), values[train].std()
-    # one molecule alone, or equal values, have no deviation: their error is learnt as it is
+    # one molecule, or equal values, have no deviation
     scale = float(deviation) if deviation > 0 else 1.0
-    return Targets((values - mean) / scale, scale, unit)
+    return StandardisedTargets((values - mean) / scale, scale, unit)
 
 
-def splits(size: int) -> dict[Split, Array]:
-    """Return the molecules of each part, shuffled once with a fixed seed. Raises DataError for fewer than three."""
+def split_indices(size: int) -> dict[Split, Array]:
+    """Return the indices of each part, shuffled with a fixed seed.
+
+    Raises DataError for fewer than three samples.
+    """
     if size < 3:
         raise DataError(
-            f"{size} samples cannot be parted into training, validation and test; 3 is the least"
+            f"{size} samples cannot be split into training, validation and test; "
+            "at least 3 are needed"
         )
     order = np.random.default_rng(SPLIT_SEED).permutation(size)
     valid = max(1, round(size * SHARES[1]))

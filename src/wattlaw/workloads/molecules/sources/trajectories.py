@@ -1,33 +1,33 @@
-"""Molecules with energies and forces: the trajectory that comes along, a file, or a toy potential.
+"""Molecules with energies and forces: the packaged trajectory, a file, or a toy potential.
 
-Energies are kept in eV and forces in eV/Å.
+Energies are in eV, forces in eV/Å.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from wattlaw.core.errors import DataError
+from wattlaw.workloads.cache import Array
 from wattlaw.workloads.molecules.sources.energy_units import KCAL_EV
-from wattlaw.workloads.molecules.sources.molecule_files import Given, read_molecules
-from wattlaw.workloads.molecules.sources.molecule_record import Record
+from wattlaw.workloads.molecules.sources.molecule_files import LoadedMolecules, read_molecules
+from wattlaw.workloads.molecules.sources.molecule_record import MoleculeRecord
 
 ETHANOL = Path(__file__).with_name("ethanol-gfn2.npz")
-"""1,200 geometries of ethanol at 500 K, every 20 fs, with energies and forces of GFN2-xTB, in rMD17's layout.
-
-Made by ``wattlaw data trajectory CCO`` (see ``xtb``) and so under this project's licence.
+"""1,200 geometries of ethanol at 500 K, every 20 fs, with energies and forces of GFN2-xTB, in the
+layout of rMD17. Made by ``wattlaw data trajectory CCO`` (see ``xtb``); under this project's licence.
 """
 
 _ENERGIES = ("energy", "REF_energy", "dft_energy", "TotEnergy", "Energy", "u0", "U0")
 
-Array = np.ndarray[Any, Any]
-
 
 class Frame(NamedTuple):
-    """One geometry: elements (N,) uint8, positions (N, 3) in Å, energy in eV, forces (N, 3) in eV/Å."""
+    """One geometry: elements (N,) uint8, positions (N, 3) in Å, energy in eV, forces (N, 3) in
+    eV/Å.
+    """
 
     numbers: Array
     positions: Array
@@ -37,33 +37,31 @@ class Frame(NamedTuple):
 
 def read_frames(
     path: Path, on_bad: str = "fail", energy_unit: str = ""
-) -> tuple[list[Frame], Given]:
-    """Return the frames of a file, and what was read of it. See ``read_molecules`` for units and errors.
+) -> tuple[list[Frame], LoadedMolecules]:
+    """Return the frames of a file, and what was read of it. See ``read_molecules`` for errors.
 
-    A frame without energy or forces, without atoms, with an unknown element, a number that is not finite or two atoms
-    in one place is bad.
+    A frame without an energy or forces cannot be used.
     """
-    given = read_molecules(path, on_bad, energy_unit, _lack)
-    return [_frame(record) for record in given.records], given
+    loaded = read_molecules(path, on_bad, energy_unit, _lacks)
+    return [_frame(record) for record in loaded.records], loaded
 
 
-def _frame(record: Record) -> Frame:
+def _frame(record: MoleculeRecord) -> Frame:
     forces = record.forces
-    assert forces is not None, "a record without forces was left out"
-    name = _energy_name(record)
+    assert forces is not None, "a record without forces was skipped"
     return Frame(
-        record.numbers,
+        record.numbers.astype(np.uint8),
         record.positions.astype(np.float32),
-        record.values[name],
+        record.values[_energy_name(record)],
         forces.astype(np.float32),
     )
 
 
-def _energy_name(record: Record) -> str:
+def _energy_name(record: MoleculeRecord) -> str:
     return next((name for name in _ENERGIES if name in record.values), "")
 
 
-def _lack(record: Record) -> str:
+def _lacks(record: MoleculeRecord) -> str:
     name = _energy_name(record)
     if not name:
         return f"no energy; its numbers are {', '.join(sorted(record.values)) or 'none'}"
@@ -73,43 +71,41 @@ def _lack(record: Record) -> str:
 
 
 def ethanol() -> list[Frame]:
-    """Return the trajectory that comes along. Raises DataError where its file is broken."""
+    """Return the packaged trajectory. Raises DataError where its file is damaged."""
     try:
         with open(ETHANOL, "rb") as file, np.load(file, allow_pickle=False) as data:
-            numbers, places = data["nuclear_charges"], data["coords"]
-            energies, forces = (
-                data["energies"] * KCAL_EV,
-                (data["forces"] * KCAL_EV).astype(np.float32),
-            )
+            numbers, positions = data["nuclear_charges"], data["coords"]
+            energies = data["energies"] * KCAL_EV
+            forces = (data["forces"] * KCAL_EV).astype(np.float32)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{ETHANOL}: cannot be read ({error}); install wattlaw again") from None
-    return [Frame(numbers, *parts) for parts in zip(places, energies.tolist(), forces, strict=True)]
+    frames = zip(positions, energies.tolist(), forces, strict=True)
+    return [Frame(numbers, *parts) for parts in frames]
 
 
-def made(count: int, seed: int = 0) -> list[Frame]:
-    """Return geometries of ethanol, each atom displaced, with a toy potential's energy and forces.
+def toy_frames(count: int, seed: int = 0) -> list[Frame]:
+    """Return geometries of ethanol, each atom displaced, with energies and forces of a toy potential.
 
-    Not chemistry: every pair is a spring, E = Σ ½·k·(d - d₀)² with k = 20·exp(-d₀/Å) eV/Å² and d₀ its distance
-    in the first geometry of the trajectory. It has the layout of a trajectory and forces that are exact, for
-    throughput and for tests.
+    Not chemistry: every pair is a spring, E = Σ ½·k·(d - d₀)² with k = 20·exp(-d₀/Å) eV/Å² and d₀
+    its distance in the first geometry of the trajectory. The layout is that of a trajectory and the
+    forces are exact, for throughput and for tests.
     """
     first = ethanol()[0]
     rest = first.positions.astype(np.float64)
     i, j = np.triu_indices(len(rest), 1)
     length = np.linalg.norm(rest[i] - rest[j], axis=1)
     stiffness = 20.0 * np.exp(-length)
-    draw = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     frames = []
     for _ in range(count):
-        places = rest + draw.normal(0, 0.1, rest.shape)
-        apart = places[i] - places[j]
-        distance = np.linalg.norm(apart, axis=1)
-        pull = (stiffness * (distance - length) / distance)[:, None] * apart
+        positions = rest + generator.normal(0, 0.1, rest.shape)
+        vectors = positions[i] - positions[j]
+        distances = np.linalg.norm(vectors, axis=1)
+        pull = (stiffness * (distances - length) / distances)[:, None] * vectors
         forces = np.zeros_like(rest)
         np.add.at(forces, i, -pull)
         np.add.at(forces, j, pull)
-        energy = float((0.5 * stiffness * (distance - length) ** 2).sum())
-        frames.append(
-            Frame(first.numbers, places.astype(np.float32), energy, forces.astype(np.float32))
-        )
+        energy = float((0.5 * stiffness * (distances - length) ** 2).sum())
+        as_stored = positions.astype(np.float32), energy, forces.astype(np.float32)
+        frames.append(Frame(first.numbers, *as_stored))
     return frames
