@@ -18,10 +18,18 @@ from hypothesis import strategies as st
 from wattlaw.core import environment, errors
 from wattlaw.core.errors import UnknownNameError, UsageError, WattlawError, nearest
 from wattlaw.core.factors import factors, repeats
-from wattlaw.core.quantities import derive, energy
+from wattlaw.core.quantities import (
+    all_quantities,
+    derive,
+    energy,
+    find_quantity,
+    parse_limit,
+    quantity,
+)
 from wattlaw.core.reading import Reading, estimated, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import Setting
+from wattlaw.core.units import units_like
 
 
 def run_with(devices: int = 1, **quantities: Reading) -> Run:
@@ -195,3 +203,49 @@ def test_the_snapshot_is_taken_without_git_and_outside_a_repository(tmp_path):
         words, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "''"
+
+
+def test_a_limit_is_read_with_its_unit_and_says_what_it_was_taken_for():
+    limit = parse_limit("gpu_energy_j=3 kWh")
+    assert (limit.quantity, limit.value) == ("gpu_energy_j", 1.08e7)
+    assert str(limit) == "gpu_energy_j ≤ 10.8 MJ"
+    assert str(parse_limit("samples_per_s = 100")) == "samples_per_s ≥ 100/s"
+
+
+def test_a_limit_on_a_total_becomes_one_per_sample():
+    assert parse_limit("device_hours=2").per_sample(3600) == ("device_time_per_sample_s", 2.0)
+    assert parse_limit("elapsed_s=1 h").per_sample(1000) == ("time_per_sample_s", 3.6)
+    assert parse_limit("time_per_sample_s=20 ms").per_sample(1000) == ("time_per_sample_s", 0.02)
+    with pytest.raises(UsageError, match="a limit on gpu_temperature_c cannot be turned"):
+        parse_limit("gpu_temperature_c=80").per_sample(10)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gpu_energy_j", "write NAME=VALUE"),
+        ("gpu_energi_j=3", "did you mean 'gpu_energy_j'"),
+        ("gpu_energy_j=-3 J", "it must be a positive number"),
+        ("gpu_energy_j=nan", "it must be a positive number"),
+        ("gpu_energy_j=3 s", "s is not a unit of it; valid: J"),
+    ],
+)
+def test_a_wrong_limit_is_refused_in_one_line(text: str, says: str):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse_limit(text)
+
+
+def test_every_total_with_a_counterpart_measures_the_same_as_it():
+    for name, known in all_quantities().items():
+        if known.per_sample:
+            assert known.basis == "total", name
+            assert quantity(known.per_sample).basis == "sample"
+            assert quantity(known.per_sample).unit in units_like(known.unit)
+
+
+def test_the_metrics_of_workloads_are_quantities_of_the_validation_set():
+    assert quantity("valid_top1").better == 1
+    assert quantity("valid_mae_mev") == find_quantity("valid_mae_mev")
+    known = quantity("valid_force_mae_mev_per_angstrom")
+    assert (known.unit, known.better, known.heading) == ("meV/Å", -1, "validation force MAE")
+    assert find_quantity("valid_of_my_own_class") is None

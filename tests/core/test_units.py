@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.core.errors import UnknownNameError
+from wattlaw.core.errors import UnknownNameError, UsageError
 from wattlaw.core.quantities import all_quantities, quantity
-from wattlaw.core.units import counted, show, show_time
+from wattlaw.core.units import convert, counted, parse_value, show, show_time
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,44 @@ def test_a_misspelt_quantity_is_answered_with_the_nearest():
 def test_a_count_has_the_noun_that_fits_it() -> None:
     assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
     assert counted(2, "process", "processes") == "2 processes"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("3 kWh", "J", 1.08e7),
+        ("250", "W", 250),
+        ("0.25kW", "W", 250),
+        ("20 ms", "s", 0.02),
+        ("2 h", "s", 7200),
+        ("90 min", "h", 1.5),
+        ("16 GiB", "B", 2**34),
+        ("1.41 GHz", "MHz", 1410),
+        ("5 %", "", 0.05),
+        ("60 meV", "meV", 60),
+        ("1e-3", "h", 0.001),
+    ],
+)
+def test_a_value_is_read_with_its_unit(text: str, unit: str, value: float):
+    assert parse_value(text, unit) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("3 W", "the cap is '3 W'; W is not a unit of it; valid: J, mJ, kJ"),
+        ("much", "the cap is 'much'; give a number in J"),
+        ("1.2.3", "give a number"),
+        ("", "give a number"),
+    ],
+)
+def test_a_value_of_another_dimension_is_refused_with_the_valid_units(text: str, says: str):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse_value(text, "J", "the cap")
+
+
+def test_units_of_different_dimensions_do_not_convert():
+    assert convert(2, "h", "s") == 7200
+    assert convert(1, "furlong", "furlong") == 1
+    with pytest.raises(UsageError, match="kg is not a unit of s; valid: s, ms"):
+        convert(1, "kg", "s")
