@@ -54,8 +54,9 @@ def main(args: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.ClickException as error:
-        context = error.ctx if isinstance(error, click.UsageError) else None
-        command = context.command_path if context else "wattlaw"
+        command = "wattlaw"
+        if isinstance(error, click.UsageError) and error.ctx:
+            command = error.ctx.command_path
         print(f"{command}: {error.format_message()}", file=sys.stderr)
         status = 2
     except click.Abort:

@@ -121,10 +121,11 @@ def compact_runs(folder: Path, as_json: bool) -> None:
         raise RecordError(f"there are no runs in {folder}")
     left_out = [note for one in written for note in one.notes]
     if as_json:
-        items = []
+        items, runs_in_all = [], 0
         for one in written:
             items.append({"index": str(one.path), "runs": one.runs, "damaged": len(one.damaged)})
-        emit_json("runs compact", items, {"runs": sum(one.runs for one in written)}, left_out)
+            runs_in_all += one.runs
+        emit_json("runs compact", items, {"runs": runs_in_all}, left_out)
         return
     print_table(["index", "runs"], [[str(one.path), str(one.runs)] for one in written])
     say_warnings(left_out)
@@ -160,7 +161,7 @@ def export_runs(folder: Path, out: Path | None, format_: str | None) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    return list(filter(None, map(str.strip, text.split(","))))
 
 
 def _show_table(table: SettingsTable, loaded: Runs, as_json: bool) -> None:
@@ -180,12 +181,11 @@ def print_rows(table: SettingsTable) -> None:
     names = list(table.rows[0].quantities)
     columns = [name for name in names if _is_known(table, name)]
     factors = list(table.rows[0].group)
-    head = [*factors, "runs", *(_heading(name) for name in columns), "warnings"]
+    head = [*factors, "runs", *map(_heading, columns), "warnings"]
     rows = []
     for row in table.rows:
-        count = f"{row.runs} + {row.failed} failed" if row.failed else str(row.runs)
         cells = [_text(row.group[name]) for name in factors]
-        cells.append(count)
+        cells.append(f"{row.runs} + {row.failed} failed" if row.failed else str(row.runs))
         cells += [_cell(name, row.quantities[name]) for name in columns]
         cells.append(", ".join(dict.fromkeys(note.name for note in row.warnings)))
         rows.append(cells)
@@ -292,8 +292,11 @@ def _share_of_peak(run: Run) -> list[list[str]]:
 
     row = achieved(run)
     rate, share = row.achieved_flop_per_s, row.share_of_peak
-    rate_text = "unknown" if rate.value is None else show(rate.value, "flop/s")
-    share_text = "unknown" if share.value is None else f"{100 * share.value:.1f} %"
+    rate_text = share_text = "unknown"
+    if rate.value is not None:
+        rate_text = show(rate.value, "flop/s")
+    if share.value is not None:
+        share_text = f"{100 * share.value:.1f} %"
     return [
         ["achieved_flop_per_s, each device", rate_text, rate.status, rate.how],
         ["share_of_peak", share_text, share.status, share.how],
@@ -308,6 +311,9 @@ def _machine(run: Run) -> str:
     if machine.cores:
         parts.append(f"{machine.cores} cores")
     return ", ".join(filter(None, parts))
+
+
+_MARKS = {"estimated": " est."}
 
 
 def _difference_rows(differences: list[Difference]) -> list[list[str]]:
@@ -327,7 +333,7 @@ def _difference_row(difference: Difference, varying: Sequence[str]) -> list[str]
     ends = ""
     if is_measured and ratio.low is not None and ratio.high is not None:
         ends = f"{ratio.low:.3g} … {ratio.high:.3g}"
-    mark = " est." if difference.status == "estimated" else ""
+    mark = _MARKS.get(difference.status, "")
     setting = []
     for name in varying:
         value = difference.group.get(name)
@@ -354,7 +360,7 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
         text = show_time(reading.value)
     else:
         # the heading of a rate has its unit
-        text = show(reading.value, "" if unit == "1/s" else unit)
+        text = show(reading.value, unit.removeprefix("1/s"))
     if reading.status == "estimated":
         # the scatter of estimates says nothing of their error
         return text + estimated
@@ -363,12 +369,16 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
     half = (reading.high - reading.low) / 2
     share = 100 * half / abs(reading.value)
     # a share of a value near 0 means nothing
-    return text + (f" ±{share:.2g} %" if share < 99.5 else f" ±{show(half, unit)}")
+    if share >= 99.5:
+        return f"{text} ±{show(half, unit)}"
+    return f"{text} ±{share:.2g} %"
 
 
 def _text(value: Factor) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if value is None:
         return "–"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -123,7 +123,9 @@ def visible_devices(
     for name in map(str.strip, listed.split(",")):
         one = _match(name, uuids, instances)
         if one is not None and name.isdigit() and numbered is not None:
-            one = VisibleDevice(numbered[one.gpu]) if one.gpu < len(numbered) else None
+            if one.gpu >= len(numbered):
+                break
+            one = VisibleDevice(numbered[one.gpu])
         if one is None:
             break
         visible.append(one)
@@ -148,7 +150,8 @@ def _match(
         return VisibleDevice(-1, name) if instances is None else instances.get(name)
     if name.startswith("GPU-"):
         matching = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
-        return VisibleDevice(matching[0]) if len(matching) == 1 else None
+        if len(matching) == 1:
+            return VisibleDevice(matching[0])
     return None
 
 

@@ -45,7 +45,9 @@ class LinkCounters:
 
     def nvlink(self) -> MovedBytes:
         """Return the bytes of data moved over all NVLinks together."""
-        return self._read_nvlink() if self._read_nvlink else MovedBytes()
+        if self._read_nvlink is None:
+            return MovedBytes()
+        return self._read_nvlink()
 
     def _summed_by_driver(self) -> MovedBytes:
         received, sent = fields(
@@ -81,8 +83,9 @@ class LinkCounters:
         """Return the links that were up at the first call."""
         if self._active is None:
             count = fields(self.handle, [(_LINK_COUNT, 0)])[0]
-            numbers = range(_MOST_LINKS if count is None else min(count, _MOST_LINKS))
-            self._active = [i for i in numbers if self.handle.ask("GetNvLinkState", i) == 1]
+            most = _MOST_LINKS if count is None else min(count, _MOST_LINKS)
+            ask = self.handle.ask
+            self._active = [link for link in range(most) if ask("GetNvLinkState", link) == 1]
         return self._active
 
     def _why_none(self) -> str:
@@ -114,5 +117,6 @@ def _value(field: NvmlObject) -> int | None:
 def _sum(values: Sequence[int | None], unit: int) -> int | None:
     """Add up links; None where one link was not read, or there is none."""
     known = [value for value in values if value is not None]
-    is_whole = known and len(known) == len(values)
-    return sum(known) * unit if is_whole else None
+    if not known or len(known) < len(values):
+        return None
+    return sum(known) * unit

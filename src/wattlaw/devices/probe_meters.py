@@ -34,9 +34,7 @@ def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[Probe
     devices.
     """
     if names is None:
-        names = (
-            ("procfs", "replay") if scope.replay else [n for n in plugins(METERS) if n != "replay"]
-        )
+        names = _names_of_all(scope)
     return one_meter_for_each_device([_probed(name, scope) for name in names])
 
 
@@ -75,6 +73,12 @@ def is_same_device(one: DeviceInfo, other: DeviceInfo) -> bool:
     return has_energy and one.boundary == other.boundary
 
 
+def _names_of_all(scope: Scope) -> list[str]:
+    if scope.replay:
+        return ["procfs", "replay"]
+    return [name for name in plugins(METERS) if name != "replay"]
+
+
 def _probed(name: str, scope: Scope) -> tuple[Meter, Probe]:
     try:
         meter: Meter = load(METERS, name)(scope)
@@ -104,27 +108,24 @@ def _limited(
     if read_by:
         parts = [f"{device} is read by {other}" for device, other in read_by.items()]
         probe = replace(probe, reason="; ".join(filter(None, (probe.reason, *parts))))
-    devices = [replace(d, id=ids[d.id]) for d in probe.devices if d.id in ids]
-    parents = {d.id: d.part_of for d in devices}
-    probe = replace(
-        probe,
-        devices=tuple(replace(d, part_of=ids.get(d.part_of, parents[d.id])) for d in devices),
-    )
-    has_slow = type(meter).read_slow is not Meter.read_slow
-    has_quick = type(meter).read_quick is not Meter.read_quick
+    devices = []
+    for device in probe.devices:
+        if device.id in ids:
+            parent = ids.get(device.part_of, device.part_of)
+            devices.append(replace(device, id=ids[device.id], part_of=parent))
+    probe = replace(probe, devices=tuple(devices))
     is_whole = not read_by and all(device == new for device, new in ids.items())
 
     def limited(read: Read) -> Read:
         # quick readings are taken a thousand times a second: leave them alone where all are kept
         return read if is_whole else lambda: _renamed(read(), ids)
 
-    return ProbedMeter(
-        probe,
-        limited(meter.read),
-        limited(meter.read_slow) if has_slow else None,
-        limited(meter.read_quick) if has_quick else None,
-        meter.close,
-    )
+    slow = quick = None
+    if type(meter).read_slow is not Meter.read_slow:
+        slow = limited(meter.read_slow)
+    if type(meter).read_quick is not Meter.read_quick:
+        quick = limited(meter.read_quick)
+    return ProbedMeter(probe, limited(meter.read), slow, quick, meter.close)
 
 
 def _renamed(samples: list[Sample], ids: dict[str, str]) -> list[Sample]:

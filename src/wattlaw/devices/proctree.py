@@ -113,7 +113,9 @@ class ProcessTree:
         """Return whether a process belongs to the job; None for one that is gone or hidden."""
         if pid in self.alive:
             return True
-        return None if self._read(pid) is None else False
+        if self._read(pid) is None:
+            return None
+        return False
 
     def _same(self, old: Process) -> Process | None:
         new = self._read(old.pid)
@@ -136,7 +138,9 @@ class ProcessTree:
     def _newest_number(self) -> int:
         """Return the newest number of a process or thread; 0 where it is not reported."""
         text = self._head("loadavg").split()
-        return int(text[-1]) if text and text[-1].isdigit() else 0
+        if not text or not text[-1].isdigit():
+            return 0
+        return int(text[-1])
 
     def _join(self, pids: set[int], known: dict[int, Process], *, may_be_threads: bool) -> None:
         others = self.apart - {self.root}

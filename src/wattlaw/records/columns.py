@@ -71,7 +71,9 @@ COLUMNS = (
 PLACE = ("folder", "mtime_ns", "size", "summary")
 """Columns of an index that record where a row's summary was read, and its text."""
 
-_TAKEN = frozenset(column.name for column in COLUMNS) | frozenset(PLACE)
+COLUMN_NAMES = tuple(column.name for column in COLUMNS)
+
+_TAKEN = frozenset((*COLUMN_NAMES, *PLACE))
 
 
 def flat_row(run: Run) -> FlatRow:

@@ -42,7 +42,7 @@ def compact(path: str | Path) -> list[WrittenIndex]:
     """
     path = Path(path)
     found = find_trials(path.parent if (path / SUMMARY).is_file() else path)
-    homes = {*found.indexed, *(os.path.dirname(trial) for trial in found.stamps)}
+    homes = {*found.indexed, *map(os.path.dirname, found.stamps)}
     return [_compact_one(Path(home)) for home in sorted(homes)]
 
 

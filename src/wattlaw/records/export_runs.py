@@ -15,9 +15,9 @@ from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.plugins import need
 from wattlaw.core.quantities import all_quantities
 from wattlaw.core.run import Run
-from wattlaw.records.columns import COLUMNS, FlatRow, column_of, flat_row
+from wattlaw.records.columns import COLUMN_NAMES, FlatRow, column_of, flat_row
 from wattlaw.records.index import arrow_array, arrow_types
-from wattlaw.records.settings_table import reading_of
+from wattlaw.records.settings_table import reading_of, recorded_quantities
 
 FORMATS = ("csv", "parquet", "json")
 
@@ -54,14 +54,14 @@ def exported(runs: Sequence[Run], format: str) -> bytes:
 
 def _flat_rows(runs: Sequence[Run]) -> tuple[list[str], list[FlatRow]]:
     """Return the columns that at least one run fills, and the rows without their missing values."""
-    recorded = list(dict.fromkeys(name for run in runs for name in run.quantities))
+    recorded = recorded_quantities(runs)
     names = list(dict.fromkeys([*recorded, *all_quantities()]))
     rows = [flat_row(run) | _quantity_cells(run, names) for run in runs]
     filled = {column for row in rows for column, cell in row.items() if cell is not None}
     for name in recorded:
         # a quantity that is missing in every run has its column too, since a run gives the reason
         filled |= {column_of(name), f"{column_of(name)}_status"}
-    columns = [column.name for column in COLUMNS]
+    columns = list(COLUMN_NAMES)
     for name in names:
         parts = [f"{column_of(name)}{ending}" for ending in ("", "_status", "_low", "_high")]
         columns += [column for column in parts if column in filled]

@@ -19,7 +19,7 @@ from wattlaw.core.errors import DamagedRunError, NewerFormatError
 from wattlaw.core.files import write_whole
 from wattlaw.core.plugins import need
 from wattlaw.core.run import Run
-from wattlaw.records.columns import COLUMNS, PLACE, column_of, flat_row
+from wattlaw.records.columns import COLUMN_NAMES, COLUMNS, PLACE, column_of, flat_row
 
 FORMAT = 1
 """Version of index.parquet that this wattlaw writes. It reads this one and every older one."""
@@ -120,8 +120,11 @@ def arrow_array(arrow: Arrow, values: Sequence[object], type_: Arrow) -> Arrow:
 
 def _repeated_texts(arrow: Arrow, table: Arrow) -> list[str]:
     # texts that differ from row to row gain nothing from a dictionary, and reading one takes memory
-    texts = [field.name for field in table.schema if field.type == arrow.string()]
-    return [name for name in texts if name not in ("trial", *PLACE)]
+    names = []
+    for field in table.schema:
+        if field.type == arrow.string() and field.name not in ("trial", *PLACE):
+            names.append(field.name)
+    return names
 
 
 class _IndexChunk:
@@ -132,7 +135,7 @@ class _IndexChunk:
         self.types = arrow_types(arrow)
         for name, kind in zip(PLACE[:3], ("text", "whole", "whole"), strict=True):
             self.types[name] = self.types[kind]
-        self.values: dict[str, list[object]] = {column.name: [] for column in COLUMNS}
+        self.values: dict[str, list[object]] = {name: [] for name in COLUMN_NAMES}
         self.rows: list[IndexRow] = []
 
     def add(self, run: Run, place: IndexRow) -> None:

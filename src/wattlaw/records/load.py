@@ -112,7 +112,7 @@ def read_trials(found: Walked) -> Iterator[StoredRun | DamagedRun]:
     for folder, reason in found.unreadable:
         yield DamagedRun(Path(folder), RecordError(reason))
     waiting = dict(found.stamps)
-    sweeps = {os.path.dirname(trial) for trial in (*found.stamps, *found.unfinished)}
+    sweeps = set(map(os.path.dirname, (*found.stamps, *found.unfinished)))
     for sweep in found.indexed:
         for row in _index_rows(Path(sweep, INDEX), sweep in sweeps):
             if isinstance(row, DamagedRun):

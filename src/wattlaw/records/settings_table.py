@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -51,8 +52,7 @@ class SettingsTable(msgspec.Struct, frozen=True):
 def columns_of(runs: Iterable[Run]) -> list[str]:
     """Return the default columns of some runs: time, rate and energy, and what they evaluated."""
     runs = list(runs)
-    recorded = dict.fromkeys(name for run in runs for name in run.quantities)
-    learned = [name for name in recorded if name.startswith(LEARNED)]
+    learned = [name for name in recorded_quantities(runs) if name.startswith(LEARNED)]
     has_steps = _any_recorded(runs, "step_time_s") or _any_recorded(runs, "samples_per_s")
     if has_steps or not any(run.state == "done" for run in runs):
         return [*COLUMNS, *learned]
@@ -86,10 +86,15 @@ def check_columns(runs: Iterable[Run], columns: Sequence[str]) -> None:
     unknown = [name for name in columns if find_quantity(name) is None]
     if not unknown:
         return
-    recorded = {name for run in runs for name in run.quantities}
+    recorded = recorded_quantities(runs)
     for name in unknown:
         if name not in recorded:
-            raise UnknownNameError("quantity", name, recorded | set(all_quantities()))
+            raise UnknownNameError("quantity", name, [*recorded, *all_quantities()])
+
+
+def recorded_quantities(runs: Iterable[Run]) -> list[str]:
+    """Return the quantities that at least one run recorded, each once."""
+    return list(dict.fromkeys(name for run in runs for name in run.quantities))
 
 
 def reading_of(run: Run, name: str) -> Reading:
@@ -101,14 +106,15 @@ def reading_of(run: Run, name: str) -> Reading:
 
 def varying_factors(groups: Sequence[dict[str, Factor]]) -> list[str]:
     """Return the factors that differ between groups: the workload, the usual ones, the others."""
-    names = list(dict.fromkeys(name for group in groups for name in group))
-    varying = {name for name in names if _is_varying(name, groups)}
+    names = dict.fromkeys(itertools.chain.from_iterable(groups))
+    varying = [name for name in names if _is_varying(name, groups)]
+    left_out = set()
     if "devices" in varying:
-        varying.discard("devices_per_node")
+        left_out.add("devices_per_node")
         if not _has_several_layouts(groups):
-            varying.discard("nodes")
+            left_out.add("nodes")
     first = [name for name in _FIRST if name in varying or name == "workload"]
-    return [*first, *(name for name in names if name in varying and name not in first)]
+    return [name for name in dict.fromkeys([*first, *varying]) if name not in left_out]
 
 
 def _any_recorded(runs: Iterable[Run], name: str) -> bool:
@@ -149,7 +155,7 @@ def _summary(done: Sequence[Run], name: str) -> Reading:
 
 def _has_several_layouts(groups: Sequence[dict[str, Factor]]) -> bool:
     layouts = {(group.get("devices"), group.get("nodes")) for group in groups}
-    return len(layouts) > len({devices for devices, _ in layouts})
+    return len(layouts) > len(dict(layouts))
 
 
 def _joined_by(
@@ -159,7 +165,7 @@ def _joined_by(
 
     Raises UnknownNameError where no group has one of them.
     """
-    known = {name for group in groups for name in group}
+    known = set(itertools.chain.from_iterable(groups))
     for name in by:
         if known and name not in known:
             raise UnknownNameError("factor", name, known)

@@ -11,7 +11,16 @@ import subprocess
 import time
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.devices.meter import LINK_BYTES, DeviceInfo, Meter, Probe, Sample, Scope, scaled
+from wattlaw.devices.meter import (
+    LINK_BYTES,
+    DeviceInfo,
+    EnergyBy,
+    Meter,
+    Probe,
+    Sample,
+    Scope,
+    scaled,
+)
 from wattlaw.devices.nvml_devices import LIBRARY, visible_devices
 
 NAMES = {"nvidia-smi": "NvidiaSmi"}
@@ -113,7 +122,7 @@ class NvidiaSmi(Meter):
         *lines, self.rest = self.rest.split(b"\n")
         rows = []
         for line in lines:
-            row = [cell.strip() for cell in line.decode(errors="replace").split(",")]
+            row = list(map(str.strip, line.decode(errors="replace").split(",")))
             if len(row) == len(_FIELDS) and row[0].isdigit():
                 rows.append(row)
         return rows
@@ -121,17 +130,20 @@ class NvidiaSmi(Meter):
 
 def _info(row: list[str]) -> DeviceInfo:
     limit, power = _number(row[10]), _number(row[3])
-    has_power = power is not None
+    energy: EnergyBy = "power"
+    reason = ""
+    if power is None:
+        energy, reason = "none", "nvidia-smi gives no power of it"
     return DeviceInfo(
         id=f"gpu:{row[0]}",
         boundary="gpu",
         meter="nvidia-smi",
         name=row[2],
         uuid=row[1],
-        energy="power" if has_power else "none",
+        energy=energy,
         limits={} if limit is None else {"power_limit_w": limit},
         update_s=_PERIOD_MS / 1000,
-        reason="" if has_power else "nvidia-smi gives no power of it",
+        reason=reason,
         lacks=dict.fromkeys(LINK_BYTES, "nvidia-smi has no such counters"),
     )
 

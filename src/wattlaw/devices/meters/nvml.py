@@ -10,6 +10,7 @@ import msgspec
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import (
     LINK_BYTES,
+    TELEMETRY_COLUMNS,
     DeviceInfo,
     EnergyBy,
     Meter,
@@ -85,6 +86,21 @@ class _NvmlGpu:
             return scaled(fields(self.handle, [(_POWER_INSTANT, 0)])[0], 1e-3)
         return scaled(self.handle.ask("GetPowerUsage"), 1e-3)
 
+    def utilisation(self) -> tuple[float | None, float | None]:
+        """Return the busy shares of the GPU and of its memory bus."""
+        use = None
+        if not self.is_instance:
+            use = self.handle.ask("GetUtilizationRates")
+        if use is None:
+            return None, None
+        return use.gpu / 100, use.memory / 100
+
+    def moved(self) -> tuple[MovedBytes, MovedBytes]:
+        """Return the bytes moved over PCIe and over NVLink."""
+        if self.links is None:
+            return MovedBytes(), MovedBytes()
+        return self.links.pcie(), self.links.nvlink()
+
     def throttle(self) -> str | None:
         """Return what limits the clocks."""
         bits = self.handle.ask("GetCurrentClocksEventReasons")
@@ -117,7 +133,9 @@ class Nvml(Meter):
         for one in chosen:
             if one.handle.handle is not None:
                 self.gpus += _open(one)
-        doubt = doubtful_order(handles) if self.scope.gpus is None else ""
+        doubt = ""
+        if self.scope.gpus is None:
+            doubt = doubtful_order(handles)
         devices = tuple(gpu.info for gpu in self.gpus)
         return Probe(meter="nvml", devices=devices, reason=self._reason(handles), doubt=doubt)
 
@@ -156,27 +174,27 @@ class Nvml(Meter):
         joules = gpu.energy_j()
         # the counter was read at some moment between the two: its time is the middle
         now = (before + time.monotonic()) / 2
-        use = None if gpu.is_instance else ask("GetUtilizationRates")
+        busy, memory_busy = gpu.utilisation()
         sample = Sample(
             time_s=now,
             device=gpu.info.id,
             power_w=gpu.power_w(),
             energy_j=joules,
-            utilisation=None if use is None else use.gpu / 100,
-            memory_utilisation=None if use is None else use.memory / 100,
+            utilisation=busy,
+            memory_utilisation=memory_busy,
             memory_used_bytes=_memory_used(gpu.memory),
             temperature_c=ask("GetTemperature", _CORE_SENSOR),
             sm_clock_mhz=ask("GetClockInfo", _GRAPHICS_SM),
             memory_clock_mhz=ask("GetClockInfo", _MEMORY_CLOCK),
             throttle=gpu.throttle(),
         )
-        is_empty = all(getattr(sample, n) is None for n in Sample.__struct_fields__[2:])
-        return None if is_empty else sample
+        if all(getattr(sample, name) is None for name in TELEMETRY_COLUMNS[2:]):
+            return None
+        return sample
 
     def _read_rare(self, gpu: _NvmlGpu) -> Sample:
         before = time.monotonic()
-        pcie = gpu.links.pcie() if gpu.links else MovedBytes()
-        nvlink = gpu.links.nvlink() if gpu.links else MovedBytes()
+        pcie, nvlink = gpu.moved()
         return Sample(
             time_s=(before + time.monotonic()) / 2,
             device=gpu.info.id,
@@ -219,7 +237,9 @@ def _describe(one: ChosenGpu) -> DeviceInfo:
     reason = ""
     if one.is_mig:
         reason = "MIG is on: its energy is the whole GPU's, all instances together"
-    shared = "" if one.is_all else f"{reason}, and other jobs may use some of them"
+    shared = ""
+    if not one.is_all:
+        shared = f"{reason}, and other jobs may use some of them"
     if not has_counter and handle.ask("GetPowerUsage") is None:
         energy = "none"
         reason = f"the driver gives neither energy nor power: {handle.failed}"

@@ -57,8 +57,9 @@ class Replay(Meter):
             return Probe(meter="replay", reason=str(error), grant="export WATTLAW_REPLAY=TRACE.csv")
         for row in rows:
             self.rows.setdefault(row.device, []).append(row)
-        self.times = {d: [r.time_s for r in rows] for d, rows in self.rows.items()}
-        first = min((times[0] for times in self.times.values()), default=0.0)
+        for device, of_device in self.rows.items():
+            self.times[device] = [row.time_s for row in of_device]
+        first = rows[0].time_s if rows else 0.0
         self.shift = self.clock() - first
         return Probe(meter="replay", devices=tuple(self._info(d) for d in self.rows))
 
@@ -86,12 +87,17 @@ class Replay(Meter):
     def _info(self, device: str) -> DeviceInfo:
         rows, times = self.rows[device], self.times[device]
         has_power = any(row.power_w is not None for row in rows)
-        energy: EnergyBy = "power" if has_power else "none"
+        energy: EnergyBy = "none"
         if any(row.energy_j is not None for row in rows):
             energy = "counter"
+        elif has_power:
+            energy = "power"
         steps = sorted(later - earlier for earlier, later in itertools.pairwise(times))
         not_in_trace = [name for name in LINK_BYTES if not _has_column(rows, name)]
-        update_s = steps[len(steps) // 2] if steps else None
+        update_s, lag_s = None, 0.0
+        if steps:
+            update_s = steps[len(steps) // 2]
+            lag_s = lag_of(update_s) if has_power else 0.0
         return DeviceInfo(
             id=device,
             boundary=boundary_of(device),
@@ -100,7 +106,7 @@ class Replay(Meter):
             energy=energy,
             update_s=update_s,
             lacks=dict.fromkeys(not_in_trace, "the trace has no such column"),
-            lag_s=lag_of(update_s) if update_s and has_power else 0.0,
+            lag_s=lag_s,
         )
 
 
