@@ -7,10 +7,10 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattlaw.core.folder import write_run
 from wattlaw.core.quantities import all_quantities
 from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Machine, Run
+from wattlaw.core.run_folder import write_run
 from wattlaw.core.sweepfile import Trial
 
 NAMES = [n for n in all_quantities() if "per_sample" not in n][:30]

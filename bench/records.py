@@ -14,7 +14,7 @@ from typing import Any
 
 from _runs import make
 from _spread import PEAK, fresh, spread
-from wattlaw.core.folder import INDEX
+from wattlaw.core.run_folder import INDEX
 from wattlaw.core.sweepfile import sweep_from, trials
 
 RUNS = 100_000

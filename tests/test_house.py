@@ -14,8 +14,8 @@ import pytest
 
 import wattlaw
 from tests.factory import make_run
-from wattlaw.core.folder import STEP_COLUMNS, write_run
 from wattlaw.core.quantities import all_quantities
+from wattlaw.core.run_folder import STEP_COLUMNS, write_run
 from wattlaw.devices.meter import TELEMETRY_COLUMNS
 from wattlaw.records.columns import COLUMNS, PLACE
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from wattlaw.cli.main import main
-from wattlaw.core.folder import write_run
 from wattlaw.core.reading import measured
 from wattlaw.core.run import Machine, Run
+from wattlaw.core.run_folder import write_run
 from wattlaw.core.setting import setting_from
 from wattlaw.report.context import Context
 from wattlaw.report.sections.share_of_peak import accelerators

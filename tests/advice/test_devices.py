@@ -22,7 +22,7 @@ from wattlaw.analysis.prices import Prices
 from wattlaw.analysis.run_laws import fit_scaling_to_runs
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError
-from wattlaw.core.folder import write_run
+from wattlaw.core.run_folder import write_run
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.caps import response
 from wattlaw.laws.scaling import Points

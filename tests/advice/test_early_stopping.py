@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from wattlaw.advice.early_stopping import rank
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError, UsageError, WattlawError
-from wattlaw.core.folder import write_run
 from wattlaw.core.reading import estimated, measured
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import write_run
 from wattlaw.core.setting import setting_from
 from wattlaw.laws.early_ranking import PARTS, SCORES, Curve, ranked, scores
 from wattlaw.laws.learning import lcga

@@ -6,7 +6,7 @@ import pytest
 from tests.factory import law_run, make_run, scaled
 
 from wattlaw.cli.main import main
-from wattlaw.core.folder import write_run
+from wattlaw.core.run_folder import write_run
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import os, resource, sys
 from pathlib import Path
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import make_folder, write_whole
-from wattlaw.core.folder import read_run, scan
+from wattlaw.core.run_folder import read_run, scan
 {before}
 try:
     {do}

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlaw.core import environment, errors
+from wattlaw.core import errors
+from wattlaw.core import run_environment as environment
 from wattlaw.core.errors import UnknownNameError, UsageError, WattlawError, nearest
 from wattlaw.core.factors import factors, repeats
 from wattlaw.core.quantities import (
@@ -196,7 +197,7 @@ def test_the_snapshot_of_a_machine_holds_what_a_run_depends_on():
 
 
 def test_the_snapshot_is_taken_without_git_and_outside_a_repository(tmp_path):
-    script = "from wattlaw.core.environment import capture; print(repr(capture().git_commit))"
+    script = "from wattlaw.core.run_environment import capture; print(repr(capture().git_commit))"
     variables = {**os.environ, "PATH": str(tmp_path)}
     words = [sys.executable, "-c", script]
     done = subprocess.run(

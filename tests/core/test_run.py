@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlaw.core.errors import DamagedRunError, NewerFormatError, RecordError
-from wattlaw.core.folder import SUMMARY, attempts, new_attempt, read_run, scan, write_run
 from wattlaw.core.reading import Note, Reading, estimated, measured, missing, quantile, spread
 from wattlaw.core.run import FORMAT, Machine, Run, decode_run, encode_run
+from wattlaw.core.run_folder import SUMMARY, attempts, new_attempt, read_run, scan, write_run
 from wattlaw.core.setting import Setting
 
 FULL = os.environ.get("DEPTH") == "full"

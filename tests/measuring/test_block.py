@@ -16,7 +16,7 @@ import wattlaw
 from wattlaw.accelerators.catalogue.achieved import recorded_precision
 from wattlaw.core.errors import SettingError, UsageError
 from wattlaw.core.factors import factors
-from wattlaw.core.folder import scan
+from wattlaw.core.run_folder import scan
 from wattlaw.measuring.files.rank_files import read_steps
 from wattlaw.measuring.sampling.sampler_process import start_sampler
 from wattlaw.records.columns import flat_row

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.factory import make_run
 
-from wattlaw.core.folder import write_run
+from wattlaw.core.run_folder import write_run
 
 
 @pytest.fixture

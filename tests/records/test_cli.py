@@ -13,7 +13,7 @@ import pytest
 from tests.factory import make_run
 
 from wattlaw.cli.main import main
-from wattlaw.core.folder import SUMMARY, new_attempt, write_run
+from wattlaw.core.run_folder import SUMMARY, new_attempt, write_run
 from wattlaw.core.setting import Setting, Stop
 
 

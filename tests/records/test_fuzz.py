@@ -11,9 +11,9 @@ from tests.factory import make_run
 
 import wattlaw
 from wattlaw.analysis.compare import compare
-from wattlaw.core.folder import SUMMARY
 from wattlaw.core.quantities import all_quantities
 from wattlaw.core.run import encode_run
+from wattlaw.core.run_folder import SUMMARY
 from wattlaw.records import compact, exported
 from wattlaw.records.settings_table import reading_of, tabulate
 

@@ -14,8 +14,8 @@ from tests.factory import make_run
 
 import wattlaw
 from wattlaw.core.errors import NewerFormatError, RecordError
-from wattlaw.core.folder import INDEX, SUMMARY, read_run, write_run
 from wattlaw.core.reading import Reading
+from wattlaw.core.run_folder import INDEX, SUMMARY, read_run, write_run
 from wattlaw.core.setting import Setting
 from wattlaw.records import compact, keep_index, write_index
 from wattlaw.records.columns import COLUMNS

@@ -10,7 +10,7 @@ import pytest
 import wattlaw
 import wattlaw.records
 from wattlaw.core.errors import DamagedRunError, NewerFormatError, RecordError
-from wattlaw.core.folder import SUMMARY
+from wattlaw.core.run_folder import SUMMARY
 
 
 def test_runs_are_found_from_the_folder_of_all_of_a_sweep_and_of_a_trial(sweep: Path):

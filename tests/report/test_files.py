@@ -6,7 +6,7 @@ import pytest
 from tests.factory import grid_runs as sweep
 
 from wattlaw.cli.main import main
-from wattlaw.core.folder import write_run
+from wattlaw.core.run_folder import write_run
 from wattlaw.report.figures.figure_files import FORMATS, drawn, paper_spec
 from wattlaw.report.page import make_page
 

@@ -10,8 +10,8 @@ from tests.factory import grid_runs as sweep
 from tests.factory import trial_run as run
 
 from wattlaw.core.errors import RecordError
-from wattlaw.core.folder import STEP_COLUMNS, write_run
 from wattlaw.core.reading import Reading
+from wattlaw.core.run_folder import STEP_COLUMNS, write_run
 from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe
 from wattlaw.measuring.files.host_files import Host
 from wattlaw.measuring.files.trial_trace import rate, thinned

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from tests.factory import trial_run as run
 
-from wattlaw.core.folder import write_run
 from wattlaw.core.reading import measured, missing
+from wattlaw.core.run_folder import write_run
 from wattlaw.core.setting import Stop, Target
 from wattlaw.measuring.files.rank_files import Evaluated, note_metrics
 from wattlaw.report.context import Context

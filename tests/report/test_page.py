@@ -17,9 +17,9 @@ from tests.report.cases import CASES
 
 import wattlaw
 from wattlaw.core.errors import RecordError, UsageError
-from wattlaw.core.folder import write_run
 from wattlaw.core.plugins import SECTIONS, load, plugins
 from wattlaw.core.reading import Note
+from wattlaw.core.run_folder import write_run
 from wattlaw.report.content import Section
 from wattlaw.report.context import Context
 from wattlaw.report.page import html, make_page, script_json, write_report

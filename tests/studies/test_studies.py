@@ -11,9 +11,9 @@ from tests.factory import make_run
 
 from wattlaw.cli.main import main
 from wattlaw.core.errors import UnknownNameError, UsageError
-from wattlaw.core.folder import write_run
 from wattlaw.core.plugins import STUDIES, plugins
 from wattlaw.core.reading import measured
+from wattlaw.core.run_folder import write_run
 from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.runner.sweeps import as_sweep
 from wattlaw.studies.planned import PLANNED

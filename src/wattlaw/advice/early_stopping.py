@@ -14,10 +14,10 @@ from wattlaw.advice.sentences import differing
 from wattlaw.core.errors import FitError, RecordError, UsageError
 from wattlaw.core.factors import factors, repeats
 from wattlaw.core.files import explained
-from wattlaw.core.folder import attempts
 from wattlaw.core.quantities import derive, quantity
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import attempts
 from wattlaw.laws.early_ranking import LEAST_STEPS, SCORES, Curve, check, ranked, scores
 from wattlaw.measuring.files.rank_files import Step, read_steps
 from wattlaw.records.load import DamagedRun, find_trials, read_trials

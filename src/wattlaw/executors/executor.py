@@ -11,8 +11,8 @@ import msgspec
 
 from wattlaw.core.errors import DamagedRunError, NewerFormatError
 from wattlaw.core.files import explained
-from wattlaw.core.folder import SUMMARY, read_run
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import SUMMARY, read_run
 from wattlaw.core.sweepfile import Trial
 from wattlaw.executors.claims import Runner
 

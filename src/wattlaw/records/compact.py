@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import make_folder
-from wattlaw.core.folder import INDEX, SUMMARY
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run, encode_run
+from wattlaw.core.run_folder import INDEX, SUMMARY
 from wattlaw.records.index import IndexRow, can_use_index, write_rows
 from wattlaw.records.load import DamagedRun, StoredRun, find_trials, read_trials
 

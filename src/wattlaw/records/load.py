@@ -12,9 +12,9 @@ from msgspec.structs import force_setattr
 
 from wattlaw.core.errors import MissingPartError, RecordError, WattlawError
 from wattlaw.core.files import why
-from wattlaw.core.folder import INDEX, SUMMARY, Walked, walk
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run, decode_run
+from wattlaw.core.run_folder import INDEX, SUMMARY, Walked, walk
 from wattlaw.records.index import IndexRow, can_use_index, read_rows
 
 OnDamaged = Literal["warn", "raise", "ignore"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.core.environment import Environment
-from wattlaw.core.folder import attempts
 from wattlaw.core.run import Run
+from wattlaw.core.run_environment import Environment
+from wattlaw.core.run_folder import attempts
 
 MOST_READ = 24
 """Attempts whose environment or hosts are read; trials of a sweep share most of both."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from wattlaw.core.environment import Environment
 from wattlaw.core.factors import Factor, factors, repeats
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.quantities import derive, energy
 from wattlaw.core.reading import Note, Reading
 from wattlaw.core.run import Run
+from wattlaw.core.run_environment import Environment
 from wattlaw.core.setting import Setting
 from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.report.setting_names import (

@@ -14,13 +14,13 @@ import jinja2
 from markupsafe import Markup
 
 from wattlaw import __version__
-from wattlaw.core.environment import utc_now
 from wattlaw.core.errors import FitError, RecordError, UsageError
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.plugins import SECTIONS, load, need, plugins
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
+from wattlaw.core.run_environment import utc_now
 from wattlaw.core.units import counted
 from wattlaw.records import load_runs
 from wattlaw.records.trial_folders import environments

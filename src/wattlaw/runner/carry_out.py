@@ -14,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from wattlaw.core.environment import Environment, capture, utc_now
 from wattlaw.core.errors import RecordError, WattlawError
 from wattlaw.core.files import explained, write_whole
-from wattlaw.core.folder import SUMMARY, write_run
 from wattlaw.core.helper_process import helper_command
 from wattlaw.core.options import training_options
 from wattlaw.core.plugins import LAUNCHERS, load
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
+from wattlaw.core.run_environment import Environment, capture, utc_now
+from wattlaw.core.run_folder import SUMMARY, write_run
 from wattlaw.core.setting import Setting
 from wattlaw.executors.claims import Runner, is_latest, neighbours
 from wattlaw.executors.executor import TrialSpec

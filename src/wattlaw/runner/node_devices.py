@@ -6,9 +6,9 @@ import functools
 
 import msgspec
 
-from wattlaw.core.environment import cpu_name, usable_cores
 from wattlaw.core.errors import DeviceError, SettingError
 from wattlaw.core.run import Machine
+from wattlaw.core.run_environment import cpu_name, usable_cores
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted
 from wattlaw.devices.nvml_devices import all_handles, open_nvml

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from wattlaw import __version__
-from wattlaw.core.folder import attempts
 from wattlaw.core.options import training_options
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import attempts
 from wattlaw.core.setting import Setting
 from wattlaw.executors.executor import TrialSpec
 from wattlaw.measuring.reduce.summary import summarise

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from wattlaw.core.folder import attempts
 from wattlaw.core.options import training_options
+from wattlaw.core.run_folder import attempts
 from wattlaw.core.setting import Setting
 from wattlaw.runner.rank_spec import CHECKPOINT, read_rank_spec
 

@@ -11,9 +11,9 @@ import tomli_w
 
 from wattlaw.core.errors import DamagedRunError, NewerFormatError, RecordError
 from wattlaw.core.files import explained, make_folder, write_whole
-from wattlaw.core.folder import SUMMARY, SWEEP, read_run, scan
 from wattlaw.core.plugins import EXECUTORS, load
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import SUMMARY, SWEEP, read_run, scan
 from wattlaw.core.sweepfile import Sweep, Trial, read_sweep, sweep_from
 from wattlaw.executors.claims import Runner
 from wattlaw.executors.executor import Executor, TrialSpec, Watcher, result_of

@@ -12,8 +12,8 @@ import msgspec
 
 from wattlaw import __version__
 from wattlaw.accelerators.figures.style import write as write_chart
-from wattlaw.core.environment import utc_now
 from wattlaw.core.files import make_folder, write_whole
+from wattlaw.core.run_environment import utc_now
 from wattlaw.report.content import PageTable, Section
 from wattlaw.report.figures.figure_files import write_figures
 from wattlaw.report.page import Page, make_page, page_html

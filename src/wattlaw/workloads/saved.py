@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from wattlaw.core.errors import DataError, UntrustedError, UsageError
 from wattlaw.core.files import write_whole
-from wattlaw.core.folder import attempts
 from wattlaw.core.plugins import WORKLOADS, load, need, plugins
+from wattlaw.core.run_folder import attempts
 from wattlaw.core.setting import OptionValue
 from wattlaw.workloads.base import Workload
 

@@ -19,7 +19,7 @@ import msgspec
 
 from wattlaw.core.errors import DamagedRunError
 from wattlaw.core.files import explained, write_whole
-from wattlaw.core.folder import STEP_COLUMNS
+from wattlaw.core.run_folder import STEP_COLUMNS
 from wattlaw.measuring.files.host_files import boot_id, clock_pair, host_name
 
 PHASES = STEP_COLUMNS[6:]

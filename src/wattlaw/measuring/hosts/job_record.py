@@ -20,10 +20,10 @@ import msgspec
 from wattlaw import __version__
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import explained, make_folder, write_whole
-from wattlaw.core.folder import new_attempt, write_run
 from wattlaw.core.polling import wait_until
 from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
+from wattlaw.core.run_folder import new_attempt, write_run
 from wattlaw.core.setting import Setting, to_json
 from wattlaw.core.sweepfile import Trial
 from wattlaw.measuring.files.host_files import host_name, read_host
@@ -109,7 +109,7 @@ def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = Non
     Raises RecordError where the folder cannot be written.
     """
     # slow, and a window without a record does not need it
-    from wattlaw.core.environment import capture
+    from wattlaw.core.run_environment import capture
 
     make_folder(root)
     repeat = 0

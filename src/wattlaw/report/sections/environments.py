@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from wattlaw.core.environment import Environment
+from wattlaw.core.run_environment import Environment
 from wattlaw.core.units import show
 from wattlaw.report.content import PageTable, Section
 from wattlaw.report.context import Context
