@@ -1,7 +1,8 @@
-"""How far may one trust these laws here? What was measured is hidden, predicted, and compared.
+"""Back-tests: hide what was measured, predict it or follow the advice, and compare.
 
-``fit --backtest`` hides sizes of each family and predicts them with the α–β law and, beside it, the plain power
-law. ``advise --backtest`` hides all but K caps of each curve and follows the advice drawn from these.
+``fit --backtest`` hides numbers of devices of each family and predicts them with the averaged laws and, as a
+baseline, the plain power law. ``advise --backtest`` hides all but K caps of each curve and follows the advice
+drawn from these.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from wattlaw.analysis.cap_curves import CapCurve, choose_cap, evaluate_curve, find_cap_curves
+from wattlaw.advice.power_caps import choose_clear_cap
+from wattlaw.analysis.cap_curves import CONFIDENCE, CapCurve, evaluate_curve, find_cap_curves
 from wattlaw.analysis.groups import find_families
 from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.errors import FitError, UsageError
@@ -23,15 +25,18 @@ from wattlaw.laws.averaging import time_per_sample
 from wattlaw.laws.priors import PRIOR_ROUNDS, START, Family, PriorPool, learn_priors
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling, shipped_critical_batch, shipped_prior
+from wattlaw.laws.statistics.arrays import Array
 
 FOLDS = 5
-"""Into so many parts families are split where they must not teach themselves."""
+"""Number of folds of families, so that no family informs its own prior."""
 
 Hide = Literal["largest", "next", "random"]
+Critical = tuple[float, float] | None
+"""Mean and standard deviation of ln of the critical batch; None where it is unknown."""
 
 
-class Foretold(msgspec.Struct, frozen=True):
-    """One hidden size of one family, with its prediction, the measurement and the relative error."""
+class HiddenSize(msgspec.Struct, frozen=True):
+    """A hidden number of devices of one family: prediction, measurement and relative error."""
 
     group: str
     hidden: float
@@ -43,8 +48,11 @@ class Foretold(msgspec.Struct, frozen=True):
     baseline_error: float
 
 
-class Followed(msgspec.Struct, frozen=True):
-    """Advice that was followed: regret and slowdown as shares; ``broken`` if the bound was missed by over 1.5 %."""
+class FollowedAdvice(msgspec.Struct, frozen=True):
+    """Advice that was followed, with regret and slowdown as shares.
+
+    ``broken`` says whether the slowdown exceeds the bound by more than 1.5 %.
+    """
 
     group: str
     probes: list[float]
@@ -57,38 +65,45 @@ class Followed(msgspec.Struct, frozen=True):
 
 def backtest_fit(
     runs: Iterable[Run], hide: Hide = "largest", to_target: bool = False
-) -> list[Foretold]:
-    """Hide sizes of each family of at least three, predict their time from the others.
+) -> list[HiddenSize]:
+    """Hide numbers of devices of each family with three or more, and predict their time.
 
-    hide       "largest": the largest one; "next": each from the smaller ones, from the third on;
+    hide       "largest": the largest number; "next": each from the smaller ones, from the third on;
                "random": one at random, never the smallest
-    to_target  predict the time to the target (runs must hold the samples that it took), else time per sample
-    Families that taught the shipped prior get one learnt from four fifths of the families at hand, themselves
-    not among them. Raises FitError where no family has three sizes.
+    to_target  predict the time to the target instead of the time per sample; the runs must hold the samples
+               that it took
+
+    Families that the shipped prior was learned from use a prior learned from four fifths of the families
+    at hand, without themselves. Raises FitError where no family has three sizes.
     """
     if hide not in ("largest", "next", "random"):
         raise UsageError(f"cannot hide {hide!r}; valid: largest, next, random")
-    runs = [r for r in runs if r.state == "done"]
-    found = find_families(runs, 2, to_target)
-    taught = bool({r.labels.get("round") for r in runs} & set(PRIOR_ROUNDS))
-    pools = _pools(found) if taught else {}
-    forecasts = []
+    done = [run for run in runs if run.state == "done"]
+    found = find_families(done, 2, to_target)
+    rounds = {run.labels.get("round") for run in done}
+    informed_prior = bool(rounds & set(PRIOR_ROUNDS))
+    pools = _pools(found) if informed_prior else {}
+    hidden_sizes = []
     for family in found:
+        prior, critical = _prior(family, pools.get(family.name), informed_prior)
         count = len(family.rates)
         for hidden in _hidden(count, hide, family.name):
-            kept = [i for i in range(count) if i < hidden or (hide == "random" and i != hidden)]
-            forecasts += _forecast(family, kept, hidden, pools.get(family.name), taught, to_target)
-    if not forecasts:
+            is_random = hide == "random"
+            kept = [i for i in range(count) if i < hidden or (is_random and i != hidden)]
+            predicted = _predict_hidden(family, kept, hidden, prior, critical, to_target)
+            if predicted is not None:
+                hidden_sizes.append(predicted)
+    if not hidden_sizes:
         raise FitError("no family of runs has three sizes, so nothing can be hidden and predicted")
-    return forecasts
+    return hidden_sizes
 
 
 def backtest_advise(
     runs: Iterable[Run], probes: int = 3, max_slowdown: float = 0.05
-) -> list[Followed]:
-    """Keep ``probes`` caps of each curve, advise from these, and judge the advice by what was measured.
+) -> list[FollowedAdvice]:
+    """Keep ``probes`` caps of each curve, advise from these, and compare with what was measured.
 
-    Regret is the energy above the best measured cap that holds the bound, never below 0, as a share of the
+    Regret is the energy above that of the best measured cap within the bound, at least 0, as a share of the
     energy at the highest cap. Raises FitError where no curve has more caps than probes.
     """
     if probes < 3:
@@ -96,25 +111,28 @@ def backtest_advise(
     curves, _ = find_cap_curves(runs, probes + 1)
     if not curves:
         raise FitError(f"no group of runs has measured GPU energy at more than {probes} power caps")
-    return [
-        _followed(", ".join(g.key.values()), curve, probes, max_slowdown) for g, curve in curves
-    ]
+    followed = []
+    for group, curve in curves:
+        followed.append(_follow(", ".join(group.key.values()), curve, probes, max_slowdown))
+    return followed
 
 
-def summary(forecasts: Sequence[Foretold]) -> dict[str, float]:
-    """Return n, median and mean error, coverage of the 90 % intervals, and the plain power law's median error."""
-    errors = np.abs([f.error for f in forecasts])
+def summary(hidden_sizes: Sequence[HiddenSize]) -> dict[str, float]:
+    """Return the number, median and mean error, coverage of 90 % intervals, and the baseline's median error."""
+    errors = np.abs([h.error for h in hidden_sizes])
+    baseline_errors = np.abs([h.baseline_error for h in hidden_sizes])
+    covered = [h.low <= h.measured <= h.high for h in hidden_sizes]
     return {
-        "n": len(forecasts),
+        "n": len(hidden_sizes),
         "median_error": float(np.median(errors)),
         "mean_error": float(errors.mean()),
-        "coverage_90": float(np.mean([f.low <= f.measured <= f.high for f in forecasts])),
-        "baseline_median_error": float(np.median(np.abs([f.baseline_error for f in forecasts]))),
+        "coverage_90": float(np.mean(covered)),
+        "baseline_median_error": float(np.median(baseline_errors)),
     }
 
 
-def summary_of_advice(followed: Sequence[Followed]) -> dict[str, float]:
-    """Return how many curves, their mean regret, and the share whose bound was broken."""
+def summary_of_advice(followed: Sequence[FollowedAdvice]) -> dict[str, float]:
+    """Return the number of curves, their mean regret, and the share whose bound was broken."""
     return {
         "curves": len(followed),
         "mean_regret": float(np.mean([f.regret for f in followed])),
@@ -123,14 +141,24 @@ def summary_of_advice(followed: Sequence[Followed]) -> dict[str, float]:
 
 
 def _pools(found: Sequence[Family]) -> dict[tuple[str, ...], PriorPool]:
-    # by name, in five folds: what a family is told was learnt without its whole fold
+    # by family, each learned without the fold of that family
     pools: dict[tuple[str, ...], PriorPool] = {}
     for fold in range(FOLDS):
-        others = [f for i, f in enumerate(found) if i % FOLDS != fold]
-        if len(others) >= FOLDS:
-            pool = learn_priors(others)
-            pools.update({f.name: pool for i, f in enumerate(found) if i % FOLDS == fold})
+        others = [family for i, family in enumerate(found) if i % FOLDS != fold]
+        if len(others) < FOLDS:
+            continue
+        pool = learn_priors(others)
+        for family in found[fold::FOLDS]:
+            pools[family.name] = pool
     return pools
+
+
+def _prior(family: Family, pool: PriorPool | None, informed_prior: bool) -> tuple[Array, Critical]:
+    if pool is not None:
+        return pool.prior(family.task), pool.critical(family.task)
+    if informed_prior:
+        return START, None
+    return shipped_prior(family.task), shipped_critical_batch(family.task)
 
 
 def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
@@ -140,62 +168,60 @@ def _hidden(count: int, hide: Hide, name: tuple[str, ...]) -> list[int]:
         return [count - 1]
     if hide == "next":
         return list(range(2, count))
-    # the same one each time, so that two runs of a back-test compare
+    # the same one each time, so that two back-tests compare
     return [random.Random("/".join(name)).randrange(1, count)]
 
 
-def _forecast(
+def _predict_hidden(
     family: Family,
     kept: list[int],
     hidden: int,
-    pool: PriorPool | None,
-    taught: bool,
+    prior: Array,
+    critical: Critical,
     to_target: bool,
-) -> list[Foretold]:
-    known, target = (
-        Points(*(v[kept] for v in family.points)),
-        Points(*(v[[hidden]] for v in family.points)),
-    )
-    if pool is not None:
-        prior, critical = pool.prior(family.task), pool.critical(family.task)
-    elif taught:
-        prior, critical = START, None
-    else:
-        prior, critical = shipped_prior(family.task), shipped_critical_batch(family.task)
+) -> HiddenSize | None:
+    known = Points(*(values[kept] for values in family.points))
+    target = Points(*(values[[hidden]] for values in family.points))
     law = fit_scaling(known, family.rates[kept], prior)
     times = family.samples / family.rates if to_target else 1 / family.rates
     if not np.isfinite(times[[*kept, hidden]]).all():
-        return []
+        return None
     if to_target:
         samples = fit_samples(known.batches, family.samples[kept], critical)
         value = time_to_target(law, samples, target)[0]
     else:
         value = time_per_sample(law, family.rates[kept], target)
     slope, level = np.polyfit(np.log(known.devices), np.log(times[kept]), 1)
-    plain = float(np.exp(level + slope * np.log(target.devices[0])))
+    baseline = float(np.exp(level + slope * np.log(target.devices[0])))
     measured = float(times[hidden])
-    return [
-        Foretold(", ".join(family.name), float(target.devices[0]), value.value, value.low or 0.0, value.high or 0.0,
-                 measured, value.value / measured - 1, plain / measured - 1)
-    ]  # fmt: skip
+    return HiddenSize(
+        group=", ".join(family.name),
+        hidden=float(target.devices[0]),
+        predicted=value.value,
+        low=value.low or 0.0,
+        high=value.high or 0.0,
+        measured=measured,
+        error=value.value / measured - 1,
+        baseline_error=baseline / measured - 1,
+    )
 
 
-def _followed(name: str, curve: CapCurve, probes: int, bound: float) -> Followed:
+def _follow(name: str, curve: CapCurve, probes: int, bound: float) -> FollowedAdvice:
     count = len(curve.caps)
     kept = sorted({int(i * (count - 1) / (probes - 1)) for i in range(probes)})
-    chosen = choose_cap(evaluate_curve(curve.at(kept), bound, curve.caps.tolist())).cap_w
-    i = int(np.flatnonzero(curve.caps == chosen)[0])
-    slower = curve.times / curve.times[-1] - 1
-    holds = slower <= bound
-    best = int(np.flatnonzero(holds)[np.argmin(curve.energies[holds])])
-    regret = max(0.0, float((curve.energies[i] - curve.energies[best]) / curve.energies[-1]))
-    broken = bool(slower[i] > bound + 0.015)
-    return Followed(
-        name,
-        curve.caps[kept].tolist(),
-        chosen,
-        float(curve.caps[best]),
-        regret,
-        float(slower[i]),
-        broken,
+    options = evaluate_curve(curve.at(kept), bound, curve.caps.tolist())
+    chosen = choose_clear_cap(options, CONFIDENCE).cap_w
+    index = int(np.flatnonzero(curve.caps == chosen)[0])
+    slowdowns = curve.times / curve.times[-1] - 1
+    within = slowdowns <= bound
+    best = int(np.flatnonzero(within)[np.argmin(curve.energies[within])])
+    excess = float((curve.energies[index] - curve.energies[best]) / curve.energies[-1])
+    return FollowedAdvice(
+        group=name,
+        probes=curve.caps[kept].tolist(),
+        chosen=chosen,
+        best=float(curve.caps[best]),
+        regret=max(0.0, excess),
+        slowdown=float(slowdowns[index]),
+        broken=bool(slowdowns[index] > bound + 0.015),
     )

@@ -1,4 +1,4 @@
-"""Early ranking of a folder's runs: what the scores of laws/ranking.py say of the losses that trials logged."""
+"""Early ranking: the losses that trials logged, ranked by the scores of laws/early_ranking.py."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from wattlaw.runner.resume import went_through
 SHARES = (0.1, 0.2, 0.5)
 
 LAST_PART = 0.05
-"""The final loss is the mean of this last share of the steps: one step's is chance."""
+"""The final loss is the mean over this last share of the steps, since single steps are noisy."""
 
 
 class EarlyRanking(msgspec.Struct, frozen=True, kw_only=True):
-    """What one score says of one search after a share of its training.
+    """The ranking of one search by one score after a share of its training.
 
     search                 what the configurations share
     ranking                the configurations in words, most promising first
-    spearman               correlation with the final ranking; None where one of them is all ties
-    best_kept              whether the one that is best in the end is among the ``kept`` first
-    time_saved_s, _share   by stopping the rest then, and as a share of the whole search
-    energy_saved_j         the same of the energy within the widest boundary; it says whether it is an estimate
+    spearman               correlation with the final ranking; None where all values of one ranking tie
+    best_kept              whether the finally best one is among the first ``kept``
+    time_saved_s, _share   time saved by stopping the others, in seconds and as a share of the search
+    energy_saved_j, _share energy saved within the widest boundary; its status may be "estimated"
     """
 
     search: dict[str, str]
@@ -54,7 +54,7 @@ class EarlyRanking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """One configuration of a search: in words, its runs, its place in the end by ``value``, 1 being the best."""
+    """One configuration of a search, with its number of runs and its final place; 1 is the best ``value``."""
 
     search: dict[str, str]
     words: str
@@ -71,7 +71,7 @@ class Rankings(NamedTuple):
     notes: tuple[Note, ...]
 
 
-class _Tried(NamedTuple):
+class _RankedSetting(NamedTuple):
     runs: list[Run]
     curve: Curve
 
@@ -81,26 +81,27 @@ def rank(
 ) -> Rankings:
     """Rank the configurations of each workload under ``folder`` by the beginning of their losses.
 
-    shares  parts of the training after which they are ranked
-    keep    how many go on then; half by default
-    by      what ranks them in the end: "loss", that of the last steps, or a quantity such as valid_top1
-    Repeats count as one configuration, at their mean. Runs are compared that share workload, preset and stop.
-    Raises UsageError for a share, number or quantity that means nothing, FitError where no search has three
-    configurations with enough steps, RecordError where the folder cannot be read.
+    shares  shares of the training after which they are ranked
+    keep    how many configurations continue then; half by default
+    by      what the final ranking uses: "loss", the mean of the last steps, or a quantity such as valid_top1
+
+    Repeats count as one configuration, at their mean. Runs are compared if they share workload, preset and stop.
+    Raises UsageError for a wrong share, number or quantity, FitError where no search has three configurations
+    with enough steps, RecordError where the folder cannot be read.
     """
     better = _better(by)
     searches, notes = _searches(folder)
     found, configurations, faults = [], list[Configuration](), []
     for search, trials in searches:
         try:
-            tried, told = _tried(trials, by, better)
-            rows = [row for share in shares for row in _early(search, tried, share, keep)]
+            settings, setting_notes = _ranked_settings(trials, by, better)
+            rows = [row for share in shares for row in _early(search, settings, share, keep)]
         except FitError as error:
             faults.append(f"{', '.join(search.values())}: {error}")
             continue
         found += rows
-        configurations += _in_the_end(search, tried, better)
-        notes += told
+        configurations += _final_places(search, settings, better)
+        notes += setting_notes
     if not found:
         raise FitError(
             "; ".join(faults) or f"no trial under {folder} is done; imported runs hold no losses"
@@ -113,7 +114,7 @@ def _better(by: str) -> int:
     better = -1 if by == "loss" else quantity(by).better
     if not better:
         raise UsageError(
-            f"neither more nor less of {by} is better, so it ranks nothing; take loss or valid_loss"
+            f"neither more nor less of {by} is better, so it cannot rank; use loss or valid_loss"
         )
     return better
 
@@ -132,13 +133,17 @@ def _searches(
             groups[key].append((stored.run, Path(stored.sweep, stored.row.folder)))
     found = []
     for (workload, preset, stop), trials in groups.items():
-        alone = sum(k[:2] == (workload, preset) for k in groups) == 1
         name = {"workload": workload, "preset": preset}
-        found.append((name if alone else {**name, "stop": stop.decode()}, trials))
+        same_workload = [key for key in groups if key[:2] == (workload, preset)]
+        if len(same_workload) > 1:
+            name["stop"] = stop.decode()
+        found.append((name, trials))
     return found, notes
 
 
-def _tried(trials: list[tuple[Run, Path]], by: str, better: int) -> tuple[list[_Tried], list[Note]]:
+def _ranked_settings(
+    trials: list[tuple[Run, Path]], by: str, better: int
+) -> tuple[list[_RankedSetting], list[Note]]:
     curves, notes = dict[int, Curve](), []
     for run, place in trials:
         try:
@@ -148,7 +153,10 @@ def _tried(trials: list[tuple[Run, Path]], by: str, better: int) -> tuple[list[_
     known = [run for run, _ in trials if id(run) in curves]
     if not known and notes:
         raise FitError(notes[0].message)
-    return [_Tried(runs, _mean([curves[id(r)] for r in runs])) for runs in repeats(known)], notes
+    found = []
+    for runs in repeats(known):
+        found.append(_RankedSetting(runs, _mean([curves[id(run)] for run in runs])))
+    return found, notes
 
 
 def _curve(run: Run, place: Path, by: str, better: int) -> Curve:
@@ -158,23 +166,24 @@ def _curve(run: Run, place: Path, by: str, better: int) -> Curve:
     if len(known) < LEAST_STEPS:
         raise FitError(f"it logged {len(known)} losses; a ranking needs {LEAST_STEPS}")
     values = np.array([losses[i] for i in known], float)
-    if not np.isfinite(values).all():
-        raise FitError(
-            f"its loss is not finite from step {known[int(np.flatnonzero(~np.isfinite(values))[0])]} on"
-        )
-    # the time of steps without a loss goes to the next one with a loss
-    ends = np.cumsum([max(s.end_s - s.start_s for s in at) for at in steps])[known]
-    return Curve(
-        values,
-        np.diff(ends, prepend=0.0),
-        _final(run, values, by, better),
-        derive(run, "energy_j").value,
-    )
+    not_finite = np.flatnonzero(~np.isfinite(values))
+    if len(not_finite):
+        raise FitError(f"its loss is not finite from step {known[int(not_finite[0])]} on")
+    # the time of steps without a loss is added to the next step with a loss
+    ends = np.cumsum([_duration(at) for at in steps])[known]
+    times = np.diff(ends, prepend=0.0)
+    return Curve(values, times, _final(run, values, by, better), derive(run, "energy_j").value)
+
+
+def _duration(ranks: list[Step]) -> float:
+    # of the slowest rank, s
+    return max(step.end_s - step.start_s for step in ranks)
 
 
 def _final(run: Run, losses: np.ndarray, by: str, better: int) -> float:
     if by == "loss":
-        return float(losses[-max(1, round(LAST_PART * len(losses))) :].mean())
+        last = max(1, round(LAST_PART * len(losses)))
+        return float(losses[-last:].mean())
     reading = derive(run, by)
     if reading.value is None:
         raise FitError(f"{by} is missing: {reading.how}")
@@ -182,7 +191,7 @@ def _final(run: Run, losses: np.ndarray, by: str, better: int) -> float:
 
 
 def _steps(place: Path, attempt: int) -> list[list[Step]]:
-    # of every rank, by step; of steps that were taken twice the later attempt's
+    # the steps of all ranks; of a step that two attempts took, that of the later one
     known = attempts(place)
     last = next((a for a in known if a.name == f"attempt-{attempt}"), None)
     if last is None:
@@ -199,29 +208,35 @@ def _steps(place: Path, attempt: int) -> list[list[Step]]:
 
 
 def _mean_loss(steps: list[Step]) -> float | None:
+    # weighted by samples
     known = [(s.loss, s.samples or 1.0) for s in steps if s.loss is not None]
-    return sum(loss * n for loss, n in known) / sum(n for _, n in known) if known else None
+    if not known:
+        return None
+    total = sum(loss * n for loss, n in known)
+    return total / sum(n for _, n in known)
 
 
 def _mean(curves: list[Curve]) -> Curve:
     length = min(len(c.losses) for c in curves)
     energies = [c.energy_j for c in curves if c.energy_j is not None]
-    return Curve(
-        np.mean([c.losses[:length] for c in curves], axis=0),
-        np.mean([c.times[:length] for c in curves], axis=0),
-        float(np.mean([c.final for c in curves])),
-        float(np.mean(energies)) if len(energies) == len(curves) else None,
-    )
+    losses = np.mean([c.losses[:length] for c in curves], axis=0)
+    times = np.mean([c.times[:length] for c in curves], axis=0)
+    final = float(np.mean([c.final for c in curves]))
+    if len(energies) < len(curves):
+        return Curve(losses, times, final, None)
+    return Curve(losses, times, final, float(np.mean(energies)))
 
 
 def _early(
-    search: dict[str, str], tried: list[_Tried], share: float, keep: int | None
+    search: dict[str, str], settings: list[_RankedSetting], share: float, keep: int | None
 ) -> list[EarlyRanking]:
-    curves, words = [t.curve for t in tried], _words(tried)
+    curves, words = [setting.curve for setting in settings], _words(settings)
     kept = check(len(curves), share, keep)
     scored = [scores(c.losses, share) for c in curves]
     rows = []
-    for score in (name for name in SCORES if all(name in each for each in scored)):
+    for score in SCORES:
+        if not all(score in each for each in scored):
+            continue
         found = ranked(curves, [each[score] for each in scored], share, keep)
         rows.append(
             EarlyRanking(
@@ -234,44 +249,55 @@ def _early(
                 best_kept=found.best_kept,
                 time_saved_s=found.time_s,
                 time_saved_share=found.time_share,
-                energy_saved_j=_energy(tried, found.energy_j),
+                energy_saved_j=_energy(settings, found.energy_j),
                 energy_saved_share=found.energy_share,
             )
         )
     return rows
 
 
-def _energy(tried: list[_Tried], value: float | None) -> Reading:
-    readings = [derive(r, "energy_j") for t in tried for r in t.runs]
+def _energy(settings: list[_RankedSetting], value: float | None) -> Reading:
+    readings = [derive(run, "energy_j") for setting in settings for run in setting.runs]
     if value is None:
         return missing(next(r.how for r in readings if r.value is None))
+    how = "each run's energy in proportion to the time that it would have been shorter"
     if any(r.status == "estimated" for r in readings):
-        return Reading(
-            value,
-            "estimated",
-            "the share of each run's energy that its rest took, which is an estimate",
+        return Reading(value, "estimated", f"{how}; the energy is an estimate")
+    return measured(value, how)
+
+
+def _final_places(
+    search: dict[str, str], settings: list[_RankedSetting], better: int
+) -> list[Configuration]:
+    words = _words(settings)
+    order = sorted(range(len(settings)), key=lambda i: settings[i].curve.final)
+    found = []
+    for place, index in enumerate(order, 1):
+        setting = settings[index]
+        found.append(
+            Configuration(
+                search=search,
+                words=words[index],
+                runs=len(setting.runs),
+                value=-better * setting.curve.final,
+                place=place,
+            )
         )
-    return measured(value, "the share of each run's energy that its rest took")
+    return found
 
 
-def _in_the_end(search: dict[str, str], tried: list[_Tried], better: int) -> list[Configuration]:
-    words = _words(tried)
-    order = sorted(range(len(tried)), key=lambda i: tried[i].curve.final)
-    return [
-        Configuration(
-            search=search, words=words[i], runs=len(tried[i].runs), value=-better * tried[i].curve.final, place=place
-        )
-        for place, i in enumerate(order, 1)
-    ]  # fmt: skip
-
-
-def _words(tried: list[_Tried]) -> list[str]:
-    names = [
-        n for n in differing(t.runs[0] for t in tried) if n not in ("nodes", "devices_per_node")
-    ]
-    rows = [factors(t.runs[0]) for t in tried]
-    return [", ".join(f"{n} {_plain(row.get(n))}" for n in names) or "the setting" for row in rows]
+def _words(settings: list[_RankedSetting]) -> list[str]:
+    runs = [setting.runs[0] for setting in settings]
+    names = [name for name in differing(runs) if name not in ("nodes", "devices_per_node")]
+    found = []
+    for run in runs:
+        values = factors(run)
+        parts = [f"{name} {_plain(values.get(name))}" for name in names]
+        found.append(", ".join(parts) or "the setting")
+    return found
 
 
 def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "none" if value is None else str(value)

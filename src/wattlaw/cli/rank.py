@@ -1,4 +1,4 @@
-"""``wattlaw rank``: how early the beginnings of trainings rank them, and what stopping the rest saves."""
+"""``wattlaw rank``: rank configurations early, and show what stopping the others would have saved."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ NAMES = {"rank": "rank"}
     "shares",
     type=float,
     multiple=True,
-    help="Share of the training seen; 0.1, 0.2 and 0.5.",
+    help="Share of the training to rank by; by default 0.1, 0.2 and 0.5.",
 )
-@click.option("--keep", type=int, help="Configurations that go on then; by default half.")
+@click.option("--keep", type=int, help="Configurations that continue then; by default half.")
 @click.option(
     "--by",
     default="loss",
     show_default=True,
-    help="What ranks in the end: loss, or a quantity, as valid_top1.",
+    help="What the final ranking uses: loss, or a quantity such as valid_top1.",
 )
 @json_option
 def rank(folder: Path, shares: tuple[float, ...], keep: int | None, by: str, as_json: bool) -> None:
     """Rank the configurations of each workload in DIR by the losses of their first steps.
 
-    Each score is set against the final ranking, with the time and energy that stopping the rest then would have saved.
+    Each ranking is compared with the final one, with the time and energy that stopping the other
+    configurations would have saved.
     """
     from wattlaw.advice.early_stopping import SHARES
     from wattlaw.advice.early_stopping import rank as rank_runs
@@ -56,8 +57,8 @@ def _print(found: Rankings, by: str) -> None:
     for search in {tuple(r.search.items()): r.search for r in found.rankings}.values():
         rows = [r for r in found.rankings if r.search == search]
         last = [c for c in found.configurations if c.search == search]
-        title = f"{', '.join(search.values())}: {len(last)} configurations, {rows[0].kept} go on"
-        columns = ["after", "score", "Spearman", "best goes on", "time saved", "energy saved"]
+        title = f"{', '.join(search.values())}: {len(last)} configurations, {rows[0].kept} continue"
+        columns = ["after", "score", "Spearman", "best continues", "time saved", "energy saved"]
         print_table(columns, [_row(r) for r in rows], title=title)
         places = [
             [str(c.place), c.words, f"{c.value:.4g}", str(c.runs), _early(c.words, rows)]
@@ -71,25 +72,21 @@ def _print(found: Rankings, by: str) -> None:
 
 
 def _row(found: EarlyRanking) -> list[str]:
-    spearman = "all alike" if found.spearman is None else f"{found.spearman:.2f}"
+    spearman = "all tie" if found.spearman is None else f"{found.spearman:.2f}"
+    best = "yes" if found.best_kept else "no"
     time = f"{show(found.time_saved_s, 's')} ({100 * found.time_saved_share:.0f} %)"
     energy = _energy(found.energy_saved_j, found.energy_saved_share)
-    return [
-        f"{100 * found.after:g} %",
-        found.score,
-        spearman,
-        "yes" if found.best_kept else "no",
-        time,
-        energy,
-    ]
+    return [f"{100 * found.after:g} %", found.score, spearman, best, time, energy]
 
 
 def _energy(saved: Reading, share: float | None) -> str:
     if saved.value is None:
         return f"missing: {saved.how}"
-    return f"{show(saved.value, 'J')} ({100 * (share or 0):.0f} %){', estimated' if saved.status == 'estimated' else ''}"
+    text = f"{show(saved.value, 'J')} ({100 * (share or 0):.0f} %)"
+    return f"{text}, estimated" if saved.status == "estimated" else text
 
 
 def _early(words: str, rows: list[EarlyRanking]) -> str:
-    # at each share, by the first score
-    return ", ".join(str(r.ranking.index(words) + 1) for r in rows if r.score == rows[0].score)
+    # the place by the first score after each share
+    same_score = [row for row in rows if row.score == rows[0].score]
+    return ", ".join(str(row.ranking.index(words) + 1) for row in same_score)
