@@ -4,12 +4,12 @@ Run from the root of the repository::
 
     python -m tools.accelerators.convert FOLDER
 
-FOLDER holds the tables of the Lincoln AI Computing Survey (peak_accelerators_ieee_hpec_YEAR.csv) and
-Epoch AI's epoch_ml_hardware.csv. Three tables beside this file hold what the conversion cannot know:
-names.csv (which names mean the same device), added.csv (devices that no table lists) and mends.csv (values
-corrected by hand), each with its source.
-The facts of one accelerator and precision are Epoch's if it has them, because they come from datasheets and
-exclude sparsity; otherwise those of the newest survey. Where the two differ, the row's note says so.
+FOLDER holds the tables of the Lincoln AI Computing Survey (peak_accelerators_ieee_hpec_YEAR.csv)
+and Epoch AI's epoch_ml_hardware.csv. Three tables beside this file hold what the conversion cannot
+know: names.csv (which names mean the same device), added.csv (devices that no table lists) and
+mends.csv (values corrected by hand), each with its source. The facts of one accelerator and
+precision are Epoch's if it has them, because they come from datasheets and exclude sparsity;
+otherwise those of the newest survey. Where the two differ, the row's note says so.
 """
 
 from __future__ import annotations
@@ -171,7 +171,9 @@ def _add_survey(
 
 
 def _settle_unknown(found: dict[tuple[str, str], CatalogueEntry]) -> None:
-    """Give the listing of an unnamed precision ("AI" in 2019) to the named row that is nearest in peak."""
+    """Give the listing of an unnamed precision ("AI" in 2019) to the named row that is nearest in
+    peak.
+    """
     for key in [k for k in found if k[1] == "unknown"]:
         named = [e for k, e in found.items() if k[0] == key[0] and k != key and e.peak_op_per_s]
         if named:
@@ -261,7 +263,9 @@ def _mend(found: dict[tuple[str, str], CatalogueEntry], path: Path) -> None:
 
 
 def _tell_apart(found: dict[tuple[str, str], CatalogueEntry]) -> None:
-    """Lengthen the labels that several devices share: by the company, or by the product where that is the same."""
+    """Lengthen the labels that several devices share: by the company, or by the product where that
+    is the same.
+    """
     users: dict[str, dict[str, CatalogueEntry]] = {}
     for entry in found.values():
         users.setdefault(entry.label, {})[entry.accelerator] = entry

@@ -1,4 +1,5 @@
-"""Reads Epoch AI's table of machine-learning hardware into entries, one for each precision it gives a peak for.
+"""Reads Epoch AI's table of machine-learning hardware into entries, one for each precision it gives
+a peak for.
 
 Epoch AI, "Data on Machine Learning Hardware", epoch.ai/data/machine-learning-hardware, CC BY 4.0.
 Its peaks are those of the matrix units, without sparsity.
@@ -43,7 +44,9 @@ _TECHNOLOGIES = (
 def read_epoch(
     path: Path, identity: Callable[[str, str, str, str], str], company_of: Callable[[str], str]
 ) -> Iterator[CatalogueEntry]:
-    """Yield the entries of Epoch's table. ``identity`` names a device by table, company, product and label."""
+    """Yield the entries of Epoch's table. ``identity`` names a device by table, company, product
+    and label.
+    """
     for row in read_csv(path, comment="#", fill_short_rows=True).rows:
         cells = row.cells
         name = cells["Hardware name"]

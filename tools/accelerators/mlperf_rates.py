@@ -1,11 +1,13 @@
-"""Makes mlperf.csv: the rates of devices in single-node MLPerf Training, a row per device, round and batch size.
+"""Makes mlperf.csv: the rates of devices in single-node MLPerf Training, a row per device, round
+and batch size.
 
 Run from the root of the repository::
 
     python -m tools.accelerators.mlperf_rates RUNS.csv
 
-RUNS.csv has one row per run, read from the logs of the rounds v1.0, v3.0 and v4.1; the importer ``mlperf`` reads it.
-Results by MLCommons and the submitters, Apache-2.0; mlcommons.org/benchmarks/training.
+RUNS.csv has one row per run, read from the logs of the rounds v1.0, v3.0 and v4.1; the importer
+``mlperf`` reads it. Results by MLCommons and the submitters, Apache-2.0;
+mlcommons.org/benchmarks/training.
 """
 
 from __future__ import annotations

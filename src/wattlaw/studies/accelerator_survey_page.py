@@ -53,9 +53,9 @@ SHARE_LINES = (1.0, 0.5, 0.25, 0.1)
 """Shares of peak of the lines in the figure of benchmarks."""
 
 SCATTER_CAPTION = (
-    "Each mark is an accelerator at one precision: colour is the precision, shape the form factor, a filled "
-    "mark is sold for training. Dashed lines have equal efficiency; the step line is the Pareto frontier. "
-    "Point at a mark for its values."
+    "Each mark is an accelerator at one precision: colour is the precision, shape the form "
+    "factor, a filled mark is sold for training. Dashed lines have equal efficiency; the step "
+    "line is the Pareto frontier. Point at a mark for its values."
 )
 ENTRY_COLUMNS = (
     *("company", "product", "year", "form factor", "use"),
@@ -214,8 +214,8 @@ def _efficiencies(data: SurveyData) -> StudyFigure:
     figure = Figure(
         "efficiency",
         "Efficiency then and today",
-        "Share of accelerators whose datasheet efficiency is at least the value on the horizontal axis. "
-        "Rows whose peak is in the wrong unit are left out.",
+        "Share of accelerators whose datasheet efficiency is at least the value on the "
+        "horizontal axis. Rows whose peak is in the wrong unit are left out.",
         [Panel("", spec(drawn), 280)],
         table=PageTable(["edition", "accelerators"], table_rows, "Efficiency then and today", keys),
         legend=list(zip(editions, EDITION_COLOURS, strict=True)),
@@ -253,9 +253,9 @@ def _benchmarks(achieved: Sequence[AchievedShare]) -> StudyFigure:
     figure = Figure(
         "benchmarks",
         "Benchmarks against peak",
-        "Operations per second that a device achieved in single-node MLPerf Training (counted operations "
-        "× samples per second), against its dense 16-bit peak. Dashed lines are shares of peak. "
-        "The choice of benchmark and figure is ours.",
+        "Operations per second that a device achieved in single-node MLPerf Training (counted "
+        "operations × samples per second), against its dense 16-bit peak. Dashed lines are "
+        "shares of peak. The choice of benchmark and figure is ours.",
         [Panel("", spec(drawn), 380)],
         table=_share_table(rows, "Benchmarks against peak"),
         legend=list(BENCHMARKS.values()),
@@ -285,9 +285,10 @@ def _shares(data: SurveyData) -> StudyFigure:
     figure = Figure(
         "share-of-peak",
         "Achieved share of peak",
-        "One mark per result of single-node MLPerf Training v1.0, v3.0 and v4.1, with the 5th to 95th "
-        "percentile of its runs. The logs name no precision: where a submission computed in fp8, its share "
-        f"of the 16-bit peak is too high. A star marks devices that the surveys until {data.year} list.",
+        "One mark per result of single-node MLPerf Training v1.0, v3.0 and v4.1, with the 5th to "
+        "95th percentile of its runs. The logs name no precision: where a submission computed in "
+        "fp8, its share of the 16-bit peak is too high. A star marks devices that the surveys "
+        f"until {data.year} list.",
         [Panel("", spec(ends + dots), 22 * devices + 10)],
         table=_share_table(rows, "Achieved share of peak"),
         legend=list(BENCHMARKS.values()),

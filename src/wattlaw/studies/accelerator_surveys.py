@@ -1,9 +1,10 @@
-"""The accelerator surveys of 2020 and 2021: what was on offer per watt, what is today, and what devices achieve.
+"""The accelerator surveys of 2020 and 2021: what was on offer per watt, what is today, and what
+devices achieve.
 
 The surveys plot the peak performance of accelerators against their peak power. The study counts the
-catalogue's edition of the survey's year as the survey's table was counted, draws that year's figure and
-today's, and compares the peaks with what devices achieved in MLPerf Training and, from the scale
-``laptop`` on, on this machine.
+catalogue's edition of the survey's year as the survey's table was counted, draws that year's figure
+and today's, and compares the peaks with what devices achieved in MLPerf Training and, from the
+scale ``laptop`` on, on this machine.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ BENCHMARK_NAMES = {"resnet": "ResNet-50", "bert": "BERT-large"}
 
 
 class AcceleratorSurvey(Study):
-    """A survey of accelerators, counted again, drawn beside today's, and compared with what devices achieve."""
+    """A survey of accelerators, counted again, drawn beside today's, and compared with what devices
+    achieve.
+    """
 
     scales = ("tiny", "laptop", "node")
     year: ClassVar[int]
@@ -151,8 +154,8 @@ class Accelerators2021(AcceleratorSurvey):
     title = "Accelerators: the survey of 2021, and today"
     paper = "AI Accelerator Survey and Trends, arXiv 2109.08957 (HPEC 2021)"
     question = (
-        "What performance per watt did accelerators offer in 2021, how much of their peak do they reach "
-        "in benchmarks, and what has changed since?"
+        "What performance per watt did accelerators offer in 2021, how much of their peak do they "
+        "reach in benchmarks, and what has changed since?"
     )
     year = 2021
     arxiv = "arXiv 2109.08957"
@@ -268,8 +271,8 @@ def _answer(data: SurveyData, then: SurveyCounts) -> tuple[str, ...]:
     before, after = then.median_op_per_joule or 0.0, newer.median_op_per_joule or 0.0
     shares = [median(v) for v in _shares_by_round(data.achieved).values()]
     return (
-        f"In {data.year} the median accelerator offered {show(before, 'OPS/W')}. "
-        f"The {newer.rows} accelerators of the catalogue that are newer offer {show(after, 'OPS/W')}.",
+        f"In {data.year} the median accelerator offered {show(before, 'OPS/W')}. The {newer.rows} "
+        f"accelerators of the catalogue that are newer offer {show(after, 'OPS/W')}.",
         f"In single-node MLPerf Training, devices reached {100 * min(shares):.0f} to "
         f"{100 * max(shares):.0f} % of their 16-bit peak (medians of a benchmark and round).",
     )
@@ -283,16 +286,18 @@ def _meaning(data: SurveyData, then: SurveyCounts) -> tuple[str, ...]:
     latest = surveys()[-1]
     kinds = [change.change for change in diff(data.year, latest)]
     return (
-        f"{100 * then_share:.0f} % of the accelerators of {data.year} offered at least 1 TOPS/W, and "
-        f"{100 * newer_share:.0f} % of the newer ones do. The rows mix precisions: an int8 accelerator "
-        "for inference and an fp16 accelerator for training are not comparable, so medians of different "
-        "years describe what was listed, not the progress of one kind of device.",
-        f"The highest peak on the Pareto frontier grew from {show(front_then.peak_op_per_s or 0, 'OPS')} "
-        f"({front_then.label}) to {show(front_now.peak_op_per_s or 0, 'OPS')} ({front_now.label}).",
-        f"Of the listings of {data.year}, {kinds.count('gone')} are gone from the survey of {latest}, and "
-        f"{kinds.count('new')} are new.",
-        "A datasheet's peak is an upper bound. Choose a device by what it achieves on a workload like "
-        "yours: `wattlaw accelerators choose`.",
+        f"{100 * then_share:.0f} % of the accelerators of {data.year} offered at least 1 TOPS/W, "
+        f"and {100 * newer_share:.0f} % of the newer ones do. The rows mix precisions: an int8 "
+        "accelerator for inference and an fp16 accelerator for training are not comparable, so "
+        "medians of different years describe what was listed, not the progress of one kind of "
+        "device.",
+        "The highest peak on the Pareto frontier grew from "
+        f"{show(front_then.peak_op_per_s or 0, 'OPS')} ({front_then.label}) to "
+        f"{show(front_now.peak_op_per_s or 0, 'OPS')} ({front_now.label}).",
+        f"Of the listings of {data.year}, {kinds.count('gone')} are gone from the survey of "
+        f"{latest}, and {kinds.count('new')} are new.",
+        "A datasheet's peak is an upper bound. Choose a device by what it achieves on a workload "
+        "like yours: `wattlaw accelerators choose`.",
     )
 
 

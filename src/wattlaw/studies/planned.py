@@ -1,4 +1,6 @@
-"""The studies that are planned but not built yet: one study per paper of the group whose work wattlaw repeats."""
+"""The studies that are planned but not built yet: one study per paper of the group whose work
+wattlaw repeats.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +19,27 @@ PLANNED = (
     PlannedStudy(
         "resource-usage",
         "arXiv 2201.12423 (HPEC 2022), resource usage for efficient distributed deep learning",
-        "How do time and energy scale with devices, power cap and clock limit, and which caps cost little time?",
+        "How do time and energy scale with devices, power cap and clock limit?",
     ),
     PlannedStudy(
         "litmatter",
         "arXiv 2112.03364 and Nature Machine Intelligence 2023, neural scaling of chemical models",
-        "How far do graph networks scale over devices, and how does loss fall with data and parameters?",
+        "How do graph networks scale over devices, data and parameters?",
     ),
     PlannedStudy(
         "prime-time",
         "arXiv 2112.04977, bringing atomistic deep learning to prime time",
-        "Which bottleneck limits training on molecules here: data, model size, devices or integration?",
+        "What limits training on molecules here: data, model size, devices or integration?",
     ),
     PlannedStudy(
         "projection",
         "arXiv 2111.07140, pseudo projection operators for noise removal",
-        "Which method removes which kind of noise best from music: projection, Wiener, learned masks or autoencoder?",
+        "Which method removes which noise from music best?",
     ),
     PlannedStudy(
         "supercloud",
         "arXiv 2108.02037 and 2204.05839, the MIT Supercloud data set and its challenge",
-        "What do a cluster's jobs use, which workloads do they run, and what would a power cap save?",
+        "What do a cluster's jobs use, and what would a power cap save?",
     ),
     PlannedStudy(
         "video",
@@ -47,7 +49,7 @@ PLANNED = (
     PlannedStudy(
         "nowcasting",
         "arXiv 2008.08062, UNet for precipitation nowcasting",
-        "How do energy and time grow with the parameters of a UNet, and does mixed precision keep its skill?",
+        "How do energy and skill of a UNet change with its size and precision?",
     ),
     PlannedStudy(
         "fabrics",

@@ -14,7 +14,9 @@ MAX_GPUS = 8
 
 
 class QuickStart(Study):
-    """Three workloads of three domains on real data, over devices and batch size, in fresh processes."""
+    """Three workloads of three domains on real data, over devices and batch size, in fresh
+    processes.
+    """
 
     name = "quickstart"
     title = "What training costs on this machine"
@@ -36,7 +38,7 @@ class QuickStart(Study):
             over["precision"] = ["fp32", "bf16"]
             setting["stop"] = {"steps": 200}
         else:
-            # one thread per process: two processes then act as two devices, not as one device split in two
+            # with one thread each, two processes act as two devices, not as one that is split
             setting |= {"threads": 1, "stop": {"steps": 80}}
         return {
             "name": self.name,
@@ -66,5 +68,7 @@ def _tiny_sweep(name: str) -> SweepValues:
 
 
 def device_counts(node: NodeDevices) -> range:
-    """Return the device counts to compare: all counts of GPUs up to eight, otherwise one and two processes."""
+    """Return the device counts to compare: all counts of GPUs up to eight, otherwise one and two
+    processes.
+    """
     return range(1, min(len(node.gpus), MAX_GPUS) + 1) if node.gpus else range(1, 3)

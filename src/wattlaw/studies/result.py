@@ -26,7 +26,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     key     identity, such as "rows"; a published value with the same key is compared with it
     text    what the value is, in words
     unit    SI unit; "" for a count or a ratio
-    status  measured (or counted) here; estimated by a model; published, from imported measurements; missing
+    status  measured (or counted) here; estimated by a model; published, from imported measurements;
+            missing
     how     the meter, the model, the source of an import, or the reason why the value is missing
     """
 
@@ -46,7 +47,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """One value of the paper. ``kind`` says if it was read there or derived from what was read there."""
+    """One value of the paper. ``kind`` says if it was read there or derived from what was read
+    there.
+    """
 
     key: str
     value: float
@@ -56,7 +59,9 @@ class PublishedValue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A published value beside the finding of the same key. ``difference`` is relative to the published value."""
+    """A published value beside the finding of the same key. ``difference`` is relative to the
+    published value.
+    """
 
     key: str
     text: str
@@ -80,7 +85,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A figure of the page, and the Altair chart of its SVG and PDF files if these differ from the page."""
+    """A figure of the page, and the Altair chart of its SVG and PDF files if these differ from the
+    page.
+    """
 
     figure: Figure
     print_chart: altair.TopLevelMixin | None = None
@@ -119,7 +126,7 @@ class StudyResult:
 
 
 def show_value(value: float, unit: str) -> str:
-    """Return a value with its unit; a ratio of unit "%" is shown in percent, a whole count in full."""
+    """Return a value with its unit; "%" shows a ratio in percent, a count is shown in full."""
     if unit == "%":
         return f"{show(100 * value)} %"
     if not unit and value == int(value):

@@ -13,7 +13,9 @@ from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.studies.result import StudyResult
 
 SCALES = ("tiny", "laptop", "node", "cluster")
-"""tiny: at most a minute. laptop: at most 10 minutes on 2 cores. node: one machine with GPUs. cluster: several."""
+"""tiny: at most a minute. laptop: at most 10 minutes on 2 cores. node: one machine with GPUs.
+cluster: several.
+"""
 
 SweepValues = Mapping[str, object]
 """A sweep as the values of its file."""
@@ -52,7 +54,9 @@ class Study(ABC):
     has_report: ClassVar[bool] = False
 
     def sweep(self, node: NodeDevices, scale: str) -> SweepValues | None:
-        """Return the sweep for a node and a scale; None if nothing is trained. Its name is the study's name."""
+        """Return the sweep for a node and a scale; None if nothing is trained. Its name is the
+        study's name.
+        """
         return None
 
     def other_work(self, folder: Path, scale: str) -> None:
@@ -68,4 +72,6 @@ class Study(ABC):
 
     @abstractmethod
     def analyse(self, inputs: StudyInputs) -> StudyResult:
-        """Return the findings, figures and tables, with the published values that they compare with."""
+        """Return the findings, figures and tables, with the published values that they compare
+        with.
+        """

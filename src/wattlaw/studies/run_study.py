@@ -34,7 +34,9 @@ SweepRunner = Callable[[SweepValues, Path], Sequence[Run]]
 
 
 class StudyListing(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list of studies. ``last_run`` is a UTC time stamp; None if the study never ran in the folder."""
+    """One line of the list of studies. ``last_run`` is a UTC time stamp; None if the study never
+    ran in the folder.
+    """
 
     name: str
     paper: str
@@ -92,7 +94,9 @@ def list_studies(out: Path) -> list[StudyListing]:
 
 
 def find_study(name: str) -> Study:
-    """Return a study. Raises UnknownNameError; UsageError if the study is planned but not built yet."""
+    """Return a study. Raises UnknownNameError; UsageError if the study is planned but not built
+    yet.
+    """
     built = plugins(STUDIES)
     if name not in built and name in {p.name for p in PLANNED}:
         raise UsageError(f"the study {name} is not built yet; built: {', '.join(sorted(built))}")
@@ -114,7 +118,8 @@ def run_work(
 ) -> StudyInputs:
     """Run what a study needs at a scale; what is already done does not run again.
 
-    ``run_sweep`` carries out the sweep; by default without a display. Raises UsageError or RecordError.
+    ``run_sweep`` carries out the sweep; by default without a display. Raises UsageError or
+    RecordError.
     """
     folder = make_folder(Path(out) / study.name)
     values = study.sweep(here(), scale)
@@ -127,7 +132,7 @@ def run_work(
 
 
 def estimate_study(study: Study, scale: str, out: str | Path) -> StudyEstimate:
-    """Estimate what is left of a study without running it; earlier runs in ``out`` make it better."""
+    """Estimate what is left of a study; earlier runs in ``out`` make the estimate better."""
     other_s = study.other_work_s(scale)
     values = study.sweep(here(), scale)
     nothing = StudyEstimate(
@@ -164,7 +169,7 @@ def estimate_study(study: Study, scale: str, out: str | Path) -> StudyEstimate:
 
 
 def _estimated_energy(runs: Sequence[Run], device_s: float) -> Reading:
-    """Return the energy of device-seconds at the median measured power per device of earlier runs."""
+    """Return the energy of device-seconds at the median power per device of earlier runs."""
     powers = []
     for run in runs:
         total, _ = energy(run)

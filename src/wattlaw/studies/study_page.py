@@ -24,8 +24,8 @@ from wattlaw.studies.run_study import RECORD
 FORMATS = ("svg", "pdf")
 
 DERIVED_NOTE = (
-    "“Derived” means that the value was computed from what was read in the source. Values that could "
-    "not be read in a source have no published number here."
+    "“Derived” means that the value was computed from what was read in the source. Values that "
+    "could not be read in a source have no published number here."
 )
 
 
@@ -41,8 +41,8 @@ def write_study(
 ) -> WrittenStudy:
     """Analyse a study and write its page, the files beside it, and ``study.json`` in its folder.
 
-    ``max_slowdown`` is the constraint of the advice on a page that reports runs. Raises RecordError if a
-    file cannot be written, MissingPartError without the extra ``report``.
+    ``max_slowdown`` is the constraint of the advice on a page that reports runs. Raises RecordError
+    if a file cannot be written, MissingPartError without the extra ``report``.
     """
     result = study.analyse(inputs)
     make_folder(path.parent)

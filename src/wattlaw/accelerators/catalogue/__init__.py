@@ -1,1 +1,1 @@
-"""The catalogue: its entries, the readers and rules of its tables, the surveys, peaks, and what runs achieve."""
+"""The catalogue: entries, table reader and rules, surveys, peaks, and what runs achieve."""

@@ -3,7 +3,8 @@
     achieved operations/s = counted operations per sample * samples/s
     share of peak         = achieved / (peak at the run's precision * devices)
 
-If a precision, a device or a count is unknown, the share is missing, with the reason; nothing is guessed.
+If a precision, a device or a count is unknown, the share is missing, with the reason. Nothing
+is guessed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from wattlaw.workloads import counts as workload_counts
 
 
 class AchievedShare(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run, or one row of the MLPerf table, achieved of its devices' peak; all rates are per device.
+    """What one run, or one row of the MLPerf table, achieved of its devices' peak.
+
+    All rates are per device.
 
     share_of_peak     achieved over peak, in [0, 1]
-    flop_per_joule    counted operations per sample over the measured energy per sample; ``how`` names the boundary:
-                      the GPUs if they were metered, otherwise the widest that was
+    flop_per_joule    counted operations per sample over the measured energy per sample; ``how``
+                      names the boundary: the GPUs if they were metered, otherwise the widest that
+                      was
     """
 
     name: str
@@ -50,7 +54,10 @@ class AchievedShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def achieved(run: Run, own: Path | None = None, precision: str = "") -> AchievedShare:
-    """Return what a run achieved of its devices' peak. ``precision`` is used if the run records none."""
+    """Return what a run achieved of its devices' peak.
+
+    ``precision`` is used if the run records none.
+    """
     setting, device = run.setting, run.machine.device_name
     known_precision = recorded_precision(run) or precision
     rate = _scaled(run.reading("samples_per_s"), 1 / setting.devices)
@@ -87,9 +94,10 @@ def achieved_all(
 
 
 def recorded_precision(run: Run) -> str:
-    """Return the precision that a run records; "" for an imported run or a user's own code that does not say it.
+    """Return the precision that a run records; "" if it records none.
 
-    The setting of such a run has a default precision, which is no record: only the importer's or user's word counts.
+    The setting of an imported run, or of a user's own code, has a default precision, which is no
+    record. For such runs only the label that the importer or the user set counts.
     """
     if run.source == "wattlaw":
         return recorded_factor(run, "precision") or ""
@@ -97,7 +105,7 @@ def recorded_precision(run: Run) -> str:
 
 
 def flop_per_sample(run: Run) -> Reading:
-    """Return the counted floating-point operations per sample of a run's workload; missing with the reason."""
+    """Return the counted floating-point operations per sample of a run's workload."""
     setting = run.setting
     if run.source.startswith("mlperf") and setting.workload in BENCHMARK_FLOP:
         return _benchmark_flop(setting.workload)
@@ -118,7 +126,7 @@ def flop_per_sample(run: Run) -> Reading:
 
 
 def mlperf_achieved() -> list[AchievedShare]:
-    """Return the MLPerf table against the 16-bit peaks, because the logs of MLPerf name no precision."""
+    """Return the MLPerf table against 16-bit peaks, because MLPerf's logs name no precision."""
     return [_achieved_in_mlperf(r) for r in mlperf_results()]
 
 
@@ -158,7 +166,7 @@ def _benchmark_flop(benchmark: str) -> Reading:
 
 
 def _flop_per_joule(run: Run, flop: Reading) -> Reading:
-    """Return the counted operations per joule, within the GPUs' boundary or the widest that was measured."""
+    """Return the counted operations per joule, of the GPUs or of the widest measured boundary."""
     energy_j, boundary = derive(run, "gpu_energy_per_sample_j"), "gpu"
     if energy_j.status != "measured":
         total, boundary = energy(run)

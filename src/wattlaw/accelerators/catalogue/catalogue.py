@@ -44,9 +44,10 @@ MAX_NAMES_LISTED = 12
 
 
 class CatalogueFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries to keep; an empty field keeps all. Powers in W; ``survey`` is a year of the surveys.
+    """Which entries to keep; an empty field keeps all. Powers are in W.
 
-    ``company`` is any part of the company's name, ``name`` any part of the identity, product or label.
+    ``survey`` is the year of a survey, ``company`` is any part of the company's name, ``name`` any
+    part of the identity, product or label.
     """
 
     years: tuple[int, int] | None = None
@@ -105,9 +106,10 @@ def built_in() -> CatalogueTable:
 
 
 def load(own: Path | None = None) -> CatalogueTable:
-    """Return the catalogue, with the entries of ``own`` before it; they replace built-in ones of the same key.
+    """Return the catalogue, with the entries of ``own`` first; they replace built-in ones.
 
-    Raises RecordError or DataError if ``own`` cannot be read at all; the faults are those of ``own``.
+    Raises RecordError or DataError if ``own`` cannot be read at all; the faults are those of
+    ``own``.
     """
     if own is None:
         return built_in()
@@ -124,8 +126,8 @@ def load(own: Path | None = None) -> CatalogueTable:
 def select(entries: Iterable[CatalogueEntry], chosen: CatalogueFilter) -> list[CatalogueEntry]:
     """Return the entries that a filter keeps.
 
-    Raises UnknownNameError for a word that is in no vocabulary and for a company or name that no entry has,
-    UsageError for a year without a survey.
+    Raises UnknownNameError for a word that is in no vocabulary and for a company or name that no
+    entry has, UsageError for a year without a survey.
     """
     entries = list(entries)
     for name, vocabulary in VOCABULARY_FILTERS:
@@ -150,10 +152,12 @@ def check_words(kind: str, words: Iterable[str], valid: Sequence[str]) -> None:
 
 
 def named(entries: Sequence[CatalogueEntry], name: str) -> list[CatalogueEntry]:
-    """Return the entries of one accelerator by its identity, product, label, or the name in a driver or MLPerf.
+    """Return the entries of one accelerator.
 
-    Part of a name is enough if its words appear in the names of one accelerator only. Raises UsageError,
-    which names the accelerators, if they appear in several; UnknownNameError with the nearest names if in none.
+    ``name`` is its identity, product or label, or its name in a driver or in MLPerf. Part of a name
+    is enough if its words appear in the names of one accelerator only. Raises UsageError, which
+    names the accelerators, if they appear in several; UnknownNameError with the nearest names if in
+    none.
     """
     word = aliases().get(folded(name), name)
     for field in ("accelerator", "product", "label"):
@@ -176,7 +180,7 @@ def named(entries: Sequence[CatalogueEntry], name: str) -> list[CatalogueEntry]:
 
 @functools.cache
 def aliases() -> dict[str, str]:
-    """Return the accelerator of each name in drivers and MLPerf system files; the names are folded."""
+    """Return the accelerator of each folded name in drivers and MLPerf system files."""
     with open(HERE / "aliases.csv", encoding="utf-8", newline="") as file:
         return {folded(row["alias"]): row["accelerator"] for row in csv.DictReader(file)}
 
@@ -189,8 +193,8 @@ def folded(name: str) -> str:
 def representative(entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
     """Return the entries by which the surveys would plot each accelerator.
 
-    These are the entries that a survey lists, otherwise the first of ``PREFERRED_PRECISIONS`` for its use.
-    A format that is slower than fp32 on the same accelerator is skipped.
+    These are the entries that a survey lists, otherwise the first of ``PREFERRED_PRECISIONS`` for
+    its use. A format that is slower than fp32 on the same accelerator is skipped.
     """
     groups: dict[str, list[CatalogueEntry]] = {}
     for entry in entries:
@@ -203,7 +207,10 @@ def representative(entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
 
 
 def not_below_fp32(entries: Sequence[CatalogueEntry]) -> list[CatalogueEntry]:
-    """Return one accelerator's entries without those slower than its fp32: some GPUs run fp16 at 1/64 of it."""
+    """Return one accelerator's entries without those slower than its fp32.
+
+    Some GPUs run fp16 at 1/64 of their fp32 rate.
+    """
     fp32 = max((e.peak_op_per_s or 0 for e in entries if e.precision == "fp32"), default=0)
     return [e for e in entries if (e.peak_op_per_s or 0) >= fp32]
 

@@ -1,4 +1,4 @@
-"""An entry of the catalogue, and the vocabularies into which the words of all tables are translated."""
+"""An entry of the catalogue, and the vocabularies of its columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from wattlaw.core.csv_table import TableFault
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One accelerator at one precision, as its datasheet describes it. None and "unknown" mean: no source says it.
+    """One accelerator at one precision, as its datasheet describes it.
+
+    None and "unknown" mean that no source says it.
 
     accelerator     identity, such as "nvidia-a100-sxm4-80gb"; all precisions of a device share it
     label           short name for figures
@@ -128,10 +130,11 @@ VOCABULARIES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 
 def normalise(column: str, text: str) -> str | None:
-    """Return the catalogue's word for a cell: "unknown" if it is empty, None if the word has no translation.
+    """Return the catalogue's word for a cell: "unknown" if it is empty, None for an unknown word.
 
     A precision "fp16.32" multiplies in fp16 and accumulates in fp32: it counts as fp16.
-    "int16/int8" (operands of two widths) counts as the wider. "AI" in the table of 2019 names no precision.
+    "int16/int8" (operands of two widths) counts as the wider. "AI" in the table of 2019 names no
+    precision.
     """
     words, synonyms = VOCABULARIES[column]
     text = text.strip().lower()

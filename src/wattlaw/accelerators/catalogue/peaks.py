@@ -17,11 +17,12 @@ from wattlaw.core.reading import Reading, estimated, missing
 
 
 def peak_op_per_s(device_name: str, precision: str, own: Path | None = None) -> Reading:
-    """Return the dense peak of a device, operations/s (a multiply-add is two), as an estimate with its source.
+    """Return the dense peak of a device, operations/s, as an estimate with its source.
 
-    ``device_name`` is an accelerator's identity in the catalogue, or the name that a driver or an MLPerf system
-    file uses and the alias table contains. The reading is missing, with the reason, if the device or its peak at
-    this precision is unknown, or if the peak counts sparsity: nothing is guessed. ``own`` is a site's catalogue.
+    A multiply-add is two operations. ``device_name`` is an accelerator's identity in the catalogue,
+    or the name that a driver or an MLPerf system file uses and the alias table contains. The
+    reading is missing, with the reason, if the device or its peak at this precision is unknown, or
+    if the peak counts sparsity: nothing is guessed. ``own`` is a site's catalogue.
     """
     found = entry_at(device_name, precision, own)
     if isinstance(found, str):
@@ -36,7 +37,7 @@ def peak_op_per_s(device_name: str, precision: str, own: Path | None = None) -> 
 
 
 def entry_at(device_name: str, precision: str, own: Path | None = None) -> CatalogueEntry | str:
-    """Return the catalogue's entry for a device's name at a precision, or the reason why there is none."""
+    """Return the entry for a device's name at a precision, or the reason why there is none."""
     accelerator = identity(device_name, own)
     if accelerator is None:
         return f"unknown device {device_name!r}: no alias in the catalogue of accelerators"
@@ -52,7 +53,7 @@ def entry_at(device_name: str, precision: str, own: Path | None = None) -> Catal
 
 
 def identity(device_name: str, own: Path | None = None) -> str | None:
-    """Return the accelerator of a device's name; None if neither the alias table nor the catalogue has it."""
+    """Return the accelerator of a device's name; None if the name is unknown."""
     name = folded(device_name)
     if name in aliases():
         return aliases()[name]
@@ -61,12 +62,12 @@ def identity(device_name: str, own: Path | None = None) -> str | None:
 
 
 def sixteen_bit(accelerator: str) -> CatalogueEntry | None:
-    """Return a device's entry at bf16 or fp16, whichever has the higher dense peak; None if it has neither."""
+    """Return a device's entry at bf16 or fp16, whichever has the higher dense peak."""
     return best_sixteen_bit([e for e in built_in().entries if e.accelerator == accelerator])
 
 
 def best_sixteen_bit(entries: Sequence[CatalogueEntry]) -> CatalogueEntry | None:
-    """Return the 16-bit entry of one device with the highest dense peak; None if all are below its fp32."""
+    """Return the 16-bit entry with the highest dense peak; None if all are below the fp32 peak."""
     dense = [e for e in not_below_fp32(entries) if e.counting != "sparse" and e.peak_op_per_s]
     known = [e for e in dense if e.precision in ("bf16", "fp16")]
     return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)

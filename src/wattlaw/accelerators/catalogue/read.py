@@ -1,4 +1,4 @@
-"""Reads a table of accelerators, in wattlaw's layout or the surveys', and reports every fault of it.
+"""Reads a table of accelerators, in wattlaw's layout or the surveys', and reports every fault.
 
 Good rows are kept whatever is wrong with others. A row is dropped only if it holds nothing usable:
 no company or product, a negative or zero number, a number that cannot be read.
@@ -58,7 +58,7 @@ class _UnusableRowError(Exception):
 
 
 def read_table(path: Path, year: int | None = None) -> CatalogueTable:
-    """Read a table of accelerators in wattlaw's layout or in that of the Lincoln AI Computing Survey.
+    """Read a table of accelerators, in wattlaw's layout or that of the Lincoln AI Computing Survey.
 
     ``year`` is the survey's year; by default the year in the file's name.
     Raises RecordError if there is no such file, DataError if it is not a table of accelerators.
@@ -88,11 +88,12 @@ def read_table(path: Path, year: int | None = None) -> CatalogueTable:
 
 
 def _check_header(raw: CsvTable, columns: dict[str, str], is_survey: bool) -> None:
-    """Record missing and unknown columns. Raises DataError without a column of companies or products."""
+    """Record missing and unknown columns. Raises DataError if the table names no accelerators."""
     if not {columns["company"], columns["product"]} & set(raw.header):
         raise DataError(
-            f"{raw.file}: line {raw.header_line}: not a table of accelerators; it needs the columns "
-            f"{', '.join(_NEEDED)}, this one has {', '.join(raw.header[:6]) or 'none'}"
+            f"{raw.file}: line {raw.header_line}: not a table of accelerators; "
+            f"it needs the columns {', '.join(_NEEDED)}, "
+            f"this one has {', '.join(raw.header[:6]) or 'none'}"
         )
     for name in _NEEDED:
         if columns[name] not in raw.header:

@@ -12,10 +12,10 @@ from wattlaw.core.units import show
 
 MIN_OP_PER_JOULE = 1e8
 MAX_OP_PER_JOULE = 5e13
-"""The efficiencies of accelerators from 2012 to 2026 lie within. Below is a wrong unit, above a claim to check."""
+"""The range of efficiencies from 2012 to 2026. Less is a wrong unit, more a claim to check."""
 
 MAX_MEMORY_READS_PER_S = 150.0
-"""How often per second a memory of 1 GB or more can be read as a whole, at most; HBM3E reaches about 50."""
+"""How often per second a memory of 1 GB or more can be read at most; HBM3E reaches about 50."""
 
 MIN_MEMORY_BYTES = 1e6
 MIN_BANDWIDTH_BYTES_PER_S = 1e8
@@ -56,7 +56,7 @@ def keep_first_rows(table: CatalogueTable) -> CatalogueTable:
 
 
 def find_power_changes(tables: Sequence[CatalogueTable]) -> Iterator[TableFault]:
-    """Yield the powers that changed by more than ``POWER_CHANGE`` between tables in the order of their years."""
+    """Yield the powers that changed by more than ``POWER_CHANGE``; tables are in order of year."""
     latest: dict[tuple[str, ...], tuple[list[float], str]] = {}
     for table in tables:
         here: dict[tuple[str, ...], tuple[list[float], str]] = {}
@@ -86,7 +86,7 @@ def _is_similar_power(one_w: float, other_w: float) -> bool:
 
 
 def _compare_rows(kept: CatalogueEntry, other: CatalogueEntry) -> tuple[str, str]:
-    """Return the name of the fault that a second row of an accelerator is, and how its values differ."""
+    """Return the name of the fault of a second row, and how its values differ."""
     if (kept.peak_op_per_s, kept.power_w) == (other.peak_op_per_s, other.power_w):
         return "repeated-row", ""
     here, there = peak_and_power(other), peak_and_power(kept)

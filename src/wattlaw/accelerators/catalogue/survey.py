@@ -1,4 +1,4 @@
-"""The surveys: counts of a table, the Pareto frontier, trends over the years, and changes between two surveys."""
+"""The surveys: counts, Pareto frontier, trends over the years, changes between two years."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SurveyCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EfficiencyTrend(msgspec.Struct, frozen=True, kw_only=True):
-    """One group in one year: its number of entries, median and best efficiency (op/s/W), and the best entry."""
+    """One group in one year: entries, median and best efficiency (op/s/W), and the best entry."""
 
     year: int
     by: str
@@ -152,7 +152,7 @@ def surveys() -> list[int]:
 
 
 def edition(year: int) -> list[CatalogueEntry]:
-    """Return the catalogue's entries as the survey of a year listed them: its peaks, powers, form factors and uses.
+    """Return the catalogue's entries with the values that the survey of a year listed.
 
     Raises UsageError if there was no survey that year.
     """
@@ -173,7 +173,7 @@ def edition(year: int) -> list[CatalogueEntry]:
 
 
 def diff(before: int, after: int) -> list[SurveyChange]:
-    """Return the changes from the survey of one year to that of another. Raises UsageError for other years."""
+    """Return the changes between two surveys. Raises UsageError for a year without a survey."""
     _check_year(before)
     _check_year(after)
     old = {(s.accelerator, s.precision): s for s in listings() if s.survey == before}
@@ -207,7 +207,7 @@ def _changed_values(old: SurveyListing, new: SurveyListing) -> list[SurveyChange
 
 
 def _merge_changed_precisions(found: list[SurveyChange]) -> list[SurveyChange]:
-    """Report a device whose only listing changed its precision as changed, not as one gone and one new."""
+    """Report a device whose only listing changed its precision as changed, not as gone and new."""
     by_device: dict[str, list[SurveyChange]] = {}
     for change in found:
         by_device.setdefault(change.accelerator, []).append(change)

@@ -1,4 +1,4 @@
-"""Chooses an accelerator for a workload: candidates ranked by predicted time or energy within a power budget."""
+"""Ranks accelerators for a workload by predicted time or energy within a power budget."""
 
 from __future__ import annotations
 
@@ -42,24 +42,26 @@ MLPERF = {
 """The MLPerf benchmark that measures a workload itself."""
 
 FAMILIES = ("language", "vision")
-"""Domains with networks like BERT (transformers) or ResNet-50 (convolutions), for which the errors are known."""
+"""Domains of networks like BERT or ResNet-50, for which the errors are known."""
 
 NODE = 8
 """Devices of a node, which exchange gradients over its links."""
 
 MIN_STEP_S = 7.87e-4
-"""No step is predicted to be shorter: the shortest of a single node in MLPerf Training v1.0, v3.0 and v4.1, evaluation
-included (DLRM on eight A100, 55,296 samples per step, v1.0)."""
+"""No step is predicted to be shorter: the shortest of a single node in MLPerf Training v1.0, v3.0
+and v4.1, evaluation included (DLRM on eight A100, 55,296 samples per step, v1.0)."""
 
 
 class AcceleratorCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """One accelerator for a workload.
 
-    Intervals are 90 % predictive intervals from the errors on devices that were left out of the fit. A workload
-    outside ``FAMILIES`` and a step held at the minimum have none, because the error of such a prediction is unknown.
+    Intervals are 90 % predictive intervals from the errors on devices that were left out of the
+    fit. A workload outside ``FAMILIES`` and a step set to the minimum have none, because the error
+    of such a prediction is unknown.
 
     devices        number that the budget supplies at their peak power
-    time_s         time to train on ``samples`` with all of them, in whole steps, as if they scaled as within one node
+    time_s         time to train on ``samples`` with all of them, in whole steps, as if they scaled
+                   as within one node
     held_at_floor  True if a step would be shorter than ``MIN_STEP_S``, which then replaces it
     energy_j       upper bound of the energy of the devices alone: at their peak power
     measured       True if the time is an MLPerf result of this device, not a prediction
@@ -94,7 +96,9 @@ class AcceleratorChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What the candidates have to do: train on ``samples`` with ``batch`` per device and step, within a budget."""
+    """What the candidates have to do: train on ``samples`` with ``batch`` per device and step,
+    within a budget.
+    """
 
     line: Roofline
     budget_w: float
@@ -113,11 +117,13 @@ def choose(
     by: RankBy = "time",
     runs: Sequence[Run] = (),
 ) -> AcceleratorChoice:
-    """Rank accelerators for a workload within a power budget, kW, by the time or energy of ``samples`` samples.
+    """Rank accelerators for a workload within a power budget, kW, by the time or energy of
+    ``samples`` samples.
 
-    ``entries`` are the candidates, at any precision: each accelerator counts once, at its faster 16-bit format.
-    ``runs`` of this workload on known devices correct the prediction. Raises UnknownNameError for a workload whose
-    operations have not been counted, UsageError if the budget supplies no candidate.
+    ``entries`` are the candidates, at any precision: each accelerator counts once, at its faster
+    16-bit format. ``runs`` of this workload on known devices correct the prediction. Raises
+    UnknownNameError for a workload whose operations have not been counted, UsageError if the budget
+    supplies no candidate.
     """
     if not budget_kw > 0 or not samples > 0:
         raise UsageError("the budget and the samples must be above 0")
@@ -158,9 +164,10 @@ def choose(
 def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
     """Return a workload's roofline and the basis from which it was made.
 
-    A workload that MLPerf measures has its own. For another, the share of peak and the cost of a step per byte of
-    gradients come from BERT (bound by arithmetic), the bytes and joules per byte of activations from ResNet-50
-    (bound by bandwidth), and the intervals from the errors of both; outside ``FAMILIES`` there are none.
+    A workload that MLPerf measures has its own. For another, the share of peak and the cost of a
+    step per byte of gradients come from BERT (bound by arithmetic), the bytes and joules per byte
+    of activations from ResNet-50 (bound by bandwidth), and the intervals from the errors of both;
+    outside ``FAMILIES`` there are none.
     """
     if workload in MLPERF:
         return calibrated(MLPERF[workload]), f"single-node MLPerf results of {MLPERF[workload]}"
@@ -185,9 +192,10 @@ def roofline_of(workload: str, preset: str = "base") -> tuple[Roofline, str]:
 
 
 def min_memory_bytes(workload: str, preset: str = "base") -> float:
-    """Return the memory that training needs at least: weights, gradients and Adam's two moments in fp32, and a sample.
+    """Return the memory that training needs at least, bytes.
 
-    A sample of an MLPerf benchmark counts as a gigabyte.
+    These are the weights, gradients and Adam's two moments in fp32, and one sample. A sample of an
+    MLPerf benchmark counts as a gigabyte.
     """
     if workload in MLPERF:
         return 4 * GRADIENT_BYTES[MLPERF[workload]] + 1e9
@@ -198,7 +206,9 @@ def min_memory_bytes(workload: str, preset: str = "base") -> float:
 
 
 def _batch_per_device(workload: str, preset: str) -> float:
-    """Return the samples per device and step: the preset's, or the median of the submissions to MLPerf."""
+    """Return the samples per device and step: the preset's, or the median of the submissions to
+    MLPerf.
+    """
     if workload in MLPERF:
         own = [r for r in mlperf_results() if r.benchmark == MLPERF[workload]]
         return median(r.batch_per_device for r in own)
@@ -216,7 +226,7 @@ def _sixteen_bit_entries(entries: Iterable[CatalogueEntry]) -> list[CatalogueEnt
 
 
 def _candidate(entry: CatalogueEntry, job: _TrainingJob) -> AcceleratorCandidate | None:
-    """Return an accelerator as a candidate; None if a limit is unknown or the budget is below its power."""
+    """Return an accelerator as a candidate; None if it has unknown limits or exceeds the budget."""
     limits = limits_of(entry)
     devices = int(job.budget_w / limits.power_w) if limits else 0
     if limits is None or devices < 1:
@@ -244,7 +254,7 @@ def _candidate(entry: CatalogueEntry, job: _TrainingJob) -> AcceleratorCandidate
 def _corrected(
     line: Roofline, workload: str, preset: str, runs: Sequence[Run]
 ) -> tuple[Roofline, str]:
-    """Scale a roofline by the measured over the predicted times of own runs; also return this as text."""
+    """Return a roofline scaled by measured over predicted times of own runs, and this as text."""
     ratios = []
     for run in runs:
         if run.state != "done" or (run.setting.workload, run.setting.preset) != (workload, preset):
@@ -291,7 +301,7 @@ def _warnings(
     notes = [
         Note(
             "device_power_only",
-            "budget and energy count the devices at their peak power; hosts and cooling come on top",
+            "budget and energy count devices at their peak power; hosts and cooling come on top",
         ),
         Note(
             "one_node_scaling",
@@ -300,8 +310,8 @@ def _warnings(
     ]
     if workload not in MLPERF and not corrected:
         text = (
-            f"no run of {workload} supports this: the efficiency is that of BERT and ResNet-50, and how "
-            "well it carries over is unknown; correct it with --runs"
+            f"no run of {workload} supports this: the efficiency is that of BERT and ResNet-50, "
+            "and how well it carries over is unknown; correct it with --runs"
         )
         notes.append(Note("not_measured", text))
     assumed = sum(c.link_taken for c in found)
@@ -311,11 +321,12 @@ def _warnings(
             "PCIe 4.0 x16 was assumed"
         )
         notes.append(Note("link_taken", text))
-    held = sum(c.held_at_floor for c in found)
-    if held:
+    too_short = sum(c.held_at_floor for c in found)
+    if too_short:
         text = (
-            f"the steps of {held} of {len(found)} candidates are held at {show(MIN_STEP_S, 's')}, the "
-            "shortest of a single node in MLPerf Training: launching a step would take longer than computing it"
+            f"the steps of {too_short} of {len(found)} candidates are set to "
+            f"{show(MIN_STEP_S, 's')}, the shortest of a single node in MLPerf Training: launching "
+            "a step would take longer than computing it"
         )
         notes.append(Note("step_floor", text))
     return tuple(notes)

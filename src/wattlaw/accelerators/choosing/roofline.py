@@ -1,16 +1,20 @@
-"""The time that a device needs per sample, predicted from its datasheet and fitted to measured devices.
+"""The time that a device needs per sample, predicted from its datasheet and fitted to measured
+devices.
 
-    t = a / peak + b / bandwidth + e / power + (d / bandwidth + x * 2 (n - 1) / n / (link / 2)) / batch
+    t = a / peak + b / bandwidth + e / power + (d / bandwidth + x * 2 (n - 1) / n / (link / 2)) /
+    batch
 
-``a`` are operations, ``b`` bytes and ``e`` joules per sample as real software spends them. ``d`` are bytes per step:
-weights and the optimiser's state pass through memory once per step, whatever the batch size. ``x`` are the bytes that
-the n devices of a node exchange per step: a ring sends 2 (n - 1) / n of them in each direction, and a link's bandwidth
-counts both directions. ``a`` is never less than the counted operations, because no device exceeds its peak.
+``a`` are operations, ``b`` bytes and ``e`` joules per sample as real software spends them. ``d``
+are bytes per step: weights and the optimiser's state pass through memory once per step, whatever
+the batch size. ``x`` are the bytes that the n devices of a node exchange per step: a ring sends 2
+(n - 1) / n of them in each direction, and a link's bandwidth counts both directions. ``a`` is never
+less than the counted operations, because no device exceeds its peak.
 
-All five are fitted for each MLPerf benchmark so that the mean over devices of |predicted / measured - 1| is least (a
-linear program); a term that the measurements do not need becomes 0. The roofline model is that of Williams, Waterman,
-Patterson (2009), with the power term of Choi, Bedard, Fowler, Vuduc (2013). Their ceilings are summed here instead of
-taking the highest, because different layers of a network are bound by different ceilings.
+All five are fitted for each MLPerf benchmark so that the mean over devices of |predicted / measured
+- 1| is least (a linear program); a term that the measurements do not need becomes 0. The roofline
+model is that of Williams, Waterman, Patterson (2009), with the power term of Choi, Bedard, Fowler,
+Vuduc (2013). Their ceilings are summed here instead of taking the highest, because different layers
+of a network are bound by different ceilings.
 """
 
 from __future__ import annotations
@@ -37,7 +41,8 @@ GRADIENT_BYTES = {"resnet": 4 * 25.6e6, "bert": 4 * 336e6}
 """Bytes of the gradients of a benchmark's network in fp32."""
 
 PCIE_4 = 6.4e10
-"""Bandwidth of PCIe 4.0 x16, bytes/s in both directions: the slowest link of the measured devices."""
+"""Bandwidth of PCIe 4.0 x16, bytes/s in both directions: the slowest link of the measured devices.
+"""
 
 MIN_DEVICES = 3
 """Devices that a fit needs at least."""
@@ -53,7 +58,7 @@ class DeviceLimits(NamedTuple):
 
 
 class MeasuredDevice(NamedTuple):
-    """The seconds per sample of one device among ``devices`` of a node, at ``batch`` samples per step."""
+    """The seconds per sample of one of ``devices`` of a node, at ``batch`` samples per step."""
 
     accelerator: str
     time_s: float
@@ -63,7 +68,7 @@ class MeasuredDevice(NamedTuple):
 
 
 class NetworkCosts(NamedTuple):
-    """The costs of a network: operations, bytes and joules per sample; bytes of memory and of links per step."""
+    """The costs of a network: operations, bytes, joules per sample; bytes per step."""
 
     op: float
     bytes: float
@@ -73,13 +78,17 @@ class NetworkCosts(NamedTuple):
 
 
 class Roofline(NamedTuple):
-    """A fitted roofline. ``ratios`` are measured over predicted times of devices that were left out of the fit."""
+    """A fitted roofline. ``ratios`` are measured over predicted times of devices that were left out
+    of the fit.
+    """
 
     costs: NetworkCosts
     ratios: tuple[float, ...] = ()
 
     def time_s(self, limits: DeviceLimits, batch: float = math.inf, devices: int = 1) -> float:
-        """Return the predicted seconds per sample of one of ``devices`` of a node, each at ``batch`` per step."""
+        """Return the predicted seconds per sample of one of ``devices`` of a node, each at
+        ``batch`` per step.
+        """
         unit_times = _unit_times(limits, batch, devices)
         return sum(cost * unit for cost, unit in zip(self.costs, unit_times, strict=True))
 
@@ -93,8 +102,9 @@ class Roofline(NamedTuple):
     def interval(self) -> tuple[float, float]:
         """The factors that turn a prediction into the ends of its 90 % predictive interval.
 
-        This is Student's predictive interval for one more device, of the logarithm of measured over predicted. The
-        5th and 95th percentile of so few errors would be too narrow: they cover 77 % of left-out devices.
+        This is Student's predictive interval for one more device, of the logarithm of measured over
+        predicted. The 5th and 95th percentile of so few errors would be too narrow: they cover 77 %
+        of left-out devices.
         """
         ratios = need("wattlaw.laws.statistics.ratios", "a predictive interval")
         logs = [math.log(r) for r in self.ratios]
@@ -109,7 +119,7 @@ class Roofline(NamedTuple):
 
 
 class LeftOutDevice(NamedTuple):
-    """A device predicted from the others: measured over predicted time, the median over its results."""
+    """A device predicted from the others: the median of measured over predicted time."""
 
     accelerator: str
     ratio: float
@@ -123,7 +133,7 @@ class LeftOutDevice(NamedTuple):
 
 @functools.cache
 def calibrated(benchmark: str) -> Roofline:
-    """Return the roofline of an MLPerf benchmark, fitted to all devices, with the errors of leaving each out."""
+    """Return the roofline of an MLPerf benchmark with the errors of leaving each device out."""
     points = measured_devices(benchmark)
     left_out = leave_one_out(points, BENCHMARK_FLOP[benchmark])
     ratios = tuple(device.ratio for device in left_out)
@@ -131,7 +141,7 @@ def calibrated(benchmark: str) -> Roofline:
 
 
 def measured_devices(benchmark: str) -> list[MeasuredDevice]:
-    """Return the single-node results of a benchmark on devices for which all four limits are known."""
+    """Return the single-node results of a benchmark on devices with all four limits known."""
     found = []
     for result in mlperf_results():
         if result.benchmark != benchmark:
@@ -153,7 +163,7 @@ def measured_devices(benchmark: str) -> list[MeasuredDevice]:
 
 
 def measured_times(benchmark: str) -> dict[str, Interval]:
-    """Return each device's seconds per sample in its newest round: median result, fastest, slowest."""
+    """Return each device's seconds per sample in its newest round: median, fastest, slowest."""
     newest: dict[str, list[MlperfResult]] = {}
     own = [r for r in mlperf_results() if r.benchmark == benchmark]
     for result in sorted(own, key=lambda r: r.round):
@@ -223,7 +233,7 @@ def leave_one_out(points: Sequence[MeasuredDevice], min_op: float) -> list[LeftO
 
 
 def coverage(points: Sequence[MeasuredDevice], min_op: float) -> float:
-    """Return the share of devices whose time is in the 90 % interval that the others alone would give it."""
+    """Return the share of devices in the 90 % interval that the others alone give them."""
     left_out = leave_one_out(points, min_op)
     covered = 0
     for device in left_out:
@@ -246,7 +256,7 @@ def _shares_of_time(point: MeasuredDevice) -> list[float]:
 
 
 def _unit_times(limits: DeviceLimits, batch: float, devices: int) -> tuple[float, ...]:
-    """Return the seconds per sample that one unit of each of ``NetworkCosts`` takes, in its order."""
+    """Return the seconds per sample that one unit of each field of ``NetworkCosts`` takes."""
     peak, bandwidth, power, link = limits
     ring = 2 * (devices - 1) / devices
     return 1 / peak, 1 / bandwidth, 1 / power, 1 / bandwidth / batch, ring / (link / 2) / batch

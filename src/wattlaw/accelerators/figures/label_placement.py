@@ -1,4 +1,6 @@
-"""Places labels beside points so that no label covers another label or a point. Pure geometry in pixels."""
+"""Places labels beside points so that no label covers another label or a point. Pure geometry in
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class Box(NamedTuple):
 
 
 class PlacedLabel(NamedTuple):
-    """A placed label: the index of its point, its left end and vertical centre, and if it needs a leader line."""
+    """A placed label: the index of its point, its left end and vertical centre, px."""
 
     point: int
     x: float
@@ -60,7 +62,9 @@ class PlacedLabel(NamedTuple):
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the approximate width of a text in a sans-serif font of ``size`` px; rather too wide than too narrow."""
+    """Return the approximate width of a text in a sans-serif font of ``size`` px; rather too wide
+    than too narrow.
+    """
     return size * (0.25 + sum(map(_letter_width, text)))
 
 
@@ -72,7 +76,7 @@ def place_labels(
     blocked: Iterable[Box] = (),
     radius: float = 4.5,
 ) -> list[PlacedLabel]:
-    """Return places for labels, in the order of the points; a label without a free place is left out.
+    """Return places for labels, in the order of the points, without labels that have no free place.
 
     points   px; earlier points are placed first
     frame    labels stay within it

@@ -1,7 +1,8 @@
-"""The figure of the surveys: peak performance against peak power, log-log, with lines of equal efficiency.
+"""The figure of the surveys: peak performance against peak power, log-log, with lines of equal
+efficiency.
 
-Colour is the precision, shape the form factor, fill training or inference. The figure is a Vega-Lite
-specification made with Altair: interactive on a page, and the same as SVG, PNG or PDF.
+Colour is the precision, shape the form factor, fill training or inference. The figure is a
+Vega-Lite specification made with Altair: interactive on a page, and the same as SVG, PNG or PDF.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ DIMMED = 0.06
 """Opacity of a point that the reader filtered out."""
 
 WIDE_PX = 880
-"""A figure on a page shows all labels from this width on, and those of the Pareto frontier below it, px."""
+"""A figure on a page shows all labels from this width on, and those of the Pareto frontier below
+it, px.
+"""
 
 SHAPES = {"chip": "circle", "card": "square", "system": "triangle-up", "unknown": "cross"}
 FILL_OPACITY = {"training": 0.85, "inference": 0.0, "unknown": 0.28}
@@ -77,8 +80,8 @@ def plot(
 ) -> alt.TopLevelMixin:
     """Return the figure with filters for readers of an HTML page.
 
-    ``zoom`` is the name of a segment: only its powers are shown. Raises UnknownNameError for another name,
-    UsageError if no entry has both peak and power.
+    ``zoom`` is the name of a segment: only its powers are shown. Raises UnknownNameError for
+    another name, UsageError if no entry has both peak and power.
     """
     if zoom not in ("", *SEGMENT_NAMES):
         raise UnknownNameError("segment", zoom, set(SEGMENT_NAMES))
@@ -106,8 +109,8 @@ def plot_for_page(
 ) -> alt.LayerChart:
     """Return the figure without title and size, for a page that sets its width.
 
-    From ``WIDE_PX`` on it shows the labels that are free of overlaps at ``width`` px; on a narrower page it
-    shows those of the Pareto frontier that are free of overlaps at ``narrow`` px.
+    From ``WIDE_PX`` on it shows the labels that are free of overlaps at ``width`` px; on a narrower
+    page it shows those of the Pareto frontier that are free of overlaps at ``narrow`` px.
     """
     shown = plottable(entries)
     wide = frame_of(shown, "", width, height)
@@ -126,7 +129,9 @@ def plot_for_page(
 
 
 def plottable(entries: Sequence[CatalogueEntry], zoom: str = "") -> list[CatalogueEntry]:
-    """Return the entries with peak and power, of one segment if ``zoom`` names it. Raises UsageError if none is left."""
+    """Return the entries with peak and power, of one segment if ``zoom`` names it. Raises
+    UsageError if none is left.
+    """
     shown = []
     for entry in entries:
         if entry.op_per_joule and zoom in ("", segment(entry.power_w)):
@@ -151,7 +156,7 @@ def _background(
     palette: Palette,
     only_if: str = "true",
 ) -> list[alt.Chart]:
-    """Return the layers behind the points; the names of segments are shown if Vega's ``only_if`` holds."""
+    """Return the layers behind the points; ``only_if`` is Vega's condition of segment names."""
     return [
         _segment_bands(frame, palette),
         _segment_titles(frame, palette, only_if),
@@ -294,9 +299,10 @@ def _place(
     named: Sequence[CatalogueEntry] | None = None,
     size: float = LABEL_SIZE,
 ) -> list[Record]:
-    """Return the labels with a free place: the frontier's first, then those of the newest surveys and years.
+    """Return the labels with a free place: those of the frontier first, then the newest.
 
-    ``named`` are the entries to label on a page with its legends inside; by default all that are shown.
+    ``named`` are the entries to label on a page with its legends inside; by default all that are
+    shown.
     """
     blocked = [*name_boxes(frame, lines), *frontier_boxes(frame, shown)]
     if named is not None:
@@ -329,7 +335,7 @@ def _place(
 def _by_importance(
     entries: Sequence[CatalogueEntry], front: Sequence[CatalogueEntry]
 ) -> list[CatalogueEntry]:
-    """Return the entries without repeated labels at one point: the frontier first, then the newest."""
+    """Return the entries without repeated labels: the frontier first, then the newest."""
     on_front = {id(e) for e in front}
 
     def key(entry: CatalogueEntry) -> tuple[bool, int, str]:
@@ -345,7 +351,7 @@ def _by_importance(
 def _reader_filters(
     entries: Sequence[CatalogueEntry],
 ) -> tuple[list[alt.Parameter], alt.PredicateComposition]:
-    """Return the filters that a reader can set on a page, and the condition that an entry passes them all."""
+    """Return the filters that a reader can set, and the condition that an entry passes all."""
     by_precision = alt.selection_point(name="precision_shown", fields=["precision"], bind="legend")
     filters, is_chosen = [by_precision], by_precision
     menus = (
@@ -401,7 +407,9 @@ def _points(
 
 
 def _use_legend(entries: Sequence[CatalogueEntry], palette: Palette, place: alt.Legend) -> alt.Size:
-    """Return an encoding of the use. Vega has no legend of filled and empty marks; one of equal sizes shows them."""
+    """Return an encoding of the use. Vega has no legend of filled and empty marks; one of equal
+    sizes shows them.
+    """
     uses = _present(FILL_OPACITY, [e.use for e in entries])
     fills = {"training": palette.soft, "inference": "transparent", "unknown": palette.faint}
     colour = "''"

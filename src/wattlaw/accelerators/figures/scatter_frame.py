@@ -47,7 +47,9 @@ class ScatterFrame(NamedTuple):
 
 
 class IsoLine(NamedTuple):
-    """A line of equal efficiency within a frame, from ``low`` to ``high`` W; its name begins at ``name_at`` W."""
+    """A line of equal efficiency within a frame, from ``low`` to ``high`` W; its name begins at
+    ``name_at`` W.
+    """
 
     efficiency: float
     low: float
@@ -63,7 +65,9 @@ class IsoLine(NamedTuple):
 def frame_of(
     entries: Sequence[CatalogueEntry], zoom: str = "", width: int = WIDTH, height: int = HEIGHT
 ) -> ScatterFrame:
-    """Return a frame around all entries with a margin; ``zoom`` is the name of their segment, or ""."""
+    """Return a frame around all entries with a margin; ``zoom`` is the name of their segment, or
+    "".
+    """
     powers = [e.power_w or 1 for e in entries]
     peaks = [e.peak_op_per_s or 1 for e in entries]
     low, high = min(powers), max(powers)
@@ -131,7 +135,7 @@ def slope(frame: ScatterFrame) -> float:
 
 
 def axis_values(ends: tuple[float, float]) -> list[float]:
-    """Return the labelled values of an axis: powers of ten, also 2 and 5 times those within two decades."""
+    """Return the labelled values of an axis: powers of ten, on short axes also 2 and 5 times."""
     steps = (1, 2, 5) if ends[1] / ends[0] < 100 else (1,)
     exponents = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)
     values = [step * 10.0**k for k, step in itertools.product(exponents, steps)]

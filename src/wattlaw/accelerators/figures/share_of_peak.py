@@ -14,7 +14,7 @@ from wattlaw.core.units import show
 
 
 def plot_measured(rows: Sequence[AchievedShare], title: str = "") -> alt.TopLevelMixin:
-    """Return each device's share of its peak, by workload. Raises UsageError if no share is known."""
+    """Return each device's share of its peak, by workload. Raises UsageError if none is known."""
     known = [r for r in rows if r.share_of_peak.value is not None]
     if not known:
         reasons = [r.share_of_peak.how for r in rows]

@@ -66,7 +66,7 @@ body { font: 13px Helvetica, Arial, "Liberation Sans", sans-serif; color: #1b1f2
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of a scatter figure, as Vega and CSS write them. ``bands`` alternate behind the segments."""
+    """The colours of a scatter figure; ``bands`` alternate behind the segments."""
 
     ink: str = "#1b1f24"
     soft: str = "#59616b"
@@ -126,7 +126,7 @@ def styled(figure: alt.TopLevelMixin) -> alt.TopLevelMixin:
 
 
 def write(figure: alt.TopLevelMixin, path: Path) -> None:
-    """Write a figure as HTML (a self-contained page), SVG, PNG, PDF or Vega-Lite JSON, by the name's ending.
+    """Write a figure as self-contained HTML, SVG, PNG, PDF or Vega-Lite JSON.
 
     Raises UsageError for another ending, MissingPartError without vl-convert.
     """

@@ -25,7 +25,9 @@ from wattlaw.core.units import show
 
 FIRST_SURVEY = 2019
 MIN_ENTRIES_OF_MEDIAN = 3
-"""A group's median is drawn for years with at least this many entries; each entry is drawn as a dot."""
+"""A group's median is drawn for years with at least this many entries; each entry is drawn as a
+dot.
+"""
 
 GROUP_COLOURS = {
     "segment": {s.name: c for s, c in zip(SEGMENTS, SEGMENT_COLOURS, strict=True)},
@@ -40,7 +42,8 @@ SEGMENT_TITLES = {s.name: s.title for s in SEGMENTS}
 def plot_trend(
     entries: Sequence[CatalogueEntry], title: str = "", by: GroupBy = "segment"
 ) -> alt.TopLevelMixin:
-    """Return efficiency by segment (or another field), frontiers, number formats and technologies over the years.
+    """Return efficiency by segment (or another field), frontiers, number formats and technologies
+    over the years.
 
     Raises UsageError if the entries span fewer than two years.
     """

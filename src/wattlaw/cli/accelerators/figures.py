@@ -1,4 +1,4 @@
-"""``wattlaw accelerators``: figures, the Pareto frontier, the share of peak achieved, and choosing."""
+"""``wattlaw accelerators``: figures, Pareto frontier, share of peak, and choosing."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def plot(
 @OUT
 @json_option
 def trend(by: GroupBy, out: Path | None, as_json: bool, **chosen: Chosen) -> None:
-    """Show efficiency over the years; -o also draws it, with frontiers, number formats and technologies."""
+    """Show efficiency over the years; -o also draws it, with frontiers, number formats and
+    technologies.
+    """
     from wattlaw.accelerators.catalogue.survey import trend as trend_of
 
     found = plotted_entries(chosen)

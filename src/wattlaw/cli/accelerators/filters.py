@@ -1,4 +1,4 @@
-"""The filters of the ``wattlaw accelerators`` commands, and the tables of entries that they print."""
+"""The filters of the ``wattlaw accelerators`` commands, and the tables that they print."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def filters(command: Command) -> Command:
 
 
 def entries(chosen: Chosen) -> list[CatalogueEntry]:
-    """Return the entries of the catalogue that the options keep; doubts about a site's table go to stderr."""
+    """Return the entries of the catalogue that the options keep; doubts about a site's table go to
+    stderr.
+    """
     from wattlaw.accelerators.catalogue.catalogue import CatalogueFilter, load, select
 
     own = chosen.pop("catalogue", None)
@@ -98,7 +100,9 @@ def place_of(fault: TableFault) -> str:
 
 
 def plotted_entries(chosen: Chosen) -> list[CatalogueEntry]:
-    """Return one entry per device and use, as the surveys plot them, or all precisions that a filter names."""
+    """Return one entry per device and use, as the surveys plot them, or all precisions that a
+    filter names.
+    """
     from wattlaw.accelerators.catalogue.catalogue import representative
     from wattlaw.accelerators.catalogue.survey import edition
 

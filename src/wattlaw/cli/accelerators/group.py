@@ -35,7 +35,9 @@ CHANGE_UNITS = {"peak_op_per_s": "OPS", "power_w": "W"}
 
 @click.group(short_help="Peak, power and achieved share of AI accelerators.")
 def accelerators() -> None:
-    """The catalogue of AI accelerators: peak performance, efficiency, and the share of peak achieved."""
+    """The catalogue of AI accelerators: peak performance, efficiency, and the share of peak
+    achieved.
+    """
 
 
 for command in (plot, trend, frontier, measured, choose):
@@ -108,7 +110,9 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
 @filters
 @json_option
 def diff(before: int, after: int, as_json: bool, **chosen: Chosen) -> None:
-    """Show what changed from the survey of one year to that of another; filters apply to today's catalogue."""
+    """Show what changed from the survey of one year to that of another; filters apply to today's
+    catalogue.
+    """
     from wattlaw.accelerators.catalogue.catalogue import check_words
     from wattlaw.accelerators.catalogue.entry import PRECISIONS
     from wattlaw.accelerators.catalogue.survey import diff as changes_between
@@ -179,7 +183,9 @@ def _peak_at(group: Sequence[CatalogueEntry], precision: str) -> str:
 
 
 def _facts(group: Sequence[CatalogueEntry]) -> list[tuple[str, str]]:
-    """Return the facts about one accelerator besides its peaks, from its entries; "" is an unknown fact."""
+    """Return the facts about one accelerator besides its peaks, from its entries; "" is an unknown
+    fact.
+    """
 
     def first_known(name: str) -> str | float | None:
         # a site's own row of one precision need not repeat what the others say about the device
@@ -217,7 +223,9 @@ def _year(group: Sequence[CatalogueEntry]) -> str:
 
 
 def _powers(group: Sequence[CatalogueEntry]) -> str:
-    """Return the peak power of an accelerator: one number, or each with its precisions if sources differ."""
+    """Return the peak power of an accelerator: one number, or each with its precisions if sources
+    differ.
+    """
     precisions: dict[float, list[str]] = {}
     for entry in group:
         if entry.power_w:
