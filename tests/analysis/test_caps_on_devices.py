@@ -213,7 +213,7 @@ def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
     )
     assert told.quantities["energy_j"].low < joules < told.quantities["energy_j"].high
     assert told.extrapolated == ""
-    with pytest.raises(FitError, match="runs of one size say nothing of another"):
+    with pytest.raises(FitError, match="runs of one size do not determine a law"):
         predict(runs, PredictionRequest(devices=2, power_cap_w=150.0))
 
 

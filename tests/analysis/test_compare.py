@@ -105,9 +105,9 @@ def test_an_estimate_stays_one_and_a_misspelt_quantity_is_refused():
         compare([], [], ["step_times_s"])
 
 
-def test_a_quantity_that_was_asked_for_and_is_in_no_setting_of_both_is_told_of():
+def test_a_requested_quantity_that_a_set_lacks_is_named():
     runs = [make_run(repeat=r) for r in range(2)]
     (note,) = compare(runs, runs, ["samples_per_s", "gpu_energy_j"]).warnings
     assert note.name == "not_compared"
-    assert note.message.startswith("gpu_energy_j is in no setting of both: no GPU on")
+    assert note.message.startswith("gpu_energy_j is missing in one or both sets: no GPU on")
     assert compare(runs, runs, ["samples_per_s"]).warnings == ()

@@ -206,7 +206,7 @@ def test_groups_that_fail_alike_are_told_once():
     runs = [r for w in ("gpt2", "pna", "schnet") for r in scaled({1: 1e-3}, workload=w)]
     with pytest.raises(FitError) as error:
         predict(runs, PredictionRequest(devices=8))
-    assert str(error.value).count("runs of one size say nothing") == 1
+    assert str(error.value).count("runs of one size do not") == 1
     assert "and 2 more similar groups" in str(error.value)
     (found,) = predict(
         [*runs, *scaled(power_law(1e-3, 0.9, (1, 2, 4)), workload="vgg11")],

@@ -118,7 +118,8 @@ def test_a_front_is_of_one_workload_and_of_energies_that_compare():
 
 
 @pytest.mark.parametrize(
-    ("prices", "said"), [(Prices(1e308), "price per device-hour is 1e\\+308; give a number of")]
+    ("prices", "said"),
+    [(Prices(1e308), "price per device-hour is 1e\\+308; give a number from 0 to")],
 )
 def test_a_price_that_nobody_pays_is_refused(prices, said):
     with pytest.raises(UsageError, match=said):

@@ -1,13 +1,13 @@
-"""Time, energy and cost of a setting that nobody has run, composed of the laws of those that were.
+"""Time, energy and cost of a setting that was not run, from the laws of the runs.
 
-time(N, batch, nodes)   every form that fits the group's runs, as far as it foretold the larger of them (choose.py); the
-                        α–β one has the prior of published runs, and stragglers (scaling.py)
-× cap                   t(P) and E(P) of the group's capped runs (caps.py), against the highest cap; on another number
-                        of devices as far as they work there (capping.py)
-energy                  mean power of a device, as measured (devicepower.py), × devices × time
+time(N, batch, nodes)   the weighted average of all forms that fit the group's runs (laws/averaging.py); the α–β
+                        law has the prior of published runs, and stragglers (laws/scaling.py)
+× cap                   t(P) and E(P) of the group's runs with caps (laws/caps.py), relative to the highest
+                        cap; on other numbers of devices in proportion to their work (caps_on_devices.py)
+energy                  mean power of a device, as measured (run_laws.py), × devices × time
 
-Uncertainty is carried as draws of each. With runs of one size only, communication comes from the ring formula where
-message and link are given.
+Uncertainty is carried as draws of each. With runs of a single size, communication comes from the formula of the
+ring all-reduce, where the message and the link are given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -29,9 +29,11 @@ from wattlaw.analysis.caps_on_devices import (
     work_share,
 )
 from wattlaw.analysis.groups import (
+    FAMILY_FACTORS,
     Group,
     baseline_runs,
     batch_of,
+    batch_per_device_of,
     count_device_numbers,
     group_runs,
     group_title,
@@ -65,17 +67,24 @@ from wattlaw.laws.scaling import BEYOND_RUNS, EXTRAPOLATION_SD, Points
 from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST, WIDEST_SANE, Array, clipped_exp
 from wattlaw.laws.statistics.posterior import Noise, draws_interval, predictive_draws
 
+WIDEST_EXTRAPOLATION = 2.0
+"""An extrapolation whose interval spans a larger factor is refused unless the user allows it."""
+
+BACKWARD_SHARE = 2 / 3
+"""Share of the backward pass in the compute of a step: twice the operations of the forward pass."""
+
 
 class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The setting asked about, and what prices it.
+    """The setting to predict, the work, and prices.
 
-    devices, nodes, batch_per_device, power_cap_w    the setting; None keeps what the runs had
-    samples                                          work to be done; 1 gives figures per sample, None what the target
-                                                     of the runs takes (laws/target.py)
+    devices, nodes, batch_per_device, power_cap_w    the setting; None keeps the value of the runs
+    samples                                          samples to train; 1 gives figures per sample, None the
+                                                     samples to the target of the runs
     price_per_device_hour, price_per_kwh             in any one currency
-    pue                                              power of the building over that of its machines
-    step_spread                                      relative standard deviation of one device's step times, where known
-    message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, where one size only was run
+    pue                                              power of the building ÷ power of its machines
+    step_spread                                      relative standard deviation of the step times of one device,
+                                                     where known
+    message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, needed with runs of one size
     """
 
     devices: int
@@ -97,41 +106,23 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _POSITIVE = (
-    "batch_per_device", "power_cap_w", "samples", "price_per_device_hour", "price_per_kwh", "message_bytes",
-    "link_bytes_per_s", "link_latency_s",
-)  # fmt: skip
-
-
-def check_request(wanted: PredictionRequest) -> None:
-    """Raise UsageError for a setting that is impossible, and prices that mean nothing."""
-    if not 1 <= wanted.devices <= MOST_DEVICES:
-        raise UsageError(f"devices is {wanted.devices}; give 1 to {MOST_DEVICES}")
-    if wanted.nodes is not None and not 1 <= wanted.nodes <= wanted.devices:
-        raise UsageError(f"nodes is {wanted.nodes}; give 1 to the number of devices")
-    for name in _POSITIVE:
-        value = getattr(wanted, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{name} is {value}; give a positive number")
-        if value is not None and not SMALLEST <= value <= LARGEST:
-            raise UsageError(f"{name} is {value}; give a number from {SMALLEST:g} to {LARGEST:g}")
-    if not 0 <= wanted.step_spread < 1:
-        raise UsageError(
-            f"step_spread is {wanted.step_spread}; give a relative standard deviation from 0 to below 1"
-        )
-    wanted.prices().check()
-
-
-WIDEST_EXTRAPOLATION = 2.0
-"""An extrapolation whose interval spans more than this factor is refused unless it is asked for."""
-
-BACKWARD_SHARE = 2 / 3
-"""Share of a step's compute in the backward pass: twice the forward pass's operations."""
+    "batch_per_device",
+    "power_cap_w",
+    "samples",
+    "price_per_device_hour",
+    "price_per_kwh",
+    "message_bytes",
+    "link_bytes_per_s",
+    "link_latency_s",
+)
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One group's prediction; ``quantities`` holds value and 90 % interval by name, ``extrapolated`` says why if so.
+    """The prediction for one group.
 
-    ``forms`` holds the share of each form of the law over devices.
+    quantities     value and 90 % interval by name
+    extrapolated   why this is an extrapolation; "" if it is not
+    forms          weight of each form of the law over devices
     """
 
     group: dict[str, str]
@@ -143,232 +134,281 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def predict(
-    runs: Iterable[Run], wanted: PredictionRequest, extrapolate: bool = False
+    runs: Iterable[Run], request: PredictionRequest, extrapolate: bool = False
 ) -> list[Prediction]:
-    """Predict the setting for each group of runs that differ in devices, batch and cap only.
+    """Predict the setting for each group of runs that differ only in devices, batch and cap.
 
-    Raises UsageError for an impossible setting, and FitError where no group tells enough, or where every
-    prediction reaches beyond the runs with an interval wider than a factor of two (``extrapolate`` allows it).
+    Raises UsageError for an invalid setting. Raises FitError where no group has enough runs, or where every
+    prediction is an extrapolation with an interval wider than a factor of two (``extrapolate`` allows it).
     """
-    check_request(wanted)
-    groups, notes = group_runs(
-        runs, ("devices", "batch_per_device", "power_cap_w"), split_layouts=False
-    )
+    check_request(request)
+    groups, notes = group_runs(runs, (*FAMILY_FACTORS, "power_cap_w"), split_layouts=False)
     found, faults = [], []
     for group in groups:
         try:
-            found.append(_predict_group(group, wanted, extrapolate, notes))
+            found.append(_predict_group(group, request, extrapolate, notes))
         except FitError as error:
             faults.append((group_title(group.key), str(error)))
     if not found:
         raise FitError(summarise_faults(faults) or "there is no run to predict from")
-    others = (Note("no_prediction", summarise_faults(faults)),) if faults else ()
-    return [msgspec.structs.replace(p, warnings=(*p.warnings, *others)) for p in found]
+    if not faults:
+        return found
+    failed = Note("no_prediction", summarise_faults(faults))
+    return [msgspec.structs.replace(each, warnings=(*each.warnings, failed)) for each in found]
 
 
-def _predict_group(
-    group: Group, wanted: PredictionRequest, extrapolate: bool, notes: tuple[Note, ...]
-) -> Prediction:
-    runs = [r for r in group.runs if rate_of(r) and batch_of(r)]
-    if not runs:
-        raise FitError("no run gives both a rate and a batch")
-    base = _base(runs, wanted.power_cap_w)
-    point, share = _point(wanted, base)
-    cap_w, of_base = wanted.power_cap_w, base[0].setting.power_cap_w
-    capping = (
-        None
-        if cap_w in (None, of_base)
-        else nearest_cap_law(cap_laws_by_devices(runs), wanted.devices, share)
-    )
-    found, *beside = _times(base, [(point, share), *_beside(capping, point)], wanted)
-    log_t, draws, why = found.middle, found.draws, found.why
-    power = fit_device_power(base)
-    watts = None if power is None else power.forecast(float(point.devices[0]), len(draws))
-    if capping is not None and cap_w is not None:
-        tried = (
-            None
-            if power is None
-            else LogDraws(*power.forecast(capping.devices, len(draws), of_run=False))
+def check_request(request: PredictionRequest) -> None:
+    """Raise UsageError for an invalid setting, or for invalid prices."""
+    if not 1 <= request.devices <= MOST_DEVICES:
+        raise UsageError(f"devices is {request.devices}; give 1 to {MOST_DEVICES}")
+    if request.nodes is not None and not 1 <= request.nodes <= request.devices:
+        raise UsageError(f"nodes is {request.nodes}; give 1 to the number of devices")
+    for name in _POSITIVE:
+        value = getattr(request, name)
+        if value is None:
+            continue
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(f"{name} is {value}; give a positive number")
+        if not SMALLEST <= value <= LARGEST:
+            raise UsageError(f"{name} is {value}; give a number from {SMALLEST:g} to {LARGEST:g}")
+    if not 0 <= request.step_spread < 1:
+        raise UsageError(
+            f"step_spread is {request.step_spread}; "
+            "give a relative standard deviation from 0 to below 1"
         )
-        here, there = (
-            LogDraws(each.middle, each.draws if each.of_law is None else each.of_law)
-            for each in beside
-        )
-        work = work_share(here, there, wanted.devices, capping.devices)
-        effect = capping.effect(cap_w, work, CapBaseline(of_base, here, tried))
-        log_t, draws = log_t + effect.time.middle, draws + effect.time.draws
-        of_power = effect.power
-        watts = watts and of_power and (watts[0] + of_power.middle, watts[1] + of_power.draws)
-    need = _need(base, float(point.batches[0]), wanted, len(draws))
-    time = _spread(log_t + need[0], draws + need[1])
-    _check_width(time, point, why, extrapolate)
-    return Prediction(
-        group=group.key,
-        setting={"devices": wanted.devices, "nodes": float(point.nodes[0]), "batch_per_device": share,
-                 **({"power_cap_w": cap} if (cap := cap_w or of_base) else {})},
-        quantities=_quantities((log_t, draws), watts, wanted, share, need),
-        extrapolated=why,
-        forms=found.forms,
-        warnings=(*notes, *notes_on_left_out(group.runs, TIME), *found.notes, *_without_energy(wanted, runs, watts)),
-    )  # fmt: skip
+    request.prices().check()
 
 
-def _check_width(time: Interval, point: Points, why: str, extrapolate: bool) -> None:
-    factor = (time.high or math.inf) / (time.low or math.inf)
-    said = f"the interval of {point.devices[0]:g} devices spans a factor of {factor:.2g}"
-    if not factor < WIDEST_SANE:
-        raise FitError(
-            f"{said}: some runs are far off the others; look at them with `wattlaw runs show`"
-        )
-    if why and factor > WIDEST_EXTRAPOLATION and not extrapolate:
-        raise FitError(
-            f"{said} ({why}); run nearer to it, or extrapolate all the same (--extrapolate)"
-        )
-
-
-def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
-    # at the cap asked for, where as many numbers of devices were run there
-    base, there = baseline_runs(runs), [r for r in runs if r.setting.power_cap_w == cap_w]
-    return (
-        there
-        if cap_w is not None and count_device_numbers(there) >= count_device_numbers(base)
-        else base
-    )
-
-
-def _need(
-    runs: list[Run], batch: float, wanted: PredictionRequest, count: int
-) -> tuple[float, Array]:
-    # ln of the samples to be trained: middle and draws
-    if wanted.samples is None:
-        return samples_to_target(runs, batch, count)
-    return math.log(wanted.samples), np.full(count, math.log(wanted.samples))
+class _Target(NamedTuple):
+    # the setting to predict
+    points: Points
+    batch_per_device: float
 
 
 class _Time(NamedTuple):
-    # ln of the time per sample: middle and draws, what makes it an extrapolation, the forms' shares; of_law are the
-    # draws without what one run scatters by
+    # ln of the time per sample, s: middle and draws of one more run, why it is an extrapolation, the weights of
+    # the forms, and the draws without run-to-run variation
     middle: float
     draws: Array
-    why: str
+    extrapolated: str
     forms: dict[str, float]
     notes: tuple[Note, ...] = ()
-    of_law: Array | None = None
+    law_draws: Array | None = None
+
+    def of_law(self) -> LogDraws:
+        return LogDraws(self.middle, self.draws if self.law_draws is None else self.law_draws)
 
 
-def _times(
-    runs: list[Run], points: list[tuple[Points, float]], wanted: PredictionRequest
-) -> list[_Time]:
-    # draw i of each stands on the same draw of the law
-    known = {(r.setting.devices, batch_of(r)) for r in runs}
-    if known == {(point.devices[0], point.batches[0]) for point, _ in points}:
-        ran = measured_time(runs, run_noise(runs), DRAWS)
-        return [_Time(ran.middle, ran.of_run, "", {"as run": 1.0}, of_law=ran.of_mean)] * len(
-            points
-        )
-    if len(known) < 2:
-        return [_by_formula(runs, point, share, wanted) for point, share in points]
-    law, _, rates = fit_scaling_to_runs(runs, wanted.step_spread)
-    targets = Points(
-        *(np.concatenate(values) for values in zip(*(point for point, _ in points), strict=True))
-    )
-    why = [BEYOND_RUNS if far else "" for far in law.extrapolates(targets)]
-    told = zip(forecast(law, np.array(rates), targets), why, strict=True)
-    return [
-        _Time(each.middle, each.draws, far, each.shares, of_law=each.of_law) for each, far in told
-    ]
-
-
-def _beside(capping: CapLawOnDevices | None, point: Points) -> list[tuple[Points, float]]:
-    # where caps were tried, and the devices asked about at the same batch each
-    if capping is None:
-        return []
-    nodes, share = capping.runs[0].setting.nodes, capping.share
-    tried = Points.of([capping.devices], [share * capping.devices], [nodes])
-    return [(tried, share), (Points.of(point.devices, point.devices * share, point.nodes), share)]
-
-
-def _by_formula(runs: list[Run], point: Points, share: float, wanted: PredictionRequest) -> _Time:
-    if wanted.message_bytes is None or wanted.link_bytes_per_s is None:
-        raise FitError(
-            "runs of one size say nothing of another; run a second, or give message and link bandwidth"
-        )
-    first = runs[0]
-    if first.setting.devices != 1:
-        raise FitError("the formula starts from runs on one device; these used more")
-    step = math.exp(fmean(math.log((batch_of(r) or 1.0) / (rate_of(r) or 1.0)) for r in runs))
-    step *= share / (batch_of(first) or share)
-    n = float(point.devices[0])
-    ring = ring_all_reduce(
-        [n], wanted.message_bytes, wanted.link_latency_s, wanted.link_bytes_per_s
-    )
-    total = (step + float(exposed_communication(ring, BACKWARD_SHARE * step)[0])) * float(
-        straggler_factor([n], wanted.step_spread)[0]
-    )
-    log_t = math.log(total / (n * share))
-    note = Note(
-        "formula", "communication is the ring's formula, not measured; run two devices to check it"
-    )
-    reach = Noise(np.array([EXTRAPOLATION_SD * max(math.log(n), 1.0)]), 30.0)
-    draws = predictive_draws(np.array([log_t]), np.ones(1), [reach], DRAWS)
-    return _Time(log_t, draws, "communication was never measured", {"ring": 1.0}, (note,))
-
-
-def _point(wanted: PredictionRequest, runs: list[Run]) -> tuple[Points, float]:
-    each = max(r.setting.devices_per_node for r in runs)
-    nodes = wanted.nodes or max(1, math.ceil(wanted.devices / each))
-    largest = max(runs, key=lambda r: r.setting.devices)
-    share = float(wanted.batch_per_device or (batch_of(largest) or 1.0) / largest.setting.devices)
-    return Points.of([wanted.devices], [share * wanted.devices], [nodes]), share
-
-
-def _quantities(
-    time: tuple[float, Array],
-    watts: tuple[float, Array] | None,
-    wanted: PredictionRequest,
-    share: float,
-    need: tuple[float, Array],
-) -> dict[str, Interval]:
-    log_t, draws = time
-    found = {
-        "time_per_sample_s": _spread(log_t, draws),
-        "step_time_s": _spread(log_t, draws, math.log(share * wanted.devices)),
+def _predict_group(
+    group: Group, request: PredictionRequest, extrapolate: bool, notes: tuple[Note, ...]
+) -> Prediction:
+    runs = [run for run in group.runs if rate_of(run) and batch_of(run)]
+    if not runs:
+        raise FitError("no run gives both a rate and a batch")
+    base = _base(runs, request.power_cap_w)
+    base_cap_w = base[0].setting.power_cap_w
+    target = _target(request, base)
+    capped = None
+    if request.power_cap_w not in (None, base_cap_w):
+        laws = cap_laws_by_devices(runs)
+        capped = nearest_cap_law(laws, request.devices, target.batch_per_device)
+    time, *beside = _times(base, [target, *_targets_of_caps(capped, target.points)], request)
+    log_time, watts = LogDraws(time.middle, time.draws), _power(base, request.devices)
+    if capped is not None:
+        log_time, watts = _under_cap(request, capped, base, beside, log_time, watts)
+    samples = _samples(base, float(target.points.batches[0]), request)
+    total = LogDraws(log_time.middle + samples.middle, log_time.draws + samples.draws)
+    _check_width(_interval(total), target.points, time.extrapolated, extrapolate)
+    setting = {
+        "devices": request.devices,
+        "nodes": float(target.points.nodes[0]),
+        "batch_per_device": target.batch_per_device,
     }
-    if wanted.samples is None:
-        found["samples"] = _spread(*need)
-    log_t, draws = log_t + need[0], draws + need[1]
-    device_s = math.log(wanted.devices)
-    found["time_s"] = _spread(log_t, draws)
-    found["device_hours"] = _spread(log_t, draws, device_s - math.log(3600))
-    if watts is not None:
-        found["energy_j"] = _spread(log_t + watts[0], draws + watts[1], device_s)
-    prices = wanted.prices()
-    if prices.are_set and (watts is not None or not prices.per_kwh):
-        log_w, of_watts = watts or (0.0, 0.0)
-        cost = prices.cost(np.exp(draws + device_s), np.exp(draws + of_watts + device_s))
-        middle = prices.cost(math.exp(log_t + device_s), math.exp(log_t + log_w + device_s))
-        found["cost"] = _spread(float(np.log(middle)), np.log(cost))
+    cap_w = request.power_cap_w or base_cap_w
+    if cap_w:
+        setting["power_cap_w"] = cap_w
+    left_out = notes_on_left_out(group.runs, TIME)
+    without_energy = () if watts else _without_energy(request, runs)
+    return Prediction(
+        group=group.key,
+        setting=setting,
+        quantities=_quantities(request, target, log_time, samples, watts),
+        extrapolated=time.extrapolated,
+        forms=time.forms,
+        warnings=(*notes, *left_out, *time.notes, *without_energy),
+    )
+
+
+def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
+    """Return the runs behind the law over devices: those at the cap itself if they have as many sizes."""
+    base, same_cap = baseline_runs(runs), [r for r in runs if r.setting.power_cap_w == cap_w]
+    if cap_w is not None and count_device_numbers(same_cap) >= count_device_numbers(base):
+        return same_cap
+    return base
+
+
+def _target(request: PredictionRequest, runs: list[Run]) -> _Target:
+    per_node = max(run.setting.devices_per_node for run in runs)
+    nodes = request.nodes or max(1, math.ceil(request.devices / per_node))
+    largest = max(runs, key=lambda run: run.setting.devices)
+    batch = float(request.batch_per_device or batch_per_device_of(largest))
+    return _Target(Points.of([request.devices], [batch * request.devices], [nodes]), batch)
+
+
+def _targets_of_caps(capped: CapLawOnDevices | None, points: Points) -> list[_Target]:
+    """Return the setting with caps, and the devices to predict at the same batch per device."""
+    if capped is None:
+        return []
+    nodes, batch = capped.runs[0].setting.nodes, capped.share
+    here = Points.of([capped.devices], [batch * capped.devices], [nodes])
+    there = Points.of(points.devices, points.devices * batch, points.nodes)
+    return [_Target(here, batch), _Target(there, batch)]
+
+
+def _times(runs: list[Run], targets: list[_Target], request: PredictionRequest) -> list[_Time]:
+    """Predict the time at targets; draw i of each comes from the same draw of the law."""
+    known = {(run.setting.devices, batch_of(run)) for run in runs}
+    if known == {(points.devices[0], points.batches[0]) for points, _ in targets}:
+        measured = measured_time(runs, run_noise(runs), DRAWS)
+        time = _Time(
+            measured.middle, measured.of_run, "", {"as run": 1.0}, law_draws=measured.of_mean
+        )
+        return [time] * len(targets)
+    if len(known) < 2:
+        return [_time_by_formula(runs, target, request) for target in targets]
+    law, _, rates = fit_scaling_to_runs(runs, request.step_spread)
+    columns = zip(*(points for points, _ in targets), strict=True)
+    points = Points(*(np.concatenate(values) for values in columns))
+    is_beyond = law.extrapolates(points).tolist()
+    found = []
+    for each, beyond in zip(forecast(law, np.array(rates), points), is_beyond, strict=True):
+        why = BEYOND_RUNS if beyond else ""
+        found.append(_Time(each.middle, each.draws, why, each.shares, law_draws=each.of_law))
     return found
 
 
-def _without_energy(wanted: PredictionRequest, runs: list[Run], watts: Any) -> tuple[Note, ...]:
+def _time_by_formula(runs: list[Run], target: _Target, request: PredictionRequest) -> _Time:
+    if request.message_bytes is None or request.link_bytes_per_s is None:
+        raise FitError(
+            "runs of one size do not determine a law; run a second size, or give the message and "
+            "the link bandwidth"
+        )
+    first, batch = runs[0], target.batch_per_device
+    if first.setting.devices != 1:
+        raise FitError("the formula needs runs on one device; these used more")
+    steps = [math.log((batch_of(run) or 1.0) / (rate_of(run) or 1.0)) for run in runs]
+    step = math.exp(fmean(steps)) * (batch / (batch_of(first) or batch))
+    n = float(target.points.devices[0])
+    link = request.link_latency_s, request.link_bytes_per_s
+    ring = ring_all_reduce([n], request.message_bytes, *link)
+    exposed = float(exposed_communication(ring, BACKWARD_SHARE * step)[0])
+    total = (step + exposed) * float(straggler_factor([n], request.step_spread)[0])
+    log_time = math.log(total / (n * batch))
+    note = Note(
+        "formula",
+        "communication is computed by the formula of a ring, not measured; run two devices to check it",
+    )
+    noise = Noise(np.array([EXTRAPOLATION_SD * max(math.log(n), 1.0)]), 30.0)
+    draws = predictive_draws(np.array([log_time]), np.ones(1), [noise], DRAWS)
+    return _Time(log_time, draws, "communication was not measured", {"ring": 1.0}, (note,))
+
+
+def _power(runs: list[Run], devices: int, of_run: bool = True) -> LogDraws | None:
+    """Return ln of the mean power of one device, W; None where a run did not measure it."""
+    power = fit_device_power(runs)
+    if power is None:
+        return None
+    return LogDraws(*power.forecast(float(devices), DRAWS, of_run))
+
+
+def _under_cap(
+    request: PredictionRequest,
+    capped: CapLawOnDevices,
+    base: list[Run],
+    beside: list[_Time],
+    log_time: LogDraws,
+    watts: LogDraws | None,
+) -> tuple[LogDraws, LogDraws | None]:
+    """Return time and power under the requested cap."""
+    here, there = (time.of_law() for time in beside)
+    work = work_share(here, there, request.devices, capped.devices)
+    power_here = _power(base, capped.devices, of_run=False)
+    reference = CapBaseline(base[0].setting.power_cap_w, here, power_here)
+    effect = capped.effect(request.power_cap_w or 0.0, work, reference)
+    time = LogDraws(log_time.middle + effect.time.middle, log_time.draws + effect.time.draws)
+    if watts is None or effect.power is None:
+        return time, None
+    middle = watts.middle + effect.power.middle
+    return time, LogDraws(middle, watts.draws + effect.power.draws)
+
+
+def _samples(runs: list[Run], batch: float, request: PredictionRequest) -> LogDraws:
+    """Return ln of the samples to train."""
+    if request.samples is None:
+        return LogDraws(*samples_to_target(runs, batch, DRAWS))
+    return LogDraws(math.log(request.samples), np.full(DRAWS, math.log(request.samples)))
+
+
+def _check_width(time: Interval, points: Points, extrapolated: str, allowed: bool) -> None:
+    factor = (time.high or math.inf) / (time.low or math.inf)
+    message = f"the interval of {points.devices[0]:g} devices spans a factor of {factor:.2g}"
+    if not factor < WIDEST_SANE:
+        raise FitError(
+            f"{message}: some runs are far off the others; look at them with `wattlaw runs show`"
+        )
+    if extrapolated and factor > WIDEST_EXTRAPOLATION and not allowed:
+        raise FitError(
+            f"{message} ({extrapolated}); run a closer setting, or allow it with --extrapolate"
+        )
+
+
+def _quantities(
+    request: PredictionRequest,
+    target: _Target,
+    time: LogDraws,
+    samples: LogDraws,
+    watts: LogDraws | None,
+) -> dict[str, Interval]:
+    found = {
+        "time_per_sample_s": _interval(time),
+        "step_time_s": _interval(time, math.log(target.batch_per_device * request.devices)),
+    }
+    if request.samples is None:
+        found["samples"] = _interval(samples)
+    total = LogDraws(time.middle + samples.middle, time.draws + samples.draws)
+    log_devices = math.log(request.devices)
+    found["time_s"] = _interval(total)
+    found["device_hours"] = _interval(total, log_devices - math.log(3600))
     if watts is not None:
-        return ()
+        energy = LogDraws(total.middle + watts.middle, total.draws + watts.draws)
+        found["energy_j"] = _interval(energy, log_devices)
+    prices = request.prices()
+    if prices.are_set and (watts is not None or not prices.per_kwh):
+        power = watts or LogDraws(0.0, np.zeros(DRAWS))
+        found["cost"] = _cost(prices, total, power, log_devices)
+    return found
+
+
+def _cost(prices: Prices, time: LogDraws, watts: LogDraws, log_devices: float) -> Interval:
+    device_s = math.exp(time.middle + log_devices)
+    joules = math.exp(time.middle + watts.middle + log_devices)
+    middle = float(np.log(prices.cost(device_s, joules)))
+    all_device_s = np.exp(time.draws + log_devices)
+    all_joules = np.exp(time.draws + watts.draws + log_devices)
+    return _interval(LogDraws(middle, np.log(prices.cost(all_device_s, all_joules))))
+
+
+def _without_energy(request: PredictionRequest, runs: list[Run]) -> tuple[Note, ...]:
     found = []
-    if known := sum(measured_device_power(r) is not None for r in runs):
-        found.append(
-            Note(
-                "no_energy",
-                f"energy is left out: only {known} of {counted(len(runs), 'run')} measured it",
-            )
-        )
-    if wanted.price_per_kwh:
-        told = (
-            "the cost is left out: energy has a price, but not every run measured its GPUs' energy"
-        )
-        found.append(Note("no_cost", told))
+    measured = sum(measured_device_power(run) is not None for run in runs)
+    if measured:
+        message = f"only {measured} of {counted(len(runs), 'run')} measured it"
+        found.append(Note("no_energy", f"energy is left out: {message}"))
+    if request.price_per_kwh:
+        message = "energy has a price, but not every run measured the energy of its GPUs"
+        found.append(Note("no_cost", f"the cost is left out: {message}"))
     return tuple(found)
 
 
-def _spread(log_value: float, draws: Array, shift: float = 0.0) -> Interval:
-    return draws_interval(float(clipped_exp(log_value + shift)), clipped_exp(draws + shift))
+def _interval(logs: LogDraws, shift: float = 0.0) -> Interval:
+    return draws_interval(float(clipped_exp(logs.middle + shift)), clipped_exp(logs.draws + shift))

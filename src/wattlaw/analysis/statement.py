@@ -1,10 +1,11 @@
-"""A paragraph on what a study cost, fit for a paper: each number with its boundary and its status."""
+"""The energy statement of a paper: a paragraph on what runs cost, each number with boundary and status."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ OWN = "wattlaw"
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """The energy of many runs within one boundary: sums by status, and how many runs have which."""
+    """The energy of many runs within one boundary: sums and numbers of runs, by status."""
 
     boundary: str
     measured_j: float = 0.0
@@ -31,11 +32,11 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs cost in all. Energies and hours are those of the measured windows.
+    """The total cost of runs. Energies and hours are those of the measured windows.
 
-    ``counted_j`` is what the mass of CO2 and the money are computed from: whole nodes where they were
-    measured in every run, else GPUs, CPU packages and memory together; ``counted_status`` is "measured"
-    only where nothing of it was estimated. kg CO2e = kWh × PUE × g/kWh ÷ 1000; money = kWh × PUE × price.
+    ``counted_j`` is the energy from which CO2e and money are computed: that of whole nodes where every run
+    measured it, else that of GPUs, CPU packages and memory together. ``counted_status`` is "measured" only
+    where no part of it was estimated. kg CO2e = kWh × PUE × g/kWh ÷ 1000; money = kWh × PUE × price.
     """
 
     runs: int
@@ -59,11 +60,11 @@ def statement(
     price_per_kwh: float | None = None,
     currency: str = "EUR",
 ) -> Statement:
-    """Return what runs cost, in numbers and as a paragraph.
+    """Return the total cost of runs, in numbers and as a paragraph.
 
-    ``grid_g_per_kwh`` is the grid's carbon intensity, g CO2e/kWh, ``pue`` the site's power usage
-    effectiveness, ``price_per_kwh`` money a kWh; nothing is assumed where one is not given. Raises
-    UsageError where there is no run or a value is impossible.
+    ``grid_g_per_kwh`` is the carbon intensity of the grid, g CO2e/kWh, ``pue`` the power usage effectiveness
+    of the site, ``price_per_kwh`` the price of a kWh; there are no defaults for them. Raises UsageError where
+    there is no run or a value is invalid.
     """
     if not runs:
         raise UsageError("there is no run to make a statement about")
@@ -74,44 +75,49 @@ def statement(
     ):
         if value is not None and not (math.isfinite(value) and value >= least):
             raise UsageError(f"{name} is {value}; it must be at least {least:g}")
-    tallies = tuple(tally(runs, b) for b in _BOUNDARIES)
+    tallies = tuple(tally(runs, boundary) for boundary in _BOUNDARIES)
     names, joules, status = _counted(tallies, len(runs))
     kwh = None if joules is None else joules / _JOULES_PER_KWH * (pue or 1.0)
-    seconds = [(r.reading("elapsed_s").value or 0.0, r.setting.devices) for r in runs]
+    seconds = device_seconds = 0.0
+    for run in runs:
+        elapsed_s = run.reading("elapsed_s").value or 0.0
+        seconds += elapsed_s
+        device_seconds += elapsed_s * run.setting.devices
+    has_grid = kwh is not None and grid_g_per_kwh is not None
+    has_price = kwh is not None and price_per_kwh is not None
     found = Statement(
         runs=len(runs),
-        failed=sum(r.state == "failed" for r in runs),
-        hours=sum(s for s, _ in seconds) / 3600,
-        device_hours=sum(s * n for s, n in seconds) / 3600,
+        failed=sum(run.state == "failed" for run in runs),
+        hours=seconds / 3600,
+        device_hours=device_seconds / 3600,
         tallies=tallies,
         counted=names,
         counted_j=joules,
         counted_status=status,
-        co2e_kg=None if kwh is None or grid_g_per_kwh is None else kwh * grid_g_per_kwh / 1000,
-        money=None if kwh is None or price_per_kwh is None else kwh * price_per_kwh,
+        co2e_kg=(kwh or 0.0) * (grid_g_per_kwh or 0.0) / 1000 if has_grid else None,
+        money=(kwh or 0.0) * (price_per_kwh or 0.0) if has_price else None,
     )
-    return msgspec.structs.replace(
-        found, text=_text(found, runs, grid_g_per_kwh, pue, price_per_kwh, currency)
-    )
+    text = _text(found, runs, _Basis(grid_g_per_kwh, pue, price_per_kwh, currency))
+    return msgspec.structs.replace(found, text=text)
 
 
 def tally(runs: Sequence[Run], boundary: str) -> Tally:
-    """Add the energies of runs within one boundary, measured and estimated ones apart."""
+    """Add the energies of runs within one boundary, measured and estimated ones separately."""
     readings = [r.reading(f"{boundary}_energy_j") for r in runs]
-    by = {
-        s: [r for r in readings if r.status == s and r.value is not None]
-        for s in ("measured", "estimated")
-    }
-    without = [r.how for r in readings if r.value is None]
+    known = [r for r in readings if r.value is not None]
+    measured = [r for r in known if r.status == "measured"]
+    estimated = [r for r in known if r.status == "estimated"]
+    sources = dict.fromkeys(r.how for r in (*measured, *estimated) if r.how)
+    reasons = Counter(r.how for r in readings if r.value is None)
     return Tally(
         boundary=boundary,
-        measured_j=sum(r.value or 0.0 for r in by["measured"]),
-        estimated_j=sum(r.value or 0.0 for r in by["estimated"]),
-        measured=len(by["measured"]),
-        estimated=len(by["estimated"]),
-        missing=len(without),
-        how=tuple(dict.fromkeys(r.how for r in [*by["measured"], *by["estimated"]] if r.how))[:3],
-        why=Counter(without).most_common(1)[0][0] if without else "",
+        measured_j=sum(r.value or 0.0 for r in measured),
+        estimated_j=sum(r.value or 0.0 for r in estimated),
+        measured=len(measured),
+        estimated=len(estimated),
+        missing=reasons.total(),
+        how=tuple(sources)[:3],
+        why=reasons.most_common(1)[0][0] if reasons else "",
     )
 
 
@@ -119,100 +125,104 @@ def _counted(tallies: Sequence[Tally], runs: int) -> tuple[str, float | None, st
     by = {t.boundary: t for t in tallies}
     if by["node"].measured == runs:
         return _BOUNDARIES["node"], by["node"].measured_j, "measured"
-    parts = [t for b in ("gpu", "cpu", "dram") if (t := by[b]).measured or t.estimated]
+    parts = [by[boundary] for boundary in ("gpu", "cpu", "dram")]
+    parts = [part for part in parts if part.measured or part.estimated]
     if not parts:
         return "", None, "missing"
-    names = " and ".join(_BOUNDARIES[t.boundary] for t in parts)
-    total = sum(t.measured_j + t.estimated_j for t in parts)
-    return names, total, "estimated" if any(t.estimated for t in parts) else "measured"
+    names = " and ".join(_BOUNDARIES[part.boundary] for part in parts)
+    total = sum(part.measured_j + part.estimated_j for part in parts)
+    has_estimates = any(part.estimated for part in parts)
+    return names, total, "estimated" if has_estimates else "measured"
 
 
-def _text(
-    s: Statement,
-    runs: Sequence[Run],
-    grid: float | None,
-    pue: float | None,
-    price: float | None,
-    currency: str,
-) -> str:
-    machines = sorted(
-        {r.machine.device_name or r.machine.cpu_name or "an unnamed machine" for r in runs}
-    )
-    hours = f"{_number(s.device_hours)} device-hours in {_windows(s, runs)}"
-    words = [f"{_taken(s, runs)} on {'; '.join(machines)}: {hours}."]
-    words += [_energy(t, s.runs) for t in s.tallies if t.measured or t.estimated]
-    absent = [t for t in s.tallies if not (t.measured or t.estimated)]
+class _Basis(NamedTuple):
+    # what the user gave for emissions and costs
+    grid_g_per_kwh: float | None
+    pue: float | None
+    price_per_kwh: float | None
+    currency: str
+
+
+def _text(found: Statement, runs: Sequence[Run], basis: _Basis) -> str:
+    names = [run.machine.device_name or run.machine.cpu_name for run in runs]
+    machines = "; ".join(sorted({name or "an unnamed machine" for name in names}))
+    hours = f"{_number(found.device_hours)} device-hours in {_windows(found, runs)}"
+    known = [tally for tally in found.tallies if tally.measured or tally.estimated]
+    absent = [tally for tally in found.tallies if tally not in known]
+    sentences = [f"{_sources(found, runs)} on {machines}: {hours}."]
+    sentences += [_energy(tally, found.runs) for tally in known]
     if absent:
-        whats = ", ".join(f"{_BOUNDARIES[t.boundary]} ({t.why or 'not recorded'})" for t in absent)
-        words.append(f"Not measured: {whats}.")
-    words += _consequences(s, grid, pue, price, currency)
-    return " ".join(words)
+        parts = [f"{_BOUNDARIES[t.boundary]} ({t.why or 'not recorded'})" for t in absent]
+        sentences.append(f"Not measured: {', '.join(parts)}.")
+    sentences += _consequences(found, basis)
+    return " ".join(sentences)
 
 
-def _taken(s: Statement, runs: Sequence[Run]) -> str:
-    """Return who measured the runs: nobody's records are called our own measurement."""
-    versions = sorted({r.wattlaw for r in runs if r.wattlaw and r.source == OWN})
-    failed = f", {s.failed} of which failed" if s.failed else ""
-    read = [r.source for r in runs if r.source != OWN]
-    sources = ", ".join(sorted(set(read)))
-    own = len(runs) - len(read)
+def _sources(found: Statement, runs: Sequence[Run]) -> str:
+    """Return who measured the runs, and how many: imported records are named as such."""
+    versions = sorted({run.wattlaw for run in runs if run.wattlaw and run.source == OWN})
+    imported = [run.source for run in runs if run.source != OWN]
+    sources, own = ", ".join(sorted(set(imported))), len(runs) - len(imported)
+    failed = f" ({found.failed} failed)" if found.failed else ""
     wattlaw = f"wattlaw {', '.join(versions)}".rstrip()
-    if not read:
+    if not imported:
         return f"We measured {counted(own, 'training run')}{failed} with {wattlaw}"
     if not own:
-        return f"We took {counted(len(read), 'training run')}{failed} from records of others ({sources}), made"
-    failed = f", {s.failed} of all of them failed" if s.failed else ""
+        count = counted(len(imported), "training run")
+        return f"We took {count}{failed} from imported records ({sources}), made"
+    failed = f"; {found.failed} of all of them failed;" if found.failed else ","
     return (
-        f"We measured {counted(own, 'training run')} with {wattlaw} and took {len(read)} from records of others "
-        f"({sources}){failed}, made"
+        f"We measured {counted(own, 'training run')} with {wattlaw} and took {len(imported)} from "
+        f"imported records ({sources}){failed} made"
     )
 
 
-def _windows(s: Statement, runs: Sequence[Run]) -> str:
-    number = _number(s.hours)
+def _windows(found: Statement, runs: Sequence[Run]) -> str:
+    number = _number(found.hours)
     hours = f"{number} {'hour' if number == '1' else 'hours'}"
-    if any(r.source != OWN for r in runs):
+    if any(run.source != OWN for run in runs):
         return f"{hours} as recorded"
     return f"{hours} of measured windows (set-up and warm-up are not included)"
 
 
-def _energy(t: Tally, runs: int) -> str:
+def _energy(tally: Tally, runs: int) -> str:
     parts = []
-    for joules, n, status in (
-        (t.measured_j, t.measured, "measured"),
-        (t.estimated_j, t.estimated, "estimated"),
+    for joules, count, status in (
+        (tally.measured_j, tally.measured, "measured"),
+        (tally.estimated_j, tally.estimated, "estimated"),
     ):
-        if n:
-            parts.append(
-                f"{_number(joules / _JOULES_PER_KWH)} kWh ({status}{'' if n == runs else f' in {n} of {runs} runs'})"
-            )
-    without = f"; missing in {counted(t.missing, 'run')}: {t.why}" if t.missing else ""
-    return f"Energy of the {_BOUNDARIES[t.boundary]}: {' and '.join(parts)} [{'; '.join(t.how)}{without}]."
+        if count:
+            where = "" if count == runs else f" in {count} of {runs} runs"
+            parts.append(f"{_number(joules / _JOULES_PER_KWH)} kWh ({status}{where})")
+    sources = "; ".join(tally.how)
+    if tally.missing:
+        sources += f"; missing in {counted(tally.missing, 'run')}: {tally.why}"
+    return f"Energy of the {_BOUNDARIES[tally.boundary]}: {' and '.join(parts)} [{sources}]."
 
 
-def _consequences(
-    s: Statement, grid: float | None, pue: float | None, price: float | None, currency: str
-) -> list[str]:
-    asked = grid is not None or price is not None
-    if s.counted_j is None:
-        return ["No energy is known, so neither emissions nor costs are."] if asked else []
-    factor = (
-        f" at a PUE of {pue:g}"
-        if pue is not None
-        else " without the site's overhead (no PUE was given)"
-    )
-    known = min(t.measured + t.estimated for t in s.tallies if _BOUNDARIES[t.boundary] in s.counted)
-    partly = "" if known == s.runs else f", in the {known} of {s.runs} runs where it is known,"
-    status = " (estimated in part or whole)" if s.counted_status == "estimated" else ""
-    basis = f"The energy of the {s.counted}{status}{partly}"
-    words = []
-    if s.co2e_kg is not None:
-        words.append(f"{basis} means {_number(s.co2e_kg)} kg CO2e{factor} and {grid:g} g CO2e/kWh.")
-    if s.money is not None:
-        words.append(
-            f"{basis} costs {_number(s.money)} {currency}{factor} and {price:g} {currency}/kWh."
-        )
-    return words
+def _consequences(found: Statement, basis: _Basis) -> list[str]:
+    if found.counted_j is None:
+        has_basis = basis.grid_g_per_kwh is not None or basis.price_per_kwh is not None
+        return ["Emissions and costs are unknown, because no energy is known."] if has_basis else []
+    factor = " without the overhead of the site (no PUE was given)"
+    if basis.pue is not None:
+        factor = f" at a PUE of {basis.pue:g}"
+    counted_tallies = [t for t in found.tallies if _BOUNDARIES[t.boundary] in found.counted]
+    known = min(tally.measured + tally.estimated for tally in counted_tallies)
+    energy = f"The energy of the {found.counted}"
+    if found.counted_status == "estimated":
+        energy += " (estimated in part or whole)"
+    if known != found.runs:
+        energy += f", in the {known} of {found.runs} runs where it is known,"
+    sentences = []
+    if found.co2e_kg is not None:
+        mass, grid = _number(found.co2e_kg), basis.grid_g_per_kwh
+        sentences.append(f"{energy} means {mass} kg CO2e{factor} and {grid:g} g CO2e/kWh.")
+    if found.money is not None:
+        money, currency = _number(found.money), basis.currency
+        price = f"{basis.price_per_kwh:g} {currency}/kWh"
+        sentences.append(f"{energy} costs {money} {currency}{factor} and {price}.")
+    return sentences
 
 
 def _number(value: float) -> str:

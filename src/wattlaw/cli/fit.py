@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NAMES = {"fit": "fit"}
 
+TARGETS_OF_BACKTEST = ("time_per_sample_s", "elapsed_s")
+
 
 @click.command(short_help="Fit how a quantity scales, with intervals.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -27,7 +29,7 @@ NAMES = {"fit": "fit"}
     "--over",
     default="devices",
     show_default=True,
-    help="What explains it: devices, power_cap_w, an option …",
+    help="The factor that explains it: devices, power_cap_w, an option …",
 )
 @click.option(
     "--law",
@@ -36,7 +38,9 @@ NAMES = {"fit": "fit"}
     help="auto, or a name from `wattlaw list laws`.",
 )
 @click.option(
-    "--backtest", type=OneOf(["largest", "next", "random"]), help="Hide sizes and predict them."
+    "--backtest",
+    type=OneOf(["largest", "next", "random"]),
+    help="Hide sizes and predict them from the others.",
 )
 @json_option
 def fit(
@@ -44,7 +48,8 @@ def fit(
 ) -> None:
     """Fit how a quantity scales, for each group of runs in DIR.
 
-    Two sizes give a speedup, three or more a power law t = alpha·N^(-beta); ends are 90 % intervals.
+    Two sizes give a speedup, three or more the law with the least held-out error. Intervals are 90 %
+    intervals.
     """
     from wattlaw.analysis.fit import fit_groups
 
@@ -57,56 +62,56 @@ def fit(
         emit_json("fit", fits, warnings=notes)
         return
     rows = [_row(f, name, value) for f in fits for name, value in f.parameters.items()]
-    print_table(
-        ["group", "law", "parameter", "value", "90 % interval", "runs", "held-out error"],
-        rows,
-        title=f"{target} over {over}",
-    )
-    say_warnings([*notes, *(n for f in fits for n in f.warnings)])
+    head = ["group", "law", "parameter", "value", "90 % interval", "runs", "held-out error"]
+    print_table(head, rows, title=f"{target} over {over}")
+    say_warnings([*notes, *(note for f in fits for note in f.warnings)])
 
 
 def _backtest(folder: Path, hide: str, target: str, as_json: bool) -> None:
     from wattlaw.advice.backtest import backtest_fit, summary
 
-    if target not in ("time_per_sample_s", "elapsed_s"):
+    if target not in TARGETS_OF_BACKTEST:
         raise UsageError(
-            f"--backtest predicts time_per_sample_s or elapsed_s (the time to a target), not {target}"
+            "--backtest predicts time_per_sample_s or elapsed_s (the time to a target), "
+            f"not {target}"
         )
     found = backtest_fit(runs_in(folder), hide, to_target=target == "elapsed_s")  # type: ignore[arg-type]
     overall = summary(found)
     if as_json:
         emit_json("backtest", found, overall)
         return
-    rows = [
-        [f.group, f"{f.hidden:g}", f"{f.predicted:.4g}", f"{f.low:.4g} … {f.high:.4g}", f"{f.measured:.4g}",
-         f"{100 * f.error:+.1f} %", f"{100 * f.baseline_error:+.1f} %"]
-        for f in found
-    ]  # fmt: skip
-    print_table(
-        ["group", "hidden", "predicted", "90 % interval", "measured", "error", "power law's"], rows
-    )
+    rows = []
+    for forecast in found:
+        measured = [f"{forecast.hidden:g}", f"{forecast.predicted:.4g}"]
+        measured += [f"{forecast.low:.4g} … {forecast.high:.4g}", f"{forecast.measured:.4g}"]
+        errors = [_signed(forecast.error), _signed(forecast.baseline_error)]
+        rows.append([forecast.group, *measured, *errors])
+    head = ["group", "hidden", "predicted", "90 % interval", "measured", "error", "power law's"]
+    print_table(head, rows)
+    error, baseline = _percent(overall["median_error"]), _percent(overall["baseline_median_error"])
     click.echo(
-        f"{overall['n']} hidden: median error {100 * overall['median_error']:.1f} % (power law "
-        f"{100 * overall['baseline_median_error']:.1f} %), {100 * overall['coverage_90']:.0f} % within 90 % intervals"
+        f"{overall['n']} hidden: median error {error} (power law {baseline}), "
+        f"{100 * overall['coverage_90']:.0f} % within 90 % intervals"
     )
 
 
 def _row(fit: Fit, name: str, value: Interval) -> list[str]:
     from wattlaw.analysis.groups import group_title
 
-    error = "" if fit.held_out_error is None else f"{100 * fit.held_out_error:.1f} %"
-    return [
-        group_title(fit.group),
-        fit.law,
-        name,
-        f"{value.value:.4g}",
-        _ends(value),
-        str(fit.n),
-        error,
-    ]
+    error = "" if fit.held_out_error is None else _percent(fit.held_out_error)
+    title = group_title(fit.group)
+    return [title, fit.law, name, f"{value.value:.4g}", _ends(value), str(fit.n), error]
 
 
 def _ends(value: Interval) -> str:
     if value.low is None or value.high is None:
         return "too few repeats"
     return f"{value.low:.4g} … {value.high:.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f} %"

@@ -1,4 +1,4 @@
-"""``wattlaw predict``: time, energy and cost of a setting that nobody has run."""
+"""``wattlaw predict``: time, energy and cost of a setting that was not run."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 NAMES = {"predict": "predict"}
 
 
-@click.command(short_help="Predict a setting that nobody has run.")
+@click.command(short_help="Predict a setting that was not run.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--devices", type=int, required=True, help="Devices of all nodes, up to 100000.")
-@click.option("--nodes", type=int, help="Nodes; by default as many devices a node as were run.")
+@click.option(
+    "--nodes", type=int, help="Nodes; by default with as many devices per node as in the runs."
+)
 @click.option(
     "--batch",
     "batch_per_device",
     type=int,
-    help="Samples a device and step; by default as on the most.",
+    help="Samples per device and step; by default as in the run with the most devices.",
 )
 @click.option("--power-cap-w", type=float, help="Power cap of each device, W.")
 @click.option(
     "--samples",
     default="1",
     show_default=True,
-    help='Work to be done; "target": what the runs\' target takes.',
+    help='Samples to train, or "target" for as many as the target of the runs takes.',
 )
 @click.option("--price-per-device-hour", type=float, help="In any currency.")
 @click.option("--price-per-kwh", type=float, help="In the same currency.")
@@ -45,15 +47,17 @@ NAMES = {"predict": "predict"}
     type=float,
     default=1.0,
     show_default=True,
-    help="Power of the building over its machines'.",
+    help="Power of the building divided by that of its machines.",
 )
 @click.option(
     "--step-spread",
     type=float,
     default=0.0,
-    help="Relative spread of one device's step times, if known.",
+    help="Relative spread of the step times of one device, if known.",
 )
-@click.option("--message-bytes", type=float, help="Gradient, bytes, where one device only was run.")
+@click.option(
+    "--message-bytes", type=float, help="Size of the gradient, where only one device was run."
+)
 @click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
 @click.option(
     "--extrapolate",
@@ -62,15 +66,15 @@ NAMES = {"predict": "predict"}
 )
 @json_option
 def predict(
-    folder: Path, samples: str, extrapolate: bool, as_json: bool, **wanted: float | None
+    folder: Path, samples: str, extrapolate: bool, as_json: bool, **options: float | None
 ) -> None:
     """Predict a setting from the runs in DIR, with 90 % intervals."""
     from wattlaw.analysis.predict import PredictionRequest
     from wattlaw.analysis.predict import predict as predict_runs
 
-    given = {k: v for k, v in wanted.items() if v is not None}
-    asked = PredictionRequest(samples=_samples(samples), **given)  # type: ignore[arg-type]
-    found = predict_runs(runs_in(folder), asked, extrapolate)
+    given = {name: value for name, value in options.items() if value is not None}
+    request = PredictionRequest(samples=_samples(samples), **given)  # type: ignore[arg-type]
+    found = predict_runs(runs_in(folder), request, extrapolate)
     if not any("ring" in prediction.forms for prediction in found):
         refuse(
             ["message_bytes", "link_bytes_per_s"],
@@ -81,7 +85,7 @@ def predict(
         return
     rows = [_row(p, name, value) for p in found for name, value in p.quantities.items()]
     print_table(["group", "quantity", "predicted", "90 % interval", "beyond the runs"], rows)
-    say("law over devices: " + "; ".join(dict.fromkeys(_forms(p) for p in found)))
+    say("weights of the laws over devices: " + "; ".join(dict.fromkeys(map(_forms, found))))
     say_warnings(n for p in found for n in p.warnings)
 
 
@@ -91,7 +95,7 @@ def _samples(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"--samples {text!r}: give a number of samples, or target") from None
+        raise UsageError(f"--samples {text!r}: give a number of samples or target") from None
 
 
 def _forms(found: Prediction) -> str:

@@ -1,4 +1,4 @@
-"""`wattlaw statement DIR`: what a study cost, as a paragraph for a paper."""
+"""`wattlaw statement DIR`: the cost of runs, as a paragraph for a paper."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wattlaw.cli.output import emit_json, json_option, runs_in, say_warnings
 NAMES = {"statement": "statement"}
 
 
-@click.command(short_help="Say what a study cost, as a paragraph for a paper.")
+@click.command(short_help="Write the energy statement of a paper.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--grid", type=float, help="Carbon intensity of the grid, g CO2e/kWh.")
 @click.option("--pue", type=float, help="Power usage effectiveness of the site, at least 1.")
 @click.option("--price", type=float, help="Price of a kWh.")
-@click.option("--currency", default="EUR", show_default=True, help="Of the price.")
+@click.option("--currency", default="EUR", show_default=True, help="Currency of the price.")
 @json_option
 def statement(
     folder: Path,
@@ -27,9 +27,9 @@ def statement(
     currency: str,
     as_json: bool,
 ) -> None:
-    """Say in one paragraph what the runs in DIR cost: each energy with its boundary and status.
+    """Write one paragraph on the energy and cost of the runs in DIR, with boundary and status.
 
-    CO2e and money appear only where grid intensity, PUE and price are given: none is assumed.
+    CO2e and money are stated only with --grid and --price; there are no defaults for them.
     """
     from wattlaw.analysis.statement import statement as make
 
@@ -38,9 +38,9 @@ def statement(
     if price is None and grid is None:
         refuse(["pue"], "without --grid or --price")
     runs = runs_in(folder)
-    said = make(list(runs), grid_g_per_kwh=grid, pue=pue, price_per_kwh=price, currency=currency)
+    found = make(list(runs), grid_g_per_kwh=grid, pue=pue, price_per_kwh=price, currency=currency)
     if as_json:
-        emit_json("statement", said.tallies, said, runs.notes)
+        emit_json("statement", found.tallies, found, runs.notes)
         return
-    click.echo(said.text)
+    click.echo(found.text)
     say_warnings(runs.notes)
