@@ -1,4 +1,4 @@
-"""Power-cap curves: runs that differ only in their cap, and how candidate caps compare with the highest."""
+"""Curves over the power cap, and how candidate caps compare with the highest."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class CapOption(NamedTuple):
 class CapCurve(NamedTuple):
     """Caps, W, ascending, with geometric means over ``repeats`` runs of the same work at each.
 
-    The work is a sample where rates were recorded, else the window. Energies are those of all devices.
+    The work is a sample where rates were recorded, else the window. Energies are those of all
+    devices.
     """
 
     caps: Array
@@ -88,7 +89,7 @@ class CapCurve(NamedTuple):
 def find_cap_curves(
     runs: Iterable[Run], least: int = 3
 ) -> tuple[list[tuple[Group, CapCurve]], tuple[Note, ...]]:
-    """Return the groups with measured energy at ``least`` caps, each with its curve, and notes on the rest."""
+    """Return the curves of groups with measured energy at ``least`` caps, and notes."""
     groups, notes = group_runs(runs, ("power_cap_w",))
     found = []
     for group in groups:
@@ -99,7 +100,10 @@ def find_cap_curves(
 
 
 def cap_curve(runs: Sequence[Run]) -> CapCurve | None:
-    """Return the curve of runs that differ only in the cap; None without a cap and a measured energy."""
+    """Return the curve of runs that differ only in the cap.
+
+    None without a cap and a measured energy.
+    """
     by_cap: dict[float, list[tuple[float, float]]] = {}
     for run in runs:
         point = _time_and_energy(run)
@@ -139,12 +143,13 @@ def evaluate_caps(
 ) -> list[CapOption]:
     """Compare each candidate cap with the highest measured one.
 
-    ``measured`` maps a cap to its measured (time, energy). A measured cap has its measured values, any other
-    those of the law, and both are compared with the measurement at the highest cap: compared with the law's
-    own value there, constraints on published curves were predicted less well. The probability that the
-    constraint holds includes the noise of a measurement. ``time_share`` is the share of time in the cost at
-    the highest cap; the rest is the share of energy (0: minimise energy, 1: minimise time).
-    Raises FitError where nothing was measured or the law was fitted without power.
+    ``measured`` maps a cap to its measured (time, energy). A measured cap has its measured values,
+    any other those of the law, and both are compared with the measurement at the highest cap:
+    compared with the law's own value there, constraints on published curves were predicted less
+    well. The probability that the constraint holds includes the noise of a measurement.
+    ``time_share`` is the share of time in the cost at the highest cap; the rest is the share of
+    energy (0: minimise energy, 1: minimise time). Raises FitError where nothing was measured or the
+    law was fitted without power.
     """
     if not measured:
         raise FitError("no measured cap to compare with")
@@ -176,9 +181,10 @@ def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> 
 def most_informative_cap(
     options: Sequence[CapOption], chosen: CapOption, least_promise: float = LEAST_PROMISE
 ) -> CapOption | None:
-    """Return the unmeasured cap whose run would tell most: possible saving × doubt about the constraint.
+    """Return the unmeasured cap whose run would be most informative.
 
-    None where no cap can save more than ``least_promise`` of the cost.
+    That is the largest product of possible saving and doubt about the constraint. None where no cap
+    can save more than ``least_promise`` of the cost.
     """
 
     def promise(option: CapOption) -> float:

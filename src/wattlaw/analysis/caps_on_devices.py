@@ -1,15 +1,17 @@
 """The effect of a power cap on other numbers of devices than those on which caps were run.
 
-A cap slows the work of a device and not its waiting (laws/caps.py), and devices that wait for each other work
-less. Let w be the share of the time that a device works on N devices, relative to that on the N₀ devices with
-caps. At the same batch per device the time per sample and device is proportional to 1/w, so that w follows
-from the law over devices. How much of the communication a cap leaves unchanged is unknown, since collective
-kernels draw power too. Therefore w enters as w^v, with v anywhere from 0 (all communication is slowed like
-work) to 1 (none is). This is an assumption, because no measurements of it are published.
+A cap slows the work of a device and not its waiting (laws/caps.py), and devices that wait for each
+other work less. Let w be the share of the time that a device works on N devices, relative to that
+on the N₀ devices with caps. At the same batch per device the time per sample and device is
+proportional to 1/w, so that w follows from the law over devices. How much of the communication a
+cap leaves unchanged is unknown, since collective kernels draw power too. Therefore w enters as w^v,
+with v anywhere from 0 (all communication is slowed like work) to 1 (none is). This is an
+assumption, because no measurements of it are published.
 
-Where the law over devices was fitted to runs without a cap, or at a cap outside those that were run, it also
-predicts the setting with caps. The effect of the highest cap is then included, on other numbers of devices in
-proportion to their work, since it is unknown at which cap a device without one runs.
+Where the law over devices was fitted to runs without a cap, or at a cap outside those that were
+run, it also predicts the setting with caps. The effect of the highest cap is then included, on
+other numbers of devices in proportion to their work, since it is unknown at which cap a device
+without one runs.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class LogDraws(NamedTuple):
 
 
 class CapEffect(NamedTuple):
-    """The effect of a cap: ratios of the time per sample, and of the power of a device where it is known."""
+    """Ratios of the time per sample, and of the power of a device where it is known."""
 
     time: LogDraws
     power: LogDraws | None
@@ -49,8 +51,8 @@ class CapEffect(NamedTuple):
 class CapBaseline(NamedTuple):
     """What caps are compared with: the cap of the runs behind the law over devices; None is no cap.
 
-    ``time`` and ``power`` are the time per sample, s, and the power of a device, W, that this law predicts for
-    the setting with caps.
+    ``time`` and ``power`` are the time per sample, s, and the power of a device, W, that this law
+    predicts for the setting with caps.
     """
 
     cap_w: float | None
@@ -68,10 +70,10 @@ class CapLawOnDevices(NamedTuple):
     runs: tuple[Run, ...]
 
     def effect(self, cap_w: float, work: LogDraws, base: CapBaseline | None = None) -> CapEffect:
-        """Return the effect of a cap on a device that works for exp(``work``) of its share of time here.
+        """Return the effect of a cap on a device that works exp(``work``) as much as here.
 
-        It is relative to ``base``, by default the highest cap. Raises FitError for a cap outside those that
-        were run.
+        It is relative to ``base``, by default the highest cap. Raises FitError for a cap outside
+        those that were run.
         """
         law = self.law
         if not law.lowest_w <= cap_w <= law.scale_w:
@@ -133,7 +135,8 @@ def equal_work(count: int = DRAWS) -> LogDraws:
 def work_share(here: LogDraws, there: LogDraws, devices: int, tried_on: int) -> LogDraws:
     """Return ln of the share of work on ``devices`` relative to that on ``tried_on`` devices.
 
-    ``here`` and ``there`` are the times per sample on ``tried_on`` and on ``devices``, draw by draw.
+    ``here`` and ``there`` are the times per sample on ``tried_on`` and on ``devices``, draw by
+    draw.
     """
     if devices == tried_on:
         return equal_work(len(here.draws))
@@ -144,8 +147,8 @@ def work_share(here: LogDraws, there: LogDraws, devices: int, tried_on: int) -> 
 def cap_laws_by_devices(runs: Iterable[Run], any_batch: bool = False) -> list[CapLawOnDevices]:
     """Return the cap law of each number of devices and batch with runs at three or more caps.
 
-    The runs may differ only in devices, batch and cap. With ``any_batch`` runs without a recorded batch are
-    included.
+    The runs may differ only in devices, batch and cap. With ``any_batch`` runs without a recorded
+    batch are included.
     """
     usable = []
     for run in runs:

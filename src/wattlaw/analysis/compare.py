@@ -20,7 +20,7 @@ from wattlaw.laws.statistics.repeats import summarise_repeats
 QUANTITIES_COMPARED = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 
 _WIDEST = frozenset({"energy_j", "energy_per_sample_j", "energy_delay_product_js"})
-"""Energies of the widest measured boundary; two of them are compared only where the boundary is the same."""
+"""Energies of the widest measured boundary; only the same boundaries are compared."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +63,11 @@ class _Pair(NamedTuple):
 def compare(
     a: Iterable[Run], b: Iterable[Run], quantities: Sequence[str] = QUANTITIES_COMPARED
 ) -> Comparison:
-    """Match two sets of runs by setting, whatever the machine, and compare ``quantities`` (b with a).
+    """Match two sets of runs by setting and compare ``quantities``, b with a.
 
-    Repeats are compared as logarithms by Welch's t; see ratios.py. For a setting with one run in a set, the
-    noise is pooled over the other settings of the set. Failed runs are left out.
-    Raises UnknownNameError for an unknown quantity.
+    Machines may differ. Repeats are compared as logarithms by Welch's t; see ratios.py. For a
+    setting with one run in a set, the noise is pooled over the other settings of the set. Failed
+    runs are left out. Raises UnknownNameError for an unknown quantity.
     """
     for name in quantities:
         quantity(name)

@@ -1,4 +1,4 @@
-"""Fit a law to each group of runs: a speedup from two sizes, from three a law chosen by its held-out error."""
+"""Fit a law to each group of runs: a speedup, or the law with the least held-out error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TWO_SIZES = "speedup"
 """The law that ``auto`` takes for two sizes."""
 
 SIMPLER_BY = 0.9
-"""``auto`` prefers a later law only if its held-out error is below this share of a simpler law's."""
+"""``auto`` takes a later law only below this share of the held-out error so far."""
 
 FEW_REPEATS = 3
 """With fewer repeats of a setting an interval is wide, and a warning says so."""
@@ -48,10 +48,11 @@ def fit(
 ) -> list[Fit]:
     """Fit one law to each group of runs that differ only in ``over``.
 
-    ``law`` is a name from ``wattlaw list laws``, or "auto": a speedup from two sizes, and from three sizes the
-    law with the least held-out error. With a fixed batch per device, N devices do N times the work in a step,
-    so that a speedup compares the time per sample even where ``target`` is the time of a step.
-    Raises FitError where no group can be fitted, UnknownNameError for an unknown law or quantity.
+    ``law`` is a name from ``wattlaw list laws``, or "auto": a speedup from two sizes, and from
+    three sizes the law with the least held-out error. With a fixed batch per device, N devices do N
+    times the work in a step, so that a speedup compares the time per sample even where ``target``
+    is the time of a step. Raises FitError where no group can be fitted, UnknownNameError for an
+    unknown law or quantity.
     """
     return fit_groups(runs, target, over, law)[0]
 
@@ -59,7 +60,7 @@ def fit(
 def fit_groups(
     runs: Iterable[Run], target: str = "time_per_sample_s", over: str = "devices", law: str = AUTO
 ) -> tuple[list[Fit], tuple[Note, ...]]:
-    """Fit as ``fit`` does; also return notes on runs that were left out and groups without a law."""
+    """Fit as ``fit`` does; also return notes on what was left out."""
     quantity(target)
     varied: tuple[str, ...] = ()
     if law != AUTO:
@@ -122,7 +123,7 @@ def _fit_group(group: Group, target: str, over: str, law: str) -> Fit:
 
 
 def _best_law(group: Group, target: str, over: str) -> str:
-    """Return the first law that is taken wherever it applies, else the one chosen by held-out error."""
+    """Return the law that is taken wherever it applies, or the best by held-out error."""
     candidates = []
     for name in plugins(LAWS):
         law = _load_law(name)
@@ -187,7 +188,7 @@ def _curve(law: Law, observations: Observations) -> tuple[Point, ...]:
 
 
 def _points(law: type[Law], observations: Observations) -> tuple[Point, ...]:
-    """Return the geometric mean of each value of ``over``; each run where the group mixes settings."""
+    """Return the geometric means; each run where the group mixes settings."""
     pairs = list(zip(observations.x.tolist(), observations.y.tolist(), strict=True))
     if law.varied:
         return tuple(_point(x, y, y, y) for x, y in pairs)

@@ -41,7 +41,7 @@ _ABSENT = {
 
 
 class Group(NamedTuple):
-    """Runs that share every factor except those under study; ``key`` names the shared ones for people."""
+    """Runs that share every factor except those under study, named by ``key``."""
 
     key: dict[str, str]
     runs: list[Run]
@@ -68,8 +68,8 @@ def group_runs(
 ) -> tuple[list[Group], tuple[Note, ...]]:
     """Group runs by all factors except ``over``. Failed runs are left out, and a note counts them.
 
-    Where ``over`` holds "devices", their layout over nodes is not a factor either. With ``split_layouts`` it
-    is one if a number of devices was run in several layouts.
+    Where ``over`` holds "devices", their layout over nodes is not a factor either. With
+    ``split_layouts`` it is one if a number of devices was run in several layouts.
     """
     runs = list(runs)
     done = [run for run in runs if run.state == "done"]
@@ -126,7 +126,8 @@ def varied_numbers(runs: Sequence[Run]) -> list[str]:
 def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] = ()) -> Observed:
     """Return the observations of one quantity, and of the further quantities ``beside`` it.
 
-    Runs without a usable value are left out, and a note counts them. Raises FitError where none has one.
+    Runs without a usable value are left out, and a note counts them. Raises FitError where none has
+    one.
     """
     rows: list[list[float]] = []
     reasons: dict[str, int] = {}
@@ -210,8 +211,8 @@ def find_families(
 ) -> list[Family]:
     """Return the families with at least so many numbers of devices, each at the median of its runs.
 
-    Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's window are
-    those to its target, as in MLPerf; without it they are unknown.
+    Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's
+    window are those to its target, as in MLPerf; without it they are unknown.
     """
     found = []
     for group in group_runs(runs, FAMILY_FACTORS, split_layouts=False)[0]:
@@ -239,12 +240,12 @@ def batch_of(run: Run) -> float | None:
 
 
 def batch_per_device_of(run: Run) -> float:
-    """Return the samples of a step on one device; a run without a batch counts as one of batch 1."""
+    """Return the samples of a step on one device; 1 per step for a run without a batch."""
     return (batch_of(run) or 1.0) / run.setting.devices
 
 
 def baseline_runs(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs to which the law over devices is fitted: those without a cap, else at the highest.
+    """Return the runs for the law over devices: without a cap, else at the highest.
 
     A cap at which several numbers of devices were run is preferred to one with a single number.
     """

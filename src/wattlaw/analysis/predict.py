@@ -1,13 +1,15 @@
 """Time, energy and cost of a setting that was not run, from the laws of the runs.
 
-time(N, batch, nodes)   the weighted average of all forms that fit the group's runs (laws/averaging.py); the α–β
-                        law has the prior of published runs, and stragglers (laws/scaling.py)
-× cap                   t(P) and E(P) of the group's runs with caps (laws/caps.py), relative to the highest
-                        cap; on other numbers of devices in proportion to their work (caps_on_devices.py)
+time(N, batch, nodes)   the weighted average of all forms that fit the group's runs
+                        (laws/averaging.py); the α–β law has the prior of published runs, and
+                        stragglers (laws/scaling.py)
+× cap                   t(P) and E(P) of the group's runs with caps (laws/caps.py), relative to the
+                        highest cap; on other numbers of devices in proportion to their work
+                        (caps_on_devices.py)
 energy                  mean power of a device, as measured (run_laws.py), × devices × time
 
-Uncertainty is carried as draws of each. With runs of a single size, communication comes from the formula of the
-ring all-reduce, where the message and the link are given.
+Uncertainty is carried as draws of each. With runs of a single size, communication comes from the
+formula of the ring all-reduce, where the message and the link are given.
 """
 
 from __future__ import annotations
@@ -78,13 +80,14 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The setting to predict, the work, and prices.
 
     devices, nodes, batch_per_device, power_cap_w    the setting; None keeps the value of the runs
-    samples                                          samples to train; 1 gives figures per sample, None the
-                                                     samples to the target of the runs
+    samples                                          samples to train; 1 gives figures per sample,
+                                                     None the samples to the target of the runs
     price_per_device_hour, price_per_kwh             in any one currency
     pue                                              power of the building ÷ power of its machines
-    step_spread                                      relative standard deviation of the step times of one device,
-                                                     where known
-    message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, needed with runs of one size
+    step_spread                                      relative standard deviation of the step times
+                                                     of one device, where known
+    message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, needed with runs of
+                                                     one size
     """
 
     devices: int
@@ -138,8 +141,9 @@ def predict(
 ) -> list[Prediction]:
     """Predict the setting for each group of runs that differ only in devices, batch and cap.
 
-    Raises UsageError for an invalid setting. Raises FitError where no group has enough runs, or where every
-    prediction is an extrapolation with an interval wider than a factor of two (``extrapolate`` allows it).
+    Raises UsageError for an invalid setting. Raises FitError where no group has enough runs, or
+    where every prediction is an extrapolation with an interval wider than a factor of two
+    (``extrapolate`` allows it).
     """
     check_request(request)
     groups, notes = group_runs(runs, (*FAMILY_FACTORS, "power_cap_w"), split_layouts=False)
@@ -186,8 +190,7 @@ class _Target(NamedTuple):
 
 
 class _Time(NamedTuple):
-    # ln of the time per sample, s: middle and draws of one more run, why it is an extrapolation, the weights of
-    # the forms, and the draws without run-to-run variation
+    # ln of the time per sample, s; law_draws are the draws without run-to-run variation
     middle: float
     draws: Array
     extrapolated: str
@@ -240,7 +243,7 @@ def _predict_group(
 
 
 def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
-    """Return the runs behind the law over devices: those at the cap itself if they have as many sizes."""
+    """Return the runs for the law over devices: at the cap itself, if as many sizes ran."""
     base, same_cap = baseline_runs(runs), [r for r in runs if r.setting.power_cap_w == cap_w]
     if cap_w is not None and count_device_numbers(same_cap) >= count_device_numbers(base):
         return same_cap
@@ -306,7 +309,7 @@ def _time_by_formula(runs: list[Run], target: _Target, request: PredictionReques
     log_time = math.log(total / (n * batch))
     note = Note(
         "formula",
-        "communication is computed by the formula of a ring, not measured; run two devices to check it",
+        "communication comes from the formula of a ring, not from runs; run two devices to check it",
     )
     noise = Noise(np.array([EXTRAPOLATION_SD * max(math.log(n), 1.0)]), 30.0)
     draws = predictive_draws(np.array([log_time]), np.ones(1), [noise], DRAWS)

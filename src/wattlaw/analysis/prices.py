@@ -1,4 +1,4 @@
-"""Costs of time and energy: a price per device-hour, a price per kWh, and the overhead of the data centre."""
+"""Costs: a price per device-hour, a price per kWh, and the overhead of the building."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ SPREAD_KNOWN = 0.2
 """Standard deviation of ln of a measured spread of step times, as about 25 steps determine it."""
 
 POWER_SLOPE = 0.05
-"""Standard deviation of the prior of the power's slope: a few percent with each e-fold of devices."""
+"""Standard deviation of the prior of the slope of ln W over ln N."""
 
 POWER_NOISE = 0.03
-"""Scale of the relative noise of a run's mean power: meters, temperature, differences between boards."""
+"""Scale of the relative noise of a run's mean power: meters, temperature, boards."""
 
 _LEAST_W, _MOST_W = 1e-3, 1e6
 """Range of the power of one device, from a chip to a rack; any other value is an error."""
@@ -51,8 +51,9 @@ def fit_scaling_to_runs(
 ) -> tuple[ScalingLaw, Points, list[float]]:
     """Fit the α–β law to the runs with a rate and a batch; return it with their settings and rates.
 
-    ``step_spread`` is the measured relative spread of the step times of one device; 0 leaves it to the prior.
-    ``prior`` (8, 2) replaces the shipped one. Raises FitError for fewer than two settings.
+    ``step_spread`` is the measured relative spread of the step times of one device; 0 leaves it to
+    the prior. ``prior`` (8, 2) replaces the shipped one. Raises FitError for fewer than two
+    settings.
     """
     rows = []
     for run in runs:
@@ -73,7 +74,10 @@ def fit_scaling_to_runs(
 
 
 class MeasuredTime(NamedTuple):
-    """ln of the time per sample, s, of a setting that was run: middle, draws (n,) of its mean and of one more run."""
+    """ln of the time per sample, s, of a setting that was run.
+
+    ``of_mean`` and ``of_run`` are draws (n,) of its mean and of one more run.
+    """
 
     middle: float
     of_mean: Array
@@ -100,7 +104,7 @@ def measured_time(members: Sequence[Run], noise: Noise, count: int, seed: int = 
 
 
 def samples_to_target(runs: Sequence[Run], batch: float, draws: int) -> tuple[float, Array]:
-    """Return ln of the samples that one more run needs to the target at a global batch: median and draws (n,).
+    """Return ln of the samples to the target at a global batch: median and draws (n,).
 
     Runs that did not reach it are ignored. Raises FitError where none did, or the targets differ.
     """
@@ -148,8 +152,9 @@ class DevicePower(NamedTuple):
     """ln W = a + b·(ln N − centre): the mean power of one device, W, against the number of devices.
 
     Devices that wait for each other draw less, so that W falls slowly with N. The prior of b is
-    normal(0, 0.05): a few sizes with the noise of meters would otherwise give any slope. ``best`` are the most
-    probable (a, b), ``covariance`` (2, 2) theirs; ``noise`` is that of a run, with ``df`` degrees of freedom.
+    normal(0, 0.05): a few sizes with the noise of meters would otherwise give any slope. ``best``
+    are the most probable (a, b), ``covariance`` (2, 2) theirs; ``noise`` is that of a run, with
+    ``df`` degrees of freedom.
     """
 
     centre: float
@@ -161,7 +166,7 @@ class DevicePower(NamedTuple):
     def forecast(
         self, devices: float, count: int, of_run: bool = True, seed: int = 5
     ) -> tuple[float, Array]:
-        """Return ln W at a number of devices: the middle, and draws (count,) of one more run or the mean.
+        """Return ln W: the middle, and draws (count,) of one more run or of the mean.
 
         Draw i comes from the same draw of the law for every number of devices.
         """
@@ -174,7 +179,7 @@ class DevicePower(NamedTuple):
 
 
 def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
-    """Fit the power of a device to runs; None unless every run measured the power or energy of its GPUs."""
+    """Fit the power of a device; None unless every run measured its GPUs."""
     powers = [measured_device_power(run) for run in runs]
     known = [power for power in powers if power is not None]
     if not known or len(known) < len(powers):
@@ -193,7 +198,7 @@ def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
 
 
 def measured_device_power(run: Run) -> float | None:
-    """Return the measured mean power of one device of a run, W; None where there is none, or an absurd one."""
+    """Return the measured mean power of one device, W; None if missing or absurd."""
     watts = _device_power(run)
     return watts if watts is not None and _LEAST_W <= watts <= _MOST_W else None
 

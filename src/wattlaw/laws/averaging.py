@@ -1,8 +1,9 @@
-"""Average the forms of the time over devices, weighted by how well each predicted sizes it had not seen.
+"""Average the laws over devices, weighted by how well each predicted unseen sizes.
 
-Sizes are predicted one after another, each from the smaller ones. The weight of a form is the product of the
-densities that it gave to the measurements (prequential weights, Dawid 1984; Bayesian model averaging, Hoeting
-et al. 1999). Disagreement between the forms widens the interval, which keeps distant extrapolations honest.
+Sizes are predicted one after another, each from the smaller ones. The weight of a form is the
+product of the densities that it gave to the measurements (prequential weights, Dawid 1984; Bayesian
+model averaging, Hoeting et al. 1999). Disagreement between the forms widens the interval, which
+keeps distant extrapolations honest.
 """
 
 from __future__ import annotations
@@ -67,14 +68,18 @@ class _FormForecast(NamedTuple):
 
 
 def time_per_sample(law: ScalingLaw, rates: Array, target: Points) -> Interval:
-    """Return the time per sample, s, at one setting; ``law`` was fitted to ``rates`` at ``law.seen``."""
+    """Return the time per sample, s, at one setting.
+
+    ``law`` was fitted to ``rates`` at ``law.seen``.
+    """
     return forecast(law, rates, target)[0].interval()
 
 
 def forecast(law: ScalingLaw, rates: Array, targets: Points) -> list[Forecast]:
     """Predict the time per sample at settings by the weighted average of all forms.
 
-    Forms that ignore the batch take part only where the batch per device is the same at all settings.
+    Forms that ignore the batch take part only where the batch per device is the same at all
+    settings.
     """
     by_form = {name: _predict(name, law, rates, targets) for name in _forms(law.seen, targets)}
     weights = _form_weights(list(by_form), law, rates)

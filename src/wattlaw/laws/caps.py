@@ -1,16 +1,19 @@
 """Time and energy under a power cap, t(P) and E(P), from as few as three measured caps.
 
 The physics, with powers as shares of the highest cap:
-- For a share h of the time the device waits for the host and draws only its static power S; a cap does not
-  affect this share.
-- The rest is work whose demand d, the power it would draw at full clock, varies log-normally (median D,
-  spread s) between kernels. Under a limit L = η·cap < d the device lowers its clock until the work draws L.
-- Dynamic power is proportional to f·V². At high clocks the voltage V rises with the clock f, so that power is
-  proportional to f^κ with κ ≈ 3; below the clock at which V reaches its minimum, power is proportional to f.
-  With y = (L − S)/(d − S) and the kink at y₀: f = y^(1/κ) above the kink, f = y₀^(1/κ)·y/y₀ below it.
-- A share M of the work waits for memory, whose clock a cap does not change: it takes time M + (1 − M)/f.
-Time is constant above the power that the work draws, rises as a power of the cap below it, and steeply near
-the static power.
+- For a share h of the time the device waits for the host and draws only its static power S; a cap
+  does not affect this share.
+- The rest is work whose demand d, the power it would draw at full clock, varies log-normally
+  (median D, spread s) between kernels. Under a limit L = η·cap < d the device lowers its clock
+  until the work draws L.
+- Dynamic power is proportional to f·V². At high clocks the voltage V rises with the clock f, so
+  that power is proportional to f^κ with κ ≈ 3; below the clock at which V reaches its minimum,
+  power is proportional to f. With y = (L − S)/(d − S) and the kink at y₀: f = y^(1/κ) above the
+  kink, f = y₀^(1/κ)·y/y₀ below it.
+- A share M of the work waits for memory, whose clock a cap does not change: it takes time M + (1 −
+  M)/f.
+Time is constant above the power that the work draws, rises as a power of the cap below it, and
+steeply near the static power.
 """
 
 from __future__ import annotations
@@ -54,9 +57,9 @@ PRIOR = np.array(
         (1.101, 0.179),  # ln kappa: 3.0, the theoretical cube of CMOS
     ]
 )
-"""Mean and standard deviation of each parameter, by empirical Bayes from 113 published curves of V100 and
-P100 (Zeus, NSDI 2023, Apache-2.0). A prior from one of the devices serves the other nearly as well: see
-bench/caps_prior.py."""
+"""Mean and standard deviation of each parameter, by empirical Bayes from 113 published curves of
+V100 and P100 (Zeus, NSDI 2023, Apache-2.0). A prior from one of the devices serves the other
+nearly as well: see bench/caps_prior.py."""
 
 NOISE = (0.012, 0.016)
 """Scale of the relative noise of time and of mean power: medians over the same curves."""
@@ -74,7 +77,8 @@ _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 class CapLaw(NamedTuple):
     """The law of one workload on one device.
 
-    ``scale_w`` is the highest cap; the last parameter of the posterior is ln t, relative to ``centre``.
+    ``scale_w`` is the highest cap; the last parameter of the posterior is ln t, relative to
+    ``centre``.
     """
 
     scale_w: float
@@ -85,7 +89,7 @@ class CapLaw(NamedTuple):
     posterior: Posterior
 
     def log_time(self, caps_w: ArrayLike) -> tuple[Array, Array]:
-        """Return ln of time at caps (c,): of the most probable parameters (c,), and of every draw (n, c)."""
+        """Return ln of time at caps (c,): most probable (c,), and every draw (n, c)."""
         best, draws = self._both(caps_w)
         return best[0][0], draws[0]
 
@@ -267,7 +271,7 @@ def fit_caps(
 
 
 def physical(z: Array, prior: Array = PRIOR) -> Array:
-    """Return the physical parameters (n, 8), in the order of PARAMETERS, of standardised ones (n, 8)."""
+    """Return the physical parameters (n, 8) of standardised ones (n, 8), as PARAMETERS."""
     v = prior[:, 0] + prior[:, 1] * z
     logistic, linear = [0, 3, 6], 5
     found: Array = np.exp(v)
@@ -277,7 +281,7 @@ def physical(z: Array, prior: Array = PRIOR) -> Array:
 
 
 def with_work(z: Array, log_share: Array, prior: Array = PRIOR) -> Array:
-    """Return parameters (n, 8) of a device that works for exp(``log_share``) (n,) of its former share of time.
+    """Return parameters (n, 8) of a device that works exp(``log_share``) (n,) as much.
 
     It waits for the rest of the time.
     """

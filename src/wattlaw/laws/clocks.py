@@ -2,15 +2,16 @@
 
 With f the clock as a share of the highest one measured:
 
-    t(f) = t₁·(M + (1 − M)/f)              M: share of the time that waits for memory, host or network
+    t(f) = t₁·(M + (1 − M)/f)              M: share of the time that waits for memory, host or
+                                           network
     P(f) = P₁·(S + (1 − S)·g(f)·w(f))      S: static share of the power
-    w(f) = (1 − M)/f ÷ (M + (1 − M)/f), over its value at 1: the share of the time in which the clock works
-    g(f) = f^κ above the kink f₀, f₀^(κ−1)·f below it
+    w(f) = (1 − M)/f ÷ (M + (1 − M)/f), over its value at 1: the share of the time in which the
+    clock works g(f) = f^κ above the kink f₀, f₀^(κ−1)·f below it
 
-Above the kink the voltage rises with the clock, so that power is proportional to f^κ with κ ≈ 3; below it the
-voltage is at its minimum and power is proportional to f. Energy is least where the dynamic power saved no
-longer pays for the static power of a longer run. Parameters shared with the cap law have the same prior; no
-published clock sweep informs it yet.
+Above the kink the voltage rises with the clock, so that power is proportional to f^κ with κ ≈ 3;
+below it the voltage is at its minimum and power is proportional to f. Energy is least where the
+dynamic power saved no longer pays for the static power of a longer run. Parameters shared with the
+cap law have the same prior; no published clock sweep informs it yet.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Rank training configurations by the first part of their loss curves, and count what stopping the rest saves.
+"""Rank training configurations by the first part of their loss curves.
 
-The steps of a run are divided into PARTS equal parts, which stand for epochs whatever their length. After
-some of the parts each score of learning.py ranks the configurations, lowest first. Of the gradients (LCGA) the
-absolute value is used: on the fitted curve L′/√L″ = −√((L − b3)/2), so that it measures the distance from the
-floor. A score uses only the steps up to that point.
+The steps of a run are divided into PARTS equal parts, which stand for epochs whatever their length.
+After some of the parts each score of learning.py ranks the configurations, lowest first. Of the
+gradients (LCGA) the absolute value is used: on the fitted curve L′/√L″ = −√((L − b3)/2), so that it
+measures the distance from the floor. A score uses only the steps up to that point.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Ranked(NamedTuple):
 
 
 def part_means(losses: ArrayLike) -> Array:
-    """Return the mean loss of each of PARTS equal parts (PARTS,). Raises FitError for too few steps."""
+    """Return the mean loss of each of PARTS equal parts (PARTS,).
+
+    Raises FitError for too few steps.
+    """
     values = np.asarray(losses, float)
     if len(values) < LEAST_STEPS:
         raise FitError(
@@ -76,8 +79,8 @@ SCORES = ("TSE", "TSE-E", "TSE-EMA", "LCGA slope", "LCGA")
 def scores(losses: ArrayLike, share: float) -> dict[str, float]:
     """Return SCORES of the step losses of a run after a share of its steps.
 
-    Those of LCGA are left out where no curve fits. Raises FitError for too few steps or losses that are
-    not finite.
+    Those of LCGA are left out where no curve fits. Raises FitError for too few steps or losses that
+    are not finite.
     """
     values = np.asarray(losses, float)
     means, parts = part_means(values), max(1, round(share * PARTS))
@@ -102,8 +105,8 @@ def ranked(
 ) -> Ranked:
     """Rank curves by their scores at a share of the training, and stop all but the best ``keep``.
 
-    By default half are kept. Raises UsageError for an invalid share or number to keep, FitError for fewer
-    than three curves.
+    By default half are kept. Raises UsageError for an invalid share or number to keep, FitError for
+    fewer than three curves.
     """
     keep = check(len(curves), share, keep)
     order = np.argsort(scored, kind="stable").tolist()

@@ -1,7 +1,8 @@
 """The role of a law: a model that is fitted to the runs of one group.
 
-A new law is one file in this package, or in a package that provides the entry point ``wattlaw.laws``. The
-file declares ``NAMES = {"public-name": "Class"}``; ``wattlaw list laws`` and ``wattlaw fit --law`` find it.
+A new law is one file in this package, or in a package that provides the entry point
+``wattlaw.laws``. The file declares ``NAMES = {"public-name": "Class"}``; ``wattlaw list laws`` and
+``wattlaw fit --law`` find it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Observations:
         return replace(self, x=self.x[keep], y=self.y[keep], beside=beside)
 
     def with_x(self, x: Array) -> Observations:
-        """Return points to predict at: other values of ``over``, everything else as in the first run."""
+        """Return points with other values of ``over``, otherwise like the first run."""
         beside = {name: np.full(len(x), values[0]) for name, values in self.beside.items()}
         return replace(self, x=x, y=np.full(len(x), np.nan), beside=beside)
 
@@ -58,8 +59,9 @@ class Law(ABC):
     targets      quantities that may be explained; () for any
     beside       names of the further quantities that ``fit`` needs, by target
     varied       factors that may differ within a group, instead of ``over`` alone
-    auto_order   place among the laws that ``--law auto`` tries, simple laws first: a later law must have a
-                 clearly smaller held-out error. 0: taken wherever it applies. None: never tried
+    auto_order   place among the laws that ``--law auto`` tries, simple laws first: a later law must
+                 have a clearly smaller held-out error. 0: taken wherever it applies. None: never
+                 tried
     notes        warnings that accompany every fit
     example      typical observations without noise, from which the contract test makes its data
     """
@@ -75,7 +77,10 @@ class Law(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, observations: Observations) -> Self:
-        """Fit the law. Raises FitError, in one line, where the observations are too few or invalid."""
+        """Fit the law.
+
+        Raises FitError, in one line, where the observations are too few or invalid.
+        """
 
     @abstractmethod
     def parameters(self) -> dict[str, Interval]:
@@ -110,9 +115,10 @@ def applies(law: type[Law], over: str, target: str) -> bool:
 
 
 def leave_one_out(law: type[Law], observations: Observations, least: int) -> float | None:
-    """Return the median relative error of interior values of ``over``, each predicted from the others.
+    """Return the median error of interior values of ``over``, predicted from the others.
 
-    An error is that of the geometric mean of the runs. Returns None below ``least`` distinct values.
+    An error is that of the geometric mean of the runs. Returns None below ``least`` distinct
+    values.
     """
     sizes = np.unique(observations.x)
     errors = []

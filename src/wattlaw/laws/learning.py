@@ -1,8 +1,8 @@
 """Losses: power laws over size, and scores of the first epochs of a training curve.
 
-Training speed estimation (TSE, Ru et al., NeurIPS 2021) and loss-curve gradient approximation (LCGA) score
-the first epochs of a run. early_ranking.py ranks configurations by these scores, so that the worst can be
-stopped early (Frey et al. 2022).
+Training speed estimation (TSE, Ru et al., NeurIPS 2021) and loss-curve gradient approximation
+(LCGA) score the first epochs of a run. early_ranking.py ranks configurations by these scores, so
+that the worst can be stopped early (Frey et al. 2022).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _STARTS = ((1.0, 0.01), (1.5, 0.5), (2.5, 0.9))
 class OffsetLaw(NamedTuple):
     """L = alpha·R^(−beta) + floor, each with its 90 % interval.
 
-    ``logs`` are ln alpha, ln beta and ln floor, ``covariance`` (3, 3) theirs, with ``df`` degrees of freedom;
-    ``spread`` is the standard deviation of ln of one loss.
+    ``logs`` are ln alpha, ln beta and ln floor, ``covariance`` (3, 3) theirs, with ``df`` degrees
+    of freedom; ``spread`` is the standard deviation of ln of one loss.
     """
 
     alpha: Interval
@@ -113,7 +113,10 @@ class Gradients(NamedTuple):
 
 
 def epoch_means(epochs: ArrayLike, losses: ArrayLike) -> Array:
-    """Return the mean loss of each epoch, by ascending epoch. Raises FitError for losses that are not finite."""
+    """Return the mean loss of each epoch, by ascending epoch.
+
+    Raises FitError for losses that are not finite.
+    """
     number, loss = np.asarray(epochs), np.asarray(losses, float)
     if number.shape != loss.shape or number.ndim != 1 or not len(loss):
         raise FitError("epochs and losses differ in number, or there are none")
@@ -124,7 +127,7 @@ def epoch_means(epochs: ArrayLike, losses: ArrayLike) -> Array:
 
 
 def tse(means: ArrayLike, epochs: int) -> float:
-    """Return the sum of the mean losses of the first ``epochs`` epochs (t < T, epochs counted from 0)."""
+    """Return the sum of the mean losses of epochs 0 … ``epochs`` − 1."""
     return float(_first(means, epochs)[:epochs].sum())
 
 
@@ -142,16 +145,18 @@ def tse_ema(means: ArrayLike, epochs: int, decay: float = DECAY) -> float:
 
 
 def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 2) -> Gradients:
-    """Fit 1/(b1 + b2·k) + b3, b ≥ 0, to step losses of the first ``fitted`` epochs over their maximum M.
+    """Fit 1/(b1 + b2·k) + b3, b ≥ 0, to the losses of ``fitted`` epochs ÷ their maximum M.
 
-    The scores are means over the steps after the first ``skipped`` epochs: of M·L′, and of √M·L′/√L″.
+    The scores are means over the steps after the first ``skipped`` epochs: of M·L′, and of
+    √M·L′/√L″.
     """
     number, loss = np.asarray(epochs), np.asarray(losses, float)
     epoch_means(number, loss)
     kept = loss[number < fitted]
     if len(kept) < 4 or kept.max() <= 0:
         raise FitError(
-            f"{len(kept)} steps in the first {fitted} epochs; a curve needs four, with a positive loss"
+            f"{len(kept)} steps in the first {fitted} epochs; "
+            "a curve needs four, with a positive loss"
         )
     most, k = float(kept.max()), np.arange(1, len(kept) + 1, dtype=float)
     if not SMALLEST <= most <= LARGEST or float(np.abs(kept).max()) > _WIDEST * most:
@@ -171,8 +176,8 @@ def lcga(epochs: ArrayLike, losses: ArrayLike, fitted: int = 10, skipped: int = 
 def curve_gradients(b: Array, steps: Array) -> tuple[Array, Array]:
     """Return L′ and L′/√L″ of L = 1/(b1 + b2·k) + b3 at steps k (n,).
 
-    L′/√L″ = −1/√(2·(b1 + b2·k)): b2 cancels, so that a curve that hardly falls has this score too. It is 0
-    where b2 is 0.
+    L′/√L″ = −1/√(2·(b1 + b2·k)): b2 cancels, so that a curve that hardly falls has this score too.
+    It is 0 where b2 is 0.
     """
     base = np.maximum(b[0] + b[1] * steps, _SMALLEST_BASE)
     ratio = -1 / np.sqrt(2 * base) if b[1] > 0 else np.zeros_like(base)

@@ -1,7 +1,8 @@
 """Formulas for the cost of communication and stragglers, which need no runs.
 
-α is the latency of one message, s; B the bandwidth of a link, bytes/s; S the message, bytes (the gradient).
-Sources: Thakur, Rabenseifner, Gropp 2005 (ring, tree); Patarasuk, Yuan 2009 (ring's optimality).
+α is the latency of one message, s; B the bandwidth of a link, bytes/s; S the message, bytes (the
+gradient). Sources: Thakur, Rabenseifner, Gropp 2005 (ring, tree); Patarasuk, Yuan 2009 (ring's
+optimality).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def ring_all_reduce(
 def tree_all_reduce(
     devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float
 ) -> Array:
-    """Return t = 2·⌈log₂n⌉·α + 2(n−1)/n · S/B, s: halving and doubling, or a pipelined double tree."""
+    """Return t = 2·⌈log₂n⌉·α + 2(n−1)/n · S/B, s.
+
+    Halving and doubling, or a pipelined double tree.
+    """
     n = _checked(devices, message_bytes, latency_s, bytes_per_s)
     found: Array = (
         2 * np.ceil(np.log2(n)) * latency_s + 2 * (n - 1) / n * message_bytes / bytes_per_s
@@ -43,10 +47,10 @@ def hierarchical_all_reduce(
     within: tuple[float, float],
     between: tuple[float, float],
 ) -> Array:
-    """Return the time, s, of a reduce-scatter and all-gather in each node around a tree between nodes.
+    """Return the time, s, of a ring in each node and a tree between nodes.
 
-    ``within`` and ``between`` are (latency s, bytes/s); the link of a node carries the shares of all its
-    devices, S in all.
+    ``within`` and ``between`` are (latency s, bytes/s); the link of a node carries the shares of
+    all its devices, S in all.
     """
     inner = ring_all_reduce([devices_per_node], message_bytes, *within)[0]
     outer = tree_all_reduce(nodes, message_bytes, *between)

@@ -29,8 +29,8 @@ LACK_OF_FIT = 0.25
 class PowerLaw(NamedTuple):
     """ln t = intercept + slope·(ln N − centre), with the uncertainty of its line.
 
-    ``spread`` is the standard deviation of one run around the line in ln t; ``covariance`` (2, 2) is that
-    of (intercept, slope); both have ``df`` degrees of freedom.
+    ``spread`` is the standard deviation of one run around the line in ln t; ``covariance`` (2, 2)
+    is that of (intercept, slope); both have ``df`` degrees of freedom.
     """
 
     centre: float
@@ -114,10 +114,10 @@ class Power(Law):
 def fit_power(x: ArrayLike, y: ArrayLike) -> PowerLaw:
     """Fit t = α·N^(−β) to runs of at least three sizes; x and y positive, of one length.
 
-    Huber weights limit the influence of an outlier. Where the sizes lie further from the line than repeats
-    vary (an F test for lack of fit), the repeats say nothing about the error of the line. It then comes
-    from the distances of the sizes, with fewer degrees of freedom.
-    Raises FitError for fewer than three sizes, or values that are not positive and finite.
+    Huber weights limit the influence of an outlier. Where the sizes lie further from the line than
+    repeats vary (an F test for lack of fit), the repeats say nothing about the error of the line.
+    It then comes from the distances of the sizes, with fewer degrees of freedom. Raises FitError
+    for fewer than three sizes, or values that are not positive and finite.
     """
     x, y = checked(x, y)
     sizes = len(np.unique(x))
@@ -151,7 +151,10 @@ def held_out_error(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """Return x and y as arrays (n,). Raises FitError unless both are positive, finite and of one length."""
+    """Return x and y as arrays (n,).
+
+    Raises FitError unless both are positive, finite and of one length.
+    """
     x, y = positive("size", x), positive("value", y)
     if x.shape != y.shape:
         raise FitError(f"there are {counted(len(x), 'size')} and {counted(len(y), 'value')}")

@@ -1,8 +1,9 @@
 """The priors of the α–β law and of the critical batch, learnt from families of published runs.
 
-Each family (round, submitter, task, accelerator) is fitted with the current prior; mean and variance of the
-fitted parameters are the next prior (empirical Bayes). Half of the variance between families is attributed to
-the task, so that families of one task inform each other more. A family never informs its own prior.
+Each family (round, submitter, task, accelerator) is fitted with the current prior; mean and
+variance of the fitted parameters are the next prior (empirical Bayes). Half of the variance between
+families is attributed to the task, so that families of one task inform each other more. A family
+never informs its own prior.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ START = np.log(
         [0.67, 1.6],
     ]
 )
-"""Initial guess (8, 2) of mean and standard deviation of ln of PARAMETERS, from properties of hardware.
+"""Initial prior (8, 2) of ln of PARAMETERS, from properties of hardware.
 
-The constant part of a step and an all-reduce take some 10 ms, a hop 1 ms, each within a factor of four;
-overlap is small, since what overlaps is not visible; step times vary by 3 %; a ten-thousandth of the work is
-serial; at the least device time per sample two thirds of it are compute."""
+The constant part of a step and an all-reduce take some 10 ms, a hop 1 ms, each within a factor
+of four; overlap is small, since what overlaps is not visible; step times vary by 3 %; a
+ten-thousandth of the work is serial; at the least device time per sample two thirds of it are
+compute."""
 
 TASK_SHARE = 0.5
 """Share of the variance between families that is attributed to the task."""
@@ -45,7 +47,7 @@ _TASK_SPREAD = 0.3
 
 
 class Family(NamedTuple):
-    """Published runs of one group: settings, samples per s, and samples to the target (NaN if unknown)."""
+    """Published runs of one group; ``samples`` are those to the target (NaN: unknown)."""
 
     name: tuple[str, ...]
     task: str
@@ -80,7 +82,7 @@ class PriorPool(NamedTuple):
     def critical(
         self, task: str, without: Collection[tuple[str, ...]] = ()
     ) -> tuple[float, float] | None:
-        """Return mean and standard deviation of ln B_c of a task, without the families in ``without``.
+        """Return mean and sd of ln B_c of a task, without the families in ``without``.
 
         None where no family of the task gives an estimate.
         """
@@ -111,7 +113,7 @@ def learn_priors(families: Sequence[Family], rounds: int = 10) -> PriorPool:
 
 
 def table_rows(pool: PriorPool, source: str) -> list[dict[str, str]]:
-    """Return the rows of the shipped table: mean and standard deviation of ln of each parameter of a task."""
+    """Return the rows of the shipped table: a task, a parameter, its ln mean and sd."""
     rows = []
     for task in ["", *sorted({found.task for found in pool.lessons.values()})]:
         count = sum(not task or found.task == task for found in pool.lessons.values())

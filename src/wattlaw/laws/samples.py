@@ -1,7 +1,8 @@
 """The number of samples to a target against the global batch: S = S₀·(1 + B/B_c).
 
-The critical batch B_c (McCandlish et al. 2018) is a property of the task: below it a larger batch costs no
-samples, above it the samples grow in proportion to the batch. Published runs of the same task inform it.
+The critical batch B_c (McCandlish et al. 2018) is a property of the task: below it a larger batch
+costs no samples, above it the samples grow in proportion to the batch. Published runs of the same
+task inform it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from wattlaw.laws.statistics.posterior import (
 NAMES = {"samples": "SamplesToTarget"}
 
 NOISE = 0.06
-"""Scale of the relative noise of samples to a target: seeds, and the interval between evaluations."""
+"""Scale of the relative noise of samples to a target: seeds, evaluation interval."""
 
 UNKNOWN_TASK = (2.2, 1.2)
 """Mean and standard deviation of ln(B_c / smallest batch tried) for an unknown task."""
@@ -41,7 +42,7 @@ class SamplesLaw(NamedTuple):
     posterior: Posterior
 
     def log_samples(self, batches: ArrayLike) -> tuple[Array, Array]:
-        """Return ln of the samples to the target: the posterior median (c,) and every draw (n, c)."""
+        """Return ln of the samples to the target: median (c,) and every draw (n, c)."""
         b = np.atleast_1d(np.asarray(batches, float))
         draws = _log_samples(self.posterior.draws, b, self.critical)
         medians = [quantiles(column, self.posterior.weights, [0.5])[0] for column in draws.T]
@@ -125,8 +126,8 @@ def fit_samples(
 ) -> SamplesLaw:
     """Fit the law to the samples to a target at one or more global batches.
 
-    ``critical`` is the prior (mean, standard deviation) of ln B_c. Raises FitError for numbers that are
-    not positive and finite.
+    ``critical`` is the prior (mean, standard deviation) of ln B_c. Raises FitError for numbers that
+    are not positive and finite.
     """
     b, s = positive("batch", batches), positive("number of samples", samples)
     if b.shape != s.shape or not len(b):

@@ -1,4 +1,4 @@
-"""The α–β law: the time of a training step over devices, nodes and batch, with stragglers and a serial share.
+"""The α–β law: the time of a training step over devices, nodes and batch.
 
 A step on N devices in m nodes (n = N/m in each) with b samples per device (B = N·b in all) takes
 
@@ -6,13 +6,14 @@ A step on N devices in m nodes (n = N/m in each) with b samples per device (B = 
     T_c = τ·b·(1 + s·Q(N)),  γ = 1 + overlap
     T_n = c_within·(n−1)/n + c_between·(m−1)/m + latency·log₂N
 
-T_c is compute, which ends when the slowest of N devices ends: s is the relative spread of the step times of
-one device, and Q(N) the expected maximum of N standard normals (Blom 1958). T_n is the all-reduce: the
-bandwidth terms of a ring within and between nodes and the latency of a tree (Hockney 1994, Thakur et al. 2005).
-γ says how far compute hides it: 1 not at all, large values entirely; in published runs the visible part is
-nearly added. σ is the share of the work that more devices do not speed up (Amdahl 1967), t_fixed the constant
-cost of a step: kernel launches, the optimiser, the host. Times are in s, so that one workload can inform
-another: a kernel launch takes about as long whatever is trained. The rate is B/t.
+T_c is compute, which ends when the slowest of N devices ends: s is the relative spread of the step
+times of one device, and Q(N) the expected maximum of N standard normals (Blom 1958). T_n is the
+all-reduce: the bandwidth terms of a ring within and between nodes and the latency of a tree
+(Hockney 1994, Thakur et al. 2005). γ says how far compute hides it: 1 not at all, large values
+entirely; in published runs the visible part is nearly added. σ is the share of the work that more
+devices do not speed up (Amdahl 1967), t_fixed the constant cost of a step: kernel launches, the
+optimiser, the host. Times are in s, so that one workload can inform another: a kernel launch takes
+about as long whatever is trained. The rate is B/t.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ NOISE = 0.04
 """Scale of the relative noise of a rate: runs of one family differ in more than N and batch."""
 
 EXTRAPOLATION_SD = 0.05
-"""Standard deviation of ln rate that each e-fold beyond the measured sizes adds: switches, tuning."""
+"""Standard deviation of ln rate per e-fold beyond the measured sizes."""
 
 BEYOND_RUNS = "beyond the devices or batch per device that were run"
 """Why a prediction is an extrapolation; see ``ScalingLaw.extrapolates``."""
@@ -111,7 +112,7 @@ class ScalingLaw(NamedTuple):
         return np.array(medians), draws
 
     def rate(self, points: Points, of_a_run: bool = True) -> list[Interval]:
-        """Return samples per s at each point with 90 % intervals: of one more run, or of the law."""
+        """Return samples per s with 90 % intervals: of one more run, or of the law."""
         middle, draws = self.log_rate(points)
         noises = self.noises(points) if of_a_run else [()] * len(middle)
         found = []
@@ -120,7 +121,7 @@ class ScalingLaw(NamedTuple):
         return found
 
     def noises(self, points: Points) -> list[tuple[Noise, ...]]:
-        """Return for each point the noise of a run, and what extrapolation beyond the sizes adds."""
+        """Return for each point the noise of a run and that of an extrapolation."""
         above = points.devices / self.seen.devices.max()
         below = self.seen.devices.min() / points.devices
         beyond = np.log(np.maximum(np.maximum(above, below), 1.0))
@@ -141,7 +142,7 @@ class ScalingLaw(NamedTuple):
         return found
 
     def extrapolates(self, points: Points) -> Array:
-        """Return for each point whether its devices or batch per device are outside what was run."""
+        """Return for each point whether it is outside the devices or batches that were run."""
         batch, known = points.batches / points.devices, self.seen.batches / self.seen.devices
         outside: Array = (
             (points.devices > self.seen.devices.max() * 1.001)
@@ -207,7 +208,7 @@ class AlphaBeta(Law):
 
     @classmethod
     def held_out_error(cls, observations: Observations) -> float | None:
-        """Return the median over numbers of devices of the mean error, predicted from the others."""
+        """Return the median error of numbers of devices, predicted from the others."""
         devices = observations.beside["devices"]
         sizes = np.unique(devices)
         errors = []
@@ -258,14 +259,17 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
 
 
 def scale_prior(prior: Array, device_s: float) -> Array:
-    """Return the prior with τ in s; ``device_s`` is the least device time per sample that was measured."""
+    """Return the prior with τ in s.
+
+    ``device_s`` is the least device time per sample that was measured.
+    """
     found = prior.copy()
     found[-1, 0] += np.log(device_s)
     return found
 
 
 def physical(z: Array, prior: Array) -> Array:
-    """Return the physical parameters (n, 8) of standardised ones (n, 8) under a scaled prior; times in s."""
+    """Return the physical parameters (n, 8), times in s, under a scaled prior."""
     found: Array = np.exp(np.clip(prior[:, 0] + prior[:, 1] * z, -80.0, 80.0))
     return found
 
@@ -289,20 +293,23 @@ def log_step(z: Array, points: Points, prior: Array) -> Array:
 
 
 def expected_maximum(devices: Array) -> Array:
-    """Return the expected maximum of N standard normals within 1 %: Φ⁻¹((N − 0.375)/(N + 0.25)), Blom 1958."""
+    """Return the expected maximum of N standard normals, within 1 %.
+
+    Φ⁻¹((N − 0.375)/(N + 0.25)), Blom 1958.
+    """
     found: Array = np.maximum(special.ndtri((devices - 0.375) / (devices + 0.25)), 0.0)
     return found
 
 
 def shipped_prior(task: str = "") -> Array:
-    """Return the prior (8, 2) of a task from the shipped table; the general prior for an unknown task."""
+    """Return the shipped prior (8, 2) of a task; the general one for an unknown task."""
     table = _shipped_table()
     rows = table.get(task) or table[""]
     return np.array([rows[name] for name in PARAMETERS])
 
 
 def shipped_critical_batch(task: str) -> tuple[float, float] | None:
-    """Return mean and standard deviation of ln of a task's critical batch; None for an unknown task."""
+    """Return mean and sd of ln of a task's critical batch; None for an unknown task."""
     return _shipped_table().get(task, {}).get("critical_batch")
 
 

@@ -1,7 +1,7 @@
 """The speedup of each size against the smallest: ratios of repeated measurements, no curve.
 
-With a fixed batch per device, a step on N devices does N times the work. Where the target is the time of
-a step, the speedup therefore compares the time per sample.
+With a fixed batch per device, a step on N devices does N times the work. Where the target is the
+time of a step, the speedup therefore compares the time per sample.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Speedup(Law):
         )
 
     def parameters(self) -> dict[str, Interval]:
-        """Return ``speedup_N`` (or ``ratio_N``) of each size N; no ends where nothing was repeated."""
+        """Return ``speedup_N`` (or ``ratio_N``) of each size; without repeats no ends."""
         noise = pooled_noise([values.tolist() for values in self.compared.values()])
         first, *others = self.compared
         smallest = self.compared[first].tolist()

@@ -4,9 +4,10 @@
     amdahl   the same with κ = 0                             Amdahl 1967
     power    t(N) = t₁·N^(−β)
 
-σ is the share of the work that does not scale, κ the cost of communication between every pair of devices.
-Few parameters fit on a grid, which gives the whole posterior. The t₁ of a grid point follows from the data.
-The prior is flat in β, √σ and √κ, so that neither σ nor κ is favoured for being too small to see.
+σ is the share of the work that does not scale, κ the cost of communication between every pair of
+devices. Few parameters fit on a grid, which gives the whole posterior. The t₁ of a grid point
+follows from the data. The prior is flat in β, √σ and √κ, so that neither σ nor κ is favoured for
+being too small to see.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ REFINEMENTS = 2
 """Finer grids after the first: with only one, some intervals of κ shrank to a single grid point."""
 
 NOISE, NU = 0.02, 3.0
-"""Scale of the relative noise of a time, and how freely the noise of one group may differ from it."""
+"""Scale of the relative noise of a time, and its degrees of freedom."""
 
 
 class UslLaw(NamedTuple):

@@ -1,1 +1,1 @@
-"""Statistics that several laws share: posterior samples, intervals of ratios, value of information."""
+"""Statistics that several laws share."""

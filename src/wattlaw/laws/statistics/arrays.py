@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 1e-30, 1e30
 """Range of the values that a clock or a meter can give."""
 
 WIDEST_SANE = 1e6
-"""An interval wider than this factor means that some runs are far off: nothing is predicted from it."""
+"""An interval wider than this factor means that some runs are far off."""
 
 _CLIP = 200.0
 
@@ -28,7 +28,10 @@ def clipped_exp(log_values: ArrayLike) -> Array:
 
 
 def positive(name: str, values: ArrayLike) -> Array:
-    """Return values as an array (n,). Raises FitError for the first that is not positive and finite."""
+    """Return values as an array (n,).
+
+    Raises FitError for the first that is not positive and finite.
+    """
     array = np.atleast_1d(np.asarray(values, float))
     if array.ndim != 1:
         raise FitError(f"the {name}s are not a list of numbers")

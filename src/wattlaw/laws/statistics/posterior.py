@@ -1,9 +1,9 @@
 """Bayes for laws with few points: the most probable parameters, and weighted draws around them.
 
-Parameters are standardised: each has a normal prior with mean 0 and standard deviation 1, or a flat one.
-Noise is relative and of unknown scale: a block of m residuals r (differences of logarithms) has the marginal
-log likelihood −(ν+m)/2·ln(ν·s² + Σr²), a multivariate Student t of scale s, so that a noisy curve has less
-influence than a quiet one.
+Parameters are standardised: each has a normal prior with mean 0 and standard deviation 1, or a flat
+one. Noise is relative and of unknown scale: a block of m residuals r (differences of logarithms)
+has the marginal log likelihood −(ν+m)/2·ln(ν·s² + Σr²), a multivariate Student t of scale s, so
+that a noisy curve has less influence than a quiet one.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def fit_posterior(
 
 
 def _sampled(problem: _Problem, centre: Array, spread: Array, count: int) -> tuple[Array, Array]:
-    # draws from a multivariate t, whose tails are heavier than a normal's, and their importance weights
+    # draws from a multivariate t, which has heavy tails, and their importance weights
     k = len(centre)
     normal, stretch = _normals(k, count), _stretches(count)
     draws = centre + (normal * stretch[:, None]) @ spread.T
@@ -129,8 +129,8 @@ def predictive_draws(
 ) -> Array:
     """Return equally likely draws (count,) of one more measurement.
 
-    ``values`` (n,) are weighted draws of what is measured. For the same weights and count, draw i comes from
-    the same element of ``values`` whatever the seed.
+    ``values`` (n,) are weighted draws of what is measured. For the same weights and count, draw i
+    comes from the same element of ``values`` whatever the seed.
     """
     rng = np.random.default_rng(seed)
     index = _even_draws(weights, count)
@@ -141,14 +141,14 @@ def predictive_draws(
 
 
 def log_density(values: Array, weights: Array, noise: Sequence[Noise], at: float) -> float:
-    """Return ln of the density of one more measurement at ``at``, for weighted draws (n,) with noise."""
+    """Return ln of the density at ``at`` of one more measurement."""
     df, scale = _combined(noise)
     density = np.exp(stats.t.logpdf((at - values) / scale, df)) / scale
     return float(np.log(weights @ density + 1e-300))
 
 
 def _combined(noise: Sequence[Noise]) -> tuple[float, Array]:
-    # degrees of freedom and scale of a sum of independent noises: the heaviest tails, the root of the squares
+    # a sum of independent noises has the heaviest of their tails
     df = min(n.df for n in noise)
     return df, np.sqrt(sum(n.scale**2 for n in noise))
 

@@ -1,8 +1,8 @@
 """Ratios of repeated measurements with honest intervals.
 
-Times, rates and energies are positive and their noise is relative, so repeats are compared as logarithms:
-the ratio of two settings is exp of a difference of means. Its interval is Welch's, which allows the noise of
-the two settings to differ.
+Times, rates and energies are positive and their noise is relative, so repeats are compared as
+logarithms: the ratio of two settings is exp of a difference of means. Its interval is Welch's,
+which allows the noise of the two settings to differ.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def log_ratio(
 ) -> LogRatio:
     """Compare the geometric means of two sets of repeats, each with at least one positive value.
 
-    ``noise`` is (standard deviation of ln, degrees of freedom) pooled over other settings. It is used for a
-    set of one run, on the assumption that its relative noise is the same.
+    ``noise`` is (standard deviation of ln, degrees of freedom) pooled over other settings. It is
+    used for a set of one run, on the assumption that its relative noise is the same.
     """
     x, y = np.log(a), np.log(b)
     centre = float(x.mean() - y.mean())

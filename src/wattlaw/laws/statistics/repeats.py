@@ -1,8 +1,8 @@
 """The one summary of repeated measurements: geometric mean and 90 % t interval.
 
 Times, rates and energies are positive and their noise is relative, so repeats are averaged as
-logarithms, as the laws and the advice do. The standard library alone is used, since ``wattlaw runs``
-also works in an installation without numpy and scipy.
+logarithms, as the laws and the advice do. The standard library alone is used, since ``wattlaw
+runs`` also works in an installation without numpy and scipy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _T_95 = (
 
 
 class RepeatSummary(NamedTuple):
-    """The mean of ``n`` repeats and the ends of its 90 % interval, which are None for one repeat."""
+    """The mean of ``n`` repeats and its 90 % interval; without repeats no ends."""
 
     value: float
     low: float | None
@@ -58,8 +58,9 @@ def summarise_repeats(values: Iterable[float]) -> RepeatSummary:
 def summarise_readings(readings: Sequence[Reading]) -> Reading:
     """Return one reading for the repeats of a setting.
 
-    Measured values are preferred to estimates. Estimates get no interval, because their scatter says
-    nothing about the error of the model behind them. Where no run gave a value the result is missing.
+    Measured values are preferred to estimates. Estimates get no interval, because their scatter
+    says nothing about the error of the model behind them. Where no run gave a value the result is
+    missing.
     """
     for status in ("measured", "estimated"):
         same = [r for r in readings if r.status == status and _is_finite(r.value)]

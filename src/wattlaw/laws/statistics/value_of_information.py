@@ -1,9 +1,9 @@
 """The expected saving from one more run before a choice.
 
-Expected value of sample information (Raiffa & Schlaifer 1961): a choice now costs min_j E[c_j]; a choice after
-run i has measured y_i costs E[min_j E[c_j | y_i]]. The inner expectations are regressions of draws of the cost
-of each option on draws of the measurement (Strong, Oakley & Brennan 2014), here on Legendre polynomials of its
-rank.
+Expected value of sample information (Raiffa & Schlaifer 1961): a choice now costs min_j E[c_j]; a
+choice after run i has measured y_i costs E[min_j E[c_j | y_i]]. The inner expectations are
+regressions of draws of the cost of each option on draws of the measurement (Strong, Oakley &
+Brennan 2014), here on Legendre polynomials of its rank.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAR = 4.0
 
 
 def costs_with_fallback(costs: Array, holds: Array, fallback: int) -> Array:
-    """Return the cost of each option in each draw (k, n): that of the fallback where a constraint is broken."""
+    """Return the costs (k, n), with the fallback's where a constraint is broken."""
     found: Array = np.where(holds, costs, costs[fallback])
     return found
 
