@@ -148,4 +148,4 @@ def test_a_target_in_a_metric_that_the_workload_has_not_ends_the_trial_before_it
     stop = {"steps": 4, "target": {"metric": "mae", "below": 1}}
     run = wattlaw.run("own:Line", out=tmp_path, **{**SMALL, "stop": stop, "evaluate_every": 2})[0]
     assert run.state == "failed"
-    assert "the target's metric is mae; this workload gives loss" in run.error
+    assert "the target's metric is mae; this workload has loss" in run.error

@@ -139,7 +139,7 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
         (
             "loss",
             lambda _, m, b: m(b[0]).sum().detach(),
-            "depends on no parameter that is trained; is it detached",
+            "depends on no trained parameter; is it detached",
         ),
         ("loss", lambda *_: None, "returned nothing; it must be one number as a tensor"),
     ],
