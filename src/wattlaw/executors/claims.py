@@ -261,7 +261,7 @@ def _is_alive(path: Path) -> bool:
             touched_s = os.fstat(file.fileno()).st_mtime
     except (OSError, msgspec.MsgspecError):
         return False
-    if runner.is_here:
+    if runner.is_here and not _is_hidden(runner.pid):
         return start_ticks(runner.pid) == runner.start_ticks
     if (
         runner.slurm_job
@@ -273,6 +273,19 @@ def _is_alive(path: Path) -> bool:
     if runner.slurm_job and LATE_S < age_s < LOST_S:
         return _is_job_active(runner.slurm_job, int(time.monotonic() / BEAT_S))
     return age_s < LOST_S
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a process exists but cannot be seen: another user's, with /proc's hidepid."""
+    if start_ticks(pid):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _now_s(place: Path) -> float:
