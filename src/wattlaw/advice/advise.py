@@ -1,7 +1,7 @@
 """Which setting to run next: the cheapest one that keeps the limits, and how sure that is.
 
-This file holds the entry point and the choice among settings that were run. Unmeasured numbers of devices are
-weighed in device_counts.py, unmeasured power caps in power_caps.py.
+This file holds the entry point and the choice among settings that were run. Unmeasured numbers of
+devices are weighed in device_counts.py, unmeasured power caps in power_caps.py.
 """
 
 from __future__ import annotations
@@ -66,25 +66,29 @@ def advise(
     samples: float | None = None,
     tunable: Sequence[str] = (),
 ) -> list[Advice]:
-    """Recommend one setting for each group of runs that train the same thing on the same kind of machine.
+    """Recommend a setting for each group of runs that train the same thing on one kind of machine.
 
-    minimise      a quantity to minimise, or "time", "device_time", "energy" or "cost", each per sample;
-                  by default the energy where it was measured in every run, else the device time
+    minimise      a quantity to minimise, or "time", "device_time", "energy" or "cost", each per
+                  sample; by default the energy where it was measured in every run, else the device
+                  time
     max_slowdown  time per sample allowed over the fastest setting's, as a share: 0.05 is 5 %
     confidence    least probability with which the limits must hold; 0.5 takes the means as they are
-    unmeasured    also consider numbers of devices that were not run, if two were run in otherwise equal
-                  settings, and power caps that were not run, if GPU energy was measured at three or more;
-                  together where the runs allow it, else as one piece of advice each
-    limits        largest value of quantities, such as {"device_time_per_sample_s": 0.02}, in their units;
-                  smallest value where more is better. A limit on a total, such as {"device_hours": 24},
-                  is converted to one per sample. A setting that lacks the quantity is left out
+    unmeasured    also consider numbers of devices that were not run, if two were run in otherwise
+                  equal settings, and power caps that were not run, if GPU energy was measured at
+                  three or more; together where the runs allow it, else as one piece of advice each
+    limits        largest value of quantities, such as {"device_time_per_sample_s": 0.02}, in their
+                  units; smallest value where more is better. A limit on a total, such as
+                  {"device_hours": 24}, is converted to one per sample. A setting that lacks the
+                  quantity is left out
     prices        prices that a cost is made of; a cost that includes energy needs a meter's
     samples       number of samples that limits on totals are for
-    tunable       options of the user's own code that change its speed only, beside core.options.TUNABLE
+    tunable       options of the user's own code that change its speed only, beside
+                  core.options.TUNABLE
 
-    The recommended setting is the cheapest that keeps the limits, without settings that are clearly slower than
-    the fastest one for no clear gain. The probability that a bound on the slowdown holds is Student's t of the
-    logarithm of the ratio of times over repeats (Welch's degrees of freedom).
+    The recommended setting is the cheapest that keeps the limits, without settings that are clearly
+    slower than the fastest one for no clear gain. The probability that a bound on the slowdown
+    holds is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
+    freedom).
 
     Raises FitError where no group can be advised on, UsageError for a wrong request.
     """
@@ -246,7 +250,7 @@ def _objective(runs: list[Run], minimise: str | None, prices: Prices) -> str:
 
 
 def check_objective(runs: list[Run], name: str, prices: Prices) -> None:
-    """Raise FitError where a quantity includes energy that is an estimate or of several boundaries."""
+    """Raise FitError where a quantity includes estimated energy, or several boundaries."""
     if name == COST and prices.per_kwh:
         _check_energy(runs, ENERGY)
     elif is_energy(name):
@@ -276,7 +280,7 @@ def _check_energy(runs: list[Run], name: str) -> None:
 def measured_settings(
     runs: list[Run], names: Sequence[str], prices: Prices
 ) -> list[MeasuredSetting]:
-    """Return the settings of runs with some quantities; settings that lack one of them are left out."""
+    """Return the settings of runs with some quantities, without settings that lack one of them."""
     by_setting: dict[tuple[tuple[str, Factor], ...], list[Run]] = {}
     for run in runs:
         by_setting.setdefault(tuple(sorted(factors(run).items())), []).append(run)

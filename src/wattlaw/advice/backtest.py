@@ -1,8 +1,8 @@
 """Back-tests: hide what was measured, predict it or follow the advice, and compare.
 
-``fit --backtest`` hides numbers of devices of each family and predicts them with the averaged laws and, as a
-baseline, the plain power law. ``advise --backtest`` hides all but K caps of each curve and follows the advice
-drawn from these.
+``fit --backtest`` hides numbers of devices of each family and predicts them with the averaged laws
+and, as a baseline, the plain power law. ``advise --backtest`` hides all but K caps of each curve
+and follows the advice drawn from these.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def backtest_fit(
 
     hide       "largest": the largest number; "next": each from the smaller ones, from the third on;
                "random": one at random, never the smallest
-    to_target  predict the time to the target instead of the time per sample; the runs must hold the samples
-               that it took
+    to_target  predict the time to the target instead of the time per sample; the runs must hold the
+               samples that it took
 
-    Families that the shipped prior was learned from use a prior learned from four fifths of the families
-    at hand, without themselves. Raises FitError where no family has three sizes.
+    Families that the shipped prior was learned from use a prior learned from four fifths of the
+    families at hand, without themselves. Raises FitError where no family has three sizes.
     """
     if hide not in ("largest", "next", "random"):
         raise UsageError(f"cannot hide {hide!r}; valid: largest, next, random")
@@ -103,8 +103,9 @@ def backtest_advise(
 ) -> list[FollowedAdvice]:
     """Keep ``probes`` caps of each curve, advise from these, and compare with what was measured.
 
-    Regret is the energy above that of the best measured cap within the bound, at least 0, as a share of the
-    energy at the highest cap. Raises FitError where no curve has more caps than probes.
+    Regret is the energy above that of the best measured cap within the bound, at least 0, as a
+    share of the energy at the highest cap. Raises FitError where no curve has more caps than
+    probes.
     """
     if probes < 3:
         raise UsageError(f"{counted(probes, 'probe')}; a cap law needs at least 3")
@@ -118,7 +119,7 @@ def backtest_advise(
 
 
 def summary(hidden_sizes: Sequence[HiddenSize]) -> dict[str, float]:
-    """Return the number, median and mean error, coverage of 90 % intervals, and the baseline's median error."""
+    """Return the number, the errors, the coverage of 90 % intervals, and the baseline's error."""
     errors = np.abs([h.error for h in hidden_sizes])
     baseline_errors = np.abs([h.baseline_error for h in hidden_sizes])
     covered = [h.low <= h.measured <= h.high for h in hidden_sizes]
@@ -133,10 +134,12 @@ def summary(hidden_sizes: Sequence[HiddenSize]) -> dict[str, float]:
 
 def summary_of_advice(followed: Sequence[FollowedAdvice]) -> dict[str, float]:
     """Return the number of curves, their mean regret, and the share whose bound was broken."""
+    regrets = [f.regret for f in followed]
+    broken = [f.broken for f in followed]
     return {
         "curves": len(followed),
-        "mean_regret": float(np.mean([f.regret for f in followed])),
-        "bound_broken": float(np.mean([f.broken for f in followed])),
+        "mean_regret": float(np.mean(regrets)),
+        "bound_broken": float(np.mean(broken)),
     }
 
 

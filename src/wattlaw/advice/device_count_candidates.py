@@ -1,7 +1,8 @@
 """Candidate numbers of devices: those that were run, and others that the law over devices predicts.
 
-Time is averaged over every law that fits the runs (laws/averaging.py). Energy follows from the mean power of a
-device (analysis/run_laws.py). Draws of all candidates belong together: draw i of each uses draw i of the law.
+Time is averaged over every law that fits the runs (laws/averaging.py). Energy follows from the mean
+power of a device (analysis/run_laws.py). Draws of all candidates belong together: draw i of each
+uses draw i of the law.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def device_candidates(
             ``candidate_batches`` return
     prior   of the scaling law, (8, 2), instead of the one that ships
 
-    A number of devices that was not run needs two that were run in otherwise equal settings. The nearest
-    number beyond the runs whose 90 % interval of time spans more than a factor of
+    A number of devices that was not run needs two that were run in otherwise equal settings. The
+    nearest number beyond the runs whose 90 % interval of time spans more than a factor of
     ``WIDEST_EXTRAPOLATION`` is not advisable; numbers beyond that one are left out.
     """
     known = [run for run in runs if rate_of(run)]
@@ -88,15 +89,19 @@ def _laws_of_uncapped(base: list[Run], laws: list[CapLawOnDevices]) -> list[CapL
 
 
 def _based_on(base: list[Run], candidates: list[Candidate]) -> list[Candidate]:
-    ids = {id(run) for run in base}
-    return [c for c in candidates if any(id(run) in ids for run in c.basis)]
+    base_ids = {id(run) for run in base}
+    found = []
+    for candidate in candidates:
+        if not base_ids.isdisjoint(map(id, candidate.basis)):
+            found.append(candidate)
+    return found
 
 
 def device_counts(per_node: int, most: int = MOST_DEVICES) -> list[int]:
     """Return the numbers of devices to consider, ascending, up to ``most``.
 
-    These are 1, 2, 3, 4, 6, 8, 12, … devices up to a whole node, a whole node, and as many whole nodes. A node
-    holds ``per_node`` devices.
+    These are 1, 2, 3, 4, 6, 8, 12, … devices up to a whole node, a whole node, and these numbers
+    of whole nodes. A node holds ``per_node`` devices.
     """
     steps = _powers_of_two_and_three_quarters(most)
     within_node = [n for n in steps if n < per_node]
@@ -112,9 +117,10 @@ def _powers_of_two_and_three_quarters(most: int) -> list[int]:
 def candidate_batches(devices: int, seen: Sequence[tuple[int, float]]) -> list[float]:
     """Return the batches per device to consider on so many devices.
 
-    ``seen`` holds the (devices, batch per device) that were run. The batches are those that were run on two
-    numbers of devices or more. If there is none but all runs had one global batch, it is that batch divided
-    by the devices, where it divides evenly. Otherwise it is the batch of the next smaller number that was run.
+    ``seen`` holds the (devices, batch per device) that were run. The batches are those that were
+    run on two numbers of devices or more. If there is none but all runs had one global batch, it is
+    that batch divided by the devices, where it divides evenly. Otherwise it is the batch of the
+    next smaller number that was run.
     """
     devices_of: dict[float, set[int]] = {}
     for n, batch in seen:
@@ -202,7 +208,8 @@ def _predicted(
 
 
 def _within_reach(candidates: list[Candidate], measured_counts: list[int]) -> list[Candidate]:
-    # the first too uncertain number on each side may be run but not advised; those beyond it are left out
+    # the first too uncertain number on each side may be run but not advised; those beyond it are
+    # left out
     uncertain = [c.devices for c in candidates if c.is_beyond and _spans_too_much(c)]
     least = max([n for n in uncertain if n < measured_counts[0]], default=0)
     most = min([n for n in uncertain if n > measured_counts[-1]], default=math.inf)

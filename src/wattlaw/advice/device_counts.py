@@ -1,7 +1,8 @@
-"""How many devices to use, and at which cap: a choice among numbers that were run and others that were not.
+"""How many devices to use, and at which cap, among settings that were run and others.
 
-Candidates and their draws come from device_count_candidates.py. A limit holds as often as it does in the draws of
-one more run. What a further run would save follows laws/statistics/value_of_information.py.
+Candidates and their draws come from device_count_candidates.py. A limit holds as often as it does
+in the draws of one more run. What a further run would save follows
+laws/statistics/value_of_information.py.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
 """Quantities that candidates can be compared by."""
 
 SAFE = 0.95
-"""A user who finds a limit broken falls back to the best setting that keeps it with this probability."""
+"""A user who finds a limit broken falls back to the best setting that is this sure to keep it."""
 
 
 class WeighedCandidates(NamedTuple):
@@ -93,9 +94,10 @@ def advise_devices(
 ) -> Advice | None:
     """Advise a number of devices, and a cap if any of ``candidates`` is at a cap that was not run.
 
-    The limits, and the bound on the slowdown against the fastest setting that was run, hold together with at
-    least the requested confidence. Returns None if only settings that were run can be compared, or if the
-    request names other quantities than ``KNOWN``. Raises FitError if no candidate keeps the limits.
+    The limits, and the bound on the slowdown against the fastest setting that was run, hold
+    together with at least the requested confidence. Returns None if only settings that were run can
+    be compared, or if the request names other quantities than ``KNOWN``. Raises FitError if no
+    candidate keeps the limits.
     """
     objective = _objective(group, candidates, request.minimise)
     request = request._replace(constraints=tuple(map(_with_gpu_energy, request.constraints)))
@@ -126,26 +128,29 @@ def weigh(
     """Compare candidates, each of which must know the objective and every limited quantity."""
     measured = [i for i, c in enumerate(candidates) if c.is_measured]
     fastest = min(measured, key=lambda i: candidates[i].log_t)
-    holds, mean_holds = [], []
+    costs, of_run, of_mean, holds, mean_holds = [], [], [], [], []
     for index, candidate in enumerate(candidates):
         # the fastest setting keeps any bound on the slowdown against itself
         bound = None if index == fastest else max_slowdown
         against = candidates[fastest].of_mean
+        costs.append(_value(candidate, objective, prices))
+        of_run.append(_value(candidate, objective, prices, candidate.of_run))
+        of_mean.append(_value(candidate, objective, prices, candidate.of_mean))
         holds.append(_holds(candidate, candidate.of_run, against, bound, limits, prices))
         mean_holds.append(_holds(candidate, candidate.of_mean, against, bound, limits, prices))
     return WeighedCandidates(
-        candidates,
-        np.array([_value(c, objective, prices) for c in candidates], float),
-        np.array([_value(c, objective, prices, c.of_run) for c in candidates]),
-        np.array([_value(c, objective, prices, c.of_mean) for c in candidates]),
-        np.array(holds),
-        np.array(mean_holds),
-        fastest,
+        candidates=candidates,
+        costs=np.array(costs, float),
+        of_run=np.array(of_run),
+        of_mean=np.array(of_mean),
+        holds=np.array(holds),
+        mean_holds=np.array(mean_holds),
+        fastest=fastest,
     )
 
 
 def choose(weighed: WeighedCandidates, confidence: float) -> int | None:
-    """Return the candidate of least cost whose limits hold with the confidence; None if there is none."""
+    """Return the candidate of least cost that keeps the limits with the confidence, if any."""
     return _cheapest(weighed, np.flatnonzero(_allowed(weighed, confidence)))
 
 
@@ -161,7 +166,7 @@ def choose_clear(weighed: WeighedCandidates, confidence: float) -> int | None:
 
 
 def next_run(weighed: WeighedCandidates) -> tuple[int, float]:
-    """Return the candidate whose run would save most by a better choice, and the expected share saved."""
+    """Return the candidate whose run would save most, by a better choice, and the share saved."""
     surest = float(weighed.chances[weighed.advisable].max())
     fallback = choose(weighed, min(SAFE, surest)) or 0
     costs = costs_with_fallback(weighed.of_mean, weighed.mean_holds, fallback)
@@ -226,7 +231,8 @@ def _knows(candidate: Candidate, names: Sequence[str], prices: Prices) -> bool:
 
 
 def _objective(group: Group, candidates: Sequence[Candidate], minimise: str | None) -> str | None:
-    # the law of a device's power predicts GPU energy; with another meter, only settings that were run compare
+    # the law of a device's power predicts GPU energy; with another meter, only settings that were
+    # run compare
     if minimise is not None:
         name = _gpu_energy_for(minimise)
         return name if name in KNOWN else None

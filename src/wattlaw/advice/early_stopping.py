@@ -34,9 +34,11 @@ class EarlyRanking(msgspec.Struct, frozen=True, kw_only=True):
 
     search                 what the configurations share
     ranking                the configurations in words, most promising first
-    spearman               correlation with the final ranking; None where all values of one ranking tie
+    spearman               correlation with the final ranking; None where all values of one ranking
+                           tie
     best_kept              whether the finally best one is among the first ``kept``
-    time_saved_s, _share   time saved by stopping the others, in seconds and as a share of the search
+    time_saved_s, _share   time saved by stopping the others, in seconds and as a share of the
+                           search
     energy_saved_j, _share energy saved within the widest boundary; its status may be "estimated"
     """
 
@@ -54,7 +56,7 @@ class EarlyRanking(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """One configuration of a search, with its number of runs and its final place; 1 is the best ``value``."""
+    """One configuration of a search, with its runs and final place; 1 is the best ``value``."""
 
     search: dict[str, str]
     words: str
@@ -64,7 +66,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rankings(NamedTuple):
-    """Rankings by score and share, the configurations of each search by final place, and warnings."""
+    """Rankings by score and share, configurations by final place, and warnings."""
 
     rankings: list[EarlyRanking]
     configurations: list[Configuration]
@@ -83,11 +85,12 @@ def rank(
 
     shares  shares of the training after which they are ranked
     keep    how many configurations continue then; half by default
-    by      what the final ranking uses: "loss", the mean of the last steps, or a quantity such as valid_top1
+    by      what the final ranking uses: "loss", the mean of the last steps, or a quantity such as
+            valid_top1
 
-    Repeats count as one configuration, at their mean. Runs are compared if they share workload, preset and stop.
-    Raises UsageError for a wrong share, number or quantity, FitError where no search has three configurations
-    with enough steps, RecordError where the folder cannot be read.
+    Repeats count as one configuration, at their mean. Runs are compared if they share workload,
+    preset and stop. Raises UsageError for a wrong share, number or quantity, FitError where no
+    search has three configurations with enough steps, RecordError where the folder cannot be read.
     """
     better = _better(by)
     searches, notes = _searches(folder)

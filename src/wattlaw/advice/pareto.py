@@ -19,7 +19,7 @@ from wattlaw.core.setting import Setting
 
 
 class FrontPoint(msgspec.Struct, frozen=True):
-    """A setting on the front: the means of both quantities over ``n`` runs, and the setting in words."""
+    """A setting on the front, with the means of both quantities over ``n`` runs."""
 
     setting: Setting
     values: dict[str, float]
@@ -31,10 +31,11 @@ class FrontPoint(msgspec.Struct, frozen=True):
 def pareto(
     runs: Iterable[Run], x: str = TIME, y: str = DEVICE_TIME, prices: Prices = NO_PRICES
 ) -> list[list[Run]]:
-    """Return the runs of each setting on the front of two quantities to minimise, by ascending ``x``.
+    """Return the runs of each setting on the front of two quantities, by ascending ``x``.
 
-    ``x`` and ``y`` are quantities, or "time", "device_time", "energy" or "cost", each per sample. A setting
-    counts with the geometric mean of its repeats; a setting that lacks either quantity is left out.
+    ``x`` and ``y`` are quantities, or "time", "device_time", "energy" or "cost", each per sample. A
+    setting counts with the geometric mean of its repeats; a setting that lacks either quantity is
+    left out.
     """
     on_front, _ = _front(runs, comparable(x), comparable(y), prices)
     return [setting.runs for setting in on_front]
@@ -47,11 +48,11 @@ def pareto_points(
     prices: Prices = NO_PRICES,
     tunable: Sequence[str] = (),
 ) -> list[FrontPoint]:
-    """Return the front of each group of runs that train the same thing, each setting with its means.
+    """Return the front of each group of runs that train the same thing.
 
     ``tunable`` names options of the user's own code that change its speed only.
-    Raises FitError where no group has both quantities; estimates of energy do not count, nor energies of
-    different boundaries.
+    Raises FitError where no group has both quantities; estimates of energy do not count, nor
+    energies of different boundaries.
     """
     x, y = comparable(x), comparable(y)
     groups, _ = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
@@ -96,7 +97,7 @@ def _front(
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the indices of the points on the front, both values to minimise, by ascending first value."""
+    """Return the indices of the points on the front, both values minimised, by the first value."""
     order = sorted(range(len(points)), key=lambda i: points[i])
     found: list[int] = []
     best = float("inf")

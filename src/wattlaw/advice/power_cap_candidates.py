@@ -1,4 +1,7 @@
-"""Candidate power caps on any number of devices, from caps that were run on some (analysis/caps_on_devices.py)."""
+"""Candidate power caps on any number of devices, from caps that were run on some numbers.
+
+The cap laws come from analysis/caps_on_devices.py; device_counts.py chooses among the candidates.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ def cap_candidates(
 ) -> list[Candidate]:
     """Return each of ``candidates`` at other power caps, except for settings that are ``known``.
 
-    base        runs that the law over devices is fitted to: those without a cap, or else at the highest;
-                ``candidates`` come from these
+    base        runs that the law over devices is fitted to: those without a cap, or else at the
+                highest; ``candidates`` come from these
     laws        cap laws of runs that differ from the base only in devices, batch and cap
 
     A batch per device at which no caps were run gets no candidates.
@@ -72,7 +75,7 @@ def _cap_bases(
     batch: float,
     prior: Array | None,
 ) -> Iterator[tuple[CapLawOnDevices, LogDraws, CapBaseline]]:
-    """Yield for each candidate the nearest cap law, its share of work there, and what caps compare with.
+    """Yield for each candidate the nearest cap law, the share of work, and the baseline of caps.
 
     All share the draws of one law over devices.
     """

@@ -1,4 +1,4 @@
-"""Which power cap to set: any cap between those that were run, by the cap law of the fastest setting.
+"""Which power cap to set: any cap between those that were run, by the cap law.
 
 Caps on several numbers of devices are chosen with these: power_cap_candidates.py, device_counts.py.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from wattlaw.advice.request import AdviceRequest
 from wattlaw.advice.sentences import Comparison, advice_on_cap
-from wattlaw.advice.verdict import is_unclear_gain_for_time, share_saved
+from wattlaw.advice.verdict import is_unclear_gain_for_time, share_saved, transform
 from wattlaw.analysis.cap_curves import (
     CapCurve,
     CapOption,
@@ -37,9 +37,9 @@ _ANY_SLOWDOWN = 10.0
 def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> Advice | None:
     """Advise a cap for the fastest setting with three caps or more.
 
-    Limits on time, device time, energy and cost per sample hold for the expected values. Returns None where no
-    setting has three caps with GPU energy, or the request names other quantities. Raises FitError where no cap
-    keeps the limits.
+    Limits on time, device time, energy and cost per sample hold for the expected values. Returns
+    None where no setting has three caps with GPU energy, or the request names other quantities.
+    Raises FitError where no cap keeps the limits.
     """
     known = (*_ENERGIES, *_TIMES, COST)
     names = [constraint.quantity for constraint in request.constraints]
@@ -65,7 +65,8 @@ def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> A
 def choose_clear_cap(options: Sequence[CapOption], confidence: float) -> CapOption:
     """Return the cap of least cost that keeps the bound, without caps that slow for no clear gain.
 
-    The highest cap is the baseline; where limits exclude it, every cap that keeps them is considered.
+    The highest cap is the baseline; where limits exclude it, every cap that keeps them is
+    considered.
     """
     if not any(option.slowdown.value == 0 for option in options):
         return choose_cap(options, confidence)
@@ -145,26 +146,14 @@ def _advice(
 
 def _predicted(curve: CapCurve, chosen: CapOption, request: AdviceRequest) -> dict[str, Interval]:
     seconds, joules = _at_highest_cap(curve)
-    slowdown = chosen.slowdown
     found = {
-        TIME: _times(Interval(1 + slowdown.value, *_shifted(slowdown)), seconds),
-        GPU_ENERGY: _times(chosen.energy, joules),
+        TIME: transform(chosen.slowdown, lambda share: seconds * (1 + share)),
+        GPU_ENERGY: transform(chosen.energy, lambda ratio: joules * ratio),
     }
     if request.minimise == COST:
         cost = float(request.prices.cost(curve.devices * seconds, joules))
-        found[COST] = _times(chosen.cost, cost)
+        found[COST] = transform(chosen.cost, lambda ratio: cost * ratio)
     return found
-
-
-def _shifted(share: Interval) -> tuple[float | None, float | None]:
-    low = None if share.low is None else 1 + share.low
-    return low, None if share.high is None else 1 + share.high
-
-
-def _times(ratio: Interval, factor: float) -> Interval:
-    low = None if ratio.low is None else factor * ratio.low
-    high = None if ratio.high is None else factor * ratio.high
-    return Interval(factor * ratio.value, low, high)
 
 
 def _words(

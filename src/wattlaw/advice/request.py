@@ -56,7 +56,8 @@ class Constraint(NamedTuple):
 class AdviceRequest(NamedTuple):
     """An objective, constraints and prices.
 
-    minimise      quantity to minimise; None takes the energy where it was measured, else the device time
+    minimise      quantity to minimise; None takes the energy where it was measured, else the device
+                  time
     max_slowdown  time per sample allowed over the fastest setting's, as a share
     confidence    least probability with which the constraints must hold
     constraints   limits on other quantities
@@ -75,7 +76,8 @@ class AdviceRequest(NamedTuple):
     def limits_as_text(self, slowdown_chance: float | None = None) -> list[str]:
         """Return every limit in words, that on the slowdown first.
 
-        ``slowdown_chance`` is the probability that this one holds; it is added where there are other limits.
+        ``slowdown_chance`` is the probability that this one holds; it is added where there are
+        other limits.
         """
         texts = [str(constraint) for constraint in self.constraints]
         if self.max_slowdown is not None:
@@ -101,7 +103,8 @@ def parse_request(
     objective = None if minimise is None else comparable(minimise)
     if max_slowdown is not None and not 0 <= max_slowdown <= MOST_SLOWDOWN:
         raise UsageError(
-            f"max_slowdown is {max_slowdown}; give a share from 0 to {MOST_SLOWDOWN:g}, such as 0.05"
+            f"max_slowdown is {max_slowdown}; give a share from 0 to {MOST_SLOWDOWN:g}, "
+            "such as 0.05"
         )
     if not 0 <= confidence < 1:
         raise UsageError(

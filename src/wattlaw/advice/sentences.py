@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from wattlaw.advice.verdict import is_clear
+from wattlaw.advice.verdict import is_clear, share_saved, transform
 from wattlaw.analysis.groups import Factor, factors, group_title
 from wattlaw.core.findings import Interval
 from wattlaw.core.quantities import DEVICE_TIME, ENERGY, TIME, quantity
@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
 
 
 class NextRun(NamedTuple):
-    """The candidate to run next, the share its run is expected to save, and the noise of one run, a share."""
+    """The candidate to run next, the share its run is expected to save, and the noise of a run."""
 
     candidate: Candidate
     saves: float
@@ -225,19 +225,22 @@ def differing(runs: Iterable[Run]) -> list[str]:
     """Return the factors in which runs differ."""
     rows = [factors(run) for run in runs]
     names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if len({row.get(name) for row in rows}) > 1]
+    found = []
+    for name in names:
+        values = {row.get(name) for row in rows}
+        if len(values) > 1:
+            found.append(name)
+    return found
 
 
 def changed(gain: Interval, what: str) -> str:
     """Return a share saved as "12 % [10, 14] less energy", "3 % more time" or "5.1× the energy"."""
     if gain.value >= 0:
         return f"{percentage(gain)} less {what}"
-    more = _negative(gain)
-    if more.value + 1 <= _MOST_PERCENT:
-        return f"{percentage(more)} more {what}"
-    low = None if more.low is None else more.low + 1
-    high = None if more.high is None else more.high + 1
-    return f"{multiple(Interval(more.value + 1, low, high))} the {what}"
+    ratio = transform(gain, lambda share: 1 - share)
+    if ratio.value > _MOST_PERCENT:
+        return f"{multiple(ratio)} the {what}"
+    return f"{percentage(_negative(gain))} more {what}"
 
 
 def percentage(share: Interval) -> str:
@@ -247,8 +250,8 @@ def percentage(share: Interval) -> str:
         return f"{_percent(share.value, int(is_small))} %"
     # enough digits to tell the ends apart
     digits = int(is_small or share.high - share.low < 0.02)
-    value, low, high = (_percent(v, digits) for v in (share.value, share.low, share.high))
-    return f"{value} % [{low}, {high}]"
+    ends = f"[{_percent(share.low, digits)}, {_percent(share.high, digits)}]"
+    return f"{_percent(share.value, digits)} % {ends}"
 
 
 def multiple(ratio: Interval) -> str:
@@ -270,9 +273,7 @@ def _percent(share: float, digits: int) -> str:
 
 
 def _negative(change: Interval) -> Interval:
-    low = None if change.high is None else -change.high
-    high = None if change.low is None else -change.low
-    return Interval(-change.value, low, high)
+    return transform(change, lambda share: -share)
 
 
 def _fastest(
@@ -337,9 +338,7 @@ def _least_cost(
         return [f"{within}no other setting takes less {cost}"]
     noise = pooled_noise([c.values[objective] for c in allowed])
     ratio = interval(log_ratio(cheapest.values[objective], best.values[objective], noise))
-    low = None if ratio.high is None else 1 - ratio.high
-    high = None if ratio.low is None else 1 - ratio.low
-    gain = Interval(1 - ratio.value, low, high)
+    gain = share_saved(ratio)
     other = describe(cheapest.runs[0], names)
     return [
         f"{within}no other setting takes clearly less {cost}",

@@ -5,6 +5,8 @@ A change is a share: a gain of 0.1 is 10 % less, a slowdown of 0.1 is 10 % more 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from wattlaw.core.findings import Interval
 
 
@@ -29,15 +31,20 @@ def is_unclear_gain_for_time(gain: Interval, slowdown: Interval) -> bool:
     return is_slower and not has_gain
 
 
+def transform(interval: Interval, function: Callable[[float], float]) -> Interval:
+    """Return an interval with a monotonic function applied to its value and ends."""
+    value = function(interval.value)
+    if interval.low is None or interval.high is None:
+        return Interval(value)
+    low, high = sorted((function(interval.low), function(interval.high)))
+    return Interval(value, low, high)
+
+
 def share_saved(ratio: Interval) -> Interval:
     """Return 1 − ratio."""
-    low = None if ratio.high is None else 1 - ratio.high
-    high = None if ratio.low is None else 1 - ratio.low
-    return Interval(1 - ratio.value, low, high)
+    return transform(ratio, lambda v: 1 - v)
 
 
 def share_added(ratio: Interval) -> Interval:
     """Return ratio − 1."""
-    low = None if ratio.low is None else ratio.low - 1
-    high = None if ratio.high is None else ratio.high - 1
-    return Interval(ratio.value - 1, low, high)
+    return transform(ratio, lambda v: v - 1)

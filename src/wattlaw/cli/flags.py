@@ -25,9 +25,10 @@ def given_options() -> dict[str, str]:
 
 
 def refuse_others(mode: str, *names: str) -> None:
-    """Raise UsageError where an option was given that is not among ``names``, those that ``mode`` uses.
+    """Raise UsageError where an option was given that ``mode`` does not use.
 
-    ``mode`` is a flag such as "--pareto" or words such as "a single trial"; ``names`` are parameter names.
+    ``mode`` is a flag such as "--pareto" or words such as "a single trial"; ``names`` are parameter
+    names.
     """
     given = given_options()
     others = [name for name in given if name not in names]

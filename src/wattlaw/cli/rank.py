@@ -1,4 +1,4 @@
-"""``wattlaw rank``: rank configurations early, and show what stopping the others would have saved."""
+"""``wattlaw rank``: rank configurations early, and show what that would have saved."""
 
 from __future__ import annotations
 
