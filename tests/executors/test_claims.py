@@ -51,6 +51,7 @@ def test_a_claim_is_shown_while_it_lasts_and_leaves_no_file(tmp_path):
         assert mine.claim(tmp_path / "trial", lambda: True) is None
         mine.release(attempt)
         assert holder_of(attempt) is None
+        mine.show_idle()
         assert runners(tmp_path)[0].trial == ""
     assert runners(tmp_path) == []
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []

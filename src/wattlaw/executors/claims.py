@@ -98,8 +98,11 @@ class Claims:
         self.folder, self.runner = folder, runner
         self.path = folder / RUNNERS / f"{runner.name}.json"
 
-    def show(self, runner: Runner) -> None:
-        """Write the file of this runner, where others see that it lives and what it carries out."""
+    def show_idle(self) -> None:
+        """Show the others that this runner carries out no trial."""
+        self._show(self.runner)
+
+    def _show(self, runner: Runner) -> None:
         beside = self.path.with_suffix(".part")
         with contextlib.suppress(OSError):  # for others to look at: no reason to stop a trial
             beside.write_bytes(msgspec.json.encode(runner))
@@ -123,7 +126,7 @@ class Claims:
         if not is_left():  # a network file system may have shown old entries until now
             shutil.rmtree(attempt, ignore_errors=True)
             return None
-        self.show(self._with_trial(attempt))
+        self._show(self._with_trial(attempt))
         return attempt
 
     def _with_trial(self, attempt: Path) -> Runner:
@@ -138,8 +141,11 @@ class Claims:
             with explained(attempt):
                 beside.mkdir()
                 (beside / CLAIM).write_bytes(msgspec.json.encode(self.runner))
-                _rename_unless_taken(beside, attempt)
-        finally:
+                is_renamed = _rename_unless_taken(beside, attempt)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        if not is_renamed:
             shutil.rmtree(beside, ignore_errors=True)
         # read back: a network file system may report a rename as failed that has succeeded
         found = _read(attempt / CLAIM)
@@ -149,7 +155,6 @@ class Claims:
         """Give up a claim; the trial is undone unless its summary is there."""
         with contextlib.suppress(OSError):
             (attempt / CLAIM).unlink()
-        self.show(self.runner)
 
     def alive(self) -> list[Runner]:
         """Return the other runners of the sweep that are alive."""
@@ -170,12 +175,14 @@ def is_latest(attempt: Path) -> bool:
     return attempts(attempt.parent)[-1] == attempt
 
 
-def _rename_unless_taken(folder: Path, to: Path) -> None:
+def _rename_unless_taken(folder: Path, to: Path) -> bool:
     try:
         os.rename(folder, to)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
             raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -217,7 +224,7 @@ def _beat(claims: Claims, ended: threading.Event) -> None:
             os.utime(claims.path)
         except FileNotFoundError:
             # another runner took this one for dead, for example while it was suspended
-            claims.show(claims.runner)
+            claims.show_idle()
         except OSError:
             continue  # the file system may be back at the next beat
 

@@ -36,6 +36,7 @@ class LocalExecutor(Executor):
             while left:
                 left = [spec for spec in left if not self._has_ended(spec, claims, runs)]
                 if left:
+                    claims.show_idle()
                     self.watcher.wait(claims.alive())
                     time.sleep(look_s)
                     look_s = min(2 * look_s, _LAST_LOOK_S)

@@ -57,15 +57,16 @@ def run_trial(
     """
     setting, trial_folder = spec.trial.setting, spec.trial_folder
     _set_aside_result(trial_folder)
+    others = neighbours(attempt)
     started, clock = utc_now(), time.monotonic()
     _write_json(attempt / "setting.json", setting)
     _write_json(attempt / "environment.json", _environment())
-    others = neighbours(attempt)
     failure = _carry_out(spec, attempt, ticks, is_code_checked)
-    others += neighbours(attempt)
     if failure:
         write_whole(attempt / "error.txt", failure.text.encode())
-    run = record(spec, attempt, started, time.monotonic() - clock, failure)
+    trial_s = time.monotonic() - clock
+    others += neighbours(attempt)
+    run = record(spec, attempt, started, trial_s, failure)
     if others:
         run = msgspec.structs.replace(run, warnings=(*run.warnings, _disturbed(others[0])))
     if not is_latest(attempt):
