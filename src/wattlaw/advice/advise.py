@@ -144,8 +144,8 @@ def _advise_measured(group: Group, request: AdviceRequest, notes: Sequence[Note]
     if not allowed:
         limits = " and ".join(map(str, request.constraints))
         raise FitError(f"no setting keeps {limits}")
-    noise = pooled_noise([s.values[objective] for s in settings])
-    time_noise = pooled_noise([s.values[TIME] for s in settings])
+    noise = _noise(settings, objective)
+    time_noise = _noise(settings, TIME)
 
     def is_worthwhile(setting: MeasuredSetting) -> bool:
         if setting is fastest:
@@ -162,10 +162,14 @@ def _advise_measured(group: Group, request: AdviceRequest, notes: Sequence[Note]
     return [_advice(group, objective, settings, allowed, best, fastest, request, notes)]
 
 
+def _noise(settings: list[MeasuredSetting], name: str) -> tuple[float, float]:
+    return pooled_noise([s.values[name] for s in settings])
+
+
 def _allowed(
     settings: list[MeasuredSetting], fastest: MeasuredSetting, request: AdviceRequest
 ) -> list[MeasuredSetting]:
-    noise = pooled_noise([s.values[TIME] for s in settings])
+    noise = _noise(settings, TIME)
     found = []
     for setting in settings:
         slowdown = log_ratio(setting.values[TIME], fastest.values[TIME], noise)
@@ -204,8 +208,8 @@ def _advice(
     request: AdviceRequest,
     notes: Sequence[Note],
 ) -> Advice:
-    noise = pooled_noise([s.values[TIME] for s in settings])
-    cost_noise = pooled_noise([s.values[objective] for s in settings])
+    noise = _noise(settings, TIME)
+    cost_noise = _noise(settings, objective)
     slower = log_ratio(best.values[TIME], fastest.values[TIME], noise)
     dearer = log_ratio(best.values[objective], fastest.values[objective], cost_noise)
     bound, chance = request.max_slowdown, None

@@ -163,17 +163,24 @@ def _ranked_settings(
 
 
 def _curve(run: Run, place: Path, by: str, better: int) -> Curve:
-    steps = _steps(place, run.attempt)
-    losses = [_mean_loss(at) for at in steps]
-    known = [i for i, loss in enumerate(losses) if loss is not None]
-    if len(known) < LEAST_STEPS:
-        raise FitError(f"it logged {len(known)} losses; a ranking needs {LEAST_STEPS}")
-    values = np.array([losses[i] for i in known], float)
+    losses: list[float] = []
+    ends: list[float] = []
+    numbers: list[int] = []
+    elapsed = 0.0
+    for number, ranks in enumerate(_steps(place, run.attempt)):
+        # the time of steps without a loss is added to the next step with a loss
+        elapsed += _duration(ranks)
+        loss = _mean_loss(ranks)
+        if loss is not None:
+            losses.append(loss)
+            ends.append(elapsed)
+            numbers.append(number)
+    if len(losses) < LEAST_STEPS:
+        raise FitError(f"it logged {len(losses)} losses; a ranking needs {LEAST_STEPS}")
+    values = np.array(losses, float)
     not_finite = np.flatnonzero(~np.isfinite(values))
     if len(not_finite):
-        raise FitError(f"its loss is not finite from step {known[int(not_finite[0])]} on")
-    # the time of steps without a loss is added to the next step with a loss
-    ends = np.cumsum([_duration(at) for at in steps])[known]
+        raise FitError(f"its loss is not finite from step {numbers[int(not_finite[0])]} on")
     times = np.diff(ends, prepend=0.0)
     return Curve(values, times, _final(run, values, by, better), derive(run, "energy_j").value)
 
@@ -212,11 +219,12 @@ def _steps(place: Path, attempt: int) -> list[list[Step]]:
 
 def _mean_loss(steps: list[Step]) -> float | None:
     # weighted by samples
-    known = [(s.loss, s.samples or 1.0) for s in steps if s.loss is not None]
-    if not known:
-        return None
-    total = sum(loss * n for loss, n in known)
-    return total / sum(n for _, n in known)
+    total = samples = 0.0
+    for step in steps:
+        if step.loss is not None:
+            total += step.loss * (step.samples or 1.0)
+            samples += step.samples or 1.0
+    return total / samples if samples else None
 
 
 def _mean(curves: list[Curve]) -> Curve:
