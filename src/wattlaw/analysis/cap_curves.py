@@ -254,6 +254,6 @@ def _time_and_energy(run: Run) -> tuple[float, float] | None:
     for time, energy in _WORK:
         seconds, joules = derive(run, time).value, derive(run, energy)
         if seconds and joules.value and joules.status == "measured":
-            is_sane = all(SMALLEST <= value <= LARGEST for value in (seconds, joules.value))
-            return (seconds, joules.value) if is_sane else None
+            least, most = sorted((seconds, joules.value))
+            return (seconds, joules.value) if least >= SMALLEST and most <= LARGEST else None
     return None

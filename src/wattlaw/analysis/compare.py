@@ -142,9 +142,12 @@ def _is_comparable(name: str, pair: _Pair) -> bool:
 
 def _boundaries(runs: list[Run]) -> set[str]:
     """Return the boundary and status of the energies of runs, such as "gpu+cpu, measured"."""
-    found = [energy(run) for run in runs]
-    known = [(reading, boundary) for reading, boundary in found if reading.value is not None]
-    return {f"{boundary}, {reading.status}" for reading, boundary in known}
+    found = set()
+    for run in runs:
+        reading, boundary = energy(run)
+        if reading.value is not None:
+            found.add(f"{boundary}, {reading.status}")
+    return found
 
 
 def _other_boundary_note(name: str, pair: _Pair) -> Note:
@@ -153,15 +156,22 @@ def _other_boundary_note(name: str, pair: _Pair) -> Note:
 
 
 def _not_compared(name: str, runs: list[Run]) -> Note:
-    readings = [derive(run, name) for run in runs]
-    reasons = [reading.how for reading in readings if reading.value is None and reading.how]
-    why = reasons[0] if reasons else "no value is above 0"
+    why = "no value is above 0"
+    for run in runs:
+        reading = derive(run, name)
+        if reading.value is None and reading.how:
+            why = reading.how
+            break
     return Note("not_compared", f"{name} is missing in one or both sets: {why}")
 
 
 def _values(runs: list[Run], name: str) -> list[float]:
-    values = [derive(run, name).value for run in runs]
-    return [value for value in values if value is not None and 0 < value < math.inf]
+    found = []
+    for run in runs:
+        value = derive(run, name).value
+        if value is not None and 0 < value < math.inf:
+            found.append(value)
+    return found
 
 
 def _pooled(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
@@ -187,14 +197,20 @@ def _verdict(ratio: Interval, better: int) -> str:
     is_higher = ratio.value > 1
     if better == 0:
         return "higher" if is_higher else "lower"
-    return "better" if is_higher == (better > 0) else "worse"
+    is_better = is_higher == (better > 0)
+    return "better" if is_better else "worse"
 
 
 def _notes(pairs: list[_Pair]) -> list[Note]:
-    notes = [note for pair in pairs for run in (*pair.a, *pair.b) for note in run.warnings]
-    for side, sets in (("a", [pair.a for pair in pairs]), ("b", [pair.b for pair in pairs])):
-        machines = sorted({run.machine.device_name for runs in sets for run in runs})
-        if len(machines) > 1:
-            message = f"runs of {side} come from {', '.join(machines)}"
+    notes: list[Note] = []
+    machines: dict[str, set[str]] = {"a": set(), "b": set()}
+    for pair in pairs:
+        for side, runs in zip(machines, pair, strict=True):
+            for run in runs:
+                machines[side].add(run.machine.device_name)
+                notes += run.warnings
+    for side, names in machines.items():
+        if len(names) > 1:
+            message = f"runs of {side} come from {', '.join(sorted(names))}"
             notes.append(Note("several_machines", message))
     return list(dict.fromkeys(notes))

@@ -200,7 +200,9 @@ def _points(law: type[Law], observations: Observations) -> tuple[Point, ...]:
 
 
 def _point(x: float, value: float, low: float | None, high: float | None) -> Point:
-    return x, value, value if low is None else low, value if high is None else high
+    if low is None or high is None:
+        return x, value, value, value
+    return x, value, low, high
 
 
 def _by_size(observations: Observations) -> dict[float, list[float]]:
@@ -217,11 +219,9 @@ def _faster_than_ideal(parameters: dict[str, Interval], first: float, over: str)
         if kind != TWO_SIZES:
             continue
         size = float(number)
-        low = value.value if value.low is None else value.low
+        _, _, low, high = _point(size, value.value, value.low, value.high)
         if low > size / first * IDEAL_MARGIN:
-            ends = ""
-            if value.low is not None and value.high is not None:
-                ends = f" [{value.low:.3g}, {value.high:.3g}]"
+            ends = "" if value.low is None else f" [{low:.3g}, {high:.3g}]"
             speedup = f"{size:g} devices are {value.value:.3g}×{ends} as fast as {first:g}"
             message = f"{speedup}, more than the ideal {size / first:g}×"
             return [Note("faster_than_ideal", message)]
@@ -236,7 +236,8 @@ def _repeat_notes(observations: Observations) -> list[Note]:
     message = f"fewer than {FEW_REPEATS} repeats at {observations.over} {', '.join(few)}"
     is_single = [count == 1 for count in counts.values()]
     if all(is_single):
-        message += "; with no repeat there is no interval" if len(counts) == 2 else ""
+        if len(counts) == 2:
+            message += "; with no repeat there is no interval"
     elif any(is_single):
         message += "; a setting that was run once is assumed to vary like the others"
     return [Note("few_repeats", message)]

@@ -136,7 +136,7 @@ def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] =
     task = ""
     for run in runs:
         x, reading = factor_value(run, over), derive(run, target)
-        fault = _unusable(reading) if x is not None else f"no number for {over}"
+        fault = f"no number for {over}" if x is None else _unusable(reading)
         if fault or x is None or reading.value is None:
             reasons[fault] = reasons.get(fault, 0) + 1
             continue
@@ -190,8 +190,10 @@ def summarise_faults(faults: Sequence[tuple[str, str]]) -> str:
     parts = []
     for same in most_common[:_MOST_REASONS]:
         group, reason = same[0]
-        others = f" (and {counted(len(same) - 1, 'more similar group')})" if len(same) > 1 else ""
-        parts.append(f"{group}: {reason}{others}")
+        part = f"{group}: {reason}"
+        if len(same) > 1:
+            part += f" (and {counted(len(same) - 1, 'more similar group')})"
+        parts.append(part)
     rest = sum(map(len, most_common[_MOST_REASONS:]))
     if rest:
         parts.append(f"{counted(rest, 'more group')} for other reasons")
@@ -270,9 +272,11 @@ def _beside(run: Run, name: str) -> float:
     if number is not None:
         return number
     reading = derive(run, name)
-    if _unusable(reading) or (is_energy(name) and reading.status != "measured"):
+    if reading.value is None or _unusable(reading):
         return math.nan
-    return math.nan if reading.value is None else reading.value
+    if is_energy(name) and reading.status != "measured":
+        return math.nan
+    return reading.value
 
 
 def _unusable(reading: Reading) -> str:
@@ -284,7 +288,9 @@ def _unusable(reading: Reading) -> str:
         return f"it is {value}"
     if value <= 0:
         return f"it is {value:g}, not positive"
-    return "" if SMALLEST <= value <= LARGEST else f"it is {value:g}, which nothing measures"
+    if not SMALLEST <= value <= LARGEST:
+        return f"it is {value:g}, which nothing measures"
+    return ""
 
 
 def _left_out_notes(target: str, reasons: Mapping[str, int]) -> list[Note]:
@@ -300,9 +306,12 @@ def _several_layouts(runs: list[Run]) -> bool:
 
 def _readable(keys: list[dict[str, Factor]]) -> list[dict[str, str]]:
     """Return the workload of each group, and the factors in which the groups differ."""
-    names = {name for key in keys for name in key}
-    differing = {name for name in names if len({key.get(name) for key in keys}) > 1}
-    order = ["workload", *sorted(differing - {"workload"})]
+    values: dict[str, set[Factor]] = {}
+    for key in keys:
+        for name in key:
+            values[name] = {other.get(name) for other in keys}
+    differing = [name for name in sorted(values) if len(values[name]) > 1 and name != "workload"]
+    order = ["workload", *differing]
     found = []
     for key in keys:
         found.append({name: _word(name, key.get(name)) for name in order})
@@ -314,7 +323,9 @@ def _word(name: str, value: Factor) -> str:
         return _ABSENT.get(name, "not set")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
 
 
 def _failed_note(count: int, done: int) -> tuple[Note, ...]:
@@ -332,9 +343,9 @@ def _family(
     for n in devices:
         runs = sizes[n]
         samples = [run.reading("samples").value or math.nan for run in runs]
-        batch = median(batch_of(run) or 0.0 for run in runs)
+        batch = median(filter(None, map(batch_of, runs)))
         nodes = median(run.setting.nodes for run in runs)
-        rate = median(rate_of(run) or 0.0 for run in runs)
+        rate = median(filter(None, map(rate_of, runs)))
         rows.append((batch, nodes, rate, median(samples) if target_samples else math.nan))
     batches, nodes_of, rates, samples_of = np.array(rows, float).T
     return Family(name, task, Points.of(devices, batches, nodes_of), rates, samples_of)

@@ -180,9 +180,8 @@ class DevicePower(NamedTuple):
 
 def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
     """Fit the power of a device; None unless every run measured its GPUs."""
-    powers = [measured_device_power(run) for run in runs]
-    known = [power for power in powers if power is not None]
-    if not known or len(known) < len(powers):
+    known = [power for power in map(measured_device_power, runs) if power is not None]
+    if not known or len(known) < len(runs):
         return None
     x, y = np.log([run.setting.devices for run in runs]), np.log(known)
     centre = float(x.mean())

@@ -84,8 +84,11 @@ def statement(
         elapsed_s = run.reading("elapsed_s").value or 0.0
         seconds += elapsed_s
         device_seconds += elapsed_s * run.setting.devices
-    has_grid = kwh is not None and grid_g_per_kwh is not None
-    has_price = kwh is not None and price_per_kwh is not None
+    co2e_kg = money = None
+    if kwh is not None and grid_g_per_kwh is not None:
+        co2e_kg = kwh * grid_g_per_kwh / 1000
+    if kwh is not None and price_per_kwh is not None:
+        money = kwh * price_per_kwh
     found = Statement(
         runs=len(runs),
         failed=sum(run.state == "failed" for run in runs),
@@ -95,8 +98,8 @@ def statement(
         counted=names,
         counted_j=joules,
         counted_status=status,
-        co2e_kg=(kwh or 0.0) * (grid_g_per_kwh or 0.0) / 1000 if has_grid else None,
-        money=(kwh or 0.0) * (price_per_kwh or 0.0) if has_price else None,
+        co2e_kg=co2e_kg,
+        money=money,
     )
     text = _text(found, runs, _Basis(grid_g_per_kwh, pue, price_per_kwh, currency))
     return msgspec.structs.replace(found, text=text)
@@ -104,21 +107,26 @@ def statement(
 
 def tally(runs: Sequence[Run], boundary: str) -> Tally:
     """Add the energies of runs within one boundary, measured and estimated ones separately."""
-    readings = [r.reading(f"{boundary}_energy_j") for r in runs]
-    known = [r for r in readings if r.value is not None]
-    measured = [r for r in known if r.status == "measured"]
-    estimated = [r for r in known if r.status == "estimated"]
-    sources = dict.fromkeys(r.how for r in (*measured, *estimated) if r.how)
-    reasons = Counter(r.how for r in readings if r.value is None)
+    joules: dict[str, list[float]] = {"measured": [], "estimated": []}
+    sources: dict[str, list[str]] = {"measured": [], "estimated": []}
+    reasons: Counter[str] = Counter()
+    for run in runs:
+        reading = run.reading(f"{boundary}_energy_j")
+        if reading.value is None:
+            reasons[reading.how] += 1
+        elif reading.status in joules:
+            joules[reading.status].append(reading.value)
+            sources[reading.status].append(reading.how)
+    distinct = dict.fromkeys(filter(None, [*sources["measured"], *sources["estimated"]]))
     return Tally(
         boundary=boundary,
-        measured_j=sum(r.value or 0.0 for r in measured),
-        estimated_j=sum(r.value or 0.0 for r in estimated),
-        measured=len(measured),
-        estimated=len(estimated),
+        measured_j=sum(joules["measured"]),
+        estimated_j=sum(joules["estimated"]),
+        measured=len(joules["measured"]),
+        estimated=len(joules["estimated"]),
         missing=reasons.total(),
-        how=tuple(sources)[:3],
-        why=reasons.most_common(1)[0][0] if reasons else "",
+        how=tuple(distinct)[:3],
+        why=max(reasons, key=lambda reason: reasons[reason], default=""),
     )
 
 
@@ -126,14 +134,16 @@ def _counted(tallies: Sequence[Tally], runs: int) -> tuple[str, float | None, st
     by = {t.boundary: t for t in tallies}
     if by["node"].measured == runs:
         return _BOUNDARIES["node"], by["node"].measured_j, "measured"
-    parts = [by[boundary] for boundary in ("gpu", "cpu", "dram")]
-    parts = [part for part in parts if part.measured or part.estimated]
-    if not parts:
+    names, total, status = [], 0.0, "measured"
+    for part in (by["gpu"], by["cpu"], by["dram"]):
+        if part.measured or part.estimated:
+            names.append(_BOUNDARIES[part.boundary])
+            total += part.measured_j + part.estimated_j
+        if part.estimated:
+            status = "estimated"
+    if not names:
         return "", None, "missing"
-    names = " and ".join(_BOUNDARIES[part.boundary] for part in parts)
-    total = sum(part.measured_j + part.estimated_j for part in parts)
-    has_estimates = any(part.estimated for part in parts)
-    return names, total, "estimated" if has_estimates else "measured"
+    return " and ".join(names), total, status
 
 
 class _Basis(NamedTuple):
@@ -145,27 +155,32 @@ class _Basis(NamedTuple):
 
 
 def _text(found: Statement, runs: Sequence[Run], basis: _Basis) -> str:
-    names = [run.machine.device_name or run.machine.cpu_name for run in runs]
-    machines = "; ".join(sorted({name or "an unnamed machine" for name in names}))
+    names = {run.machine.device_name or run.machine.cpu_name for run in runs}
+    machines = "; ".join(sorted(name or "an unnamed machine" for name in names))
     hours = f"{_number(found.device_hours)} device-hours in {_windows(found, runs)}"
-    known = [tally for tally in found.tallies if tally.measured or tally.estimated]
-    absent = [tally for tally in found.tallies if tally not in known]
-    sentences = [f"{_sources(found, runs)} on {machines}: {hours}."]
-    sentences += [_energy(tally, found.runs) for tally in known]
+    sentences, absent = [f"{_sources(found, runs)} on {machines}: {hours}."], []
+    for tally in found.tallies:
+        if tally.measured or tally.estimated:
+            sentences.append(_energy(tally, found.runs))
+        else:
+            absent.append(f"{_BOUNDARIES[tally.boundary]} ({tally.why or 'not recorded'})")
     if absent:
-        parts = [f"{_BOUNDARIES[t.boundary]} ({t.why or 'not recorded'})" for t in absent]
-        sentences.append(f"Not measured: {', '.join(parts)}.")
+        sentences.append(f"Not measured: {', '.join(absent)}.")
     sentences += _consequences(found, basis)
     return " ".join(sentences)
 
 
 def _sources(found: Statement, runs: Sequence[Run]) -> str:
     """Return who measured the runs, and how many: imported records are named as such."""
-    versions = sorted({run.wattlaw for run in runs if run.wattlaw and run.source == OWN})
-    imported = [run.source for run in runs if run.source != OWN]
+    versions, imported = set(), []
+    for run in runs:
+        if run.source != OWN:
+            imported.append(run.source)
+        elif run.wattlaw:
+            versions.add(run.wattlaw)
     sources, own = ", ".join(sorted(set(imported))), len(runs) - len(imported)
     failed = f" ({found.failed} failed)" if found.failed else ""
-    wattlaw = f"wattlaw {', '.join(versions)}".rstrip()
+    wattlaw = f"wattlaw {', '.join(sorted(versions))}".rstrip()
     if not imported:
         return f"We measured {counted(own, 'training run')}{failed} with {wattlaw}"
     if not own:
@@ -180,7 +195,7 @@ def _sources(found: Statement, runs: Sequence[Run]) -> str:
 
 def _windows(found: Statement, runs: Sequence[Run]) -> str:
     number = _number(found.hours)
-    hours = f"{number} {'hour' if number == '1' else 'hours'}"
+    hours = "1 hour" if number == "1" else f"{number} hours"
     if any(run.source != OWN for run in runs):
         return f"{hours} as recorded"
     return f"{hours} of measured windows (set-up and warm-up are not included)"
@@ -208,8 +223,10 @@ def _consequences(found: Statement, basis: _Basis) -> list[str]:
     factor = " without the overhead of the site (no PUE was given)"
     if basis.pue is not None:
         factor = f" at a PUE of {basis.pue:g}"
-    counted_tallies = [t for t in found.tallies if _BOUNDARIES[t.boundary] in found.counted]
-    known = min(tally.measured + tally.estimated for tally in counted_tallies)
+    known = found.runs
+    for tally in found.tallies:
+        if _BOUNDARIES[tally.boundary] in found.counted:
+            known = min(known, tally.measured + tally.estimated)
     energy = f"The energy of the {found.counted}"
     if found.counted_status == "estimated":
         energy += " (estimated in part or whole)"
