@@ -26,7 +26,7 @@ LEARNED = (VALID, "target_time_s")
 _FIRST = ("workload", "preset", "nodes", "devices", "batch_per_device", "precision", "power_cap_w")
 
 
-class SettingRow(msgspec.Struct, frozen=True, kw_only=True):
+class SummarisedSetting(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that share the factors in ``group``.
 
     runs, failed   the numbers of runs that are done, and of those that failed besides
@@ -46,7 +46,7 @@ class SettingsTable(msgspec.Struct, frozen=True):
     """``shared`` are the factors that are equal in all rows; each row's group has the others."""
 
     shared: dict[str, Factor]
-    rows: list[SettingRow]
+    rows: list[SummarisedSetting]
 
 
 def columns_of(runs: Iterable[Run]) -> list[str]:
@@ -136,10 +136,10 @@ def _shared_factors(
     return shared
 
 
-def _row(group: dict[str, Factor], members: list[Run], columns: Sequence[str]) -> SettingRow:
+def _row(group: dict[str, Factor], members: list[Run], columns: Sequence[str]) -> SummarisedSetting:
     done = [run for run in members if run.state == "done"]
     warnings = dict.fromkeys(note for run in members for note in run.warnings)
-    return SettingRow(
+    return SummarisedSetting(
         group=group,
         runs=len(done),
         failed=len(members) - len(done),
