@@ -182,3 +182,12 @@ def test_a_folder_without_runs_is_answered_alike_by_every_command(command: str, 
     assert f"there are no runs in {tmp_path}; `wattlaw sweep start SWEEP.toml`" in str(
         ended.exception
     )
+
+
+def test_list_without_a_kind_lists_all_kinds():
+    ended = CliRunner().invoke(wattlaw, ["list", "--json"])
+    kinds = {item["kind"]: item["names"] for item in json.loads(ended.stdout)["items"]}
+    assert "nvml" in kinds["meters"]
+    assert "threads" in kinds["options"]
+    for kind in kinds:
+        assert CliRunner().invoke(wattlaw, ["list", kind]).exit_code == 0

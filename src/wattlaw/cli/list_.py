@@ -32,12 +32,17 @@ def list_(kind: str | None, as_json: bool) -> None:
 
 
 def _list_kinds(as_json: bool) -> None:
-    names = {kind: sorted(plugins(KINDS[kind])) for kind in KINDS}
+    from wattlaw.core.options import OPTIONS
+
+    items: list[dict[str, object]] = []
+    rows = []
+    for kind in (*KINDS, "options"):
+        names = sorted(plugins(KINDS[kind]) if kind in KINDS else OPTIONS)
+        items.append({"kind": kind, "names": names})
+        rows.append((kind, str(len(names)), ", ".join(names)))
     if as_json:
-        items = [{"kind": kind, "names": found} for kind, found in names.items()]
         emit_json("list", items)
         return
-    rows = [(kind, str(len(found)), ", ".join(found)) for kind, found in names.items()]
     print_table(("kind", "number", "names"), rows)
 
 

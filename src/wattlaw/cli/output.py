@@ -70,8 +70,10 @@ def runs_in(folder: Path) -> Runs:
 
     loaded = load_runs(folder)
     if not loaded:
-        unfinished = f"; {describe_unfinished(loaded)}" if loaded.unfinished else ""
-        raise RecordError(f"there are no runs in {folder}{unfinished}; {_MAKE}")
+        found = f"there are no runs in {folder}"
+        if loaded.unfinished:
+            found += f"; {describe_unfinished(loaded)}"
+        raise RecordError(f"{found}; {_MAKE}")
     return loaded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,9 +101,9 @@ def compare_runs(a: Path, b: Path, columns: str, as_json: bool) -> None:
         print_table(head, _difference_rows(found.differences), title=f"A: {a}\nB: {b}")
     matched = counted(found.matched, "setting")
     say(f"{matched} in both, {found.only_a} only in A, {found.only_b} only in B.")
-    tested = [d for d in found.differences if d.larger_than_noise is not None]
+    tested = [d.larger_than_noise for d in found.differences if d.larger_than_noise is not None]
     if tested:
-        larger = sum(d.larger_than_noise is True for d in tested)
+        larger = tested.count(True)
         by_chance = f"about {len(tested) / 10:.1f} would be expected by chance"
         differences = counted(len(tested), "difference")
         say(f"larger than the noise: {larger} of {differences}; {by_chance}.")
@@ -238,7 +239,7 @@ def _show_failed(failed: list[Run], loaded: Runs, as_json: bool) -> None:
         lines = run.error.rstrip().splitlines() or ["no error was recorded"]
         shown = lines if len(lines) <= _TAIL else ["…", *lines[-_TAIL:]]
         click.echo(f"{run.trial}  attempt {run.attempt}  {run.started}")
-        click.echo("\n".join(f"    {line}" for line in shown) + "\n")
+        click.echo(textwrap.indent("\n".join(shown), "    ") + "\n")
     say(f"{len(failed)} of {counted(len(loaded), 'run')} failed.")
 
 

@@ -63,8 +63,10 @@ def _flat_rows(runs: Sequence[Run]) -> tuple[list[str], list[FlatRow]]:
         filled |= {column_of(name), f"{column_of(name)}_status"}
     columns = list(COLUMN_NAMES)
     for name in names:
-        parts = [f"{column_of(name)}{ending}" for ending in ("", "_status", "_low", "_high")]
-        columns += [column for column in parts if column in filled]
+        for ending in ("", "_status", "_low", "_high"):
+            column = column_of(name) + ending
+            if column in filled:
+                columns.append(column)
     return columns, rows
 
 

@@ -8,6 +8,7 @@ read from. Rows without a folder were imported and exist in the index alone.
 from __future__ import annotations
 
 import importlib.util
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -114,8 +115,11 @@ def arrow_array(arrow: Arrow, values: Sequence[object], type_: Arrow) -> Arrow:
     try:
         return arrow.array(values, type_)
     except OverflowError:
-        fitting = [v if isinstance(v, int) and abs(v) < 2**63 else None for v in values]
-        return arrow.array(fitting, type_)
+        return arrow.array(list(map(_fitting, values)), type_)
+
+
+def _fitting(value: object) -> int | None:
+    return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def _repeated_texts(arrow: Arrow, table: Arrow) -> list[str]:
@@ -159,7 +163,7 @@ class _IndexChunk:
         for values in self.values.values():
             values.extend([None] * (self.length - len(values)))
         for name in PLACE[:3]:
-            self.values[name] = [getattr(place, name) for place in self.rows]
+            self.values[name] = list(map(operator.attrgetter(name), self.rows))
         arrays = {}
         for name, values in self.values.items():
             arrays[name] = arrow_array(self.arrow, values, self.types[name])

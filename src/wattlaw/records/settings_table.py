@@ -77,7 +77,7 @@ def tabulate(
     rows = []
     for group, same in zip(groups, members, strict=True):
         rows.append(_row({name: group.get(name) for name in varying}, same, columns))
-    rows.sort(key=lambda row: [_sort_key(value) for value in row.group.values()])
+    rows.sort(key=lambda row: list(map(_sort_key, row.group.values())))
     return SettingsTable(_shared_factors(groups, varying), rows)
 
 
@@ -122,7 +122,8 @@ def _any_recorded(runs: Iterable[Run], name: str) -> bool:
 
 
 def _is_varying(name: str, groups: Sequence[dict[str, Factor]]) -> bool:
-    return len({repr(group.get(name)) for group in groups}) > 1
+    first = repr(groups[0].get(name))
+    return any(repr(group.get(name)) != first for group in groups)
 
 
 def _shared_factors(
@@ -169,11 +170,12 @@ def _joined_by(
     for name in by:
         if known and name not in known:
             raise UnknownNameError("factor", name, known)
-    joined: dict[tuple[str, ...], dict[str, Factor]] = {}
-    runs_of: dict[tuple[str, ...], list[Run]] = {}
+    joined: dict[str, dict[str, Factor]] = {}
+    runs_of: dict[str, list[Run]] = {}
     for group, runs in zip(groups, members, strict=True):
-        key = tuple(repr(group.get(name)) for name in by)
-        joined.setdefault(key, {name: group.get(name) for name in by})
+        chosen = {name: group.get(name) for name in by}
+        key = repr(chosen)
+        joined.setdefault(key, chosen)
         runs_of.setdefault(key, []).extend(runs)
     return list(joined.values()), list(runs_of.values())
 
