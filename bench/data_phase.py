@@ -94,7 +94,7 @@ def load_s(name: str) -> float:
 
     from wattlaw.core.plugins import WORKLOADS, load
     from wattlaw.core.setting import setting_from
-    from wattlaw.runner.worker.batches import Batches
+    from wattlaw.runner.worker.rank_batches import Batches
 
     workload = load(WORKLOADS, name)("base", {})
     batches = Batches(setting_from({"workload": name}), workload, torch.device("cpu"), 1, 0)

@@ -11,7 +11,7 @@ from tests.runner.own import Noisy
 from wattlaw.core.plugins import WORKLOADS, load
 from wattlaw.core.setting import setting_from
 from wattlaw.runner.worker.batch_transfer import ALIGN, pack, unpack
-from wattlaw.runner.worker.batches import Batches, Position
+from wattlaw.runner.worker.rank_batches import Batches, Position
 from wattlaw.workloads.molecules.graphs.slots import map_tensors
 
 

@@ -1,1 +1,1 @@
-"""Where trials run, one file per executor; ``claims`` says which process carries out which trial."""
+"""Where trials run, one file per executor; ``claims`` says which process runs which trial."""

@@ -28,7 +28,6 @@ from wattlaw.core.errors import TrialError
 from wattlaw.core.files import explained, write_whole
 from wattlaw.core.plugins import need
 from wattlaw.runner.rank_spec import CHECKPOINT
-from wattlaw.runner.worker.batches import Batches, Position
 from wattlaw.runner.worker.full_state import (
     StateDict,
     full_optimiser_state,
@@ -36,6 +35,7 @@ from wattlaw.runner.worker.full_state import (
     load_full_optimiser_state,
     load_full_state,
 )
+from wattlaw.runner.worker.rank_batches import Batches, Position
 from wattlaw.runner.worker.schedule import Plateau
 from wattlaw.runner.worker.strategy import Strategy, rank
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 from wattlaw.core.errors import TrialError
-from wattlaw.runner.worker.batches import to_device
+from wattlaw.runner.worker.rank_batches import to_device
 from wattlaw.runner.worker.strategy import Replicated, Strategy
 from wattlaw.runner.worker.user_class import checked_metrics, data_of, length_of
 from wattlaw.workloads.base import Workload

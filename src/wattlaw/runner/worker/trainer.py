@@ -8,9 +8,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from wattlaw.core.options import training_options
 from wattlaw.core.setting import Setting
-from wattlaw.runner.worker.batches import Batches, to_device
 from wattlaw.runner.worker.compile_check import gradient_notes
 from wattlaw.runner.worker.device_timer import AnyClock
+from wattlaw.runner.worker.rank_batches import Batches, to_device
 from wattlaw.runner.worker.schedule import Plateau, scaling, scheduler, set_rate
 from wattlaw.runner.worker.step_rows import TakenStep, to_host
 from wattlaw.runner.worker.strategy import rank, ranks, strategy_for
