@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wattlaw.core.errors import SettingError, UnknownNameError
@@ -12,6 +14,12 @@ from wattlaw.core.setting import FIELDS, setting_from
 def test_every_tunable_name_is_an_option_or_a_field_of_a_setting():
     assert set(TUNABLE_FIELDS) <= {*FIELDS, "devices"}
     assert set(TUNABLE) - set(TUNABLE_FIELDS) <= set(OPTIONS)
+
+
+def test_the_documentation_names_every_option():
+    pages = (Path(__file__).parents[2] / "docs").glob("*.md")
+    text = "".join(page.read_text() for page in pages)
+    assert [name for name in OPTIONS if f"`{name}" not in text] == []
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wattlaw.advice.request import AdviceRequest, parse_request
-from wattlaw.advice.sentences import Comparison, advice_on_runs
+from wattlaw.advice.sentences import AdviceComparison, advice_on_runs
 from wattlaw.advice.verdict import is_unclear_gain_for_time, share_added, share_saved
 from wattlaw.analysis.groups import (
     Factor,
@@ -219,7 +219,7 @@ def _advice(
     if bound is not None:
         chance = 1.0 if best is fastest else probability_below(slower, 1 + bound)
     slowdown_chance = None if best is fastest else chance
-    comparison = Comparison(
+    comparison = AdviceComparison(
         objective=objective,
         gain=gain,
         slowdown=slowdown,

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from wattlaw.advice.candidates import Candidate
 from wattlaw.advice.request import AdviceRequest, Constraint
-from wattlaw.advice.sentences import Comparison, NextRun, advice_on_devices
+from wattlaw.advice.sentences import AdviceComparison, NextRun, advice_on_devices
 from wattlaw.advice.verdict import is_unclear_gain_for_time, share_added, share_saved
 from wattlaw.analysis.groups import Group
 from wattlaw.analysis.prices import COST, Prices
@@ -271,7 +271,7 @@ def _advice(
     chance = float(weighed.chances[chosen]) if limits else None
     following, saves = next_run(weighed)
     noise = float(run_noise(group.runs).scale[0])
-    comparison = Comparison(
+    comparison = AdviceComparison(
         objective=objective,
         gain=share_saved(cost_ratio),
         slowdown=share_added(time_ratio),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from wattlaw.advice.request import AdviceRequest
-from wattlaw.advice.sentences import Comparison, advice_on_cap
+from wattlaw.advice.sentences import AdviceComparison, advice_on_cap
 from wattlaw.advice.verdict import is_unclear_gain_for_time, share_saved, transform
 from wattlaw.analysis.cap_curves import (
     CapCurve,
@@ -117,7 +117,7 @@ def _advice(
     baseline = max(curve.runs, key=lambda r: r.setting.power_cap_w or 0.0).setting
     chance = None if request.max_slowdown is None else chosen.probability
     next_option = most_informative_cap(options, chosen)
-    comparison = Comparison(
+    comparison = AdviceComparison(
         objective=objective,
         gain=share_saved(chosen.cost),
         slowdown=chosen.slowdown,
@@ -160,7 +160,7 @@ def _words(
     group: Group,
     curve: CapCurve,
     chosen: CapOption,
-    comparison: Comparison,
+    comparison: AdviceComparison,
     next_option: CapOption | None,
 ) -> str:
     # the curve is of one batch and one number of devices, which the group leaves open

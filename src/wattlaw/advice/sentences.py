@@ -28,7 +28,7 @@ _MOST_PERCENT = 4.0
 _UNKNOWN_NOISE = "Without repeats, the run-to-run variation is unknown."
 
 
-class Comparison(NamedTuple):
+class AdviceComparison(NamedTuple):
     """How a recommended setting compares with the baseline.
 
     objective     quantity that was minimised
@@ -61,7 +61,7 @@ def advice_on_runs(
     fastest: MeasuredSetting,
     considered: Sequence[MeasuredSetting],
     allowed: Sequence[MeasuredSetting],
-    comparison: Comparison,
+    comparison: AdviceComparison,
 ) -> str:
     """Return advice among settings that were run; ``allowed`` are those that keep the limits."""
     names = differing(c.runs[0] for c in considered)
@@ -85,7 +85,7 @@ def advice_on_devices(
     best: Candidate,
     fastest: Candidate,
     candidates: Sequence[Candidate],
-    comparison: Comparison,
+    comparison: AdviceComparison,
     following: NextRun,
 ) -> str:
     """Return advice on a number of devices, some of which were not run."""
@@ -111,7 +111,7 @@ def advice_on_cap(
     chosen: str,
     origin: str,
     highest: str,
-    comparison: Comparison,
+    comparison: AdviceComparison,
     next_cap: str,
 ) -> str:
     """Return advice on a power cap; ``chosen`` and ``highest`` are equal where the cap should stay.
@@ -135,7 +135,7 @@ def advice_on_cap(
     return joined(group, sentences)
 
 
-def compared(chosen: str, baseline: str, comparison: Comparison) -> list[str]:
+def compared(chosen: str, baseline: str, comparison: AdviceComparison) -> list[str]:
     """Return the recommendation of a setting other than the baseline, and what it gains.
 
     A gain that may be chance is called no clear difference.
@@ -325,7 +325,7 @@ def _but_devices(tried: MeasuredSetting) -> list[tuple[str, Factor]]:
 def _least_cost(
     best: MeasuredSetting,
     allowed: Sequence[MeasuredSetting],
-    comparison: Comparison,
+    comparison: AdviceComparison,
     names: Sequence[str],
 ) -> list[str]:
     # what the fastest setting costs against the cheapest that keeps the limits

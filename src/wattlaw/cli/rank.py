@@ -60,10 +60,10 @@ def _print(found: Rankings, by: str) -> None:
         title = f"{', '.join(search.values())}: {len(last)} configurations, {rows[0].kept} continue"
         columns = ["after", "score", "Spearman", "best continues", "time saved", "energy saved"]
         print_table(columns, [_row(r) for r in rows], title=title)
-        places = [
-            [str(c.place), c.words, f"{c.value:.4g}", str(c.runs), _early(c.words, rows)]
-            for c in last
-        ]
+        places = []
+        for c in last:
+            early = _early(c.words, rows)
+            places.append([str(c.place), c.words, f"{c.value:.4g}", str(c.runs), early])
         then = ", ".join(f"{100 * r.after:g}" for r in rows if r.score == rows[0].score)
         print_table(
             ["place", "configuration", by, "runs", f"place by {rows[0].score} after {then} %"],

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from wattlaw.advice.sentences import Comparison, batch_sentences, compared, limit_sentences, noun
+from wattlaw.advice.sentences import (
+    AdviceComparison,
+    batch_sentences,
+    compared,
+    limit_sentences,
+    noun,
+)
 from wattlaw.core.errors import reason
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.setting import Setting
@@ -133,7 +139,7 @@ def _recommendation(advice: Advice, group: WorkloadGroup, is_clear: bool) -> lis
     chosen = label_of(group, advice.setting)
     if advice.setting != advice.baseline:
         baseline = f"{label_of(group, advice.baseline)}, the fastest setting"
-        comparison = Comparison(advice.minimise, advice.gain, advice.slowdown)
+        comparison = AdviceComparison(advice.minimise, advice.gain, advice.slowdown)
         return compared(chosen, baseline, comparison)
     # the mean that "Which setting to take" shows, not the median of the figures
     time = show(advice.predicted["time_per_sample_s"].value, "s")
