@@ -140,10 +140,14 @@ some_runs = st.builds(
 @given(st.lists(some_runs, max_size=12))
 def test_runs_are_repeats_if_and_only_if_they_share_every_factor(runs: list[Run]):
     groups = repeats(runs)
-    told = [factors(members[0]) for members in groups]
+    combinations = [factors(members[0]) for members in groups]
     assert sorted(id(run) for members in groups for run in members) == sorted(map(id, runs))
-    assert all(factors(run) == told[i] for i, members in enumerate(groups) for run in members)
-    assert all(told[i] != told[j] for i in range(len(told)) for j in range(i))
+    assert all(
+        factors(run) == combinations[i] for i, members in enumerate(groups) for run in members
+    )
+    assert all(
+        combinations[i] != combinations[j] for i in range(len(combinations)) for j in range(i)
+    )
 
 
 def test_what_the_docs_call_derived_is_derived():

@@ -61,7 +61,7 @@ def test_a_run_is_read_back_as_it_was_written(quantities: dict, notes: list, lab
 
 
 def test_a_summary_of_format_1_is_read_for_ever():
-    """This file was written by wattlaw 0.1.0 and is never written anew."""
+    """This file was written by wattlaw 0.1.0 and must not be rewritten."""
     run = decode_run(FORMAT_1.read_bytes(), str(FORMAT_1))
     assert run == RUN
     assert FORMAT >= 1

@@ -11,7 +11,7 @@ from wattlaw.core.warning_texts import WARNINGS, meaning
 
 
 def made() -> set[str]:
-    """The first argument of every ``Note(…)`` in the source; what is no literal stands as its code."""
+    """The first argument of every ``Note(…)`` in the source; an expression as its code."""
     found = set()
     for path in Path(wattlaw.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""What every meter and control keeps to, whichever file it lies in."""
+"""The contract of every meter and control."""
 
 from __future__ import annotations
 

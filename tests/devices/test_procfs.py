@@ -134,7 +134,7 @@ def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
         job.stdin.write(b"\n")
         job.stdin.flush()
         child = int(job.stdout.readline())
-        # the list of all processes is not due again, so only its number can have told of it
+        # the list of all processes is not due again, so it was found by its number
         tree.next_look = 0.0
         tree.update(tree.next_list - 1)
         assert child in tree.alive

@@ -44,7 +44,7 @@ def factors(run: Run) -> dict[str, Factor]:
 
 
 def stated_value(run: Run, name: str) -> str | None:
-    """Return a run's preset, precision or back-end; None for a default that nobody stated."""
+    """Return a run's preset, precision or back-end; None for an unstated default."""
     setting = run.setting
     value: str = getattr(setting, name)
     if value != ASSUMED[name] or name in run.labels:

@@ -1,4 +1,4 @@
-"""What a law or an advice says, as the report, the command line and JSON carry it."""
+"""Fitted laws and advice, as the report, the command line and JSON show them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """One fitted law of one group of runs.
+    """A law fitted to one group of runs.
 
-    group           what the group's runs share, such as {"workload": "schnet", "batch_per_device":
-                    "32"}
-    target, over    the quantity explained and the quantity it is explained by, such as step_time_s
-                    over devices
-    law             name of the form: "speedup" (two sizes), "power", "usl", …
-    parameters      the law's parameters with intervals; for "speedup" one per size: "speedup_2"
+    group           the factors that the runs share, such as {"workload": "schnet"}
+    target, over    the explained quantity and the explaining one, such as step_time_s over devices
+    law             name of the law: "speedup" (two sizes), "power", "usl", …
+    parameters      the law's parameters with intervals; of "speedup" one per size: "speedup_2"
     points          (x, median target, low, high) of the data, for drawing
     curve           (x, predicted, low, high) of the law, for drawing; empty for "speedup"
-    n, sizes        runs and distinct values of ``over`` used
-    held_out_error  median relative error when each size is predicted from the others; None below
-                    three sizes
+    n, sizes        the numbers of runs and of distinct values of ``over``
+    held_out_error  median relative error of predicting each size from the others; None below three
+                    sizes
     """
 
     group: dict[str, str]
@@ -50,24 +48,22 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting recommended for one group under a bound.
+    """The setting recommended for one group under a limit on the slowdown.
 
-    group          what the choices share, such as {"workload": "schnet"}
-    minimise       the quantity made small
-    setting        the setting to run
-    baseline       the setting that the gain compares with (the fastest one)
+    group          the factors that the candidates share, such as {"workload": "schnet"}
+    minimise       the objective, a quantity
+    setting        the recommended setting
+    baseline       the setting that the gain refers to (the fastest one)
     predicted      quantities of the recommended setting, by name
     gain           share of ``minimise`` saved against the baseline; 0.1 is 10 % less
-    slowdown       time per sample against the baseline, minus 1
-    probability_bound_holds   that the bound on the slowdown is kept, in [0, 1]; None without a
-                              bound
-    is_measured    whether the setting itself was run (else a law predicts it)
+    slowdown       time per sample relative to the baseline, minus 1
+    probability_bound_holds  of the limit on the slowdown, in [0, 1]; None without a limit
+    is_measured    whether the setting was run (else a law predicts it)
     extrapolated   why the prediction reaches beyond the runs, if it does
-    next_run       the setting whose run would narrow the answer most; None where none is worth
-                   running, or unknown
-    next_run_saves  share of ``minimise`` that choosing after that run is expected to save; None
-                    where it is unknown
-    words          the advice as a sentence
+    next_run       the setting to run next, to narrow the answer most; None for none
+    next_run_saves share of ``minimise`` that the choice after that run is expected to save; None
+                   where it is unknown
+    words          the advice as text
     """
 
     group: dict[str, str]

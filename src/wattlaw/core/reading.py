@@ -1,4 +1,4 @@
-"""A quantity as it was read: its value and whether it was measured, estimated or is missing."""
+"""A reading of a quantity: its value, and whether it was measured, estimated or is missing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """A named warning that stands beside every figure that uses the run."""
+    """A named warning, shown beside every figure that uses the run."""
 
     name: str
     message: str
@@ -47,7 +47,7 @@ def estimated(value: float, model: str) -> Reading:
 
 
 def missing(why: str) -> Reading:
-    """Return a reading with no value; ``why`` says why. Missing is never 0."""
+    """Return a reading without a value; ``why`` is the reason. Missing is never 0."""
     return Reading(None, "missing", why)
 
 

@@ -33,7 +33,7 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One run. Raw totals with their status; what is derived is derived when asked (``derive``)."""
+    """One run: raw totals with their status. ``derive`` computes the derived quantities."""
 
     setting: Setting
     trial: str

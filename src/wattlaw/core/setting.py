@@ -100,7 +100,7 @@ FIELDS = Setting.__struct_fields__
 
 
 def setting_from(values: PlainValues) -> Setting:
-    """Build a setting from plain values, as they stand in a sweep file or on a command line.
+    """Build a setting from plain values, as in a sweep file or on a command line.
 
     ``devices`` is understood as the total over ``nodes``; a name that is no field becomes an
     option.

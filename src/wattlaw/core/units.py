@@ -77,13 +77,15 @@ def parse_value(text: str, unit: str, what: str = "the value") -> float:
         raise UsageError(
             f"{what} is {text.strip()!r}; give a number{f' in {unit}' if unit else ''}"
         )
-    given = match[2]
-    if not given:
+    suffix = match[2]
+    if not suffix:
         return number
-    if given not in units_like(unit):
+    if suffix not in units_like(unit):
         valid = ", ".join(filter(None, units_like(unit))) or "a number without a unit"
-        raise UsageError(f"{what} is {text.strip()!r}; {given} is not a unit of it; valid: {valid}")
-    return convert(number, given, unit)
+        raise UsageError(
+            f"{what} is {text.strip()!r}; {suffix} is not a unit of it; valid: {valid}"
+        )
+    return convert(number, suffix, unit)
 
 
 def show(value: float, unit: str = "", digits: int = 3) -> str:

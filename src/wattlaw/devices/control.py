@@ -23,7 +23,7 @@ class Control(ABC):
     """
 
     @abstractmethod
-    def devices(self, wanted: Sequence[str] | None) -> list[str]:
+    def devices(self, requested: Sequence[str] | None) -> list[str]:
         """Return the UUIDs of the devices named by index or UUID; None is all that the job may use.
 
         Raises DeviceError for a name that no device has.

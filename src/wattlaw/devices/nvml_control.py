@@ -21,15 +21,15 @@ class NvmlDriver:
         # a lost device keeps its place, so that the others keep theirs
         self._uuids = [word(h.ask("GetUUID")) or f"lost-{i}" for i, h in enumerate(self._all)]
 
-    def devices(self, wanted: Sequence[str] | None) -> list[str]:
+    def devices(self, requested: Sequence[str] | None) -> list[str]:
         """Return the UUIDs of the devices named by index or UUID; None is all that the job may use.
 
         Raises DeviceError for a GPU in MIG mode that other jobs may use too, since its limits hold
         for the whole GPU, and where the environment may number GPUs otherwise than NVML.
         """
-        if wanted is None and (doubt := doubtful_order(self._all)):
+        if requested is None and (doubt := doubtful_order(self._all)):
             raise DeviceError(f"no limit is set: {doubt}")
-        chosen = chosen_gpus(self._all, None if wanted is None else tuple(wanted))
+        chosen = chosen_gpus(self._all, None if requested is None else tuple(requested))
         for one in chosen:
             if not one.is_all:
                 raise DeviceError(

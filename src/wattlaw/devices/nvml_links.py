@@ -97,11 +97,11 @@ class LinkCounters:
         self.lacks |= {f"{prefix}received_bytes": why, f"{prefix}sent_bytes": why}
 
 
-def fields(handle: NvmlHandle, wanted: Sequence[tuple[int, int]]) -> list[int | None]:
+def fields(handle: NvmlHandle, requested: Sequence[tuple[int, int]]) -> list[int | None]:
     """Return the values of NVML's fields, each an (id, scope); None for one that is not given."""
-    values = handle.ask("GetFieldValues", list(wanted)) if wanted else []
+    values = handle.ask("GetFieldValues", list(requested)) if requested else []
     if values is None:
-        return [None] * len(wanted)
+        return [None] * len(requested)
     return [_value(field) for field in values]
 
 

@@ -41,9 +41,8 @@ def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[Probe
 def one_meter_for_each_device(found: Sequence[tuple[Meter, Probe]]) -> list[ProbedMeter]:
     """Return the meters with their probes, each device being left to one of them.
 
-    A meter that reads a device's energy precedes one that does not; then the one of higher priority
-    does. Devices of different meters whose ids are equal, though they are different devices, get
-    new ids.
+    A meter that reads a device's energy precedes one that does not; after that, the higher priority
+    decides. Different devices with equal ids get new ids.
     """
     devices = [(meter, device) for meter, probe in found for device in probe.devices]
     devices.sort(key=lambda pair: (pair[1].energy == "none", -pair[0].priority))

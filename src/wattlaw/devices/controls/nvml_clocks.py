@@ -22,8 +22,8 @@ class _LockedClock(Control):
         self.driver = NvmlDriver()
         self.word, self.call, self.switch = word, call, switch
 
-    def devices(self, wanted: Sequence[str] | None) -> list[str]:
-        return self.driver.devices(wanted)
+    def devices(self, requested: Sequence[str] | None) -> list[str]:
+        return self.driver.devices(requested)
 
     def allowed(self, device: str) -> Allowed:
         clocks = self._supported(device)

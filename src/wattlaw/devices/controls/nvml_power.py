@@ -16,8 +16,8 @@ class PowerCap(Control):
     def __init__(self) -> None:
         self.driver = NvmlDriver()
 
-    def devices(self, wanted: Sequence[str] | None) -> list[str]:
-        return self.driver.devices(wanted)
+    def devices(self, requested: Sequence[str] | None) -> list[str]:
+        return self.driver.devices(requested)
 
     def allowed(self, device: str) -> Allowed:
         nvml, handle = self.driver.nvml, self.driver.handle(device)
