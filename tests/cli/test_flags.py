@@ -77,6 +77,10 @@ def call(capsysbinary, *words):
             "--currency has no effect without --price",
         ),
         (
+            ["sweep", "start", "sweep.toml", "--dry-run", "--executor", "slurm"],
+            "--executor has no effect with --dry-run",
+        ),
+        (
             ["study", "run", "quickstart", "--dry-run", "--max-slowdown", "0.1"],
             "--max-slowdown has no effect with --dry-run; it goes with --scale and --out",
         ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wattlaw.cli.flags import refuse
 from wattlaw.cli.output import emit_json, say, say_warnings
 from wattlaw.cli.tables import print_table
 from wattlaw.core.errors import reason
@@ -65,6 +66,7 @@ def start(file: Path, out: str, executor: str, dry_run: bool, as_json: bool) -> 
     have a result.
     """
     if dry_run:
+        refuse(["executor"], "with --dry-run, which estimates from earlier runs alone")
         show_plan(file, out, as_json)
     else:
         show_runs(run_with_display(file, out, executor=executor), as_json, out)
