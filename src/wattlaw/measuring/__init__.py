@@ -1,1 +1,1 @@
-"""The sampler, measuring windows, and the guard that puts limits back."""
+"""Measures commands and code blocks: samplers, files, totals, limits."""

@@ -1,1 +1,1 @@
-"""What Slurm says: the environment of a job, its nodes, its accounting."""
+"""Slurm: the environment of a job, its queue, its accounting."""

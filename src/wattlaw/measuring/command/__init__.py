@@ -1,1 +1,1 @@
-"""Measures a command of the user."""
+"""Measures any command: runs it as if alone, and reports its cost."""

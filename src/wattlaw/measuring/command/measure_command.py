@@ -152,9 +152,9 @@ def measure_command(
                 watch = watching(samplers)
             with watch:
                 start_s = samplers.edge()
-                ended = run_command(words, mark, witness)
+                ended = run_command(words, {SAMPLER_VARIABLE: mark}, witness)
                 end_s = time.monotonic()
-            left = processes_left(mark, ended.pid)
+            left = processes_left(f"{SAMPLER_VARIABLE}={mark}", ended.pid)
             if is_kept and nodes_of_step() > 1:
                 note_command(attempt, start_s, end_s, ended.exit_code)
                 nodes = wait_for_commands(attempt, nodes_of_step())

@@ -21,7 +21,6 @@ from typing import NamedTuple, NoReturn, TypeVar
 from wattlaw.core.errors import UsageError
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.units import show
-from wattlaw.measuring.sampling.host_sampler import SAMPLER_VARIABLE
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
@@ -257,15 +256,15 @@ def signals_passed_on(witness: SignalWitness | None) -> Iterator[tuple[Child, li
 
 
 def run_command(
-    words: Sequence[str], mark: str, witness: SignalWitness | None = None
+    words: Sequence[str], variables: Mapping[str, str], witness: SignalWitness | None = None
 ) -> EndedCommand:
     """Run a command to its end.
 
-    ``mark`` is WATTLAW_SAMPLER for the command's processes. With a ``witness`` the command receives
+    ``variables`` are added to the command's environment. With a ``witness`` the command receives
     each signal once, whether it was sent to this process or to its group. Must be called from the
     main thread. Raises UsageError where the command cannot be run.
     """
-    environment = {**_original_environment(), SAMPLER_VARIABLE: mark}
+    environment = {**_original_environment(), **variables}
     with signals_passed_on(witness) as (child, defaults):
 
         def spawn(path: str, arguments: list[str]) -> int:
@@ -317,11 +316,13 @@ def accounted(ended: EndedCommand, sampled: Mapping[str, Reading]) -> dict[str, 
 def processes_left(mark: str, first: int) -> list[Note]:
     """Return the warning that processes of a command still run after its end.
 
-    ``mark`` is their WATTLAW_SAMPLER and ``first`` the number of the command's own process: only
-    processes of this user with later numbers are checked.
+    ``mark`` is a variable of their environment as "NAME=value", and ``first`` the number of the
+    command's own process: only processes of this user with later numbers are checked.
     """
-    marked = f"{SAMPLER_VARIABLE}={mark}".encode()
-    left = [pid for pid in _later_processes(first) if marked in _environment_of(pid).split(b"\0")]
+    left = []
+    for pid in _later_processes(first):
+        if mark.encode() in _environment_of(pid).split(b"\0"):
+            left.append(pid)
     if not left:
         return []
     pids = ", ".join(map(str, left[:_MAX_NAMED]))

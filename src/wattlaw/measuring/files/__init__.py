@@ -1,1 +1,1 @@
-"""The files of an attempt: hosts, steps, telemetry, pauses, the record."""
+"""The files in an attempt's folder: those of hosts and those of ranks."""

@@ -1,1 +1,1 @@
-"""Several hosts in one measurement: clock offsets, samplers on nodes, merging."""
+"""Several processes and hosts in one record: who makes it, and samplers on every node."""

@@ -1,1 +1,1 @@
-"""Reads meters at a fixed rate and writes telemetry."""
+"""Reads meters at a fixed rate, and writes their readings."""
