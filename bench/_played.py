@@ -112,5 +112,7 @@ def measured(shown: list[Sample], device: Device, start: float, end: float, chan
         column.times, column.values = (
             array("d", (getattr(s, n) for s in told)) for n in ("time_s", name)
         )
-    host = Host(host="h", hz=HZ, probes=(Probe(meter="replay", devices=(rule.learned(info),)),))
+    host = Host(
+        host="h", hz=HZ, probes=(Probe(meter="replay", devices=(rule.with_observed_period(info),)),)
+    )
     return HostWindow(host, {"gpu:0": series}, start, end)

@@ -168,7 +168,7 @@ def test_a_step_outside_of_its_block_is_an_error() -> None:
         ({"setting": {"batch_per_device": 0}}, SettingError),
     ],
 )
-def test_an_impossible_request_is_refused_at_once(
+def test_an_impossible_request_is_refused_before_the_block(
     arguments: dict[str, object], error: type[Exception]
 ) -> None:
     with pytest.raises(error):

@@ -106,9 +106,7 @@ def test_a_disk_that_fills_for_a_while_loses_no_row_and_the_summary_names_it(
     assert max(b - a for a, b in itertools.pairwise(times)) < 1
 
 
-def test_rows_that_were_never_written_are_counted_and_their_time_is_told(
-    tmp_path: Path, trace
-) -> None:
+def test_rows_that_were_never_written_are_counted_with_their_times(tmp_path: Path, trace) -> None:
     words = [
         sys.executable,
         "-m",
@@ -128,15 +126,15 @@ def test_rows_that_were_never_written_are_counted_and_their_time_is_told(
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (3, "trained\n")
     (path,) = tmp_path.glob("run/*/summary.json")
-    told = [
+    found = [
         w["message"]
         for w in json.loads(path.read_text())["warnings"]
         if w["name"] == "sampling_trouble"
     ]
-    assert any("larger than files may be here" in text for text in told)
+    assert any("would exceed the largest file allowed here" in text for text in found)
     (lost,) = [
         re.search(r"(\d+) rows, read (\S+) s to (\S+) s after the start, were never written", t)
-        for t in told
+        for t in found
     ]
     assert lost
     count, first, last = int(lost[1]), float(lost[2]), float(lost[3])

@@ -24,7 +24,7 @@ def measure(fake: FakeNvml, *words: str, **more: str) -> subprocess.CompletedPro
     )
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict:
+def result(done: subprocess.CompletedProcess[str]) -> dict:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -46,7 +46,7 @@ def test_an_instance_is_chosen_by_each_name_that_its_driver_takes(
     uuids = fake.cut(0, 3, 3)
     fake.set(0, is_before_r470=is_old_driver)
     old = f"MIG-{fake.uuid(0)}/2/0"
-    found = told(measure(fake, CUDA_VISIBLE_DEVICES=old if is_old_name else uuids[1]))
+    found = result(measure(fake, CUDA_VISIBLE_DEVICES=old if is_old_name else uuids[1]))
     (item,) = gpus(found).values()
     assert (item["device"], item["name"]) == ("gpu:0/mig:1", "Fake GPU (no hardware) MIG 3g.30gb")
     assert item["uuid"] == (old if is_old_driver else uuids[1])
@@ -55,7 +55,7 @@ def test_an_instance_is_chosen_by_each_name_that_its_driver_takes(
 
 def test_an_instance_is_named_as_its_gpus_and_has_no_energy(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 2, 2)
-    found = told(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids[:2])))
+    found = result(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids[:2])))
     assert list(gpus(found)) == ["gpu:0/mig:0", "gpu:0/mig:1"]
     for item in gpus(found).values():
         assert (item["energy_j"], item["mean_power_w"], item["status"]) == (None, None, "missing")
@@ -67,7 +67,7 @@ def test_an_instance_is_named_as_its_gpus_and_has_no_energy(fake: FakeNvml) -> N
 
 def test_a_job_that_holds_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 4, 3)
-    found = told(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids)))
+    found = result(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids)))
     assert list(gpus(found)) == ["gpu:0", "gpu:0/mig:0", "gpu:0/mig:1"]
     assert gpus(found)["gpu:0"]["mean_power_w"] == pytest.approx(380, rel=0.1)
     assert gpu_energy(found)["value"] == gpus(found)["gpu:0"]["energy_j"]
@@ -76,21 +76,21 @@ def test_a_job_that_holds_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) ->
 
 def test_a_whole_gpu_beside_an_instance_is_not_taken_for_the_jobs_energy(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 3)
-    found = told(measure(fake, CUDA_VISIBLE_DEVICES=f"1,{uuids[0]}"))
+    found = result(measure(fake, CUDA_VISIBLE_DEVICES=f"1,{uuids[0]}"))
     assert gpus(found)["gpu:1"]["energy_j"] is not None
     assert gpu_energy(found)["status"] == "missing"
 
 
-def test_a_gpu_in_mig_mode_stands_for_the_instances_that_the_job_sees(fake: FakeNvml) -> None:
+def test_a_gpu_in_mig_mode_means_the_instances_that_the_job_sees(fake: FakeNvml) -> None:
     fake.cut(0, 3, 3)
     fake.cut(1, 7, is_hidden=True)
-    found = told(measure(fake))
+    found = result(measure(fake))
     assert list(gpus(found)) == ["gpu:0/mig:0", "gpu:0/mig:1"]
 
 
-def test_a_gpu_asked_for_by_its_number_is_read_whole_and_said_to_be_shared(fake: FakeNvml) -> None:
+def test_a_gpu_named_by_its_number_is_read_whole_with_a_warning(fake: FakeNvml) -> None:
     fake.cut(0, 3, 3)
-    found = told(measure(fake, "--gpus", "0"))
+    found = result(measure(fake, "--gpus", "0"))
     assert list(gpus(found)) == ["gpu:0"]
     assert gpus(found)["gpu:0"]["mean_power_w"] == pytest.approx(380, rel=0.1)
     assert "gpu_shared" in {w["name"] for w in found["warnings"]}
@@ -98,14 +98,14 @@ def test_a_gpu_asked_for_by_its_number_is_read_whole_and_said_to_be_shared(fake:
 
 def test_a_name_that_no_instance_has_ends_the_list_as_in_cuda(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 3)
-    found = told(measure(fake, CUDA_VISIBLE_DEVICES=f"{uuids[1]},MIG-not-there,{uuids[0]}"))
+    found = result(measure(fake, CUDA_VISIBLE_DEVICES=f"{uuids[1]},MIG-not-there,{uuids[0]}"))
     assert list(gpus(found)) == ["gpu:0/mig:1"]
 
 
-def test_strangers_are_told_from_the_jobs_processes_on_an_instance(fake: FakeNvml) -> None:
+def test_other_processes_are_distinguished_from_the_jobs_on_an_instance(fake: FakeNvml) -> None:
     (uuid, *_) = fake.cut(0, 3, 3, pid=1)
     assert "other_process_on_device" in {
-        w["name"] for w in told(measure(fake, CUDA_VISIBLE_DEVICES=uuid))["warnings"]
+        w["name"] for w in result(measure(fake, CUDA_VISIBLE_DEVICES=uuid))["warnings"]
     }
 
 
@@ -125,7 +125,7 @@ def test_no_limit_is_set_on_a_gpu_whose_instances_others_may_use(fake: FakeNvml,
 
 def test_a_job_that_holds_every_slice_may_limit_the_gpu(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 4, 3)
-    found = told(measure(fake, "--power-cap-w", "200", CUDA_VISIBLE_DEVICES=",".join(uuids)))
+    found = result(measure(fake, "--power-cap-w", "200", CUDA_VISIBLE_DEVICES=",".join(uuids)))
     assert gpus(found)["gpu:0"]["mean_power_w"] == pytest.approx(200, rel=0.1)
     assert (fake.get(0, "sets"), fake.get(0, "limit_w")) == (2, 380)
 

@@ -32,14 +32,14 @@ def names(done: subprocess.CompletedProcess[str]) -> set[str]:
     return {w["name"] for w in json.loads(done.stdout)["warnings"]}
 
 
-def test_a_limit_holds_on_a_driver_that_forgets_it_when_nobody_uses_it(fake: FakeNvml) -> None:
+def test_a_limit_stays_on_a_driver_that_resets_it_without_users(fake: FakeNvml) -> None:
     fake.set(0, load=1, is_persistent=0)
     done = measure(fake, "--gpus", "0", "--power-cap-w", "200")
     assert gpus(done)["gpu:0"]["max_power_w"] == pytest.approx(200, rel=0.01)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2])
-def test_a_driver_that_fails_every_third_call_still_gets_its_limits_put_back(
+def test_limits_are_restored_on_a_driver_that_fails_every_third_call(
     fake: FakeNvml, calls: int
 ) -> None:
     script = (

@@ -96,31 +96,31 @@ def measure(fake: FakeNvml, *words: str, **more: str) -> dict:
     return json.loads(done.stdout)
 
 
-def gpu(told: dict, device: str = "gpu:0") -> dict:
-    return next(i for i in told["items"] if i["device"] == device)
+def gpu(result: dict, device: str = "gpu:0") -> dict:
+    return next(i for i in result["items"] if i["device"] == device)
 
 
-def names(told: dict) -> set[str]:
-    return {w["name"] for w in told["warnings"]}
+def names(result: dict) -> set[str]:
+    return {w["name"] for w in result["warnings"]}
 
 
 def test_energy_comes_from_the_counter_and_agrees_with_the_truth(fake: FakeNvml) -> None:
     fake.set(0, load=1)
     start = fake.joules(0)
     began = time.monotonic()
-    told = measure(fake, "--", "sleep", "2")
+    result = measure(fake, "--", "sleep", "2")
     power = (fake.joules(0) - start) / (time.monotonic() - began)
-    item = gpu(told)
+    item = gpu(result)
     assert item["reason"] == "nvml counter"
     assert item["mean_power_w"] == pytest.approx(power, rel=0.03)
-    assert item["energy_j"] == pytest.approx(power * told["overall"]["elapsed_s"], rel=0.03)
-    assert gpu(told, "gpu:1")["mean_power_w"] == pytest.approx(60, rel=0.03)
+    assert item["energy_j"] == pytest.approx(power * result["overall"]["elapsed_s"], rel=0.03)
+    assert gpu(result, "gpu:1")["mean_power_w"] == pytest.approx(60, rel=0.03)
     assert item["sm_clock_mhz"] == pytest.approx(1500 * (320 / 340) ** 0.5, rel=0.01)
 
 
 def test_only_the_jobs_own_devices_are_read(fake: FakeNvml) -> None:
-    told = measure(fake, "--", "sleep", "0.2", CUDA_VISIBLE_DEVICES=fake.uuid(1))
-    assert [i["uuid"] for i in told["items"] if i["boundary"] == "gpu"] == [fake.uuid(1)]
+    result = measure(fake, "--", "sleep", "0.2", CUDA_VISIBLE_DEVICES=fake.uuid(1))
+    assert [i["uuid"] for i in result["items"] if i["boundary"] == "gpu"] == [fake.uuid(1)]
 
 
 def test_an_old_driver_without_counter_or_field_values_gives_sampled_power(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(
     time.sleep(1)
     fake.set(0, lost_at=time.monotonic())
     job.communicate(timeout=60)
-    told = json.loads((tmp_path / "cost.json").read_text())
-    assert gpu(told)["energy_j"] is None
-    assert gpu(told, "gpu:1")["energy_j"] is not None
-    assert told["overall"]["quantities"]["gpu_energy_j"]["status"] == "missing"
-    assert "device_lost" in names(told)
+    result = json.loads((tmp_path / "cost.json").read_text())
+    assert gpu(result)["energy_j"] is None
+    assert gpu(result, "gpu:1")["energy_j"] is not None
+    assert result["overall"]["quantities"]["gpu_energy_j"]["status"] == "missing"
+    assert "device_lost" in names(result)
 
 
 def test_a_counter_that_goes_backwards_is_noticed(fake: FakeNvml, tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ def test_a_counter_that_goes_backwards_is_noticed(fake: FakeNvml, tmp_path: Path
     time.sleep(1)
     fake.set(0, counter_shift_j=0)
     job.communicate(timeout=30)
-    told = json.loads((tmp_path / "cost.json").read_text())
-    assert "counter_went_back" in names(told)
-    assert gpu(told)["mean_power_w"] == pytest.approx(380, rel=0.05)
+    result = json.loads((tmp_path / "cost.json").read_text())
+    assert "counter_went_back" in names(result)
+    assert gpu(result)["mean_power_w"] == pytest.approx(380, rel=0.05)
 
 
 def test_throttling_and_strangers_on_the_device_are_warned_about(fake: FakeNvml) -> None:
@@ -289,7 +289,7 @@ def test_a_refused_permission_names_the_ways_to_get_it(fake: FakeNvml, capped) -
     assert not list((Path(fake.environment["WATTLAW_STATE"])).glob("*.json"))
 
 
-def test_a_device_that_ignores_a_cap_is_found_out(fake: FakeNvml, capped) -> None:
+def test_a_device_that_ignores_a_cap_is_an_error(fake: FakeNvml, capped) -> None:
     fake.set(0, ignores_sets=1)
     _, errors = capped(200).communicate(timeout=30)
     assert "was set to 200 W, but it reads back 380 W" in errors
@@ -316,7 +316,7 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(
     fake: FakeNvml, tmp_path: Path
 ) -> None:
     fake.set(0, load=1)
-    told = measure(
+    result = measure(
         fake,
         "-o",
         str(tmp_path / "runs"),
@@ -328,7 +328,7 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(
         "sleep",
         "1",
     )
-    assert gpu(told)["mean_power_w"] == pytest.approx(200, rel=0.03)
+    assert gpu(result)["mean_power_w"] == pytest.approx(200, rel=0.03)
     assert fake.get(0, "limit_w") == 380
     (run,) = wattlaw.load_runs(tmp_path / "runs")
     assert run.setting.power_cap_w == 200

@@ -1,4 +1,4 @@
-"""wattlaw measure -- CMD: the command behaves as if it ran alone, and its cost is told."""
+"""wattlaw measure -- CMD: the command behaves as if it ran alone, and its cost is found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_output_input_and_exit_code_pass_through() -> None:
     assert "exit code 7" in done.stderr
 
 
-def test_a_command_that_a_signal_ends_ends_the_measurement_alike() -> None:
+def test_a_command_that_a_signal_ends_ends_wattlaw_by_the_same_signal() -> None:
     assert run("-q", "--", "sh", "-c", "kill -TERM $$").returncode == -signal.SIGTERM
     assert run("-q", "--", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
 
@@ -51,14 +51,14 @@ def test_a_signal_reaches_the_command_which_alone_decides() -> None:
 
 _COUNTING = """
 import signal, time
-told = []
+found = []
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-    signal.signal(number, lambda number, frame: told.append(signal.Signals(number).name))
+    signal.signal(number, lambda number, frame: found.append(signal.Signals(number).name))
 print("ready", flush=True)
 seen = 0
 while seen < 6:
     time.sleep(0.3)
-    new = told[seen:]
+    new = found[seen:]
     if new:
         print(new, flush=True)
         seen += len(new)
@@ -104,13 +104,13 @@ def test_ctrl_c_on_the_terminal_is_for_the_command() -> None:
         stderr=other,
     )
     os.close(other)
-    told = b""
-    while b"ready" not in told:
-        told += os.read(main, 1000)
+    found = b""
+    while b"ready" not in found:
+        found += os.read(main, 1000)
     os.write(main, b"\x03")
     assert job.wait(30) == 9
-    while b"elapsed" not in told:
-        told += os.read(main, 1000)
+    while b"elapsed" not in found:
+        found += os.read(main, 1000)
     os.close(main)
 
 
@@ -127,11 +127,11 @@ def test_the_command_sees_the_terminal() -> None:
 def test_json_names_every_boundary_with_its_status(trace) -> None:
     replay = {**os.environ, "WATTLAW_REPLAY": str(trace(300, 30))}
     done = run("-q", "--json", "--", "sleep", "1", env=replay)
-    told = json.loads(done.stdout)
-    assert told["kind"] == "measure"
-    assert told["overall"]["exit_code"] == 0
-    elapsed = told["overall"]["elapsed_s"]
-    by_boundary = {i["boundary"]: i for i in told["items"]}
+    found = json.loads(done.stdout)
+    assert found["kind"] == "measure"
+    assert found["overall"]["exit_code"] == 0
+    elapsed = found["overall"]["elapsed_s"]
+    by_boundary = {i["boundary"]: i for i in found["items"]}
     assert by_boundary["gpu"]["energy_j"] == pytest.approx(300 * elapsed, abs=300 * 0.03)
     assert by_boundary["gpu"]["status"] == "measured"
     assert by_boundary["cpu"]["status"] == "estimated"
@@ -177,8 +177,8 @@ def test_what_was_never_seen_is_missing_and_not_0() -> None:
         assert reading.get("value") or (reading["status"] == "missing" and reading["how"])
 
 
-def test_a_process_that_nobody_waits_for_counts_as_far_as_it_was_seen() -> None:
-    burn = "import time\nwhile time.process_time() < 0.4: pass"
+def test_a_process_that_no_one_waits_for_counts_as_far_as_it_was_sampled() -> None:
+    burn = "import time\nwhile time.process_time() < 1: pass"
     script = (
         "import subprocess, sys, time\n"
         f"subprocess.Popen([sys.executable, '-c', {burn!r}], stdout=subprocess.PIPE).stdout.read()\n"
@@ -258,7 +258,7 @@ def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell
     assert (done.returncode, done.stdout) == (3, "a b\n")
 
 
-def test_a_first_line_that_names_no_program_is_told_as_that(tmp_path: Path) -> None:
+def test_a_first_line_that_names_no_program_is_a_clear_error(tmp_path: Path) -> None:
     script = tmp_path / "job"
     script.write_text("#!/no/such/python\n")
     script.chmod(0o755)
@@ -280,8 +280,8 @@ def test_words_that_are_no_text_reach_the_command_and_leave_a_record(tmp_path: P
 
 def test_the_command_gets_the_environment_of_the_caller() -> None:
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    told = run("-q", "--", "env", env=given).stdout.splitlines()
-    assert {line.partition("=")[0] for line in told} == {*given, "WATTLAW_SAMPLER"}
+    found = run("-q", "--", "env", env=given).stdout.splitlines()
+    assert {line.partition("=")[0] for line in found} == {*given, "WATTLAW_SAMPLER"}
 
 
 def test_a_folder_that_is_gone_is_no_hindrance(tmp_path: Path) -> None:
@@ -326,11 +326,11 @@ def test_doctor_says_what_is_measured_and_what_to_do_about_the_rest() -> None:
         text=True,
         check=True,
     )
-    told = json.loads(done.stdout)
-    assert told["kind"] == "doctor"
-    assert {i["status"] for i in told["items"]} <= {"measured", "estimated", "missing"}
-    assert all(i["how"] for i in told["items"])
-    assert "CPU energy" in {i["what"] for i in told["items"]}
+    found = json.loads(done.stdout)
+    assert found["kind"] == "doctor"
+    assert {i["status"] for i in found["items"]} <= {"measured", "estimated", "missing"}
+    assert all(i["how"] for i in found["items"])
+    assert "CPU energy" in {i["what"] for i in found["items"]}
 
 
 def test_measuring_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> None:

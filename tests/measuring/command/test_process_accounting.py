@@ -50,7 +50,7 @@ def test_a_peak_above_the_starters_own_is_the_accounts() -> None:
     assert (found.value, found.status) == (50 * 2**20, "measured")
 
 
-def test_a_peak_that_was_only_sampled_stands() -> None:
+def test_a_peak_that_was_only_sampled_is_kept() -> None:
     assert "memory_peak_bytes" not in accounted(ended(), sampled(memory=5 * 2**20))
 
 

@@ -93,14 +93,14 @@ def test_a_failing_srun_passes_its_exit_code_on(slurm, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_nodes_that_nobody_measures_are_named(slurm, tmp_path: Path) -> None:
+def test_nodes_without_a_sampler_are_named(slurm, tmp_path: Path) -> None:
     slurm(f"{MEASURE} -q --to cost.json -- sh -c 'srun true'\n", tmp_path)
     (note,) = [
         w
         for w in json.loads((tmp_path / "cost.json").read_text())["warnings"]
         if w["name"] == "nodes_unmeasured"
     ]
-    assert note["message"].startswith("measured on only 1 of the job's 2 nodes")
+    assert note["message"].startswith("only 1 of the job's 2 nodes were measured")
 
 
 def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(

@@ -112,7 +112,9 @@ def limits(folder: Path) -> dict[str, list[dict]]:
 
 
 @pytest.mark.parametrize("form", ["{measure} -- srun sleep 3", "srun {measure} -- sleep 3"])
-def test_each_node_sets_records_and_puts_back_its_own(cluster, nodes, tmp_path, form: str) -> None:
+def test_each_node_sets_records_and_restores_its_own_limits(
+    cluster, nodes, tmp_path, form: str
+) -> None:
     script = form.format(measure=f"{WATTLAW} measure -q -o runs --power-cap-w 200")
     cluster.start(script + "\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS)
     wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")
@@ -129,7 +131,7 @@ def test_each_node_sets_records_and_puts_back_its_own(cluster, nodes, tmp_path, 
     assert (run.setting.power_cap_w, run.machine.hosts) == (200, 2)
 
 
-def test_where_slurm_kills_the_guards_too_the_caps_are_put_back_by_a_step_of_its_own(
+def test_where_slurm_kills_the_guards_too_a_new_step_restores_the_caps(
     cluster, nodes, tmp_path
 ) -> None:
     script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sh -c 'touch runs; sleep 4'\necho code $?\n"
@@ -156,7 +158,7 @@ def test_only_the_jobs_own_devices_are_limited(cluster, nodes, tmp_path) -> None
     assert nodes.all("sets") == [2, 0, 2, 0]
 
 
-def test_a_limit_that_one_node_refuses_is_held_on_none(cluster, nodes, tmp_path) -> None:
+def test_a_limit_that_one_node_refuses_stays_set_on_none(cluster, nodes, tmp_path) -> None:
     for i in (0, 1):
         nodes.gpus["b"].set(i, may_set=0)
     said = cluster.run(
@@ -175,11 +177,11 @@ CLOCK = f"{WATTLAW} measure -q -o runs --to cost.json --sm-clock-mhz 900 --memor
 
 
 def notes(folder: Path) -> dict[str, str]:
-    told = json.loads((folder / "cost.json").read_text())
-    return {w["name"]: w["message"] for w in told["warnings"]}
+    result = json.loads((folder / "cost.json").read_text())
+    return {w["name"]: w["message"] for w in result["warnings"]}
 
 
-def test_clocks_that_nvml_refuses_are_asked_of_slurm_and_read_back(
+def test_clocks_that_nvml_refuses_are_requested_from_slurm_and_read_back(
     cluster, nodes, tmp_path
 ) -> None:
     nodes.set(may_set=0, sm_application=900, memory_application=800, load=1)
@@ -193,14 +195,14 @@ def test_clocks_that_nvml_refuses_are_asked_of_slurm_and_read_back(
     assert not [name for name in notes(tmp_path) if name.startswith("clock_")]
 
 
-def test_a_clock_that_slurm_did_not_set_is_found_out(cluster, nodes, tmp_path) -> None:
+def test_a_clock_that_slurm_did_not_set_is_a_warning(cluster, nodes, tmp_path) -> None:
     nodes.set(may_set=0, sm_application=1410, memory_application=800)
     cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     message = notes(tmp_path)["clock_not_as_asked"]
     assert "its sm clock was set to 1410 MHz; 900 MHz were requested" in message
 
 
-def test_a_clock_that_nothing_tells_is_asked_and_not_read_back(cluster, nodes, tmp_path) -> None:
+def test_a_clock_that_no_device_reports_is_not_read_back(cluster, nodes, tmp_path) -> None:
     nodes.set(may_set=0)
     cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     assert (
@@ -209,7 +211,7 @@ def test_a_clock_that_nothing_tells_is_asked_and_not_read_back(cluster, nodes, t
     )
 
 
-def test_clocks_that_nvml_may_set_are_not_asked_of_slurm(cluster, nodes, tmp_path) -> None:
+def test_clocks_that_nvml_may_set_are_not_requested_from_slurm(cluster, nodes, tmp_path) -> None:
     assert "GpuFreq=" not in cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
     assert nodes.all("sm_lock") == [0] * 4
     assert {h["control"] for held in limits(tmp_path / "runs").values() for h in held} == {
@@ -223,7 +225,7 @@ def test_two_askers_for_clocks_are_refused(cluster, nodes, tmp_path) -> None:
         f"{WATTLAW} measure -q --sm-clock-mhz 900 -- srun --gpu-freq=low sleep 1\necho code $?\n"
     )
     said = cluster.run(script, tmp_path, nodes.variables, TWO_GPUS)
-    assert "--gpu-freq=low asks Slurm for GPU clocks already" in said
+    assert "--gpu-freq=low already requests GPU clocks from Slurm" in said
     assert "code 2" in said
 
 
@@ -271,13 +273,13 @@ def test_a_sweep_of_sruns_asks_slurm_for_clocks(cluster, nodes, tmp_path) -> Non
 
 
 def energies(folder: Path) -> tuple[set[str], dict]:
-    told = json.loads((folder / "cost.json").read_text())
+    result = json.loads((folder / "cost.json").read_text())
     gpus = {
         f"{i['device']} on {i['host']}"
-        for i in told["items"]
+        for i in result["items"]
         if i["boundary"] == "gpu" and i["device"]
     }
-    return gpus, told
+    return gpus, result
 
 
 COST = f"{WATTLAW} measure -q --to cost.json -o runs"
@@ -297,9 +299,9 @@ def test_gpus_bound_to_tasks_are_all_read_from_outside_the_step(cluster, nodes, 
 def test_a_sampler_that_sees_one_tasks_gpu_gives_no_energy_of_all(cluster, nodes, tmp_path) -> None:
     ask = "-N2 --ntasks-per-node=2 --gpus-per-task=1"
     cluster.run(f"srun {COST} -- sleep 1", tmp_path, nodes.variables, ask)
-    told = energies(tmp_path)[1]
-    assert told["overall"]["quantities"]["gpu_energy_j"]["value"] is None
-    assert "gpus_unread" in {w["name"] for w in told["warnings"]}
+    result = energies(tmp_path)[1]
+    assert result["overall"]["quantities"]["gpu_energy_j"]["value"] is None
+    assert "gpus_unread" in {w["name"] for w in result["warnings"]}
 
 
 # last: Slurm holds a node for a minute after its sruns are killed

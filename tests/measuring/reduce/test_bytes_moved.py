@@ -40,14 +40,14 @@ def test_each_way_of_counting_gives_the_same_bytes(library: Path, tmp_path: Path
     fake = FakeNvml(library, tmp_path / "state", count=4)
     for gpu, way in enumerate((SUMMED, BY_LINK, NEWER, OLD_COUNTERS)):
         fake.set(gpu, links=3, link_way=way, link_rate=RATE, pcie_rate=2e9)
-    told = measure(fake)
-    sent = RATE * told["overall"]["elapsed_s"]
-    for item in told["items"][:4]:
+    found = measure(fake)
+    sent = RATE * found["overall"]["elapsed_s"]
+    for item in found["items"][:4]:
         assert item["nvlink_sent_bytes"] == pytest.approx(sent, rel=0.03)
         assert item["nvlink_received_bytes"] == pytest.approx(sent / 2, rel=0.03)
         assert item["pcie_sent_bytes"] == pytest.approx(sent * 2 / 25, rel=0.03)
         assert item["pcie_received_bytes"] == pytest.approx(sent / 25, rel=0.03)
-    total = told["overall"]["quantities"]["nvlink_sent_bytes"]
+    total = found["overall"]["quantities"]["nvlink_sent_bytes"]
     assert (total["value"], total.get("status", "measured")) == (
         pytest.approx(4 * sent, rel=0.03),
         "measured",
@@ -70,10 +70,10 @@ def test_a_sum_that_lacks_one_gpu_is_missing_with_the_reason(
     fake = FakeNvml(library, tmp_path / "state")
     fake.set(0, links=2, link_rate=RATE)
     fake.set(1, **values)
-    told = measure(fake, 2)
-    assert told["items"][0]["nvlink_sent_bytes"] > 0
-    assert told["items"][1]["nvlink_sent_bytes"] is None
-    total = told["overall"]["quantities"]["nvlink_sent_bytes"]
+    found = measure(fake, 2)
+    assert found["items"][0]["nvlink_sent_bytes"] > 0
+    assert found["items"][1]["nvlink_sent_bytes"] is None
+    total = found["overall"]["quantities"]["nvlink_sent_bytes"]
     assert total["value"] is None
     assert re.search(why, total["how"])
 
@@ -81,11 +81,11 @@ def test_a_sum_that_lacks_one_gpu_is_missing_with_the_reason(
 def test_an_old_driver_has_the_links_own_counters_only(tmp_path: Path) -> None:
     fake = FakeNvml(build(tmp_path / "old", is_old=True), tmp_path / "state", count=1)
     fake.set(0, links=2, link_way=OLD_COUNTERS, link_rate=RATE, pcie_rate=2e9)
-    told = measure(fake)
-    assert told["items"][0]["nvlink_sent_bytes"] == pytest.approx(
-        RATE * told["overall"]["elapsed_s"], rel=0.03
+    found = measure(fake)
+    assert found["items"][0]["nvlink_sent_bytes"] == pytest.approx(
+        RATE * found["overall"]["elapsed_s"], rel=0.03
     )
-    assert told["overall"]["quantities"]["pcie_sent_bytes"]["how"].endswith(
+    assert found["overall"]["quantities"]["pcie_sent_bytes"]["how"].endswith(
         "the driver has no byte counters of PCIe"
     )
 

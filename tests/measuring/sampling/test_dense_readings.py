@@ -109,7 +109,7 @@ def test_edges_without_end_cannot_overdraw_the_share_either() -> None:
     assert (looks - 60 * 20) * 1e-4 < 0.1 + CPU_SHARE * 60 + 0.3
 
 
-def test_the_update_period_is_learned_from_what_was_seen() -> None:
+def test_the_update_period_is_found_from_the_readings() -> None:
     rule = DenseSchedule([POWER], 0.0)
     play(rule, lambda t: Sample(time_s=t, device="gpu:0", power_w=100 + t // 0.025 % 2), 1)
     learned = rule.with_observed_period(POWER)
@@ -122,7 +122,7 @@ def test_the_update_period_is_learned_from_what_was_seen() -> None:
 
 @example(0.05, 0.06228455612916416, 3.5, 1.0)
 @given(st.floats(0.05, 0.11), st.floats(0, 0.1), st.floats(3, 4), st.floats(0, 1))
-def test_the_beat_tells_when_an_unpinned_reading_was_true(
+def test_pinned_updates_give_the_time_of_an_unpinned_reading(
     update_s: float, phase_s: float, start_s: float, more_s: float
 ) -> None:
     show = counter(300, update_s, phase_s)

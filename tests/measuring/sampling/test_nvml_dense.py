@@ -45,7 +45,7 @@ def changes(column: TelemetryColumn) -> list[float]:
     return [after[0] - before[0] for before, after in rows if abs(after[1] - before[1]) > 5]
 
 
-def test_the_counter_is_pinned_and_its_update_period_learnt(tmp_path: Path) -> None:
+def test_the_counter_is_pinned_and_its_update_period_found(tmp_path: Path) -> None:
     fake = FakeNvml(build(tmp_path / "lib"), tmp_path / "state", count=1)
     fake.set(0, update_s=0.05)
     _, energy, host = measured(fake, tmp_path / "runs")

@@ -125,7 +125,7 @@ def test_rows_reach_the_disk_within_a_second_or_so(tmp_path: Path) -> None:
         wait_until(lambda: path.stat().st_size > first, 5)
 
 
-def test_children_are_told_that_a_sampler_runs_and_no_longer_after_it_ended(tmp_path: Path) -> None:
+def test_children_know_of_a_running_sampler_until_it_ends(tmp_path: Path) -> None:
     assert running_sampler() is None
     with start_sampler(tmp_path, meters=["procfs"]):
         assert running_sampler() == tmp_path
