@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from wattlaw.core.errors import DeviceError
-from wattlaw.slurm.environment import gpus_of_job
+from wattlaw.slurm.job_environment import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
 

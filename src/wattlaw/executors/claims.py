@@ -32,7 +32,7 @@ from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.process_identity import machine_id, start_ticks
 from wattlaw.core.run_environment import utc_now
 from wattlaw.core.run_folder import attempts
-from wattlaw.slurm.environment import job_id, restart_count
+from wattlaw.slurm.job_environment import job_id, restart_count
 from wattlaw.slurm.queue import is_active
 
 RUNNERS = ".runners"

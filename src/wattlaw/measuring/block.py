@@ -305,7 +305,7 @@ class Window:
         for (name, _, _), quantities in zip(self._inner, found, strict=True):
             self.windows.setdefault(name, []).append(quantities)
         is_parallel = self._place.world > 1
-        # with other ranks the steps tell the window: their last one may come after this block's end
+        # with other ranks the steps define the window: theirs may end after this block
         between = None if is_parallel and self._steps else (self._began, end)
         ranks = self._setting.devices if is_parallel or self._steps else None
         whole = summarise(record.attempt, ranks, between)

@@ -30,7 +30,7 @@ _ENERGIES = {
 _SOURCES = {"counter": "its own counter", "power": "sampled power"}
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class MachineFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the check; ``status`` is "measured", "estimated" or "missing", ``do`` a hint."""
 
     what: str
@@ -41,7 +41,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     do: str = ""
 
 
-def check_machine() -> list[Finding]:
+def check_machine() -> list[MachineFinding]:
     """Probe every meter and control of this machine.
 
     Raises UsageError where WATTLAW_CPU_WATTS_PER_CORE is not a number.
@@ -65,7 +65,7 @@ def machine_facts() -> dict[str, str | int]:
     return {"host": host_name(), "cpu": cpu_name(), "cores": usable_cores()}
 
 
-def _energies(probes: list[Probe]) -> list[Finding]:
+def _energies(probes: list[Probe]) -> list[MachineFinding]:
     found = []
     for probe in probes:
         for device in probe.devices:
@@ -75,16 +75,16 @@ def _energies(probes: list[Probe]) -> list[Finding]:
     if not any(f.what == "CPU energy" and f.status == "measured" for f in found):
         how = f"CPU-seconds of the job × {watts_per_core():g} W per busy core"
         hint = f"set {VARIABLE} if you know the power of your processor's cores"
-        found.append(Finding(what="CPU energy", status="estimated", how=how, do=hint))
+        found.append(MachineFinding(what="CPU energy", status="estimated", how=how, do=hint))
     return found
 
 
-def _energy(device: DeviceInfo) -> Finding:
+def _energy(device: DeviceInfo) -> MachineFinding:
     status, how = "missing", device.reason
     if device.energy != "none":
         source = f"{_SOURCES[device.energy]} ({device.meter})"
         status, how = "measured", "; ".join(filter(None, (source, device.reason)))
-    return Finding(
+    return MachineFinding(
         what=_ENERGIES[device.boundary],
         status=status,
         how=how,
@@ -93,16 +93,18 @@ def _energy(device: DeviceInfo) -> Finding:
     )
 
 
-def _missing_meters(probes: list[Probe]) -> list[Finding]:
+def _missing_meters(probes: list[Probe]) -> list[MachineFinding]:
     found = []
     for probe in probes:
         if probe.reason:
             what = f"meter {probe.meter}"
-            found.append(Finding(what=what, status="missing", how=probe.reason, do=probe.grant))
+            found.append(
+                MachineFinding(what=what, status="missing", how=probe.reason, do=probe.grant)
+            )
     return found
 
 
-def _processes(probes: list[Probe]) -> list[Finding]:
+def _processes(probes: list[Probe]) -> list[MachineFinding]:
     meters: dict[str, str] = {}
     for probe in probes:
         meters |= {device.id: device.meter for device in probe.devices}
@@ -112,45 +114,45 @@ def _processes(probes: list[Probe]) -> list[Finding]:
         ("node", "utilisation of the machine"),
     ):
         if device in meters:
-            found.append(Finding(what=what, status="measured", how=meters[device]))
+            found.append(MachineFinding(what=what, status="measured", how=meters[device]))
     return found
 
 
-def _controls() -> list[Finding]:
+def _controls() -> list[MachineFinding]:
     found = []
     for name in plugins(CONTROLS):
         try:
             with open_control(name) as control:
                 found += [_control(control, name, device) for device in control.devices(None)]
         except DeviceError as error:
-            found.append(Finding(what=f"control {name}", status="missing", how=str(error)))
+            found.append(MachineFinding(what=f"control {name}", status="missing", how=str(error)))
     return found
 
 
-def _control(control: Control, name: str, device: str) -> Finding:
+def _control(control: Control, name: str, device: str) -> MachineFinding:
     what = f"control {name}"
     try:
         low, high, unit = control.allowed(device)
     except DeviceError as error:
-        return Finding(what=what, status="missing", how=str(error), device=device)
+        return MachineFinding(what=what, status="missing", how=str(error), device=device)
     how = f"{low:g} to {high:g} {unit}"
     if os.geteuid() == 0:
-        return Finding(what=what, status="measured", how=how, device=device)
+        return MachineFinding(what=what, status="measured", how=how, device=device)
     hint = "root may set it: run wattlaw under sudo, or ask for a Slurm prolog"
     if name.endswith("_mhz"):
         hint = "root may set it; under Slurm `srun --gpu-freq` needs no root"
     how = f"{how}, but this user may not set it"
-    return Finding(what=what, status="missing", how=how, device=device, do=hint)
+    return MachineFinding(what=what, status="missing", how=how, device=device, do=hint)
 
 
-def _abandoned() -> list[Finding]:
+def _abandoned() -> list[MachineFinding]:
     """Return the limits that a killed guard left set."""
     return [_abandoned_limit(held) for held in abandoned_limits() if held.holders]
 
 
-def _abandoned_limit(held: HeldLimit) -> Finding:
+def _abandoned_limit(held: HeldLimit) -> MachineFinding:
     before = "not set" if held.previous is None else f"{held.previous:g}"
-    return Finding(
+    return MachineFinding(
         what=f"abandoned limit: {held.control}",
         status="missing",
         how=f"set to {held.holders[-1].value:g} by a process that was killed with its guard; "
@@ -161,10 +163,10 @@ def _abandoned_limit(held: HeldLimit) -> Finding:
     )
 
 
-def _slurm() -> list[Finding]:
+def _slurm() -> list[MachineFinding]:
     if not shutil.which("srun"):
         return []
     how = "jobs can be submitted from here"
     if "SLURM_JOB_ID" in os.environ:
         how = f"inside job {os.environ['SLURM_JOB_ID']}"
-    return [Finding(what="Slurm", status="measured", how=how)]
+    return [MachineFinding(what="Slurm", status="measured", how=how)]

@@ -39,7 +39,7 @@ from wattlaw.runner.rank_spec import RankSpec, write_rank_spec
 from wattlaw.runner.record_trial import record
 from wattlaw.runner.resume import clear_checkpoints, latest_checkpoint
 from wattlaw.runner.watch_ranks import Failure, Tick, watch
-from wattlaw.slurm.environment import starts_step
+from wattlaw.slurm.job_environment import starts_step
 
 LIMITS = ("power_cap_w", "sm_clock_mhz", "memory_clock_mhz")
 

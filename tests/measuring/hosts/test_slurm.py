@@ -13,7 +13,7 @@ from tests.real_slurm import running
 
 import wattlaw
 from wattlaw.measuring.files.host_files import read_host
-from wattlaw.slurm.environment import gpus_of_job, why_shared
+from wattlaw.slurm.job_environment import gpus_of_job, why_shared
 
 TRAIN = """
 import time, wattlaw

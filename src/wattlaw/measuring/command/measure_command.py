@@ -61,7 +61,7 @@ from wattlaw.measuring.sampling.host_sampler import (
     sampler_mark,
 )
 from wattlaw.measuring.sampling.sampler_process import REPLAY
-from wattlaw.slurm.environment import is_step, nodes_of_job, nodes_of_step, starts_step
+from wattlaw.slurm.job_environment import is_step, nodes_of_job, nodes_of_step, starts_step
 
 
 class MeasuredCommand(NamedTuple):

@@ -98,7 +98,7 @@ def _measured_steps(path: Path) -> list[Step]:
 
 def _lines(attempt: Path, start_s: float) -> tuple[str, dict[str, Points]]:
     series: dict[str, Series] = {}
-    # the clocks of two hosts do not compare, so one host stands for all
+    # monotonic clocks of two hosts cannot be compared, so only one host is read
     for path in _small_enough(sorted(attempt.glob("telemetry-*.csv"))[:1]):
         try:
             series = read_telemetry(path)

@@ -35,7 +35,7 @@ from wattlaw.measuring.sampling.sampler_process import (
     SamplerSpec,
     read_answer,
 )
-from wattlaw.slurm.environment import job_id, nodes_of_job, options_of_srun
+from wattlaw.slurm.job_environment import job_id, nodes_of_job, options_of_srun
 
 _GUARD_MODULE = "wattlaw.measuring.limits.node_guard"
 

@@ -34,7 +34,7 @@ from wattlaw.measuring.files.host_files import (
     host_name,
 )
 from wattlaw.measuring.sampling.dense_readings import DenseSchedule, DenseThread
-from wattlaw.slurm.environment import why_gpus_unread, why_shared
+from wattlaw.slurm.job_environment import why_gpus_unread, why_shared
 
 SAMPLER_VARIABLE = "WATTLAW_SAMPLER"
 """Set for the children of a process whose host is sampled: "boot id:pid:folder"."""
