@@ -146,6 +146,11 @@ class Context:
         return [(group, row) for group in self.groups for row in group.rows]
 
 
+def short_names(rows: Iterable[SettingRow]) -> list[str]:
+    """Return the short names of settings, for an axis."""
+    return [row.short for row in rows]
+
+
 def failed_runs(runs: Iterable[Run]) -> list[Run]:
     """Return the runs that failed."""
     return [run for run in runs if run.state == "failed"]

@@ -55,7 +55,7 @@ def drawn(figure: Figure, name: str) -> bytes:
 
 def paper_spec(figure: Figure) -> VegaSpec:
     """Return one Vega-Lite spec of all panels side by side, in colours and fonts for paper."""
-    is_labelled = any(_has_names(p) for p in figure.panels)
+    is_labelled = any(map(_has_names, figure.panels))
     widths = LABELLED_WIDTHS if is_labelled else WIDTHS
     columns = min(len(figure.panels), max(widths))
     panels = [_panel(p, widths[columns]) for p in figure.panels]

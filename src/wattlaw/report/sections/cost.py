@@ -9,7 +9,7 @@ from wattlaw.core.reading import Reading
 from wattlaw.core.run import NOT_RECORDED
 from wattlaw.core.units import counted
 from wattlaw.report.content import Figure, PageTable, Panel, Section
-from wattlaw.report.context import Context, SettingRow, WorkloadGroup
+from wattlaw.report.context import Context, SettingRow, WorkloadGroup, short_names
 from wattlaw.report.figures.chart import (
     AxisUnit,
     Cell,
@@ -39,12 +39,12 @@ def cost(context: Context) -> Section | None:
         f"An estimate, not a measurement: {_models(context)} How far off it is, is not known."
     )
     title = "Energy per sample"
-    figures = [
+    figures = (
         _figure(context, "time", "Time per sample", TIME, "measured", MEANS),
         _figure(context, "energy", f"{title}, measured", ENERGY, "measured", MEANS),
         _figure(context, "energy-estimate", f"{title}, estimated", ENERGY, "estimated", estimate),
-    ]
-    found = [figure for figure in figures if figure]
+    )
+    found = list(filter(None, figures))
     missing = _why_no_energy(context)
     if not found and not missing:
         return None
@@ -79,13 +79,14 @@ def _chart(group: WorkloadGroup, rows: Sequence[SettingRow], target: str) -> Veg
     unit = quantity(target).unit
     readings = [row.reading(target) for row in rows]
     values = [reading.value for reading in readings]
+    has_interval = any(reading.low is not None for reading in readings)
     axis_unit = AxisUnit(values, unit)
     scale = alt.Scale(type="log") if needs_log(values) else alt.Scale(zero=True)
     title = _axis_title(rows, axis_unit, target)
     x = alt.X("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5))
     data = [_datum(row, row.reading(target), axis_unit, unit) for row in rows]
     base = chart(data).encode(
-        y=names_axis("name", [row.short for row in rows]),
+        y=names_axis("name", short_names(rows)),
         tooltip=tooltip(label="setting", text="mean", n="repeats"),
     )
     is_estimate = readings[0].status == "estimated"
@@ -93,7 +94,7 @@ def _chart(group: WorkloadGroup, rows: Sequence[SettingRow], target: str) -> Veg
     dots = base.mark_point(
         color=group.colour, fill=fill, size=64, opacity=1, strokeWidth=1.75
     ).encode(x=x)
-    if all(reading.low is None for reading in readings):
+    if not has_interval:
         return spec(dots)
     bars = base.mark_rule(color=group.colour, strokeWidth=4, opacity=0.35, strokeCap="round")
     return spec(bars.encode(x=alt.X("low:Q", scale=scale), x2="high:Q") + dots)

@@ -61,11 +61,11 @@ class CostPoint(NamedTuple):
 
 def pareto(context: Context) -> Section | None:
     """Draw measured energy against time where all have it, else device time against time."""
-    measured = [group for group in context.groups if _is_measured(group)]
+    measured = list(filter(_is_measured, context.groups))
     others = [group for group in context.groups if group not in measured]
     energy = _figure(context, measured, "pareto-energy", ENERGY, "energy per sample")
     time = _figure(context, others, "pareto-devices", DEVICE_TIME, "device time per sample")
-    found = [figure for figure in (energy, time) if figure]
+    found = list(filter(None, (energy, time)))
     if not found:
         return None
     return Section("pareto", TITLE, 40, figures=found)

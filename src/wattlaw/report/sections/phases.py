@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from wattlaw.core.units import show
 from wattlaw.report.content import Figure, PageTable, Panel, Section
-from wattlaw.report.context import Context, SettingRow
+from wattlaw.report.context import Context, SettingRow, short_names
 from wattlaw.report.figures.chart import (
     AxisUnit,
     Cell,
@@ -106,6 +106,11 @@ def _rest(row: SettingRow) -> float:
     return rest if rest > LEAST_REST * step else 0.0
 
 
+def _step_time(row: SettingRow) -> float:
+    """Return the time of a step in s, or the sum of its phases where it is missing."""
+    return row.reading("step_time_s").value or sum(_parts(row).values()) or 1.0
+
+
 def _cell(parts: Parts, name: str) -> str:
     if name in parts:
         return f"{show(parts[name], 's')}, {_share(parts, name)}"
@@ -118,8 +123,7 @@ def _share(parts: Parts, name: str) -> str:
 
 def _chart(rows: Sequence[SettingRow], legend: Legend) -> VegaSpec:
     alt = altair()
-    steps = [row.reading("step_time_s").value or sum(_parts(row).values()) for row in rows]
-    unit = AxisUnit(steps, "s")
+    unit = AxisUnit(map(_step_time, rows), "s")
     names, colours = zip(*legend, strict=True)
     colour = alt.Scale(domain=names, range=colours)
     title = unit.title("time per step")
@@ -129,7 +133,7 @@ def _chart(rows: Sequence[SettingRow], legend: Legend) -> VegaSpec:
     return spec(
         bars.encode(
             x=alt.X("value:Q", stack="zero", title=title, axis=alt.Axis(tickCount=5)),
-            y=names_axis("name", [row.short for row in rows]),
+            y=names_axis("name", short_names(rows)),
             color=alt.Color("phase:N", scale=colour, legend=None),
             order=alt.Order("order:Q"),
             tooltip=tooltip(label="setting", phase="phase", text="time"),
@@ -144,7 +148,7 @@ def _data(
     for row in rows:
         parts = _parts(row)
         whole = sum(parts.values()) or 1.0
-        scale = (row.reading("step_time_s").value or whole) / whole
+        scale = _step_time(row) / whole
         for order, name in enumerate(names):
             if name not in parts:
                 continue

@@ -67,7 +67,7 @@ def accelerators(context: Context) -> Section | None:
     found: Shares = []
     known: Shares = []
     for group in context.groups:
-        shares = [_share(row) for row in group.rows if _is_on_accelerator(row)]
+        shares = list(map(_share, filter(_is_on_accelerator, group.rows)))
         with_value = [one for one in shares if one.share.value is not None]
         if shares:
             found.append((group, shares))
@@ -111,22 +111,27 @@ def _figure(known: Shares) -> Figure:
     for group, shares in known[:MOST_PANELS]:
         ranked = sorted(shares, key=lambda one: -(one.share.value or 0.0))
         drawn.append((group, ranked[:MOST_ROWS]))
-    kept = [one for _, shares in drawn for one in shares]
-    total = sum(len(shares) for _, shares in known)
-    most = max(one.share.high or one.share.value or 0.0 for one in kept)
+    most = 0.0
+    for _, shares in drawn:
+        for one in shares:
+            most = max(most, one.share.high or one.share.value or 0.0)
     panels = []
     for group, shares in drawn:
         panels.append(Panel(group.name, _chart(group, shares, most), 24 * len(shares) + 8))
-    caption = CAPTION + not_drawn(len(kept), total, "settings")
+    caption = CAPTION + not_drawn(_count(drawn), _count(known), "settings")
     return Figure("accelerators", TITLE, caption, panels, _table(drawn))
+
+
+def _count(found: Shares) -> int:
+    return sum(len(shares) for _, shares in found)
 
 
 def _chart(group: WorkloadGroup, shares: Sequence[PeakShare], most: float) -> VegaSpec:
     """Return a panel; all panels share one axis, so that devices compare."""
     alt = altair()
-    labels = [one.row.label for one in shares]
-    data = []
+    labels, data = [], []
     for one in shares:
+        labels.append(one.row.label)
         data.append({"label": one.row.label, "value": one.share.value, "text": one.words})
     base = chart(data).encode(
         y=names_axis("label", labels, labelLimit=190),

@@ -1,4 +1,4 @@
-"""Other people's records read as runs."""
+"""What each source gives: quantities, statuses, warnings, skipped parts."""
 
 from __future__ import annotations
 
