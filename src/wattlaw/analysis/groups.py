@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from wattlaw.core.errors import FitError, UsageError, nearest
+from wattlaw.core.factors import NO_CAP, factor_label
 from wattlaw.core.factors import Factor as Factor
 from wattlaw.core.factors import factors as factors
 from wattlaw.core.quantities import derive
@@ -28,16 +29,6 @@ LAYOUT = frozenset({"devices", "nodes", "devices_per_node"})
 
 FAMILY_FACTORS = ("devices", "batch_per_device")
 """What may differ within a family: the α–β law explains devices, nodes and batch together."""
-
-NO_CAP = "no cap"
-
-_ABSENT = {
-    "power_cap_w": NO_CAP,
-    "sm_clock_mhz": "no limit",
-    "memory_clock_mhz": "no limit",
-    "device_name": "unknown",
-}
-"""How a group without a value of a factor is labelled; "not set" for all other factors."""
 
 
 class Group(NamedTuple):
@@ -314,18 +305,8 @@ def _readable(keys: list[dict[str, Factor]]) -> list[dict[str, str]]:
     order = ["workload", *differing]
     found = []
     for key in keys:
-        found.append({name: _word(name, key.get(name)) for name in order})
+        found.append({name: factor_label(name, key.get(name)) for name in order})
     return found
-
-
-def _word(name: str, value: Factor) -> str:
-    if value is None or value == "":
-        return _ABSENT.get(name, "not set")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
 
 
 def _failed_note(count: int, done: int) -> tuple[Note, ...]:

@@ -78,3 +78,25 @@ def repeats(runs: Iterable[Run]) -> list[list[Run]]:
 
 def _sorted_items(values: Mapping[str, Factor]) -> list[tuple[str, Factor]]:
     return sorted(values.items()) if values else []
+
+
+NO_CAP = "no cap"
+
+_ABSENT = {
+    "power_cap_w": NO_CAP,
+    "sm_clock_mhz": "no limit",
+    "memory_clock_mhz": "no limit",
+    "device_name": "unknown",
+}
+"""How a group without a value of a factor is labelled; "not set" for all other factors."""
+
+
+def factor_label(name: str, value: Factor) -> str:
+    """Return the value of a factor as the key of a group has it: "32", "yes", "no cap"."""
+    if value is None or value == "":
+        return _ABSENT.get(name, "not set")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -13,6 +13,7 @@ from wattlaw.advice.sentences import (
     noun,
 )
 from wattlaw.core.errors import reason
+from wattlaw.core.factors import factor_label
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted, show
@@ -103,8 +104,8 @@ def _matching_fit(context: Context, group: WorkloadGroup, row: SettingRow | None
 
 
 def _covers(fit: Fit, row: SettingRow) -> bool:
-    factors = {name: str(value) for name, value in row.factors.items()}
-    return all(factors.get(name, v) in (v, f"{v}.0") for name, v in fit.group.items())
+    shared = row.factors.keys() & fit.group.keys()
+    return all(factor_label(name, row.factors[name]) == fit.group[name] for name in shared)
 
 
 def _on_most_devices(fit: Fit) -> Speedup:

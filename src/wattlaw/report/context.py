@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from wattlaw.core.factors import Factor, factors, repeats
+from wattlaw.core.factors import Factor, factor_label, factors, repeats
 from wattlaw.core.findings import Advice, Fit
 from wattlaw.core.quantities import derive, energy
 from wattlaw.core.reading import Note, Reading
@@ -96,7 +96,11 @@ class WorkloadGroup:
         """Return whether the group of a fit or an advice lies within this one."""
         if finding.get("workload") != self.facts["workload"]:
             return False
-        return all(self.facts.get(name, value) == value for name, value in finding.items())
+        for name, fact in self.facts.items():
+            absent = factor_label(name, None)
+            if finding.get(name, fact) not in (fact, absent):
+                return False
+        return True
 
     def row_of(self, setting: Setting) -> SettingRow | None:
         """Return the row of a setting; None where it was not run."""

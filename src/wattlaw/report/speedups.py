@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import NamedTuple
 
-from wattlaw.core.factors import Factor
+from wattlaw.core.factors import factor_label
 from wattlaw.core.findings import Fit, Interval
 from wattlaw.report.context import WorkloadGroup
 from wattlaw.report.formatting import times
 from wattlaw.report.setting_names import (
-    UNSET,
     factor_words,
     joined,
     shared_start,
@@ -62,32 +61,28 @@ def speedups(fit: Fit) -> list[Speedup]:
 
 def series_name(fit: Fit, group: WorkloadGroup) -> str:
     """Return what differs between a fit and the others of its workload: "batch 32, bf16"."""
-    words = [group_words(fit.group, group)]
-    for name, unset in UNSET.items():
-        is_shared = name == fit.over or name in fit.group or not _varies(group, name)
-        if not is_shared and any(unset_words(r.factors, r.runs[0], name) for r in group.rows):
-            words.append(unset)
-    return joined(words)
+    return group_words(fit.group, group)
 
 
 def group_words(finding: Mapping[str, str], group: WorkloadGroup) -> str:
     """Return what the group of a finding says beyond the facts of its workload."""
     start = shared_start(row.factors.get("command") for row in group.rows)
     words = []
-    for name, value in finding.items():
+    for name, label in finding.items():
         # a finding's group also has what differs between workloads
         if name not in group.facts and _varies(group, name):
-            words.append(factor_words(name, _as_factor(group, name, value), start))
+            words.append(_factor_words(name, label, group, start))
     return joined(words)
+
+
+def _factor_words(name: str, label: str, group: WorkloadGroup, start: str) -> str:
+    """Return a factor of a finding as the settings of the group name it."""
+    for row in group.rows:
+        value = row.factors.get(name)
+        if factor_label(name, value) == label:
+            return factor_words(name, value, start) or unset_words(row.factors, row.runs[0], name)
+    return factor_words(name, label, start)
 
 
 def _varies(group: WorkloadGroup, name: str) -> bool:
     return len({str(row.factors.get(name)) for row in group.rows}) > 1
-
-
-def _as_factor(group: WorkloadGroup, name: str, word: str) -> Factor:
-    """Return a factor as the group's settings have it: a finding writes "yes" for True."""
-    values = {row.factors.get(name) for row in group.rows}
-    if word in ("yes", "no") and not values.isdisjoint((True, False)):
-        return word == "yes"
-    return word
