@@ -112,7 +112,8 @@ def _atoms(contents: FileContents) -> str:
     help="An .npz file.  [default: a file in the cache]",
 )
 def trajectory(molecule: str, out: Path | None, **fields: float) -> None:
-    """Make geometries of MOLECULE with energies and forces: a SMILES of QM9, such as CCO, or a file.
+    """Make geometries of MOLECULE with energies and forces: a SMILES of QM9, such as CCO, or a
+    file.
 
     The .npz has the layout of rMD17, and its path is printed: train on it with
     `wattlaw run painn-forces --data FILE`.

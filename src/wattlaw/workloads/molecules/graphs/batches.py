@@ -30,7 +30,7 @@ class Molecule(NamedTuple):
 
 
 class ConcatenatedMolecules(NamedTuple):
-    """Samples one after another in one ``molecule``, its target (M,); atoms and pairs (M,) of each."""
+    """Samples one after another in one ``molecule``; the atoms and pairs (M,) of each."""
 
     molecule: Molecule
     atoms: Array

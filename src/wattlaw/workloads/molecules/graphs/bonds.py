@@ -2,8 +2,8 @@
 
 Kinds of bonds are RDKit's where the source has bonds: SMILES of QM9 and of tables, SDF. Elsewhere
 they are estimated from distances: the columns are the same, single entries may differ. RDKit's own
-estimate (``rdDetermineBonds``) needs the charge of each molecule, refuses 4 % of QM9's and takes 0.4
-ms each. Hybridisation follows from the bonds by simple rules.
+estimate (``rdDetermineBonds``) needs the charge of each molecule, refuses 4 % of QM9's and takes
+0.4 ms each. Hybridisation follows from the bonds by simple rules.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from torch.autograd import Function
 
 from wattlaw.workloads.cache import Array
 
+AutogradContext = Any
+"""The context of an autograd function, to which PyTorch gives no type for what is stored in it."""
+
 SHIFT = 3
 STENCIL = 1 << SHIFT
 """A value is interpolated from this many points of the grid."""
@@ -26,11 +29,11 @@ _SCALES = tuple(1 / math.prod(k - m for m in range(STENCIL) if m != k) for k in 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Distances on an even grid of G points: the value of a pair is a weighted sum of STENCIL points.
+    """Distances on a grid of G points: the value of a pair is a weighted sum of STENCIL points.
 
     points, weights           (STENCIL·P,), in the order of pairs
     starts                    (P + 1,), where those of each pair begin
-    back_pairs, back_weights  (STENCIL·P,), the same weights in the order of points, for the gradient
+    back_pairs, back_weights  (STENCIL·P,), the same in the order of points, for the gradient
     back_starts               (G + 1,), where those of each point begin
     """
 
@@ -54,8 +57,8 @@ def grid_points(cutoff: float, points: int) -> Array:
 def place_on_grid(distance: Array, cutoff: float, points: int) -> Grid:
     """Return the places of distances (P,) up to ``cutoff`` on ``grid_points``.
 
-    The interpolation is Lagrange's polynomial through the eight nearest points, h apart; its error is
-    at most 0.0011·h⁸·max|f⁽⁸⁾|.
+    The interpolation is Lagrange's polynomial through the eight nearest points, h apart; its
+    error is at most 0.0011·h⁸·max|f⁽⁸⁾|.
     """
     pairs = len(distance)
     scaled = distance.astype(np.float64) * ((points - STENCIL + 1) / cutoff)
@@ -100,7 +103,7 @@ def bag(table: Tensor, rows: Tensor, starts: Tensor, weights: Tensor | None = No
     return torch.embedding_bag(table, rows, starts, False, 0, False, weights, True)[0]
 
 
-def applied(function: Any, *inputs: Any) -> Tensor:
+def applied(function: type[Function], *inputs: object) -> Tensor:
     """Return the output of an autograd function, whose ``apply`` has no types."""
     result: Tensor = function.apply(*inputs)
     return result
@@ -108,12 +111,12 @@ def applied(function: Any, *inputs: Any) -> Tensor:
 
 class _Interpolate(Function):
     @staticmethod
-    def forward(ctx: Any, table: Tensor, grid: Grid) -> Tensor:
+    def forward(ctx: AutogradContext, table: Tensor, grid: Grid) -> Tensor:
         ctx.grid = grid
         return bag(table, grid.points, grid.starts, grid.weights.to(table.dtype))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, None]:
         grid = ctx.grid
         weights = grid.back_weights.to(gradient.dtype)
         return bag(gradient.contiguous(), grid.back_pairs, grid.back_starts, weights), None

@@ -8,7 +8,7 @@ Message p goes from ``second[p]`` to ``first[p]``, message P + p back.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from wattlaw.workloads.cache import Array
-from wattlaw.workloads.molecules.graphs.grid import Grid, applied, bag, row_starts
+from wattlaw.workloads.molecules.graphs.grid import AutogradContext, Grid, applied, bag, row_starts
 from wattlaw.workloads.molecules.graphs.slots import Slots, map_tensors
 
 
@@ -135,7 +135,7 @@ def incoming_messages(first: Array, second: Array, atoms: int) -> tuple[Array, A
 
 class _Convolve(Function):
     @staticmethod
-    def forward(ctx: Any, filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
+    def forward(ctx: AutogradContext, filters: Tensor, atoms: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(filters, atoms)
         messages = filters.new_empty(2, *filters.shape)
@@ -144,7 +144,9 @@ class _Convolve(Function):
         return bag(messages.view(-1, filters.shape[1]), graph.rows, graph.row_starts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: AutogradContext, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         filters, atoms = ctx.saved_tensors
         if not torch.is_grad_enabled() and all(ctx.needs_input_grad[:2]):
             return *_both_gradients(filters, atoms, gradient, ctx.graph), None
@@ -172,7 +174,7 @@ def _both_gradients(
 
 class _Products(Function):
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor, graph: Graph) -> Tensor:
+    def forward(ctx: AutogradContext, left: Tensor, right: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
         ctx.save_for_backward(left, right)
         product = left.index_select(0, graph.second).mul_(right.index_select(0, graph.first))
@@ -180,7 +182,9 @@ class _Products(Function):
         return product.addcmul_(first, second)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: AutogradContext, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
         to_left = to_right = None
         if ctx.needs_input_grad[0]:
@@ -192,25 +196,25 @@ class _Products(Function):
 
 class _SumMolecules(Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, graph: Graph) -> Tensor:
+    def forward(ctx: AutogradContext, values: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
         rows = torch.arange(len(values), device=values.device)
         return bag(values, rows, graph.starts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient.index_select(0, ctx.graph.molecule), None
 
 
 class _Spread(Function):
     @staticmethod
-    def forward(ctx: Any, atoms: Tensor, graph: Graph, to_ends: bool) -> Tensor:
+    def forward(ctx: AutogradContext, atoms: Tensor, graph: Graph, to_ends: bool) -> Tensor:
         ctx.graph, ctx.to_ends = graph, to_ends
         index = (graph.first, graph.second) if to_ends else (graph.second, graph.first)
         return atoms.index_select(0, torch.cat(index))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, None, None]:
         if not ctx.to_ends:
             gradient = gradient.view(2, -1, gradient.shape[1]).flip(0).flatten(0, 1)
         return applied(_Collect, gradient.contiguous(), ctx.graph), None, None
@@ -218,24 +222,24 @@ class _Spread(Function):
 
 class _Collect(Function):
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, graph: Graph) -> Tensor:
+    def forward(ctx: AutogradContext, messages: Tensor, graph: Graph) -> Tensor:
         ctx.graph = graph
         return bag(messages, graph.rows, graph.row_starts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, None]:
         return applied(_Spread, gradient, ctx.graph, True), None
 
 
 class _Weigh(Function):
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: AutogradContext, messages: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(messages, weights)
         return (messages.view(2, *weights.shape) * weights).flatten(0, 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, Tensor]:
         messages, weights = ctx.saved_tensors
         there, back = gradient.view(2, *weights.shape)
         sent, returned = messages.view(2, *weights.shape)

@@ -1,9 +1,9 @@
 """Matrix products of linear layers on a CPU by oneDNN, which comes with PyTorch.
 
 PyTorch itself multiplies single precision by MKL. On an AMD processor with AVX-512 MKL reaches 93
-Gflop/s on one core for 7,500 × 128 × 128, oneDNN 236. Results differ in rounding only. The operation
-is a private one of PyTorch, which its own compiler calls: it is tried once, and where it is missing
-or wrong, or ``torch.backends.mkldnn.enabled`` is False, PyTorch's product is taken.
+Gflop/s on one core for 7,500 × 128 × 128, oneDNN 236. Results differ in rounding only. The
+operation is a private one of PyTorch, which its own compiler calls: it is tried once, and where
+it is missing or wrong, or ``torch.backends.mkldnn.enabled`` is False, PyTorch's product is taken.
 
 Shapes: rows (N, in_features), weights (out_features, in_features), bias (out_features,).
 """
@@ -11,14 +11,13 @@ Shapes: rows (N, in_features), weights (out_features, in_features), bias (out_fe
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
-from wattlaw.workloads.molecules.graphs.grid import applied
+from wattlaw.workloads.molecules.graphs.grid import AutogradContext, applied
 
 SMALLEST_PRODUCT = 2**21
 """Products of fewer multiply-adds are left to PyTorch: oneDNN takes ten microseconds to start."""
@@ -69,12 +68,14 @@ def _is_faster(rows: Tensor, weights: Tensor) -> bool:
 
 class _Linear(Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: AutogradContext, rows: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weights)
         return product(rows, weights, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(
+        ctx: AutogradContext, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         rows, weights = ctx.saved_tensors
         needs_rows, needs_weights, needs_bias = ctx.needs_input_grad
         to_rows = linear(gradient, weights.T) if needs_rows else None

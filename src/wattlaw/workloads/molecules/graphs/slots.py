@@ -1,4 +1,4 @@
-"""Neighbours of atoms in an order in which sums over triplets are matrix products, see ``triplets``.
+"""Neighbours of atoms in the order in which sums over triplets are matrix products.
 
 P pairs send 2P messages, see ``pairs``.
 """

@@ -2,25 +2,24 @@
 
 The triplets of an atom j with n neighbours form an n × n table (without its diagonal, k = i). The
 function of the angle is expanded in L Legendre polynomials, and the function of the distance enters
-through the message k → j, so the sum is one matrix product per atom, rather than one row per triplet.
-Atoms with the same number of neighbours are multiplied together, without padding.
+through the message k → j, so the sum is one matrix product per atom, rather than one row per
+triplet. Atoms with the same number of neighbours are multiplied together, without padding.
 
-Shapes: A atoms, P pairs, 2P messages (see ``pairs``), L polynomials, F features, B bilinear channels,
-N atoms of a group with n neighbours each.
+Shapes: A atoms, P pairs, 2P messages (see ``pairs``), L polynomials, F features, B bilinear
+channels, N atoms of a group with n neighbours each.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from wattlaw.workloads.molecules.graphs.grid import applied
+from wattlaw.workloads.molecules.graphs.grid import AutogradContext, applied
 from wattlaw.workloads.molecules.graphs.pairs import Graph
 from wattlaw.workloads.molecules.graphs.slots import Slots, uncompiled
 
@@ -49,8 +48,8 @@ class Triplets:
 def angles(graph: Graph, order: int, at_target: bool) -> Triplets:
     """Return Legendre polynomials of the angles of triplets, (N, k, i, L) per group; 0 where k = i.
 
-    The angle is between k → j and j → i; with ``at_target`` between i → j and i → k, as in DimeNet's
-    first implementation.
+    The angle is between k → j and j → i; with ``at_target`` between i → j and i → k, as in
+    DimeNet's first implementation.
     """
     slots = graph.slots
     assert slots is not None, "batch the molecules with slots"
@@ -92,7 +91,9 @@ def angle_products(graph: Graph, order: int) -> Triplets:
 class _Filtered(Function):
     # group by group, so that gathered rows stay in the cache
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
+    def forward(
+        ctx: AutogradContext, messages: Tensor, radial: Tensor, triplets: Triplets
+    ) -> Tensor:
         ctx.triplets = triplets
         slots = triplets.slots
         ctx.save_for_backward(messages, radial)
@@ -107,7 +108,7 @@ class _Filtered(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         (messages, radial), slots = ctx.saved_tensors, ctx.triplets.slots
         pairs, order, width = radial.shape
         to_messages = torch.empty_like(messages)
@@ -139,7 +140,8 @@ def filtered_sum(messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor
 def bilinear_sum(messages: Tensor, radial: Tensor, triplets: Triplets) -> Tensor:
     """Return Σ_k (Σ_l table_l(k, i) · radial_lb(k)) · message(k → j) for each slot (j, i) and b.
 
-    messages (2P, F), radial (P, L, B), tables of ``angles`` (N, k, i, L) -> (2P, B·F), slot by slot.
+    messages (2P, F), radial (P, L, B), tables of ``angles`` (N, k, i, L) -> (2P, B·F), slot by
+    slot.
     """
     slots = triplets.slots
     arrived, radial_of = messages[slots.arriving], radial[slots.pair]

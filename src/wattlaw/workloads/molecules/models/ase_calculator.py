@@ -32,7 +32,7 @@ class ForceFieldCalculator(_Calculator):  # type: ignore[misc]
     def __init__(
         self, model: EnergyAndForces, cutoff: float, elements: Collection[int] = ()
     ) -> None:
-        """``elements`` are the atomic numbers of the training data; without them any is accepted."""
+        """``elements`` are the atomic numbers of the training data; if empty, any is accepted."""
         super().__init__()
         self.model, self.cutoff, self.elements = model.eval(), cutoff, elements
 

@@ -1,7 +1,7 @@
-"""DimeNet (Gasteiger et al., arXiv 2003.03123) and DimeNet++ (arXiv 2011.14115): directional messages.
+"""DimeNet (Gasteiger et al., arXiv 2003.03123) and DimeNet++ (arXiv 2011.14115).
 
-Both are computed without a row for every triplet, see ``triplets``. DimeNet's angle is that of its first
-implementation, which later ones keep: between i → j and i → k.
+Both are computed without a row for every triplet, see ``triplets``. DimeNet's angle is that of
+its first implementation, which later ones keep: between i → j and i → k.
 
 Shapes: A atoms, B molecules, P pairs, 2P messages, C hidden channels.
 """
@@ -39,9 +39,10 @@ NAMES = {"dimenet": "DimeNetQM9", "dimenet++": "DimeNetPlusQM9"}
 
 
 class DimeNetSize(NamedTuple):
-    """Channels and blocks, the cutoff in Å, and how many molecules of QM9 it is trained on (None: all).
+    """Channels and blocks, cutoff in Å, and the molecules of QM9 it is trained on (None: all).
 
-    ``num_bilinear`` is DimeNet's; the ``triplet_``, ``basis_`` and ``out_channels`` are DimeNet++'s.
+    ``num_bilinear`` is DimeNet's; the ``triplet_``, ``basis_`` and ``out_channels`` are
+    DimeNet++'s.
     """
 
     hidden_channels: int
@@ -67,7 +68,8 @@ class MessageEmbedding(nn.Module):
     def forward(self, radial: Tensor, graph: Graph) -> Tensor:
         """Return messages (2P, C).
 
-        The last layer is linear in both atoms and the pair, and is applied to these, which are fewer.
+        The last layer is linear in both atoms and the pair, and is applied to these, which are
+        fewer.
         """
         end, start, apart = self.join.weight.chunk(3, 1)
         elements = self.elements.weight
@@ -122,7 +124,7 @@ class BilinearBlock(DirectionalBlock):
         basis_weight = self.angular.weight.view(-1, SPHERICAL, RADIAL).permute(1, 2, 0)
         mixed = torch.bmm(angular, basis_weight).transpose(0, 1)
         sums = bilinear_sum(arriving, mixed, triplets)
-        # triplets are summed first, so that the large product has a row per message, not per triplet
+        # triplets are summed first: the large product has a row per message, not per triplet
         sums = linear(sums, self.weight.flatten(1))[triplets.slots.origin]
         return in_chunks(self.update, x, sums)
 

@@ -1,4 +1,4 @@
-"""DimeNet's radial bases: Bessel functions under a smooth cutoff (Gasteiger et al., arXiv 2003.03123).
+"""DimeNet's radial bases: Bessel functions under a smooth cutoff (arXiv 2003.03123).
 
 Shapes: P pairs.
 """
@@ -76,7 +76,7 @@ class DimeNetBases(nn.Module):
         return radial, self.angular(x).to(distance.dtype)
 
     def angular(self, x: Tensor) -> Tensor:
-        """Return normalised j_l(z_ln·x)·envelope(x), in the double precision that the recursion needs."""
+        """Return normalised j_l(z_ln·x)·envelope(x); the recursion needs double precision."""
         x = x.to(self.zeros.dtype)
         values = []
         for order in range(SPHERICAL):

@@ -6,7 +6,6 @@ Shapes: E rows, such as messages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,12 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from wattlaw.workloads.molecules.graphs.grid import applied
+from wattlaw.workloads.molecules.graphs.grid import AutogradContext, applied
 from wattlaw.workloads.molecules.graphs.products import Linear, product
 
 CHUNK_ROWS = 2048
-"""Rows that pass several layers together on a CPU, so that intermediate results stay in the cache of
-one core.
+"""Rows that pass several layers together on a CPU, so that intermediate results stay in the cache
+of one core.
 """
 
 
@@ -46,7 +45,9 @@ def orthogonal_linear(in_channels: int, out_channels: int, bias: bool = True) ->
 class _Residual(Function):
     # adds both gradients while multiplying, and in place where possible
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    def forward(
+        ctx: AutogradContext, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
+    ) -> Tensor:
         before_1 = product(x, w1, b1)
         between = F.silu(before_1)
         before_2 = product(between, w2, b2)
@@ -55,7 +56,7 @@ class _Residual(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: AutogradContext, gradient: Tensor) -> tuple[Tensor, ...]:
         x, w1, w2, before_1, between, before_2 = ctx.saved_tensors
         g2 = torch.ops.aten.silu_backward(gradient, before_2)
         w2_gradient, b2_gradient = product(g2.T, between.T), g2.sum(0)

@@ -1,7 +1,7 @@
 """Force fields: SchNet or PaiNN gives the energy of a geometry, and forces are minus its gradient.
 
-Sums over neighbours are their own transposes (see ``pairs``), so the second derivatives that training
-on forces needs consist of the same fused sums.
+Sums over neighbours are their own transposes (see ``pairs``), so the second derivatives that
+training on forces needs consist of the same fused sums.
 """
 
 from __future__ import annotations

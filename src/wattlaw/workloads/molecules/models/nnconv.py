@@ -1,8 +1,9 @@
-"""NNConv: messages by a matrix that a network makes from each bond (Gilmer et al., arXiv 1704.01212).
+"""NNConv: messages by a matrix that a network makes of each bond (arXiv 1704.01212).
 
-Molecules are pooled by Set2Set (Vinyals et al., arXiv 1511.06391). The matrix of a bond is linear in
-the network's hidden layer. So neighbours are summed first, as one matrix product per atom, and the
-large layer is applied to atoms rather than to bonds: no 64 × 64 matrix of a bond is ever formed.
+Molecules are pooled by Set2Set (Vinyals et al., arXiv 1511.06391). The matrix of a bond is linear
+in the network's hidden layer. So neighbours are summed first, as one matrix product per atom, and
+the large layer is applied to atoms rather than to bonds: no 64 × 64 matrix of a bond is ever
+formed.
 
 Shapes: A atoms, B molecules, P pairs, C hidden channels.
 """
@@ -56,7 +57,7 @@ SIZES = {"tiny": NNConvSize(16, 32, 1024), "base": NNConvSize(64, 128)}
 
 
 class NNConvMessages(nn.Module):
-    """The mean over neighbours of their features times the matrix of the bond, plus a root weight."""
+    """The mean over neighbours of features times the bond's matrix, plus a root weight."""
 
     def __init__(self, size: NNConvSize) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class NNConvMessages(nn.Module):
 
 @uncompiled
 def neighbour_means(atoms: Tensor, bonds: Tensor, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-    """Return means over the neighbours of each atom that has any, and the order of these atoms (A',).
+    """Return means over the neighbours of each atom that has any, and the order of the atoms.
 
     The means are of bond ⊗ neighbour, (A', bond_channels·C), and of neighbours, (A', C).
     """
@@ -162,8 +163,8 @@ class NNConv(nn.Module):
 class NNConvQM9(QM9Regression):
     """NNConv on a property of QM9's molecules, in which all atoms are neighbours.
 
-    ``data`` may also be a table of SMILES such as ZINC's, with a column ``target``; then only bonded
-    atoms are neighbours.
+    ``data`` may also be a table of SMILES such as ZINC's, with a column ``target``; then only
+    bonded atoms are neighbours.
     """
 
     presets = tuple(SIZES)

@@ -1,7 +1,7 @@
 """PNA: several aggregations of neighbours, scaled by their number (Corso et al., arXiv 2004.05718).
 
-Sizes as in the model for ZINC: 4 layers, 75 channels, 5 towers. What is linear before the aggregation
-is applied to atoms and to the four kinds of bonds, not to every message.
+Sizes as in the model for ZINC: 4 layers, 75 channels, 5 towers. What is linear before the
+aggregation is applied to atoms and to the four kinds of bonds, not to every message.
 
 Shapes: A atoms, B molecules, P pairs.
 """
@@ -50,8 +50,8 @@ BOND_KINDS, AGGREGATORS, SCALERS = 4, 4, 3
 
 
 class PNASize(NamedTuple):
-    """Layers, channels of atoms and of bonds, towers, and how many molecules of QM9 it is trained on
-    (None: all).
+    """Layers, channels of atoms and of bonds, towers, and how many molecules of QM9 it is trained
+    on (None: all).
     """
 
     num_layers: int
@@ -65,7 +65,7 @@ SIZES = {"tiny": PNASize(2, 20, 5, 10, 2048), "base": PNASize(4, 75, 5, 50)}
 
 
 class PNALayer(nn.Module):
-    """Mean, minimum, maximum and deviation over neighbours, each as it is, amplified and attenuated."""
+    """Mean, minimum, maximum and deviation over neighbours: plain, amplified, attenuated."""
 
     def __init__(self, size: PNASize) -> None:
         super().__init__()
@@ -111,8 +111,8 @@ class PNALayer(nn.Module):
     def aggregate(
         self, from_neighbours: Tensor, from_self: Tensor, graph: Graph
     ) -> tuple[Tensor, Tensor]:
-        """Return the four aggregates of each atom, (A, towers, 4·hidden_channels), and the number of
-        its neighbours, (A,).
+        """Return the four aggregates of each atom, (A, towers, 4·hidden_channels), and the number
+        of its neighbours, (A,).
         """
         slots = graph.slots
         assert slots is not None, "batch the molecules with slots"
@@ -139,7 +139,7 @@ class PNALayer(nn.Module):
 
 
 class PNA(nn.Module):
-    """PNA with batch norm after each layer and an MLP on the sum over atoms: one value per molecule."""
+    """PNA with batch norm after each layer and an MLP on the sum over atoms."""
 
     def __init__(self, size: PNASize) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class PNA(nn.Module):
 
 
 class PNAMolecules(QM9Regression):
-    """PNA on a property of QM9, or on a column of a table such as ZINC's, from atoms and bonds only.
+    """PNA on a property of QM9, or on a column of a table such as ZINC's, without positions.
 
     Options: ``data``, a CSV file with a column smiles, with the ``column`` to predict; or a file of
     molecules, with ``target`` and ``energy_unit``; or "generated"; ``on_bad``, "fail" or "skip".

@@ -1,4 +1,4 @@
-"""Regression of a property of molecules, by default of QM9: what SchNet, DimeNet, NNConv and PNA share."""
+"""Regression of a property of molecules: what SchNet, DimeNet, NNConv and PNA share."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class DataSetPart(NamedTuple):
 class QM9Regression(Workload):
     """A model is trained on one property of QM9's molecules, by mean squared error.
 
-    Options: ``target``, the property; ``data``, a file of molecules in place of QM9, or "generated";
-    ``on_bad``, "fail" or "skip"; ``energy_unit`` of the file, "" for the one that it states or its
-    kind implies.
+    Options: ``target``, the property; ``data``, a file of molecules in place of QM9, or
+    "generated"; ``on_bad``, "fail" or "skip"; ``energy_unit`` of the file, "" for the one that it
+    states or its kind implies.
 
     cutoff     atoms closer than this are neighbours, Å
     molecules  how many molecules of QM9 are used; None for all

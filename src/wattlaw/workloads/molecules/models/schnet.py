@@ -1,7 +1,8 @@
 """SchNet: continuous-filter convolutions on atoms (Schütt et al., NeurIPS 2017, arXiv 1706.08566).
 
-The filter of a pair depends on its distance only. It is computed once for both directions, and in single
-precision on a grid of distances, between which filters are interpolated (see ``FILTER_POINTS``).
+The filter of a pair depends on its distance only. It is computed once for both directions, and in
+single precision on a grid of distances, between which filters are interpolated (see
+``FILTER_POINTS``).
 
 Shapes: A atoms, B molecules, P pairs, D distances.
 """
@@ -67,7 +68,7 @@ class SchNetInteraction(nn.Module):
         self.out = Linear(size.hidden_channels, size.hidden_channels)
 
     def filters(self, basis: Tensor, envelope: Tensor) -> Tensor:
-        """Return the filters at some distances: basis (D, num_gaussians), envelope (D, 1) -> (D, num_filters)."""
+        """Return filters (D, num_filters) from basis (D, num_gaussians) and envelope (D, 1)."""
         out: Tensor = self.filter_out(shifted_softplus(self.filter_in(basis)))
         return out * envelope
 
@@ -110,7 +111,7 @@ class SchNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def basis(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return Gaussians (D, num_gaussians) and the cosine cutoff (D, 1) of distances (D,) in Å."""
+        """Return Gaussians (D, num_gaussians) and cosine cutoff (D, 1) of distances (D,) in Å."""
         width = self.size.cutoff / (self.size.num_gaussians - 1)
         gaussians = torch.exp((distance[:, None] - self.offsets).square() * (-0.5 / width**2))
         envelope = 0.5 * (torch.cos(distance * (math.pi / self.size.cutoff)) + 1.0)
@@ -179,7 +180,7 @@ class TrainableInteraction(nn.Module):
 
 
 class SchNetQM9(QM9Regression):
-    """SchNet on a property of QM9's molecules. Option ``interpolate``: interpolate filters or not."""
+    """SchNet on a property of QM9's molecules. Option ``interpolate``: whether filters are."""
 
     presets = tuple(SIZES)
     batch: ClassVar = {"tiny": 64, "base": 32}

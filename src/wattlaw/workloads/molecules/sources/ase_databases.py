@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from wattlaw.workloads.molecules.sources.molecule_record import (
     as_element_array,
     bad_record,
 )
+
+AseRow = Any
+"""A row of a database of ASE, which has no types."""
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -51,12 +54,20 @@ def read_database(path: Path) -> MoleculeFile:
 
     Raises DataError where it is damaged, or holds something other than molecules.
     """
-    units = _units(path, _stated_units(path))
+    units = _units(_stated_units(path))
     return MoleculeFile("ASE database", units, _rows(path), [])
 
 
-def _stated_units(path: Path) -> Mapping[str, Any]:
-    """Return the metadata of a database. It is opened read-only, which ASE would not do."""
+class _StatedUnits(NamedTuple):
+    length: str = "Ang"
+    properties: Mapping[str, str] = {}
+
+
+def _stated_units(path: Path) -> _StatedUnits:
+    """Return the units in the metadata of a database.
+
+    It is opened read-only here: ASE would add its tables to a database that has none.
+    """
     address = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as base:
@@ -64,27 +75,24 @@ def _stated_units(path: Path) -> Mapping[str, Any]:
             if "systems" not in tables:
                 raise DataError(f"{path}: an SQLite database, but not of ASE: no table systems")
             if "information" not in tables:
-                return {}
+                return _StatedUnits()
             information = dict(base.execute("SELECT name, value FROM information"))
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: a damaged database ({error})") from None
     try:
         metadata = json.loads(information.get("metadata") or "{}")
-        return {
-            "length": str(metadata.get("_distance_unit", "Ang")),
-            "properties": dict(metadata.get("_property_unit_dict") or {}),
-        }
+        units = dict(metadata.get("_property_unit_dict") or {})
+        properties = {name: str(unit) for name, unit in units.items()}
+        return _StatedUnits(str(metadata.get("_distance_unit", "Ang")), properties)
     except _BAD_ROW as error:
         raise DataError(
             f"{path}: its metadata, in the table information, is damaged ({error})"
         ) from None
 
 
-def _units(path: Path, stated: Mapping[str, Any]) -> FileUnits:
+def _units(stated: _StatedUnits) -> FileUnits:
     """Return the units that SchNetPack states: of energies, forces and lengths, each its own."""
-    properties: dict[str, str] = {
-        name: str(unit) for name, unit in stated.get("properties", {}).items()
-    }
+    properties = stated.properties
     by_name = {name: unit for name, unit in properties.items() if energy_spelling(unit)}
     totals = [unit for name, unit in properties.items() if name.lower() in TOTAL_ENERGY_NAMES]
     others = [unit for name, unit in properties.items() if is_energy(name)]
@@ -92,7 +100,7 @@ def _units(path: Path, stated: Mapping[str, Any]) -> FileUnits:
     return FileUnits(
         energy=energies[0] if energies else "eV",
         is_stated=bool(energies),
-        length=stated.get("length", "Ang"),
+        length=stated.length,
         forces=properties.get("forces", ""),
         by_name=by_name,
     )
@@ -123,7 +131,7 @@ def _selected(base: Any, ids: Sequence[int]) -> Iterator[MoleculeRecord]:
             done += 1
 
 
-def _record(row: Any) -> MoleculeRecord:
+def _record(row: AseRow) -> MoleculeRecord:
     """Return a molecule from a row of ASE."""
     try:
         values = dict(row.key_value_pairs) | dict(row.data)
@@ -136,10 +144,15 @@ def _record(row: Any) -> MoleculeRecord:
 
 
 def _molecule(
-    row: int, numbers: Any, positions: Any, pbc: Any, values: Mapping[str, Any], forces: Any
+    row: int,
+    numbers: object,
+    positions: object,
+    pbc: object,
+    values: Mapping[str, object],
+    forces: object,
 ) -> MoleculeRecord:
     where = f"row {row}"
-    if np.any(pbc):
+    if np.asarray(pbc).any():
         return bad_record(where, "a periodic cell; only molecules can be read")
     return MoleculeRecord(
         where=where,
@@ -154,7 +167,7 @@ def _unreadable(row: int, error: Exception) -> MoleculeRecord:
     return bad_record(f"row {row}", f"not a molecule that can be read ({error})")
 
 
-def _single_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def _single_numbers(values: Mapping[str, object]) -> dict[str, float]:
     """Return the values that are one number each, also where it is in an array."""
     numbers = {}
     for name, value in values.items():
@@ -184,7 +197,7 @@ def read_json_database(path: Path, text: str) -> MoleculeFile:
     return MoleculeFile("ASE database (JSON)", FileUnits(), records, [])
 
 
-def _json_record(row_of: Any, number: int, row: Any) -> MoleculeRecord:
+def _json_record(row_of: Callable[..., AseRow], number: int, row: AseRow) -> MoleculeRecord:
     try:
         return _record(row_of({**row, "id": number}))
     except _BAD_ROW as error:

@@ -43,8 +43,8 @@ HEAVY_APART, LIGHT_APART = 2.2, 1.7
 """Least distance of atoms that are not bonded, Å."""
 
 COMPACT = 2
-"""The position closest to the centre is taken of so many that are free; fitted to QM9's pairs within
-5 Å.
+"""The position closest to the centre is taken of so many that are free; fitted to QM9's pairs
+within 5 Å.
 """
 
 

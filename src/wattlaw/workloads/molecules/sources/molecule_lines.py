@@ -6,7 +6,8 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -144,7 +145,7 @@ def line_converter(smiles: SmilesReader, notation: str, from_selfies: bool) -> C
 
 
 def _selfies_encoder() -> Callable[[str], str]:
-    selfies: Any = need("selfies", "a molecule in SELFIES")
+    selfies = need("selfies", "a molecule in SELFIES")
 
     def encode(text: str) -> str:
         try:
@@ -157,7 +158,7 @@ def _selfies_encoder() -> Callable[[str], str]:
     return encode
 
 
-def _selfies_check(selfies: Any) -> Callable[[str], str]:
+def _selfies_check(selfies: ModuleType) -> Callable[[str], str]:
     known = {"."}
 
     def check(text: str) -> str:

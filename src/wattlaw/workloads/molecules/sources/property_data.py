@@ -1,4 +1,4 @@
-"""Molecules with a number to learn of each: a property of QM9, a value in a file, or a random one."""
+"""Molecules with one target each: a property of QM9, a value in a file, or a random one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""QM9: 130,831 small molecules with properties from density functional theory, from the package qm9pack.
+"""QM9: 130,831 small molecules with properties from density functional theory.
 
-The package's CSV files are found without importing it. A subset is read from blocks spread over the
-files, so that a small run starts quickly and still sees molecules of every size.
+The CSV files of the package qm9pack are found without importing it. A subset is read from blocks
+spread over the files, so that a small run starts quickly and still sees molecules of every size.
 Source: Ramakrishnan et al., Scientific Data 1, 140022 (2014).
 """
 
@@ -25,7 +25,7 @@ ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 
 
 class QM9Property(NamedTuple):
-    """A target of QM9: its column, the factor to ``unit``, and whether it grows with the molecule."""
+    """A target of QM9: column, factor to ``unit``, and whether it grows with the molecule."""
 
     column: str
     factor: float

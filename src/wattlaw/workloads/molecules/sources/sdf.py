@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,11 @@ from wattlaw.workloads.molecules.sources.molecule_record import (
     bad_record,
 )
 from wattlaw.workloads.molecules.sources.rdkit_log import RdkitLog, captured_rdkit_log
-from wattlaw.workloads.molecules.sources.smiles import bonds_of_rdkit, rdkit_warnings
+from wattlaw.workloads.molecules.sources.smiles import (
+    RdkitMolecule,
+    bonds_of_rdkit,
+    rdkit_warnings,
+)
 
 _END = "$$$$"
 
@@ -155,13 +158,13 @@ def _fault_of_block(block: Sequence[str]) -> str:
     return ""
 
 
-def _positions(molecule: Any) -> Array:
+def _positions(molecule: RdkitMolecule) -> Array:
     if molecule.GetNumConformers() == 0:
         return np.zeros((molecule.GetNumAtoms(), 3))
     return np.array(molecule.GetConformer().GetPositions(), np.float64).reshape(-1, 3)
 
 
-def _fields(molecule: Any) -> dict[str, float]:
+def _fields(molecule: RdkitMolecule) -> dict[str, float]:
     """Return the data fields that are numbers."""
     fields = molecule.GetPropsAsDict(includePrivate=False, includeComputed=False)
     return {name: float(value) for name, value in fields.items() if isinstance(value, int | float)}

@@ -17,6 +17,9 @@ from wattlaw.core.units import counted
 from wattlaw.workloads.cache import Array
 from wattlaw.workloads.molecules.sources.rdkit_log import RdkitLog, captured_rdkit_log
 
+RdkitMolecule = Any
+"""A molecule of RDKit, which has no types."""
+
 SINGLE, DOUBLE, TRIPLE, AROMATIC = 1, 2, 3, 4
 """Kinds of bonds; 0 is no bond."""
 
@@ -37,7 +40,7 @@ class MolecularGraph(NamedTuple):
 
 
 @functools.cache
-def bond_kinds_of_rdkit() -> Mapping[Any, int]:
+def bond_kinds_of_rdkit() -> Mapping[object, int]:
     """Return our kind of each of RDKit's types of bonds."""
     types = need("rdkit.Chem", "SMILES and SDF").BondType
     return {
@@ -85,7 +88,7 @@ class SmilesReader:
         )
 
     def notes(self, source: Path | str) -> list[Note]:
-        """Return the warning that RDKit warned of molecules of ``source``; none where it did not."""
+        """Return the note that RDKit warned of molecules of ``source``; none if it did not."""
         return rdkit_warnings(source, self.warnings)
 
 
@@ -111,7 +114,7 @@ def rdkit_warnings(source: Path | str, warnings: Sequence[str]) -> list[Note]:
     return [Note("molecule_warnings", message)]
 
 
-def bonds_of_rdkit(molecule: Any) -> Array:
+def bonds_of_rdkit(molecule: RdkitMolecule) -> Array:
     """Return the bonds (K, 3) of a molecule of RDKit, the lower atom first; kind 0 if unknown."""
     kinds = bond_kinds_of_rdkit()
     bonds = []

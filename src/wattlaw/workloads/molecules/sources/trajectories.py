@@ -18,7 +18,8 @@ from wattlaw.workloads.molecules.sources.molecule_record import MoleculeRecord
 
 ETHANOL = Path(__file__).with_name("ethanol-gfn2.npz")
 """1,200 geometries of ethanol at 500 K, every 20 fs, with energies and forces of GFN2-xTB, in the
-layout of rMD17. Made by ``wattlaw data trajectory CCO`` (see ``xtb``); under this project's licence.
+layout of rMD17. Made by ``wattlaw data trajectory CCO`` (see ``xtb``); under this project's
+licence.
 """
 
 _ENERGIES = ("energy", "REF_energy", "dft_energy", "TotEnergy", "Energy", "u0", "U0")
@@ -84,7 +85,7 @@ def ethanol() -> list[Frame]:
 
 
 def toy_frames(count: int, seed: int = 0) -> list[Frame]:
-    """Return geometries of ethanol, each atom displaced, with energies and forces of a toy potential.
+    """Return displaced geometries of ethanol with energies and forces of a toy potential.
 
     Not chemistry: every pair is a spring, E = Σ ½·k·(d - d₀)² with k = 20·exp(-d₀/Å) eV/Å² and d₀
     its distance in the first geometry of the trajectory. The layout is that of a trajectory and the

@@ -123,8 +123,8 @@ def trajectory(
 
     ``on_frame`` is called with the number of kept frames after each. The same seed gives the same
     frames on the same machine; on another, rounding leads to different ones. Raises
-    MissingPartError without tblite or ase, SettingError for a plan out of range, DataError where the
-    method finds no energy.
+    MissingPartError without tblite or ase, SettingError for a plan out of range, DataError where
+    the method finds no energy.
     """
     if not plan.is_possible:
         raise SettingError(
@@ -164,7 +164,7 @@ class _GFN2:
 
     def __init__(self, numbers: Array, positions: Array) -> None:
         interface = need("tblite.interface", _PURPOSE)
-        self.error: Any = need("tblite.exceptions", _PURPOSE).TBLiteRuntimeError
+        self.error = need("tblite.exceptions", _PURPOSE).TBLiteRuntimeError
         in_bohr = positions / BOHR_ANGSTROM
         self.calculator = interface.Calculator("GFN2-xTB", numbers.astype(int), in_bohr)
         self.calculator.set("verbosity", 0)

@@ -8,7 +8,7 @@ frame is named, and the frames after it are read.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from wattlaw.workloads.molecules.sources.molecule_record import (
     MoleculeRecord,
     bad_record,
 )
+
+CommentParser = Callable[[str], dict[str, Any]]
+"""Returns the values of a comment line by name: numbers, arrays, text."""
 
 _FORCES = ("forces", "force", "REF_forces", "dft_forces")
 _WIDTHS = {"species": 1, "Z": 1, "pos": 3} | dict.fromkeys(_FORCES, 3)
@@ -96,7 +99,9 @@ def _frames(path: Path, lines: Sequence[str]) -> Iterator[MoleculeRecord]:
         at, frame = at + 2 + count, frame + 1
 
 
-def _frame(where: str, lines: Sequence[str], count: int, parse_comment: Any) -> MoleculeRecord:
+def _frame(
+    where: str, lines: Sequence[str], count: int, parse_comment: CommentParser
+) -> MoleculeRecord:
     """Return a frame from its comment line and the lines of its atoms."""
     if len(lines) <= count:
         return bad_record(where, _truncated(count, len(lines) - 1))
@@ -118,12 +123,12 @@ def _frame(where: str, lines: Sequence[str], count: int, parse_comment: Any) -> 
     return MoleculeRecord(where, numbers, positions, _numbers_only(info), vectors)
 
 
-def _comment_values(comment: str, parse_comment: Any) -> dict[str, Any]:
+def _comment_values(comment: str, parse_comment: CommentParser) -> dict[str, Any]:
     """Return the values of a comment line by name; none where it is free text."""
     if "=" not in comment:
         return {}
     try:
-        info: dict[str, Any] = parse_comment(comment)
+        info = parse_comment(comment)
     except (ValueError, IndexError, KeyError, TypeError) as error:
         if "properties=" in comment.lower():
             raise ValueError(f"its comment line cannot be parsed: {error}") from None
@@ -163,14 +168,14 @@ def _vectors(rows: Sequence[Sequence[str]], column: int) -> Array:
     return np.array(numbers, np.float64).reshape(-1, 3)
 
 
-def _numbers_only(info: Mapping[str, Any]) -> dict[str, float]:
+def _numbers_only(info: Mapping[str, object]) -> dict[str, float]:
     return {name: float(value) for name, value in info.items() if isinstance(value, np.number)}
 
 
-def _is_periodic(info: Mapping[str, Any]) -> bool:
+def _is_periodic(info: Mapping[str, object]) -> bool:
     # as in ASE, a cell without pbc is periodic
     if "pbc" in info:
-        return bool(np.any(info["pbc"]))
+        return bool(np.asarray(info["pbc"]).any())
     return "Lattice" in info
 
 
