@@ -129,14 +129,13 @@ def _molecule(where: str, block: Sequence[str], log: RdkitLog) -> tuple[Molecule
     if molecule is None:
         reason = messages[0] if messages else "RDKit cannot read it"
         return bad_record(where, f"not a molecule of SDF: {reason}"), ""
-    stated = bonds_of_rdkit(molecule)
-    if len(stated) and not stated[:, 2].all():
-        return bad_record(where, "a bond of unknown kind"), ""
-    bonds, warning = stated, ""
+    warning = ""
     if need("rdkit.Chem", "an SDF").SanitizeMol(molecule, catchErrors=True):
         warning = f"its bonds are kept as they are ({' '.join(log.take()) or 'not sanitised'})"
-    else:
-        bonds = bonds_of_rdkit(molecule)
+        molecule = supplier[0]
+    bonds = bonds_of_rdkit(molecule)
+    if len(bonds) and not bonds[:, 2].all():
+        return bad_record(where, "a bond of unknown kind"), ""
     record = MoleculeRecord(
         where=where,
         numbers=np.array([atom.GetAtomicNum() for atom in molecule.GetAtoms()], np.int64),

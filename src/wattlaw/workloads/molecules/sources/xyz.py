@@ -1,13 +1,15 @@
 """XYZ files: plain ones, extended ones with forces, and QM9's raw ones ("gdb" in line 2).
 
-Comment lines are parsed by ASE, which knows every spelling of a cell. The columns of atoms are
-parsed here, frame by frame: 10,000 frames take 0.5 of the time of ``ase.io.iread``, an unusable
-frame is named, and the frames after it are read.
+Columns of atoms, and comment lines of plain numbers, are parsed here, frame by frame: trajectories
+are long, an unusable frame is named, and the frames after it are read. All other comment lines are
+parsed by ASE, which knows every spelling of a cell.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ from wattlaw.workloads.molecules.sources.molecule_record import (
 
 CommentParser = Callable[[str], dict[str, Any]]
 """Returns the values of a comment line by name: numbers, arrays, text."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_COLUMNS = r"\w+:[A-Z]:\d+(?::\w+:[A-Z]:\d+)*"
+_SIMPLE_COMMENT = re.compile(rf'\s*(?:[A-Za-z_]\w*=(?:{_NUMBER}|"F F F"|{_COLUMNS})(?:\s+|$))+')
+"""A comment line that can be parsed without ASE: numbers, columns, and no periodic direction."""
 
 _FORCES = ("forces", "force", "REF_forces", "dft_forces")
 _WIDTHS = {"species": 1, "Z": 1, "pos": 3} | dict.fromkeys(_FORCES, 3)
@@ -78,8 +85,13 @@ def atomic_number(word: str) -> int:
     """Return the atomic number of a symbol, or of a number in digits; 0 where it is neither."""
     if word.isdecimal() and len(word) < 4:
         return int(word)
+    return _numbers_by_symbol().get(word.capitalize(), 0)
+
+
+@functools.cache
+def _numbers_by_symbol() -> Mapping[str, int]:
     numbers: Mapping[str, int] = need("ase.data", "a file of XYZ").atomic_numbers
-    return numbers.get(word.capitalize(), 0)
+    return numbers
 
 
 def _frames(path: Path, lines: Sequence[str]) -> Iterator[MoleculeRecord]:
@@ -110,7 +122,8 @@ def _frame(
         columns = _columns(str(info.pop("Properties", _PLAIN_COLUMNS)))
         rows = [line.split() for line in lines[1:]]
         positions = _vectors(rows, columns["pos"])
-        symbols = [row[_element_column(columns)] for row in rows]
+        element = _element_column(columns)
+        symbols = [row[element] for row in rows]
         forces = [name for name in _FORCES if name in columns]
         vectors = _vectors(rows, columns[forces[0]]) if forces else None
     except (ValueError, IndexError, KeyError) as error:
@@ -127,6 +140,8 @@ def _comment_values(comment: str, parse_comment: CommentParser) -> dict[str, Any
     """Return the values of a comment line by name; none where it is free text."""
     if "=" not in comment:
         return {}
+    if _SIMPLE_COMMENT.fullmatch(comment):
+        return _simple_values(comment)
     try:
         info = parse_comment(comment)
     except (ValueError, IndexError, KeyError, TypeError) as error:
@@ -136,6 +151,20 @@ def _comment_values(comment: str, parse_comment: CommentParser) -> dict[str, Any
     if "properties" in info:
         info["Properties"] = info.pop("properties")
     return info
+
+
+def _simple_values(comment: str) -> dict[str, Any]:
+    """Return the values of a comment line that matches _SIMPLE_COMMENT, as ASE does."""
+    values: dict[str, Any] = {}
+    for word in comment.replace('"F F F"', "F").split():
+        name, _, text = word.partition("=")
+        if text == "F":
+            values[name] = False
+        elif ":" in text:
+            values[name] = text
+        else:
+            values[name] = np.float64(text)
+    return values
 
 
 def _columns(properties: str) -> dict[str, int]:
