@@ -406,3 +406,19 @@ def summary(graph):
     ]
     atoms = zip(graph.numbers.tolist(), graph.hydrogens.tolist(), strict=True)
     return sorted(atoms), sorted(bonds)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        'Properties=species:S:1:pos:R:3:forces:R:3 energy=-309.5 pbc="F F F"',
+        "energy=-1e-3 gap=.5 charge=-1",
+        "name=a energy=1.2.3 u0=5",
+        'energy="-1.5" pbc=[F,F,F]',
+    ],
+)
+def test_a_comment_line_of_xyz_is_parsed_as_ase_does(tmp_path, comment):
+    parsed = pytest.importorskip("ase.io.extxyz").key_val_str_to_dict(comment)
+    numbers = {name: float(v) for name, v in parsed.items() if isinstance(v, np.number)}
+    (tmp_path / "a.xyz").write_text(f"1\n{comment}\nH 0 0 0 0 0 0\n")
+    assert read_molecules(tmp_path / "a.xyz", energy_unit="eV").records[0].values == numbers
