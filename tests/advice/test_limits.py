@@ -6,6 +6,7 @@ import pytest
 from tests.factory import scaled
 
 from wattlaw.advice.advise import advise
+from wattlaw.advice.pareto import pareto
 from wattlaw.advice.request import parse_limits, parse_request
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.core.errors import UnknownNameError, UsageError
@@ -82,3 +83,15 @@ def test_limits_are_read_with_units():
         parse_limits(["time=20 kg"])
     with pytest.raises(UnknownNameError, match="unknown quantity 'tyme'"):
         parse_limits(["tyme=1"])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda runs: advise(runs, minimise="samples_per_s"),
+        lambda runs: pareto(runs, x="samples_per_s"),
+    ],
+)
+def test_a_quantity_of_which_more_is_better_is_not_minimised(ask):
+    with pytest.raises(UsageError, match="more samples_per_s is better"):
+        ask(scaled(SIZES))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from wattlaw.advice.advise import MeasuredSetting, check_objective, measured_settings
-from wattlaw.advice.request import check_prices, comparable
+from wattlaw.advice.request import check_prices, objective_of
 from wattlaw.advice.sentences import describe, differing
 from wattlaw.analysis.groups import Group, group_runs, group_title, summarise_faults
 from wattlaw.analysis.prices import NO_PRICES, Prices
@@ -37,7 +37,7 @@ def pareto(
     setting counts with the geometric mean of its repeats; a setting that lacks either quantity is
     left out.
     """
-    on_front, _ = _front(runs, comparable(x), comparable(y), prices)
+    on_front, _ = _front(runs, objective_of(x), objective_of(y), prices)
     return [setting.runs for setting in on_front]
 
 
@@ -54,7 +54,7 @@ def pareto_points(
     Raises FitError where no group has both quantities; estimates of energy do not count, nor
     energies of different boundaries.
     """
-    x, y = comparable(x), comparable(y)
+    x, y = objective_of(x), objective_of(y)
     groups, _ = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
     found: list[FrontPoint] = []
     faults: list[tuple[str, str]] = []

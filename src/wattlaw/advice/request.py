@@ -100,7 +100,7 @@ def parse_request(
 
     Raises UsageError for a value out of range, UnknownNameError for an unknown quantity.
     """
-    objective = None if minimise is None else comparable(minimise)
+    objective = None if minimise is None else objective_of(minimise)
     if max_slowdown is not None and not 0 <= max_slowdown <= MOST_SLOWDOWN:
         raise UsageError(
             f"max_slowdown is {max_slowdown}; give a share from 0 to {MOST_SLOWDOWN:g}, "
@@ -144,6 +144,17 @@ def comparable(name: str) -> str:
     if known.basis == "step":
         return TIME
     return known.per_sample or name
+
+
+def objective_of(name: str) -> str:
+    """Return the quantity to minimise; see ``comparable``.
+
+    Raises UsageError for a quantity of which more is better, UnknownNameError for an unknown one.
+    """
+    found = comparable(name)
+    if quantity(found).better == MORE:
+        raise UsageError(f"more {name} is better, so it cannot be minimised; minimise {TIME}")
+    return found
 
 
 def check_prices(prices: Prices, names: Sequence[str]) -> None:
