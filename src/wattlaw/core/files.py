@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,14 @@ def check_file(path: Path) -> None:
     except OSError as error:
         reason = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}"
         raise UsageError(f"{path} cannot be written: {reason}; choose another file") from error
+
+
+def temporary_folder() -> str:
+    """Return the folder for files that are not kept; in memory where no disk is writable."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/dev/shm"
 
 
 def make_folder(path: Path) -> Path:

@@ -28,6 +28,7 @@ import msgspec
 
 from wattlaw.core.errors import RecordError, UsageError
 from wattlaw.core.factors import ASSUMED
+from wattlaw.core.files import temporary_folder
 from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop, setting_from
@@ -39,12 +40,10 @@ from wattlaw.measuring.hosts.job_record import (
     finish,
     new_record,
     place,
-    run_of,
-    temporary_folder,
     wait_for_hosts,
     wait_for_steps,
 )
-from wattlaw.measuring.reduce.summary import summarise, summarise_spans
+from wattlaw.measuring.reduce.summary import run_of, summarise, summarise_spans
 from wattlaw.measuring.sampling.clock_offsets import clock_served
 from wattlaw.measuring.sampling.host_sampler import check_rate
 from wattlaw.measuring.sampling.sampler_process import Sampler, start_sampler
@@ -309,7 +308,12 @@ class Window:
         between = None if is_parallel and self._steps else (self._began, end)
         ranks = self._setting.devices if is_parallel or self._steps else None
         whole = summarise(record.attempt, ranks, between)
-        self.result = finish(record, whole, error) if self._folder else run_of(record, whole, error)
+        if self._folder:
+            self.result = finish(record, whole, error)
+        else:
+            self.result = run_of(
+                whole, record.setting, record.trial, labels=record.labels, error=error
+            )
 
 
 def synchronise_cuda() -> None:

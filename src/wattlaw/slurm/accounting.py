@@ -308,7 +308,9 @@ def _count(value: object) -> int:
 def _minutes(value: object) -> float | None:
     """Return a number of minutes in s; None where it is not a number, such as "UNLIMITED"."""
     minutes = _number(value)
-    return None if minutes is None else minutes * 60
+    if minutes is None:
+        return None
+    return minutes * 60
 
 
 def _object(value: object) -> Mapping[str, object]:

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from wattlaw.core.errors import UsageError
+from wattlaw.core.files import temporary_folder
 from wattlaw.core.reading import Note, measured
 from wattlaw.core.run import Run
 from wattlaw.core.setting import Setting, Stop
@@ -43,8 +44,6 @@ from wattlaw.measuring.hosts.job_record import (
     new_record,
     note_command,
     place,
-    run_of,
-    temporary_folder,
     wait_for_commands,
     wait_for_samplers,
 )
@@ -52,7 +51,7 @@ from wattlaw.measuring.hosts.node_samplers import start_samplers
 from wattlaw.measuring.limits.limits import limited
 from wattlaw.measuring.limits.node_guard import fork_guarded
 from wattlaw.measuring.reduce.attempt import Span
-from wattlaw.measuring.reduce.summary import Summary, summarise
+from wattlaw.measuring.reduce.summary import Summary, run_of, summarise
 from wattlaw.measuring.sampling.clock_offsets import clock_served, compare_clock
 from wattlaw.measuring.sampling.host_sampler import (
     SAMPLER_VARIABLE,
@@ -171,7 +170,10 @@ def measure_command(
         error = (
             f"the command ended with {describe_exit(ended.exit_code)}" if ended.exit_code else ""
         )
-        run = finish(record, summary, error) if is_kept else run_of(record, summary, error)
+        if is_kept:
+            run = finish(record, summary, error)
+        else:
+            run = run_of(summary, setting, record.trial, error=error)
         return MeasuredCommand(ended.exit_code, between[1] - between[0], run, summary)
 
 

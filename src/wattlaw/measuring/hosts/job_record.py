@@ -10,14 +10,12 @@ import contextlib
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from wattlaw import __version__
 from wattlaw.core.errors import RecordError
 from wattlaw.core.files import explained, make_folder, write_whole
 from wattlaw.core.polling import wait_until
@@ -29,7 +27,7 @@ from wattlaw.core.sweepfile import Trial
 from wattlaw.measuring.files.host_files import host_name, read_host
 from wattlaw.measuring.files.rank_files import read_rank
 from wattlaw.measuring.reduce.attempt import Span
-from wattlaw.measuring.reduce.summary import Summary
+from wattlaw.measuring.reduce.summary import Summary, run_of
 
 _START_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 60.0
@@ -44,8 +42,6 @@ _JOB_VARIABLES = (
     "WORLD_SIZE",
 )
 """Together these identify a job; its processes find each other by their hash."""
-
-_MEMORY_FOLDER = "/dev/shm"
 
 
 class JobPlace(NamedTuple):
@@ -133,7 +129,14 @@ def finish(record: JobRecord, summary: Summary, error: str = "") -> Run:
     Where the disk refuses it, the run is returned with the warning record_lost: a full disk must
     not end the user's program.
     """
-    run = run_of(record, summary, error)
+    run = run_of(
+        summary,
+        record.setting,
+        record.trial,
+        repeat=record.repeat,
+        labels=record.labels,
+        error=error,
+    )
     try:
         if error:
             write_whole(record.attempt / "error.txt", error.encode())
@@ -143,32 +146,6 @@ def finish(record: JobRecord, summary: Summary, error: str = "") -> Run:
         warnings = (*run.warnings, Note("record_lost", str(refusal)))
         return msgspec.structs.replace(run, warnings=warnings)
     return run
-
-
-def run_of(record: JobRecord, summary: Summary, error: str = "") -> Run:
-    """Return a summary as a run."""
-    return Run(
-        setting=record.setting,
-        trial=record.trial.name,
-        sweep=record.trial.absolute().parent.name,
-        wattlaw=__version__,
-        repeat=record.repeat,
-        state="failed" if error else "done",
-        started=summary.started,
-        machine=summary.machine,
-        labels=record.labels,
-        quantities=summary.quantities,
-        warnings=summary.warnings,
-        error=error,
-    )
-
-
-def temporary_folder() -> str:
-    """Return the folder for records that are not kept; in memory where no disk is writable."""
-    try:
-        return tempfile.gettempdir()
-    except FileNotFoundError:
-        return _MEMORY_FOLDER
 
 
 @contextlib.contextmanager

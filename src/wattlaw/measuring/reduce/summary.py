@@ -13,9 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from wattlaw import __version__
 from wattlaw.core.files import explained
 from wattlaw.core.reading import Note, Reading, Status, measured, missing
-from wattlaw.core.run import Machine
+from wattlaw.core.run import Machine, Run
+from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series, TelemetryColumn
 from wattlaw.measuring.files.rank_files import Pause, Rank
@@ -169,6 +171,32 @@ def _summary(
         window=(start_utc, end_utc),
         started=utc_text(start_utc),
         devices=tuple(uses),
+    )
+
+
+def run_of(
+    summary: Summary,
+    setting: Setting,
+    trial: Path,
+    *,
+    repeat: int = 0,
+    labels: Mapping[str, str] | None = None,
+    error: str = "",
+) -> Run:
+    """Return a summary as the run of a trial's folder: done, or failed with an error."""
+    return Run(
+        setting=setting,
+        trial=trial.name,
+        sweep=trial.absolute().parent.name,
+        wattlaw=__version__,
+        repeat=repeat,
+        state="failed" if error else "done",
+        started=summary.started,
+        machine=summary.machine,
+        labels=dict(labels or {}),
+        quantities=summary.quantities,
+        warnings=summary.warnings,
+        error=error,
     )
 
 
