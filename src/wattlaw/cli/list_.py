@@ -37,7 +37,9 @@ def _list_kinds(as_json: bool) -> None:
     items: list[dict[str, object]] = []
     rows = []
     for kind in (*KINDS, "options"):
-        names = sorted(plugins(KINDS[kind]) if kind in KINDS else OPTIONS)
+        names = sorted(OPTIONS)
+        if kind in KINDS:
+            names = sorted(plugins(KINDS[kind]))
         items.append({"kind": kind, "names": names})
         rows.append((kind, str(len(names)), ", ".join(names)))
     if as_json:

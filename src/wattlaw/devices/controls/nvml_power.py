@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from wattlaw.devices.control import Allowed, Control
 from wattlaw.devices.nvml_control import NvmlDriver
 
-NAMES = {"power_cap_w": "PowerCap"}
+NAMES = {"power_cap_w": "PowerCapControl"}
 
 
-class PowerCap(Control):
+class PowerCapControl(Control):
     """The power limit of a whole GPU, W. A GPU always has one; removing it sets the default."""
 
     def __init__(self) -> None:
