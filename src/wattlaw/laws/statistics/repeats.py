@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist, fmean
 from typing import NamedTuple
 
 from wattlaw.core.reading import Reading, missing
@@ -48,7 +48,9 @@ def summarise_repeats(values: Iterable[float]) -> RepeatSummary:
     is_positive = min(finite) > 0
     terms = [math.log(value) for value in finite] if is_positive else finite
     mean = fmean(terms)
-    half = _t_95(len(terms) - 1) * stdev(terms) / math.sqrt(len(terms))
+    # statistics.stdev works in exact fractions, which takes most of the time of a long table
+    variance = math.fsum((term - mean) ** 2 for term in terms) / (len(terms) - 1)
+    half = _t_95(len(terms) - 1) * math.sqrt(variance / len(terms))
     if not is_positive:
         return RepeatSummary(mean, mean - half, mean + half, len(finite))
     value, low, high = (_bounded_exp(term) for term in (mean, mean - half, mean + half))
