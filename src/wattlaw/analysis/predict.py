@@ -309,7 +309,7 @@ def _time_by_formula(runs: list[Run], target: _Target, request: PredictionReques
     log_time = math.log(total / (n * batch))
     note = Note(
         "formula",
-        "communication comes from the formula of a ring, not from runs; run two devices to check it",
+        "communication comes from the formula of a ring; run two devices to check it",
     )
     noise = Noise(np.array([EXTRAPOLATION_SD * max(math.log(n), 1.0)]), 30.0)
     draws = predictive_draws(np.array([log_time]), np.ones(1), [noise], DRAWS)

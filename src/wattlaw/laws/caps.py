@@ -10,8 +10,8 @@ The physics, with powers as shares of the highest cap:
   that power is proportional to f^κ with κ ≈ 3; below the clock at which V reaches its minimum,
   power is proportional to f. With y = (L − S)/(d − S) and the kink at y₀: f = y^(1/κ) above the
   kink, f = y₀^(1/κ)·y/y₀ below it.
-- A share M of the work waits for memory, whose clock a cap does not change: it takes time M + (1 −
-  M)/f.
+- A share M of the work waits for memory, whose clock a cap does not change: it takes time
+  M + (1 − M)/f.
 Time is constant above the power that the work draws, rises as a power of the cap below it, and
 steeply near the static power.
 """

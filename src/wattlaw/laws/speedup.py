@@ -27,12 +27,12 @@ NAMES = {"speedup": "Speedup"}
 
 _STEP, _SAMPLE = "step_time_s", "time_per_sample_s"
 _SPEEDS = (_SAMPLE, _STEP, "elapsed_s")
-"""Targets of which a smaller value is a speedup; of any other target the ratio is given."""
+"""Targets for which a smaller value is a speedup; for any other target the ratio is reported."""
 
 
 @dataclass(frozen=True, eq=False)
 class Speedup(Law):
-    """The repeats of each size; ``compared`` are the values of which ratios are taken."""
+    """The repeats of each size; ratios are taken of the values in ``compared``."""
 
     target: str
     repeats: dict[float, Array]

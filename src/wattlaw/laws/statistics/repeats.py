@@ -38,7 +38,7 @@ def summarise_repeats(values: Iterable[float]) -> RepeatSummary:
     """Return the geometric mean of repeats with its 90 % t interval.
 
     Values that are not finite are left out. Where a value is zero or negative (a loss, a score) the
-    arithmetic mean stands in. Raises ValueError where no value is finite.
+    arithmetic mean is used. Raises ValueError where no value is finite.
     """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
