@@ -12,7 +12,7 @@ from wattlaw.core.run import Machine, Run
 from wattlaw.core.run_folder import write_run
 from wattlaw.core.setting import setting_from
 from wattlaw.report.context import Context
-from wattlaw.report.sections.share_of_peak import accelerators
+from wattlaw.report.sections.peak_shares import accelerators
 
 
 def run(device: str, device_type: str = "cuda", repeat: int = 0) -> Run:

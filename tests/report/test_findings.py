@@ -19,7 +19,7 @@ from wattlaw.report.figures.figure_files import paper_spec
 from wattlaw.report.formatting import shown, with_ends
 from wattlaw.report.page import html, make_page
 from wattlaw.report.sections.pareto_fronts import CostPoint, near
-from wattlaw.report.sections.speedup import ticks
+from wattlaw.report.sections.speedup_figure import ticks
 
 
 def sections(runs, **more):

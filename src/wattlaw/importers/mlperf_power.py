@@ -12,7 +12,7 @@ from wattlaw.importers.importer import Imported, number
 from wattlaw.importers.mlperf_result import events
 
 _SLACK_S = 2.0
-"""The log may begin or end this long inside the run; the nearest reading stands in."""
+"""The log may begin or end this long inside the run; the nearest reading is used there."""
 
 
 class PowerLog(NamedTuple):

@@ -19,7 +19,7 @@ from wattlaw.core.setting import Setting
 from wattlaw.core.units import counted, show
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.formatting import plain, shown
-from wattlaw.report.speedups import Speedup, series_name, speedups
+from wattlaw.report.speedups import SpeedupPoint, series_name, speedups
 
 MOST_WARNINGS = 6
 
@@ -108,7 +108,7 @@ def _covers(fit: Fit, row: SettingRow) -> bool:
     return all(factor_label(name, row.factors[name]) == fit.group[name] for name in shared)
 
 
-def _on_most_devices(fit: Fit) -> Speedup:
+def _on_most_devices(fit: Fit) -> SpeedupPoint:
     return max(speedups(fit), key=lambda speedup: speedup.devices)
 
 
@@ -126,7 +126,7 @@ def _speedup_sentence(fit: Fit, group: WorkloadGroup) -> str:
     return f"{many} {_comparison(most, base)}{where}"
 
 
-def _comparison(most: Speedup, base: str) -> str:
+def _comparison(most: SpeedupPoint, base: str) -> str:
     if most.low is None:
         return f"are {most.words} as fast as {base} (one run each, so no interval)"
     if not most.is_clear:

@@ -20,7 +20,7 @@ from wattlaw.report.setting_names import (
 _PREFIX = "speedup_"
 
 
-class Speedup(NamedTuple):
+class SpeedupPoint(NamedTuple):
     """The rate of ``devices`` over the rate of ``base`` devices, with the ends of its interval."""
 
     devices: float
@@ -45,17 +45,17 @@ class Speedup(NamedTuple):
         return self.low is not None and self.high is not None and (self.low > 1 or self.high < 1)
 
 
-def speedups(fit: Fit) -> list[Speedup]:
+def speedups(fit: Fit) -> list[SpeedupPoint]:
     """Return the speed-ups of a fit over devices, the base first; empty where it has none."""
     if fit.over != "devices" or not fit.points:
         return []
     base = min(point[0] for point in fit.points)
-    found = [Speedup(base, base, 1.0, None, None)]
+    found = [SpeedupPoint(base, base, 1.0, None, None)]
     for name, part in fit.parameters.items():
         size = name.removeprefix(_PREFIX)
         is_size = name.startswith(_PREFIX) and size.replace(".", "", 1).isdigit()
         if is_size and isfinite(part.value):
-            found.append(Speedup(float(size), base, part.value, part.low, part.high))
+            found.append(SpeedupPoint(float(size), base, part.value, part.low, part.high))
     return sorted(found) if len(found) > 1 else []
 
 

@@ -21,7 +21,7 @@ MOST_ROWS = 300
 TITLE = "Was the machine steady?"
 FIGURE = "Every trial, in the order they ran"
 ONCE = (
-    "No setting was run twice, so that a change of the machine cannot be told from one of the "
+    "No setting was run twice, so a change of the machine cannot be distinguished from one of the "
     "setting."
 )
 CAPTION = (

@@ -55,7 +55,7 @@ QUANTITIES = {
 
 
 class TracedTrial(NamedTuple):
-    """The trial that stands for a workload."""
+    """The trial that represents a workload."""
 
     group: WorkloadGroup
     run: Run

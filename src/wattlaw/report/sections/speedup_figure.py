@@ -15,7 +15,7 @@ from wattlaw.report.figures.chart import (
     tooltip,
 )
 from wattlaw.report.setting_names import natural
-from wattlaw.report.speedups import Speedup, series_name, speedups
+from wattlaw.report.speedups import SpeedupPoint, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
 
@@ -32,7 +32,7 @@ CAPTION = (
     "devices, twice the rate."
 )
 
-Lines = dict[str, list[Speedup]]
+Lines = dict[str, list[SpeedupPoint]]
 """Speed-ups by the name of their series, such as "batch 32"."""
 
 
