@@ -69,15 +69,15 @@ def advise(
     """Recommend a setting for each group of runs that train the same thing on one kind of machine.
 
     minimise      a quantity to minimise, or "time", "device_time", "energy" or "cost", each per
-                  sample; by default the energy where it was measured in every run, else the device
+                  sample; by default the energy if it was measured in every run, else the device
                   time
     max_slowdown  time per sample allowed over the fastest setting's, as a share: 0.05 is 5 %
     confidence    least probability with which the limits must hold; 0.5 takes the means as they are
     unmeasured    also consider numbers of devices that were not run, if two were run in otherwise
                   equal settings, and power caps that were not run, if GPU energy was measured at
-                  three or more; together where the runs allow it, else as one piece of advice each
+                  three or more; together if the runs allow it, else as one piece of advice each
     limits        largest value of quantities, such as {"device_time_per_sample_s": 0.02}, in their
-                  units; smallest value where more is better. A limit on a total, such as
+                  units; smallest value if more is better. A limit on a total, such as
                   {"device_hours": 24}, is converted to one per sample. A setting that lacks the
                   quantity is left out
     prices        prices that a cost is made of; a cost that includes energy needs a meter's
@@ -90,7 +90,7 @@ def advise(
     holds is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
     freedom).
 
-    Raises FitError where no group can be advised on, UsageError for a wrong request.
+    Raises FitError if no group can be advised on, UsageError for a wrong request.
     """
     request = parse_request(minimise, max_slowdown, confidence, limits or {}, samples, prices)
     groups, notes = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
@@ -109,7 +109,7 @@ def advise(
 
 
 def _advise_unmeasured(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> list[Advice]:
-    # the laws behind unmeasured settings load scipy's optimisers: only where they are requested
+    # the laws behind unmeasured settings load scipy's optimisers: only if they are requested
     from wattlaw.advice.device_count_candidates import device_candidates
     from wattlaw.advice.device_counts import advise_devices
     from wattlaw.advice.power_caps import advise_cap
@@ -254,7 +254,7 @@ def _objective(runs: list[Run], minimise: str | None, prices: Prices) -> str:
 
 
 def check_objective(runs: list[Run], name: str, prices: Prices) -> None:
-    """Raise FitError where a quantity includes estimated energy, or several boundaries."""
+    """Raise FitError if a quantity includes estimated energy, or several boundaries."""
     if name == COST and prices.per_kwh:
         _check_energy(runs, ENERGY)
     elif is_energy(name):

@@ -32,7 +32,7 @@ FOLDS = 5
 
 Hide = Literal["largest", "next", "random"]
 Critical = tuple[float, float] | None
-"""Mean and standard deviation of ln of the critical batch; None where it is unknown."""
+"""Mean and standard deviation of ln of the critical batch; None if it is unknown."""
 
 
 class HiddenSize(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def backtest_fit(
                samples that it took
 
     Families that the shipped prior was learned from use a prior learned from four fifths of the
-    families at hand, without themselves. Raises FitError where no family has three sizes.
+    families at hand, without themselves. Raises FitError if no family has three sizes.
     """
     if hide not in ("largest", "next", "random"):
         raise UsageError(f"cannot hide {hide!r}; valid: largest, next, random")
@@ -104,7 +104,7 @@ def backtest_advise(
     """Keep ``probes`` caps of each curve, advise from these, and compare with what was measured.
 
     Regret is the energy above that of the best measured cap within the bound, at least 0, as a
-    share of the energy at the highest cap. Raises FitError where no curve has more caps than
+    share of the energy at the highest cap. Raises FitError if no curve has more caps than
     probes.
     """
     if probes < 3:

@@ -119,7 +119,7 @@ def candidate_batches(devices: int, seen: Sequence[tuple[int, float]]) -> list[f
 
     ``seen`` holds the (devices, batch per device) that were run. The batches are those that were
     run on two numbers of devices or more. If there is none but all runs had one global batch, it is
-    that batch divided by the devices, where it divides evenly. Otherwise it is the batch of the
+    that batch divided by the devices, if it divides evenly. Otherwise it is the batch of the
     next smaller number that was run.
     """
     devices_of: dict[float, set[int]] = {}

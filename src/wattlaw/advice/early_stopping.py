@@ -34,7 +34,7 @@ class EarlyRanking(msgspec.Struct, frozen=True, kw_only=True):
 
     search                 what the configurations share
     ranking                the configurations in words, most promising first
-    spearman               correlation with the final ranking; None where all values of one ranking
+    spearman               correlation with the final ranking; None if all values of one ranking
                            tie
     best_kept              whether the finally best one is among the first ``kept``
     time_saved_s, _share   time saved by stopping the others, in seconds and as a share of the
@@ -89,8 +89,8 @@ def rank(
             valid_top1
 
     Repeats count as one configuration, at their mean. Runs are compared if they share workload,
-    preset and stop. Raises UsageError for a wrong share, number or quantity, FitError where no
-    search has three configurations with enough steps, RecordError where the folder cannot be read.
+    preset and stop. Raises UsageError for a wrong share, number or quantity, FitError if no
+    search has three configurations with enough steps, RecordError if the folder cannot be read.
     """
     better = _better(by)
     searches, notes = _searches(folder)
@@ -113,7 +113,7 @@ def rank(
 
 
 def _better(by: str) -> int:
-    # −1 where less is better
+    # −1 if less is better
     better = -1 if by == "loss" else quantity(by).better
     if not better:
         raise UsageError(

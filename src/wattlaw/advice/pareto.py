@@ -51,7 +51,7 @@ def pareto_points(
     """Return the front of each group of runs that train the same thing.
 
     ``tunable`` names options of the user's own code that change its speed only.
-    Raises FitError where no group has both quantities; estimates of energy do not count, nor
+    Raises FitError if no group has both quantities; estimates of energy do not count, nor
     energies of different boundaries.
     """
     x, y = objective_of(x), objective_of(y)

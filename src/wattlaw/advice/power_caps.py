@@ -31,15 +31,15 @@ _ENERGIES = (None, GPU_ENERGY, ENERGY)
 _TIMES = (TIME, DEVICE_TIME)
 
 _ANY_SLOWDOWN = 10.0
-"""Slowdown allowed where the request sets no bound: no cap that trains at all is slower."""
+"""Slowdown allowed if the request sets no bound: no cap that trains at all is slower."""
 
 
 def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> Advice | None:
     """Advise a cap for the fastest setting with three caps or more.
 
     Limits on time, device time, energy and cost per sample hold for the expected values. Returns
-    None where no setting has three caps with GPU energy, or the request names other quantities.
-    Raises FitError where no cap keeps the limits.
+    None if no setting has three caps with GPU energy, or the request names other quantities.
+    Raises FitError if no cap keeps the limits.
     """
     known = (*_ENERGIES, *_TIMES, COST)
     names = [constraint.quantity for constraint in request.constraints]
@@ -65,7 +65,7 @@ def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> A
 def choose_clear_cap(options: Sequence[CapOption], confidence: float) -> CapOption:
     """Return the cap of least cost that keeps the bound, without caps that slow for no clear gain.
 
-    The highest cap is the baseline; where limits exclude it, every cap that keeps them is
+    The highest cap is the baseline; if limits exclude it, every cap that keeps them is
     considered.
     """
     if not any(option.slowdown.value == 0 for option in options):

@@ -28,7 +28,7 @@ MOST_SLOWDOWN = 1e6
 class Constraint(NamedTuple):
     """A limit in a quantity by which settings can be compared.
 
-    ``requested`` is the limit as the user set it on a total, where it was converted; ``samples`` is
+    ``requested`` is the limit as the user set it on a total, if it was converted; ``samples`` is
     the number of samples that the total is for.
     """
 
@@ -56,7 +56,7 @@ class Constraint(NamedTuple):
 class AdviceRequest(NamedTuple):
     """An objective, constraints and prices.
 
-    minimise      quantity to minimise; None takes the energy where it was measured, else the device
+    minimise      quantity to minimise; None takes the energy if it was measured, else the device
                   time
     max_slowdown  time per sample allowed over the fastest setting's, as a share
     confidence    least probability with which the constraints must hold
@@ -76,7 +76,7 @@ class AdviceRequest(NamedTuple):
     def limits_as_text(self, slowdown_chance: float | None = None) -> list[str]:
         """Return every limit in words, that on the slowdown first.
 
-        ``slowdown_chance`` is the probability that this one holds; it is added where there are
+        ``slowdown_chance`` is the probability that this one holds; it is added if there are
         other limits.
         """
         texts = [str(constraint) for constraint in self.constraints]
@@ -137,7 +137,7 @@ def comparable(name: str) -> str:
     """Return the quantity by which settings are compared: that per sample, for a total or a step.
 
     Windows hold different numbers of samples, and steps different batches.
-    Raises UnknownNameError where there is no quantity of that name.
+    Raises UnknownNameError if there is no quantity of that name.
     """
     name = SHORT_NAMES.get(name, name)
     known = quantity(name)
@@ -158,7 +158,7 @@ def objective_of(name: str) -> str:
 
 
 def check_prices(prices: Prices, names: Sequence[str]) -> None:
-    """Raise UsageError for prices out of range, or where a cost needs prices and has none."""
+    """Raise UsageError for prices out of range, or if a cost needs prices and has none."""
     prices.check()
     if COST in names and not prices.are_set:
         raise UsageError("a cost needs a price per device-hour, per kWh, or both")

@@ -35,7 +35,7 @@ class AdviceComparison(NamedTuple):
     gain          share of it that the setting saves
     slowdown      share of time that it adds
     limits        every limit in words
-    probability   that all limits hold; None where there is no limit, or nothing was repeated
+    probability   that all limits hold; None if there is no limit, or nothing was repeated
     baseline_keeps_limits   whether the baseline could have been recommended
     """
 
@@ -114,7 +114,7 @@ def advice_on_cap(
     comparison: AdviceComparison,
     next_cap: str,
 ) -> str:
-    """Return advice on a power cap; ``chosen`` and ``highest`` are equal where the cap should stay.
+    """Return advice on a power cap; ``chosen`` and ``highest`` are equal if the cap should stay.
 
     ``origin`` says where the figures of a cap that was not run come from.
     """
@@ -167,7 +167,7 @@ def compared(chosen: str, baseline: str, comparison: AdviceComparison) -> list[s
 
 
 def limit_sentences(limits: Sequence[str], probability: float | None) -> list[str]:
-    """Return what the limits are and how surely they hold; [] where there is none."""
+    """Return what the limits are and how surely they hold; [] if there is none."""
     if not limits:
         return []
     word = "Limit" if len(limits) == 1 else "Limits"
@@ -180,7 +180,7 @@ def limit_sentences(limits: Sequence[str], probability: float | None) -> list[st
 
 
 def batch_sentences(best: Setting, baseline: Setting) -> list[str]:
-    """Return what a different global batch means; [] where both settings have the same."""
+    """Return what a different global batch means; [] if both settings have the same."""
     mine, other = global_batch(best), global_batch(baseline)
     if mine == other or not mine or not other:
         return []
@@ -191,7 +191,7 @@ def batch_sentences(best: Setting, baseline: Setting) -> list[str]:
 
 
 def global_batch(setting: Setting) -> int:
-    """Return the samples of one optimiser step of all devices; 0 where the batch is unknown."""
+    """Return the samples of one optimiser step of all devices; 0 if the batch is unknown."""
     accumulation = setting.options.get("accumulation", 1)
     return (setting.batch_per_device or 0) * setting.devices * int(accumulation)
 
@@ -244,7 +244,7 @@ def changed(gain: Interval, what: str) -> str:
 
 
 def percentage(share: Interval) -> str:
-    """Return a share as "12 % [10, 14]"; without brackets where there is no interval."""
+    """Return a share as "12 % [10, 14]"; without brackets if there is no interval."""
     is_small = abs(share.value) < 0.1
     if share.low is None or share.high is None:
         return f"{_percent(share.value, int(is_small))} %"
@@ -255,7 +255,7 @@ def percentage(share: Interval) -> str:
 
 
 def multiple(ratio: Interval) -> str:
-    """Return a ratio as "1.7× [1.6, 1.8]"; without brackets where there is no interval."""
+    """Return a ratio as "1.7× [1.6, 1.8]"; without brackets if there is no interval."""
     text = f"{ratio.value:.3g}×"
     if ratio.low is None or ratio.high is None:
         return text

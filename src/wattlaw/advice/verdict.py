@@ -24,7 +24,7 @@ def is_clear(change: Interval) -> bool:
 def is_unclear_gain_for_time(gain: Interval, slowdown: Interval) -> bool:
     """Return whether a setting is clearly slower than the baseline without a clear gain.
 
-    Such a setting is not recommended where the baseline keeps the limits.
+    Such a setting is not recommended if the baseline keeps the limits.
     """
     has_gain = gain.value > 0 and is_clear(gain)
     is_slower = slowdown.value > 0 and is_clear(slowdown)

@@ -48,7 +48,7 @@ class CapOption(NamedTuple):
 class CapCurve(NamedTuple):
     """Caps, W, ascending, with geometric means over ``repeats`` runs of the same work at each.
 
-    The work is a sample where rates were recorded, else the window. Energies are those of all
+    The work is a sample if rates were recorded, else the window. Energies are those of all
     devices.
     """
 
@@ -148,7 +148,7 @@ def evaluate_caps(
     compared with the law's own value there, constraints on published curves were predicted less
     well. The probability that the constraint holds includes the noise of a measurement.
     ``time_share`` is the share of time in the cost at the highest cap; the rest is the share of
-    energy (0: minimise energy, 1: minimise time). Raises FitError where nothing was measured or the
+    energy (0: minimise energy, 1: minimise time). Raises FitError if nothing was measured or the
     law was fitted without power.
     """
     if not measured:
@@ -168,7 +168,7 @@ def evaluate_caps(
 def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> CapOption:
     """Return the option of least cost among those that keep the constraint with this confidence.
 
-    Where none keeps it, this is the highest cap.
+    If none keeps it, this is the highest cap.
     """
     if not options:
         raise FitError("no cap to choose from")
@@ -183,7 +183,7 @@ def most_informative_cap(
 ) -> CapOption | None:
     """Return the unmeasured cap whose run would be most informative.
 
-    That is the largest product of possible saving and doubt about the constraint. None where no cap
+    That is the largest product of possible saving and doubt about the constraint. None if no cap
     can save more than ``least_promise`` of the cost.
     """
 

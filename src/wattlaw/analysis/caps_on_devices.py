@@ -8,7 +8,7 @@ cap leaves unchanged is unknown, since collective kernels draw power too. Theref
 with v anywhere from 0 (all communication is slowed like work) to 1 (none is). This is an
 assumption, because no measurements of it are published.
 
-Where the law over devices was fitted to runs without a cap, or at a cap outside those that were
+If the law over devices was fitted to runs without a cap, or at a cap outside those that were
 run, it also predicts the setting with caps. The effect of the highest cap is then included, on
 other numbers of devices in proportion to their work, since it is unknown at which cap a device
 without one runs.
@@ -42,7 +42,7 @@ class LogDraws(NamedTuple):
 
 
 class CapEffect(NamedTuple):
-    """Ratios of the time per sample, and of the power of a device where it is known."""
+    """Ratios of the time per sample, and of the power of a device if it is known."""
 
     time: LogDraws
     power: LogDraws | None
@@ -172,7 +172,7 @@ def nearest_cap_law(
 ) -> CapLawOnDevices:
     """Return the law of the same batch per device, if any, and of the nearest number of devices.
 
-    Raises FitError where there is no law.
+    Raises FitError if there is no law.
     """
     if not found:
         raise FitError(

@@ -28,7 +28,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
     a, b      geometric means over the runs of each set; ``runs_a``, ``runs_b`` are their numbers
     ratio     b/a with its 90 % interval; no ends without repeats
-    larger_than_noise   whether the interval excludes 1; None where there is no interval
+    larger_than_noise   whether the interval excludes 1; None if there is no interval
     verdict   "better", "worse", "higher" or "lower" in b, "no difference", or "too few repeats"
     """
 

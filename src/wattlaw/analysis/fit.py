@@ -50,8 +50,8 @@ def fit(
 
     ``law`` is a name from ``wattlaw list laws``, or "auto": a speedup from two sizes, and from
     three sizes the law with the least held-out error. With a fixed batch per device, N devices do N
-    times the work in a step, so that a speedup compares the time per sample even where ``target``
-    is the time of a step. Raises FitError where no group can be fitted, UnknownNameError for an
+    times the work in a step, so that a speedup compares the time per sample even if ``target``
+    is the time of a step. Raises FitError if no group can be fitted, UnknownNameError for an
     unknown law or quantity.
     """
     return fit_groups(runs, target, over, law)[0]
@@ -188,7 +188,7 @@ def _curve(law: Law, observations: Observations) -> tuple[Point, ...]:
 
 
 def _points(law: type[Law], observations: Observations) -> tuple[Point, ...]:
-    """Return the geometric means; each run where the group mixes settings."""
+    """Return the geometric means; each run if the group mixes settings."""
     pairs = list(zip(observations.x.tolist(), observations.y.tolist(), strict=True))
     if law.varied:
         return tuple(_point(x, y, y, y) for x, y in pairs)

@@ -59,7 +59,7 @@ def group_runs(
 ) -> tuple[list[Group], tuple[Note, ...]]:
     """Group runs by all factors except ``over``. Failed runs are left out, and a note counts them.
 
-    Where ``over`` holds "devices", their layout over nodes is not a factor either. With
+    If ``over`` holds "devices", their layout over nodes is not a factor either. With
     ``split_layouts`` it is one if a number of devices was run in several layouts.
     """
     runs = list(runs)
@@ -81,7 +81,7 @@ def group_runs(
 
 
 def factor_value(run: Run, over: str) -> float | None:
-    """Return a factor of a run as a number; None where it is not one, such as no power cap."""
+    """Return a factor of a run as a number; None if it is not one, such as no power cap."""
     value = factors(run).get(over)
     if isinstance(value, bool) or value is None:
         return None
@@ -93,7 +93,7 @@ def factor_value(run: Run, over: str) -> float | None:
 
 
 def check_factor(runs: Sequence[Run], over: str) -> None:
-    """Raise UsageError where no run has a number for ``over``."""
+    """Raise UsageError if no run has a number for ``over``."""
     if any(factor_value(run, over) is not None for run in runs):
         return
     known = set()
@@ -117,7 +117,7 @@ def varied_numbers(runs: Sequence[Run]) -> list[str]:
 def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] = ()) -> Observed:
     """Return the observations of one quantity, and of the further quantities ``beside`` it.
 
-    Runs without a usable value are left out, and a note counts them. Raises FitError where none has
+    Runs without a usable value are left out, and a note counts them. Raises FitError if none has
     one.
     """
     rows: list[list[float]] = []
@@ -218,7 +218,7 @@ def find_families(
 
 
 def rate_of(run: Run) -> float | None:
-    """Return samples per s of a run; None where it has none, or one that no clock can give."""
+    """Return samples per s of a run; None if it has none, or one that no clock can give."""
     value = derive(run, "samples_per_s").value
     return value if value is not None and SMALLEST <= value <= LARGEST else None
 
@@ -256,7 +256,7 @@ def count_device_numbers(runs: Iterable[Run]) -> int:
 
 
 def _beside(run: Run, name: str) -> float:
-    """Return a further quantity of a run; NaN where it is unusable, or an estimated energy."""
+    """Return a further quantity of a run; NaN if it is unusable, or an estimated energy."""
     if name == "global_batch":
         return batch_of(run) or math.nan
     number = factor_value(run, name)
@@ -271,7 +271,7 @@ def _beside(run: Run, name: str) -> float:
 
 
 def _unusable(reading: Reading) -> str:
-    """Return why a reading cannot enter a law; "" where it can."""
+    """Return why a reading cannot enter a law; "" if it can."""
     value = reading.value
     if value is None:
         return reading.how or "missing"

@@ -9,7 +9,7 @@ time(N, batch, nodes)   the weighted average of all forms that fit the group's r
 energy                  mean power of a device, as measured (run_laws.py), × devices × time
 
 Uncertainty is carried as draws of each. With runs of a single size, communication comes from the
-formula of the ring all-reduce, where the message and the link are given.
+formula of the ring all-reduce, if the message and the link are given.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
     price_per_device_hour, price_per_kwh             in any one currency
     pue                                              power of the building ÷ power of its machines
     step_spread                                      relative standard deviation of the step times
-                                                     of one device, where known
+                                                     of one device, if known
     message_bytes, link_bytes_per_s, link_latency_s  gradient and slowest link, needed with runs of
                                                      one size
     """
@@ -104,7 +104,7 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
     link_latency_s: float = 1e-5
 
     def prices(self) -> Prices:
-        """Return the prices; 0 where none was given."""
+        """Return the prices; 0 if none was given."""
         return Prices(self.price_per_device_hour or 0.0, self.price_per_kwh or 0.0, self.pue)
 
 
@@ -141,8 +141,8 @@ def predict(
 ) -> list[Prediction]:
     """Predict the setting for each group of runs that differ only in devices, batch and cap.
 
-    Raises UsageError for an invalid setting. Raises FitError where no group has enough runs, or
-    where every prediction is an extrapolation with an interval wider than a factor of two
+    Raises UsageError for an invalid setting. Raises FitError if no group has enough runs, or
+    if every prediction is an extrapolation with an interval wider than a factor of two
     (``extrapolate`` allows it).
     """
     check_request(request)
@@ -317,7 +317,7 @@ def _time_by_formula(runs: list[Run], target: _Target, request: PredictionReques
 
 
 def _power(runs: list[Run], devices: int, of_run: bool = True) -> LogDraws | None:
-    """Return ln of the mean power of one device, W; None where a run did not measure it."""
+    """Return ln of the mean power of one device, W; None if a run did not measure it."""
     power = fit_device_power(runs)
     if power is None:
         return None

@@ -60,7 +60,7 @@ NO_PRICES = Prices()
 def priced(run: Run, name: str, prices: Prices) -> Reading:
     """Return a quantity of a run as ``derive`` does, and also its cost per sample at these prices.
 
-    Where energy has a price it must have been measured: an estimate would only repeat the time.
+    If energy has a price, it must have been measured: an estimate would only repeat the time.
     """
     if name != COST:
         return derive(run, name)

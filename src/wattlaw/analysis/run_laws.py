@@ -85,7 +85,7 @@ class MeasuredTime(NamedTuple):
 
 
 def run_noise(runs: Sequence[Run]) -> Noise:
-    """Return the run-to-run variation: that of repeats, and a typical scale where they are few."""
+    """Return the run-to-run variation: that of repeats, and a typical scale if they are few."""
     samples = [[rate_of(run) or 1.0 for run in members] for members in repeats(runs)]
     spread, df = pooled_noise(samples)
     scale = math.sqrt((NU * NOISE**2 + df * spread**2) / (NU + df))
@@ -106,7 +106,7 @@ def measured_time(members: Sequence[Run], noise: Noise, count: int, seed: int = 
 def samples_to_target(runs: Sequence[Run], batch: float, draws: int) -> tuple[float, Array]:
     """Return ln of the samples to the target at a global batch: median and draws (n,).
 
-    Runs that did not reach it are ignored. Raises FitError where none did, or the targets differ.
+    Runs that did not reach it are ignored. Raises FitError if none did, or the targets differ.
     """
     reached = []
     for run in runs:

@@ -34,9 +34,9 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """The total cost of runs. Energies and hours are those of the measured windows.
 
-    ``counted_j`` is the energy from which CO2e and money are computed: that of whole nodes where
+    ``counted_j`` is the energy from which CO2e and money are computed: that of whole nodes if
     every run measured it, else that of GPUs, CPU packages and memory together. ``counted_status``
-    is "measured" only where no part of it was estimated. kg CO2e = kWh × PUE × g/kWh ÷ 1000; money
+    is "measured" only if no part of it was estimated. kg CO2e = kWh × PUE × g/kWh ÷ 1000; money
     = kWh × PUE × price.
     """
 
@@ -65,7 +65,7 @@ def statement(
 
     ``grid_g_per_kwh`` is the carbon intensity of the grid, g CO2e/kWh, ``pue`` the power usage
     effectiveness of the site, ``price_per_kwh`` the price of a kWh; there are no defaults for them.
-    Raises UsageError where there is no run or a value is invalid.
+    Raises UsageError if there is no run or a value is invalid.
     """
     if not runs:
         raise UsageError("there is no run to make a statement about")

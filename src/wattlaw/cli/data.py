@@ -36,7 +36,7 @@ def data() -> None:
 def check(path: Path, energy_unit: str, as_json: bool) -> None:
     """Read PATH to its end: XYZ, SDF, .npz, a database of ASE, a table or a list of SMILES.
 
-    The exit code is 1 where a record cannot be used; `wattlaw run --on-bad skip` skips it.
+    The exit code is 1 if a record cannot be used; `wattlaw run --on-bad skip` skips it.
     """
     from wattlaw.workloads.molecules.sources.check_file import check_file
 

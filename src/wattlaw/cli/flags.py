@@ -25,7 +25,7 @@ def given_options() -> dict[str, str]:
 
 
 def refuse_others(mode: str, *names: str) -> None:
-    """Raise UsageError where an option was given that ``mode`` does not use.
+    """Raise UsageError if an option was given that ``mode`` does not use.
 
     ``mode`` is a flag such as "--pareto" or words such as "a single trial"; ``names`` are parameter
     names.
@@ -39,7 +39,7 @@ def refuse_others(mode: str, *names: str) -> None:
 
 
 def refuse(names: Sequence[str], because: str) -> None:
-    """Raise UsageError where one of some options was given: "--pue has no effect <because>"."""
+    """Raise UsageError if one of some options was given: "--pue has no effect <because>"."""
     given = given_options()
     flags = [given[name] for name in names if name in given]
     if flags:

@@ -31,7 +31,7 @@ NAMES = {"import": "import_"}
     multiple=True,
     help="NAME=COLUMN of a CSV table, such as elapsed_s=seconds; repeat it.",
 )
-@click.option("--workload", default=None, help="Name of the workload, where the file has none.")
+@click.option("--workload", default=None, help="Name of the workload, if the file has none.")
 @json_option
 def import_(
     source: str,

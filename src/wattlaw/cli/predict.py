@@ -56,13 +56,13 @@ NAMES = {"predict": "predict"}
     help="Relative spread of the step times of one device, if known.",
 )
 @click.option(
-    "--message-bytes", type=float, help="Size of the gradient, where only one device was run."
+    "--message-bytes", type=float, help="Size of the gradient, if only one device was run."
 )
 @click.option("--link-bytes-per-s", type=float, help="Bandwidth of the slowest link.")
 @click.option(
     "--extrapolate",
     is_flag=True,
-    help="Predict even where the interval is wider than a factor of two.",
+    help="Predict even if the interval is wider than a factor of two.",
 )
 @json_option
 def predict(
@@ -78,7 +78,7 @@ def predict(
     if not any("ring" in prediction.forms for prediction in found):
         refuse(
             ["message_bytes", "link_bytes_per_s"],
-            "where several numbers of devices were run, since their communication was measured",
+            "if several numbers of devices were run, since their communication was measured",
         )
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))

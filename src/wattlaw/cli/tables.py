@@ -14,7 +14,7 @@ GAP = "  "
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """Print a table to stdout; columns of numbers are aligned to the right.
 
-    On a terminal, long cells wrap so that the table fits. Where even single words do not fit beside
+    On a terminal, long cells wrap so that the table fits. If even single words do not fit beside
     each other, each row becomes a block of lines. A pipe gets whole lines.
     """
     import tabulate
@@ -58,7 +58,7 @@ def _looks_numeric(cell: str) -> bool:
 def _fitted_widths(rows: Sequence[Sequence[str]], total: int) -> list[int] | None:
     """Return column widths that fit ``total``, taken from the widest columns first.
 
-    None where a column would be narrower than its longest word.
+    None if a column would be narrower than its longest word.
     """
     columns = list(zip(*rows, strict=True))
     longest_words = [max(_longest_word(cell) for cell in column) for column in columns]

@@ -32,7 +32,7 @@ _NO_ENERGY = (
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The efficiency of one job. Shares are used over requested; None where either is unknown."""
+    """The efficiency of one job. Shares are used over requested; None if either is unknown."""
 
     job: JobUse
     time_share: float | None

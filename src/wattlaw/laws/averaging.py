@@ -78,7 +78,7 @@ def time_per_sample(law: ScalingLaw, rates: Array, target: Points) -> Interval:
 def forecast(law: ScalingLaw, rates: Array, targets: Points) -> list[Forecast]:
     """Predict the time per sample at settings by the weighted average of all forms.
 
-    Forms that ignore the batch take part only where the batch per device is the same at all
+    Forms that ignore the batch take part only if the batch per device is the same at all
     settings.
     """
     by_form = {name: _predict(name, law, rates, targets) for name in _forms(law.seen, targets)}

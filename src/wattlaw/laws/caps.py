@@ -94,9 +94,9 @@ class CapLaw(NamedTuple):
         return best[0][0], draws[0]
 
     def log_energy(self, caps_w: ArrayLike) -> tuple[Array, Array]:
-        """Return ln of energy (J where time is in s) likewise.
+        """Return ln of energy in the same form; J if the times are in s.
 
-        Raises FitError where the law was fitted without power.
+        Raises FitError if the law was fitted without power.
         """
         if not self.has_power:
             raise FitError("this law was fitted without power, so it cannot predict energy")

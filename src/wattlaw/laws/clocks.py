@@ -43,7 +43,7 @@ NOISE = (0.012, 0.016)
 class ClockLaw(NamedTuple):
     """The law of one workload on one device.
 
-    The last two parameters of the posterior are ln t₁ and, where power was measured, ln P₁.
+    The last two parameters of the posterior are ln t₁ and, if power was measured, ln P₁.
     """
 
     scale_mhz: float
@@ -60,7 +60,7 @@ class ClockLaw(NamedTuple):
     def energy(self, clock_mhz: float, of_a_run: bool = True) -> Interval:
         """Return energy at a clock with its 90 % interval.
 
-        Raises FitError where the law was fitted without power.
+        Raises FitError if the law was fitted without power.
         """
         if not self.has_power:
             raise FitError("this law was fitted without power, so it cannot predict energy")

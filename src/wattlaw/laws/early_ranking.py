@@ -45,9 +45,9 @@ class Ranked(NamedTuple):
     """A ranking after a share of the training.
 
     order        indices of the curves, best score first
-    spearman     correlation with the final ranking; None where all values of a ranking are equal
+    spearman     correlation with the final ranking; None if all values of a ranking are equal
     best_kept    whether the configuration that is best at the end is among those kept
-    time_s, energy_j            saved by stopping the rest; the energy is None where one is unknown
+    time_s, energy_j            saved by stopping the rest; the energy is None if one is unknown
     time_share, energy_share    the same as shares of the whole search
     """
 
@@ -79,7 +79,7 @@ SCORES = ("TSE", "TSE-E", "TSE-EMA", "LCGA slope", "LCGA")
 def scores(losses: ArrayLike, share: float) -> dict[str, float]:
     """Return SCORES of the step losses of a run after a share of its steps.
 
-    Those of LCGA are left out where no curve fits. Raises FitError for too few steps or losses that
+    Those of LCGA are left out if no curve fits. Raises FitError for too few steps or losses that
     are not finite.
     """
     values = np.asarray(losses, float)

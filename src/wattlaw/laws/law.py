@@ -27,7 +27,7 @@ class Observations:
     """The runs of one group as arrays of one length, one element per run.
 
     over, target   names of the quantity that explains and of the quantity that is explained
-    x, y           their values (n,); ``y`` is ignored where a law predicts
+    x, y           their values (n,); a prediction ignores ``y``
     beside         further quantities (n,) that the law needs, by name
     task           the workload, for priors
     """
@@ -79,7 +79,7 @@ class Law(ABC):
     def fit(cls, observations: Observations) -> Self:
         """Fit the law.
 
-        Raises FitError, in one line, where the observations are too few or invalid.
+        Raises FitError, in one line, if the observations are too few or invalid.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Law(ABC):
     def held_out_error(cls, observations: Observations) -> float | None:
         """Return the median relative error of values of ``over`` predicted from the others.
 
-        None where there are too few of them.
+        None if there are too few of them.
         """
 
     def grid(self, observations: Observations) -> Observations:
@@ -134,7 +134,7 @@ def leave_one_out(law: type[Law], observations: Observations, least: int) -> flo
 def geometric_means(observations: Observations) -> Observations:
     """Return one observation per value of ``over``: geometric means of the runs there.
 
-    Raises FitError where there is no observation.
+    Raises FitError if there is no observation.
     """
     if not len(observations.x):
         raise FitError(f"no run gives both {observations.over} and {observations.target}")

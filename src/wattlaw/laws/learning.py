@@ -177,7 +177,7 @@ def curve_gradients(b: Array, steps: Array) -> tuple[Array, Array]:
     """Return L′ and L′/√L″ of L = 1/(b1 + b2·k) + b3 at steps k (n,).
 
     L′/√L″ = −1/√(2·(b1 + b2·k)): b2 cancels, so that a curve that hardly falls has this score too.
-    It is 0 where b2 is 0.
+    It is 0 if b2 is 0.
     """
     base = np.maximum(b[0] + b[1] * steps, _SMALLEST_BASE)
     ratio = -1 / np.sqrt(2 * base) if b[1] > 0 else np.zeros_like(base)

@@ -114,7 +114,7 @@ class Power(Law):
 def fit_power(x: ArrayLike, y: ArrayLike) -> PowerLaw:
     """Fit t = α·N^(−β) to runs of at least three sizes; x and y positive, of one length.
 
-    Huber weights limit the influence of an outlier. Where the sizes lie further from the line than
+    Huber weights limit the influence of an outlier. If the sizes lie further from the line than
     repeats vary (an F test for lack of fit), the repeats say nothing about the error of the line.
     It then comes from the distances of the sizes, with fewer degrees of freedom. Raises FitError
     for fewer than three sizes, or values that are not positive and finite.
@@ -186,7 +186,7 @@ def _huber_line(x: Array, y: Array) -> _Line:
 
 
 def _line(x: Array, y: Array, weights: Array) -> _Line:
-    # weighted least squares; numpy.polyfit scales its covariance otherwise where weights differ
+    # weighted least squares; numpy.polyfit scales its covariance otherwise if weights differ
     design = np.column_stack([np.ones_like(x), x])
     inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
     intercept, slope = inverse @ (design.T @ (weights * y))

@@ -84,7 +84,7 @@ class PriorPool(NamedTuple):
     ) -> tuple[float, float] | None:
         """Return mean and sd of ln B_c of a task, without the families in ``without``.
 
-        None where no family of the task gives an estimate.
+        None if no family of the task gives an estimate.
         """
         siblings = self._siblings(task, without)
         return _pooled_critical([x.critical for x in siblings if x.critical])

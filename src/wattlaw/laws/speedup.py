@@ -1,6 +1,6 @@
 """The speedup of each size against the smallest: ratios of repeated measurements, no curve.
 
-With a fixed batch per device, a step on N devices does N times the work. Where the target is the
+With a fixed batch per device, a step on N devices does N times the work. If the target is the
 time of a step, the speedup therefore compares the time per sample.
 """
 

@@ -82,7 +82,7 @@ def measure(
     With torchrun or Slurm each rank writes its steps, one process on each host reads the meters,
     and rank 0 makes the record. In a trial of a sweep only steps are written, since the runner
     measures. In `wattlaw measure -- …` the telemetry is that of the sampler which already runs.
-    Raises UsageError or SettingError, and RecordError where the folder cannot be written.
+    Raises UsageError or SettingError, and RecordError if the folder cannot be written.
     """
     if callable(folder):
         raise UsageError(

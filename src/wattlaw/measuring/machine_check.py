@@ -44,7 +44,7 @@ class MachineFinding(msgspec.Struct, frozen=True, kw_only=True):
 def check_machine() -> list[MachineFinding]:
     """Probe every meter and control of this machine.
 
-    Raises UsageError where WATTLAW_CPU_WATTS_PER_CORE is not a number.
+    Raises UsageError if WATTLAW_CPU_WATTS_PER_CORE is not a number.
     """
     probed = probe_meters(Scope(root_pid=os.getpid(), replay=os.environ.get(REPLAY, "")))
     for meter in probed:

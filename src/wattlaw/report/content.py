@@ -85,7 +85,7 @@ class Section:
 
 
 def not_drawn(drawn: int, total: int, noun: str) -> str:
-    """Return a sentence on what a figure leaves out; empty where it draws everything."""
+    """Return a sentence on what a figure leaves out; empty if it draws everything."""
     if drawn >= total:
         return ""
     return f" {total - drawn} more {noun} are not drawn; `wattlaw runs export` lists them all."

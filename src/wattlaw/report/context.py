@@ -71,7 +71,7 @@ class SettingRow:
 class WorkloadGroup:
     """One workload on one kind of device: a panel of each figure, a line of the answer, a colour.
 
-    ``facts`` has the workload, and its preset and device where the folder has several.
+    ``facts`` has the workload, and its preset and device if the folder has several.
     """
 
     name: str
@@ -103,7 +103,7 @@ class WorkloadGroup:
         return True
 
     def row_of(self, setting: Setting) -> SettingRow | None:
-        """Return the row of a setting; None where it was not run."""
+        """Return the row of a setting; None if it was not run."""
         for row in self.rows:
             if any(run.setting == setting for run in row.runs):
                 return row
@@ -125,7 +125,7 @@ class Context:
 
     runs          every run, including failed ones
     fits, advice  findings from the runs
-    environments  distinct environment.json files, where the folder of the runs is known
+    environments  distinct environment.json files, if the folder of the runs is known
     folder        the folder that the runs were loaded from, or None
     notes         warnings of loading, fitting and advising
     max_slowdown  the constraint of the advice on time per sample; None without one

@@ -29,7 +29,7 @@ def shown(reading: Reading, unit: str) -> str:
 def with_ends(value: float, low: float | None, high: float | None, unit: str = "") -> str:
     """Return a value with the ends of its interval: "1.7 [1.6 – 1.8]".
 
-    The value stands alone where the interval is unknown or has no width.
+    The value stands alone if the interval is unknown or has no width.
     """
     text = show(value, unit)
     if low is None or high is None or low == high:
@@ -44,7 +44,7 @@ def with_ends(value: float, low: float | None, high: float | None, unit: str = "
 
 
 def interval_text(interval: Interval | None, unit: str = "", absent: str = "") -> str:
-    """Return the estimate of a finding with its interval, or ``absent`` where there is none."""
+    """Return the estimate of a finding with its interval, or ``absent`` if there is none."""
     if interval is None:
         return absent
     return with_ends(interval.value, interval.low, interval.high, unit)

@@ -71,8 +71,8 @@ def write_report(
     ``formats`` are further formats of each figure, in files beside the page: "svg", "png", "pdf".
     ``max_slowdown`` is the constraint of the advice: the time per sample that it may cost, 0.05
     being 5 %.
-    Raises UsageError for an unknown format, RecordError where a folder cannot be read or a file
-    cannot be written, MissingPartError where the extra ``report`` is not installed.
+    Raises UsageError for an unknown format, RecordError if a folder cannot be read or a file
+    cannot be written, MissingPartError if the extra ``report`` is not installed.
     """
     check_formats(formats)
     page = make_page(runs, title=title, max_slowdown=max_slowdown)

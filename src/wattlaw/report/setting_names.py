@@ -73,7 +73,7 @@ def device_type_of(run: Run) -> str:
 
 
 def factor_words(name: str, value: Factor, shared: str = "") -> str:
-    """Return a factor as text: "200 W cap", "bf16", "compile: yes"; "" where it has no value.
+    """Return a factor as text: "200 W cap", "bf16", "compile: yes"; "" if it has no value.
 
     The groups of fits and advice give numbers as text: "200". ``shared`` is the start that long
     commands have in common, which is left out.

@@ -46,7 +46,7 @@ class SpeedupPoint(NamedTuple):
 
 
 def speedups(fit: Fit) -> list[SpeedupPoint]:
-    """Return the speed-ups of a fit over devices, the base first; empty where it has none."""
+    """Return the speed-ups of a fit over devices, the base first; empty if it has none."""
     if fit.over != "devices" or not fit.points:
         return []
     base = min(point[0] for point in fit.points)

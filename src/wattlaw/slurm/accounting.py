@@ -102,8 +102,8 @@ def run_sacct(job: str) -> str:
 def read_job(table: str, job: str = "") -> JobUse:
     """Parse one job from a table of sacct; without ``job`` the table must hold one job only.
 
-    Raises DataError where the table holds no job or the job never ran, UnknownNameError where it
-    does not hold ``job``, UsageError where several tasks of an array match.
+    Raises DataError if the table holds no job or the job never ran, UnknownNameError if it
+    does not hold ``job``, UsageError if several tasks of an array match.
     """
     lines = [line.split("|") for line in table.splitlines() if line.strip()]
     if len(lines) < 2:
@@ -195,7 +195,7 @@ class _UseOfSteps(NamedTuple):
 
 
 def seconds_of(text: str) -> float | None:
-    """Return Slurm's [[DD-]HH:]MM:SS[.mmm] in s; None where it is not such a time."""
+    """Return Slurm's [[DD-]HH:]MM:SS[.mmm] in s; None if it is not such a time."""
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text.strip())
     if not found:
         return None
@@ -306,7 +306,7 @@ def _count(value: object) -> int:
 
 
 def _minutes(value: object) -> float | None:
-    """Return a number of minutes in s; None where it is not a number, such as "UNLIMITED"."""
+    """Return a number of minutes in s; None if it is not a number, such as "UNLIMITED"."""
     minutes = _number(value)
     if minutes is None:
         return None
@@ -322,7 +322,7 @@ def _bytes(text: str) -> float | None:
 
 
 def _scaled(text: str, scales: Mapping[str, float]) -> float | None:
-    """Return a number with a suffix such as "1.5G"; None where it is not one."""
+    """Return a number with a suffix such as "1.5G"; None if it is not one."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Z]?)", text.strip())
     if not found or found[2] not in scales:
         return None
@@ -370,7 +370,7 @@ def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
 
 
 def _valid_energy(joules: float | None) -> float | None:
-    """Return an energy; None for 0, which Slurm writes where no plug-in reads energy."""
+    """Return an energy; None for 0, which Slurm writes if no plug-in reads energy."""
     if joules is None or not 0 < joules < _MAX_ENERGY_J:
         return None
     return joules

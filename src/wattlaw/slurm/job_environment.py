@@ -56,7 +56,7 @@ def nodes_of_step() -> int:
 
 
 def why_shared() -> str:
-    """Return why this node's energy is not the job's alone; "" where it is, or outside Slurm."""
+    """Return why this node's energy is not the job's alone; "" if it is, or outside Slurm."""
     job, total = job_id(), os.cpu_count()
     cpus = os.environ.get("SLURM_CPUS_ON_NODE", "")
     if not job or not cpus.isdigit() or total is None or int(cpus) >= total:
@@ -68,7 +68,7 @@ def gpus_of_job(count: int) -> list[int]:
     """Return the indices of the job's GPUs among the ``count`` that the driver shows.
 
     For a process without CUDA_VISIBLE_DEVICES. Outside Slurm these are all. A step has a list of
-    its own; a batch script has its job's. Where a control group hides the other GPUs, the visible
+    its own; a batch script has its job's. If a control group hides the other GPUs, the visible
     ones are numbered from 0, and all of them are the job's. A job that was allocated no GPU has
     none, unless it has the whole node: there Slurm may not manage GPUs at all.
     """

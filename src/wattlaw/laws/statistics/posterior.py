@@ -68,7 +68,7 @@ def fit_posterior(
     scales   noise scale s of each block of residuals, in natural logarithm
     starts   parameters (k,) at which the optimiser starts; the best result is used
     free     indices of parameters with a flat prior
-    Raises FitError where no start leads to a finite likelihood.
+    Raises FitError if no start leads to a finite likelihood.
     """
     penalty = np.ones(len(starts[0]))
     penalty[list(free)] = 0.0
@@ -79,7 +79,7 @@ def fit_posterior(
         raise FitError("the law does not fit these points")
     centre, spread = best, np.linalg.cholesky(np.linalg.inv(curvature))
     near, weights = _sampled(problem, centre, 1.2 * spread, draws)
-    # where the posterior is not normal, its own mean and covariance give a better proposal
+    # if the posterior is not normal, its own mean and covariance give a better proposal
     for _ in range(4):
         centre = weights @ near
         away = near - centre

@@ -1,7 +1,7 @@
 """The one summary of repeated measurements: geometric mean and 90 % t interval.
 
 Times, rates and energies are positive and their noise is relative, so repeats are averaged as
-logarithms, as the laws and the advice do. The standard library alone is used, since ``wattlaw
+logarithms, as the laws and the advice do. Only the standard library is used, because ``wattlaw
 runs`` also works in an installation without numpy and scipy.
 """
 
@@ -37,8 +37,8 @@ class RepeatSummary(NamedTuple):
 def summarise_repeats(values: Iterable[float]) -> RepeatSummary:
     """Return the geometric mean of repeats with its 90 % t interval.
 
-    Values that are not finite are left out. Where a value is zero or negative (a loss, a score) the
-    arithmetic mean is used. Raises ValueError where no value is finite.
+    Values that are not finite are left out. If a value is zero or negative (a loss, a score) the
+    arithmetic mean is used. Raises ValueError if no value is finite.
     """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
@@ -61,7 +61,7 @@ def summarise_readings(readings: Sequence[Reading]) -> Reading:
     """Return one reading for the repeats of a setting.
 
     Measured values are preferred to estimates. Estimates get no interval, because their scatter
-    says nothing about the error of the model behind them. Where no run gave a value the result is
+    says nothing about the error of the model behind them. If no run has a value, the result is
     missing.
     """
     for status in ("measured", "estimated"):

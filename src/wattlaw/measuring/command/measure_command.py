@@ -66,7 +66,7 @@ from wattlaw.slurm.job_environment import is_step, nodes_of_job, nodes_of_step, 
 class MeasuredCommand(NamedTuple):
     """A command that was measured. ``exit_code`` is negative for the signal that ended it.
 
-    ``run`` and ``summary`` are None where another node of the same step makes the record.
+    ``run`` and ``summary`` are None if another node of the same step makes the record.
     """
 
     exit_code: int
@@ -116,7 +116,7 @@ def measure_command(
     for `srun wattlaw measure -- …`; of the latter's tasks on one node only the first measures,
     the others become the command. Several nodes need a ``folder`` that all of them see.
 
-    Raises UsageError for a command that cannot be run or an impossible rate, RecordError where the
+    Raises UsageError for a command that cannot be run or an impossible rate, RecordError if the
     folder cannot be written, and what ``limited`` raises.
     """
     if not words:
@@ -255,7 +255,7 @@ def _summary(
     between: Span,
     left: Sequence[Note],
 ) -> Summary:
-    """Summarise, with the system's account where the command's processes were the whole job."""
+    """Summarise, with the system's account if the command's processes were the whole job."""
     cpu_time_s = ended.cpu_time_s if is_whole_job else None
     summary = summarise(record.attempt, None, between, cpu_time_s)
     quantities = dict(summary.quantities)

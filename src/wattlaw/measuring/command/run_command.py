@@ -29,7 +29,7 @@ _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _SHELL = "/bin/sh"
 
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
-"""Values to which Python sets LC_CTYPE where it starts in the locale C (PEP 538)."""
+"""Values to which Python sets LC_CTYPE if it starts in the locale C (PEP 538)."""
 
 _GROUP_DELAY_S = 0.005
 """A signal to the group may reach this process so much earlier than the witness."""
@@ -58,7 +58,7 @@ class EndedCommand(NamedTuple):
     """A command that has ended. ``exit_code`` is negative for the signal that ended it.
 
     ``peak_bytes`` is the peak memory of its own first process when it was last read, and
-    ``seen_share`` the share of the process's life at that time; 0 where it ended before a reading.
+    ``seen_share`` the share of the process's life at that time; 0 if it ended before a reading.
     """
 
     exit_code: int
@@ -88,7 +88,7 @@ class PeakMemory:
         return min(1.0, max(1e-3, age_s / 20))
 
     def read(self) -> None:
-        """Read the peak; the last value stays where the process has just ended."""
+        """Read the peak; the last value stays if the process has just ended."""
         now = time.monotonic()
         try:
             status = Path(f"/proc/{self.pid}/status").read_bytes()
@@ -108,7 +108,7 @@ class SignalWitness:
     """A small process that shows whether a signal was sent to this process alone or to its group.
 
     The terminal and `timeout` send a signal to the whole process group: the command has it
-    already, and passed on it would have it twice. `kill`, and Slurm where it tracks processes by
+    already, and passed on it would have it twice. `kill`, and Slurm if it tracks processes by
     control group, send it to this process alone: the command has it only when it is passed on.
     The witness is in the same group and blocks every signal, so a signal to the group stays
     pending there.
@@ -171,7 +171,7 @@ class SignalWitness:
 
 @contextmanager
 def signal_witness() -> Iterator[SignalWitness | None]:
-    """Provide a witness while the context lasts; None where the system allows no more processes."""
+    """Provide a witness while the context lasts; None if the system allows no more processes."""
     try:
         witness = SignalWitness()
     except OSError:
@@ -262,7 +262,7 @@ def run_command(
 
     ``variables`` are added to the command's environment. With a ``witness`` the command receives
     each signal once, whether it was sent to this process or to its group. Must be called from the
-    main thread. Raises UsageError where the command cannot be run.
+    main thread. Raises UsageError if the command cannot be run.
     """
     environment = {**_original_environment(), **variables}
     with signals_passed_on(witness) as (child, defaults):
@@ -276,7 +276,7 @@ def run_command(
 
 
 def become_command(words: Sequence[str]) -> NoReturn:
-    """Replace this process by a command. Raises UsageError where the command cannot be run."""
+    """Replace this process by a command. Raises UsageError if the command cannot be run."""
     environment = _original_environment()
     _execute(words, lambda path, arguments: os.execvpe(path, arguments, environment))
     raise AssertionError("unreachable: execvpe does not return")
@@ -338,7 +338,7 @@ def processes_left(mark: str, first: int) -> list[Note]:
 def _execute(words: Sequence[str], execute: Callable[[str, list[str]], T]) -> T:
     """Execute a command as a shell does: a file without a #! line is a shell script.
 
-    Raises UsageError with the reason where the system refuses.
+    Raises UsageError with the reason if the system refuses.
     """
     name, found = words[0], shutil.which(words[0])
     try:
@@ -386,7 +386,7 @@ def _cpu_time(accounted_s: float, sampled: Reading) -> Reading:
 
 
 def _peak_memory(ended: EndedCommand, sampled: Reading) -> Reading | None:
-    """Return the peak memory; None where the sampled one is the best."""
+    """Return the peak memory; None if the sampled one is the best."""
     largest = ended.usage.ru_maxrss * 1024
     # before it became the command the process was a copy of this one, which the system counts too
     copy = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

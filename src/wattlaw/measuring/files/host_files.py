@@ -64,7 +64,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cores       CPU cores that the job may use
     cpu_share   CPU time of the sampler over elapsed time; 0.01 is 1 % of one core
     shared      why energies of the whole host are not the job's alone; "" where they are
-    gpus_unread why some of the job's GPUs here were not read; "" where all were
+    gpus_unread why some of the job's GPUs here were not read; "" if all were
     troubles    what went wrong while sampling
     """
 
@@ -98,7 +98,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def offset_s(self) -> float:
         """What to add to the host's monotonic times to get UTC, s.
 
-        The UTC is the first host's where the clocks were compared, else the host's own.
+        The UTC is the first host's if the clocks were compared, else the host's own.
         """
         if not self.against:
             return self.own_offset_s
@@ -107,7 +107,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def offset_uncertainty_s(self) -> float | None:
-        """Largest error of that offset, s; None where the clocks were not compared.
+        """Largest error of that offset, s; None if the clocks were not compared.
 
         Half the longer round trip plus half the drift between the two comparisons.
         """
@@ -179,7 +179,7 @@ class TelemetryFile:
             self._drop(first, cut)
 
     def flush(self) -> bool:
-        """Write the waiting rows. False where the system refuses; ``trouble`` says why."""
+        """Write the waiting rows. False if the system refuses; ``trouble`` says why."""
         try:
             if self.file < 0:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -237,7 +237,7 @@ class Series:
         self.throttle: list[tuple[float, str]] = []
 
     def column(self, name: str) -> TelemetryColumn:
-        """Return a column; an empty one where it was never read."""
+        """Return a column; an empty one if it was never read."""
         return self.columns.get(name) or TelemetryColumn()
 
     def between(self, start_s: float, end_s: float) -> Series:
@@ -264,7 +264,7 @@ class HostWindow(NamedTuple):
     end_s: float
 
     def series_of(self, device: str) -> Series:
-        """Return the readings of a device; empty where it was never read."""
+        """Return the readings of a device; empty if it was never read."""
         return self.series.get(device) or Series()
 
     def newest_s(self) -> float | None:

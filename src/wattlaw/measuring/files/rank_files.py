@@ -98,8 +98,8 @@ class Evaluated(NamedTuple):
 class StepLog:
     """Appends the steps of one rank to its file; rows reach the disk within a second.
 
-    Raises RecordError where the file cannot be created. While the disk is full, rows wait in
-    memory; ``close`` raises RecordError where they could not be written at all.
+    Raises RecordError if the file cannot be created. While the disk is full, rows wait in
+    memory; ``close`` raises RecordError if they could not be written at all.
     """
 
     def __init__(self, folder: Path, rank: int = 0) -> None:
@@ -147,7 +147,7 @@ class StepLog:
                 self._write()
 
     def flush(self) -> None:
-        """Write the waiting rows. Raises RecordError where the disk refuses."""
+        """Write the waiting rows. Raises RecordError if the disk refuses."""
         with self._lock, explained(self.path):
             self._write(is_strict=True)
 
@@ -186,7 +186,7 @@ class StepLog:
 def read_steps(path: Path) -> list[Step]:
     """Read the steps of one rank, oldest first; a last line that a crash cut off is left out.
 
-    Raises DamagedRunError naming file and line where a whole line is not a step, OSError where the
+    Raises DamagedRunError naming file and line if a whole line is not a step, OSError if the
     file cannot be read.
     """
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -207,7 +207,7 @@ def read_steps(path: Path) -> list[Step]:
 
 
 def read_rank(path: Path) -> Rank | None:
-    """Read a rank file; None where there is none. Raises DamagedRunError."""
+    """Read a rank file; None if there is none. Raises DamagedRunError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Rank)
     except FileNotFoundError:
@@ -217,13 +217,13 @@ def read_rank(path: Path) -> Rank | None:
 
 
 def note_pause(attempt: Path, pause: Pause) -> None:
-    """Add a pause to an attempt. Raises RecordError where the disk refuses."""
+    """Add a pause to an attempt. Raises RecordError if the disk refuses."""
     cells = (pause.kind, f"{pause.start_s:.6f}", f"{pause.end_s:.6f}")
     _append(attempt / PAUSES, PAUSE_COLUMNS, cells)
 
 
 def note_metrics(attempt: Path, row: Evaluated) -> None:
-    """Add the metrics of an evaluation. Raises RecordError where the disk refuses."""
+    """Add the metrics of an evaluation. Raises RecordError if the disk refuses."""
     columns = (*METRIC_COLUMNS, *row.metrics)
     cells = (
         str(row.step),

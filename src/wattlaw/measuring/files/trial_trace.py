@@ -41,7 +41,7 @@ class Trace(NamedTuple):
 
 
 def read_trace(attempt: Path) -> Trace | None:
-    """Read the folder of an attempt; None where it has no steps.
+    """Read the folder of an attempt; None if it has no steps.
 
     Ranks and files that are damaged are left out.
     """

@@ -102,7 +102,7 @@ def place() -> JobPlace:
 def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = None) -> JobRecord:
     """Create the next repeat of a setting under ``root``, with its setting and environment.
 
-    Raises RecordError where the folder cannot be written.
+    Raises RecordError if the folder cannot be written.
     """
     # slow, and a window without a record does not need it
     from wattlaw.core.run_environment import capture
@@ -126,7 +126,7 @@ def new_record(root: Path, setting: Setting, labels: dict[str, str] | None = Non
 def finish(record: JobRecord, summary: Summary, error: str = "") -> Run:
     """Write and return the run: done, or failed with an error.
 
-    Where the disk refuses it, the run is returned with the warning record_lost: a full disk must
+    If the disk refuses it, the run is returned with the warning record_lost: a full disk must
     not end the user's program.
     """
     run = run_of(
@@ -179,7 +179,7 @@ def announced_attempt(root: Path) -> Path:
 
 
 def wait_for_steps(attempt: Path, world: int) -> bool:
-    """Wait until every rank has closed its steps; False where one does not in time."""
+    """Wait until every rank has closed its steps; False if one does not in time."""
 
     def all_ended() -> bool:
         ranks = [read_rank(attempt / f"rank-{r}.json") for r in range(world)]
@@ -189,7 +189,7 @@ def wait_for_steps(attempt: Path, world: int) -> bool:
 
 
 def wait_for_hosts(attempt: Path, world: int) -> bool:
-    """Wait until the sampler of every rank's host has ended; False where one does not in time."""
+    """Wait until the sampler of every rank's host has ended; False if one does not in time."""
 
     def all_ended() -> bool:
         ranks = [read_rank(attempt / f"rank-{r}.json") for r in range(world)]

@@ -1,6 +1,6 @@
 """Samplers on the nodes of a Slurm allocation, for commands that `srun` starts from outside a step.
 
-Where limits are requested, each node's sampler sets, reads back and records those of its own GPUs,
+If limits are requested, each node's sampler sets, reads back and records those of its own GPUs,
 under a guard of its own (see node_guard.py). Clocks that NVML cannot set are requested from Slurm.
 """
 
@@ -104,7 +104,7 @@ class NodeSamplers:
     def start(self) -> None:
         """Start the samplers and wait for the first readings of all.
 
-        Raises DeviceError with srun's message, LimitRefusedError where a limit was refused; then no
+        Raises DeviceError with srun's message, LimitRefusedError if a limit was refused; then no
         sampler runs any more.
         """
         path = self.folder / ".samplers.json"
@@ -136,7 +136,7 @@ class NodeSamplers:
     def stop(self) -> None:
         """Take the last readings, end, and write the clocks that Slurm set as they were read back.
 
-        Raises DeviceError where a limit could not be restored.
+        Raises DeviceError if a limit could not be restored.
         """
         if self.process is None:
             return
@@ -169,7 +169,7 @@ class NodeSamplers:
     def _send(self, word: bytes) -> None:
         if self.process is None or self.process.stdin is None:
             return
-        # where the samplers were killed, the summary has a warning
+        # if the samplers were killed, the summary has a warning
         with contextlib.suppress(BrokenPipeError):
             os.write(self.process.stdin.fileno(), word)
 
@@ -248,7 +248,7 @@ def with_gpu_freq(words: Sequence[str], clocks: Mapping[str, float]) -> list[str
 
 
 def check_no_gpu_freq(words: Sequence[str]) -> None:
-    """Raise UsageError where the user's srun requests clocks already: the two would conflict."""
+    """Raise UsageError if the user's srun requests clocks already: the two would conflict."""
     options = [o for o in options_of_srun(words) if o.split("=")[0] == "--gpu-freq"]
     if "SLURM_GPU_FREQ" in os.environ:
         options.append(f"SLURM_GPU_FREQ={os.environ['SLURM_GPU_FREQ']}")

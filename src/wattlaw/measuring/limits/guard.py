@@ -78,7 +78,7 @@ def report_failures(failures: list[str]) -> None:
 
 
 def main() -> int:
-    """Wait for the end of the parent, then restore everything; return 1 where that failed."""
+    """Wait for the end of the parent, then restore everything; return 1 if that failed."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signals: list[int] = []
@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def _restore(limits: Sequence[tuple[HeldLimit, str]]) -> list[str]:
-    """Restore limits, several times where a driver refuses: no other process will."""
+    """Restore limits, several times if a driver refuses: no other process will."""
     failures = _try_to_restore(limits)
     for _ in range(_TRIES - 1):
         if failures:

@@ -71,7 +71,7 @@ def take_limit(
 ) -> float | None:
     """Set a limit for a holder after its previous value is on disk; return the previous value.
 
-    Raises PermissionDeniedError or DeviceError where the device refuses; then nothing is held.
+    Raises PermissionDeniedError or DeviceError if the device refuses; then nothing is held.
     """
     with _locked(name, device) as path:
         now = control.read(device)
@@ -104,8 +104,8 @@ def take_limit(
 def restore_limit(control: Control, name: str, device: str, token: str) -> None:
     """End a holder's limit: restore the newest other holder's value, or the one before the first.
 
-    Nothing happens where the token holds no limit. Raises PermissionDeniedError or DeviceError
-    where the device refuses; then the file stays, and the next wattlaw on the device tries again.
+    Nothing happens if the token holds no limit. Raises PermissionDeniedError or DeviceError
+    if the device refuses; then the file stays, and the next wattlaw on the device tries again.
     """
     with _locked(name, device) as path:
         held = _read(path)

@@ -29,8 +29,8 @@ _END_TIMEOUT_S = 20.0
 class DeviceLimit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One limit on one device: requested, as read back, and before.
 
-    ``now`` and ``previous`` are None where the device cannot read them, as NVML cannot for locked
-    clocks. ``by`` is "slurm" where Slurm was requested to set the limit; then ``now`` is what the
+    ``now`` and ``previous`` are None if the device cannot read them, as NVML cannot for locked
+    clocks. ``by`` is "slurm" if Slurm was requested to set the limit; then ``now`` is what the
     device reported while the command ran.
     """
 
@@ -52,7 +52,7 @@ def limited(
     """Limit the GPUs of a job while the context lasts; yields the limits as read back.
 
     limits  values by the name of a setting's field (power_cap_w, sm_clock_mhz, memory_clock_mhz);
-            None leaves a limit as it is, and where all are None nothing happens
+            None leaves a limit as it is, and if all are None nothing happens
     gpus    indices or UUIDs; None: all that the job may use
     record  an attempt's folder for limits-<host>.json
     guard   a running guard that restores the limits when this process ends; None starts one
@@ -108,7 +108,7 @@ def write_limits(record: Path, host: str, limits: Sequence[DeviceLimit]) -> None
 
 @contextlib.contextmanager
 def _open_driver(name: str) -> Iterator[Control]:
-    """Open a control. Raises DeviceError, naming the limit, where there is no driver for it."""
+    """Open a control. Raises DeviceError, naming the limit, if there is no driver for it."""
     with contextlib.ExitStack() as stack:
         try:
             control = stack.enter_context(open_control(name))
@@ -164,7 +164,7 @@ def _new_guard() -> Iterator[Guard]:
 
 
 def _end(process: subprocess.Popen[bytes], token: str) -> None:
-    """Let the guard restore; where it was killed or fails, restore here. Raises DeviceError."""
+    """Let the guard restore; if it was killed or fails, restore here. Raises DeviceError."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()

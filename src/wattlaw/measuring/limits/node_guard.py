@@ -44,7 +44,7 @@ _POLL_MS = 500
 def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
     """Run a command as this task's child, then restore its limits; return its exit code.
 
-    Where standard input closes before the command has ended, srun was killed, and Slurm kills this
+    If standard input closes before the command has ended, srun was killed, and Slurm kills this
     step within moments; so the limits are restored first. SIGTERM, half a minute before Slurm's
     SIGKILL, is passed on.
     """
@@ -70,7 +70,7 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
 
     ``limits`` are the names of the limits that may be set. When the child has ended, the parent
     restores them and ends as the child did: ``end`` is called with the exit code, negative for a
-    signal. Signals are passed on to the child: where Slurm tracks processes by control group, it
+    signal. Signals are passed on to the child: if Slurm tracks processes by control group, it
     sends them to the task alone, which is the parent.
     """
     # a sampler's guard needs none of these

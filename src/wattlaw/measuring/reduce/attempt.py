@@ -1,7 +1,7 @@
 """The files of one attempt, read and put on one clock.
 
 Times of ranks, pauses and windows are in s on a clock that is common to all hosts: this host's
-monotonic clock where it took part, so that on one host no digit of a time is lost.
+monotonic clock if it took part, so that on one host no digit of a time is lost.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Ranks(NamedTuple):
 class Attempt(NamedTuple):
     """The files of an attempt. The common clock plus ``base_s`` is UTC, s.
 
-    ``known`` holds the file of each rank that left steps; None where it has none.
+    ``known`` holds the file of each rank that left steps; None if it has none.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ def read_hosts(folder: Path) -> list[Host]:
 
 
 def requested_slurm_clocks(attempt: Path) -> dict[str, float]:
-    """Return the clocks that were requested from Slurm, MHz; none where none were."""
+    """Return the clocks that were requested from Slurm, MHz; none if none were."""
     try:
         return msgspec.json.decode((attempt / SLURM_CLOCKS).read_bytes(), type=dict[str, float])
     except FileNotFoundError:
@@ -125,14 +125,14 @@ def cut_windows(windows: Iterable[HostWindow], span: Span, base_s: float) -> lis
 
 
 def telemetry_span(hosts: Sequence[Host], base_s: float) -> Span:
-    """Return the time that the telemetry of all hosts covers; (0, 0) where there is none."""
+    """Return the time that the telemetry of all hosts covers; (0, 0) if there is none."""
     starts = [h.clock_start[0] + h.offset_s - base_s for h in hosts]
     ends = [h.clock_end[0] + h.offset_s - base_s for h in hosts if h.clock_end]
     return (max(starts), max(ends)) if starts and ends else (0.0, 0.0)
 
 
 def without_pauses(whole: Span, pauses: Iterable[Pause]) -> list[Span]:
-    """Return the parts of a span outside of all pauses; the span itself where none overlaps it."""
+    """Return the parts of a span outside of all pauses; the span itself if none overlaps it."""
     spans, start = [], whole[0]
     for pause in sorted(pauses, key=lambda p: p.start_s):
         if pause.end_s <= start or pause.start_s >= whole[1]:

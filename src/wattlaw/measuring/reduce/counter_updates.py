@@ -1,6 +1,6 @@
 """When a counter was updated: from readings close around its changes, and from its period between.
 
-A counter shows its newest value only, which is up to one update period old. Where two readings
+A counter shows its newest value only, which is up to one update period old. If two readings
 close together lie on both sides of a change, the change is *pinned*. A device updates at even
 intervals, so a few pinned changes give the times of the others, and with them when the value of
 each reading was true.
@@ -62,7 +62,7 @@ class UpdateClock(NamedTuple):
     def time_of(self, change: CounterChange) -> tuple[float, bool] | None:
         """Return when a changed value became true, s, and whether that is certain.
 
-        None where it cannot be predicted.
+        None if it cannot be predicted.
         """
         found = self.latest(change.by_s)
         if found and not found[1] and change.until_s - change.by_s < self.period_s:
@@ -75,7 +75,7 @@ class UpdateClock(NamedTuple):
     def latest(self, by_s: float) -> tuple[float, bool] | None:
         """Return the latest update up to a time, s, and whether it is certainly the latest.
 
-        None where the time is too far from a pinned update.
+        None if the time is too far from a pinned update.
         """
         at = bisect_left(self.pinned, by_s)
         near = min(self.pinned[max(0, at - 1) : at + 1], key=lambda p: abs(p - by_s))
@@ -101,7 +101,7 @@ def counter_changes(times: array[float], values: array[float]) -> list[CounterCh
 def update_clock(changes: list[CounterChange]) -> UpdateClock | None:
     """Return the update times of a counter from its pinned changes.
 
-    None without two neighbouring pinned changes, or where they are not even.
+    None without two neighbouring pinned changes, or if they are not even.
     """
     pinned = [c for c in changes if c.is_pinned]
     gaps = []
@@ -109,7 +109,7 @@ def update_clock(changes: list[CounterChange]) -> UpdateClock | None:
         if before.is_pinned and after.is_pinned:
             gaps.append(after.middle_s - before.middle_s)
     gaps.sort()
-    # where a value did not change in an update, several periods lie between two changes
+    # if a value did not change in an update, several periods lie between two changes
     if not gaps or gaps[len(gaps) // 4] <= 0:
         return None
     blur_s = max(c.by_s - c.after_s for c in pinned) / 2

@@ -117,7 +117,7 @@ def boundary_energy(
 
 
 def with_estimate(energy: Reading, cpu_time_s: float | None) -> Reading:
-    """Return a CPU energy, or the estimate of the CPU model where nothing measured it."""
+    """Return a CPU energy, or the estimate of the CPU model if nothing measured it."""
     if energy.status == "missing" and cpu_time_s is not None:
         return cpu_energy(cpu_time_s)
     return energy
@@ -177,7 +177,7 @@ def _device_energy(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
 
 
 def _why_missing(boundary: Boundary, host: Host, parts: Sequence[DeviceEnergy]) -> str:
-    """Return why a host lacks the energy within a boundary; "" where it has devices for it."""
+    """Return why a host lacks the energy within a boundary; "" if it has devices for it."""
     if host.shared and boundary in ("cpu", "dram", "node"):
         return f"shared: {host.shared}"
     if host.gpus_unread and boundary == "gpu":

@@ -32,13 +32,13 @@ _GAP_S = 5.0
 """Readings further apart than 10 periods and 5 s are a gap, which is not integrated over."""
 
 _BRIDGE_SHARE = 0.01
-"""A counter's fall is bridged at the window's mean rate where it hides at most this share of it."""
+"""A counter's fall is bridged at the window's mean rate if it hides at most this share of it."""
 
 _MAX_SPACINGS = 1000
 
 
 class Total(NamedTuple):
-    """A total over a window; None, and why, where there is none. ``steps_back`` counts falls."""
+    """A total over a window; None, and why, if there is none. ``steps_back`` counts falls."""
 
     value: float | None
     why: str = ""
@@ -98,7 +98,7 @@ def integral(column: TelemetryColumn, start_s: float, end_s: float) -> Total:
 
 
 def mean(column: TelemetryColumn, start_s: float, end_s: float) -> float | None:
-    """Return the mean over time, or of the readings where there are gaps; None without any."""
+    """Return the mean over time, or of the readings if there are gaps; None without any."""
     if end_s > start_s:
         total = integral(column, start_s, end_s).value
         if total is not None:
@@ -126,7 +126,7 @@ def growth(column: TelemetryColumn, start_s: float, end_s: float) -> float | Non
 
 
 def bytes_total(column: TelemetryColumn, start_s: float, end_s: float) -> Total:
-    """Return the growth of a counter of bytes, which may rest; none where it wrapped."""
+    """Return the growth of a counter of bytes, which may rest; none if it wrapped."""
     if len(column) < 2:
         return Total(None, "it was read fewer than twice")
     times, values = column.times, column.values
@@ -172,7 +172,7 @@ def _bridged(times: array[float], values: array[float], falls: list[int]) -> arr
 def _knots(times: array[float], values: array[float]) -> tuple[list[float], list[float], float]:
     """Return the times of a counter's updates, its values there, and the time between changes, s.
 
-    Where it rests for longer than 1.5 of these, the last reading of the rest is a knot too.
+    If it rests for longer than 1.5 of these, the last reading of the rest is a knot too.
     """
     changes = counter_changes(times, values)
     gaps = sorted(b.by_s - a.by_s for a, b in itertools.pairwise(changes))
@@ -213,7 +213,7 @@ def _counter_at(times: list[float], values: list[float], at_s: float) -> float:
     """Return a counter at a time between its knots; beyond the ends the last slope continues.
 
     Between two knots power was constant or changed once, from the slope before to the slope after:
-    that puts one corner between them. Where no single change fits, the line is straight.
+    that puts one corner between them. If no single change fits, the line is straight.
     """
     i = min(max(bisect_right(times, at_s), 1), len(times) - 1)
     (t0, t1), (v0, v1) = times[i - 1 : i + 1], values[i - 1 : i + 1]

@@ -52,7 +52,7 @@ from wattlaw.measuring.reduce.slurm_clocks import clock_notes
 from wattlaw.measuring.reduce.step_quantities import step_notes, step_quantities
 
 Take = Callable[[TelemetryColumn, float, float], float | None]
-"""Reduces one column between two times to one value; None where there is none."""
+"""Reduces one column between two times to one value; None if there is none."""
 
 _ALL_GPUS = "gpu:"
 
@@ -61,7 +61,7 @@ _NEVER_0 = {
     "or they were never seen alive",
     "memory_peak_bytes": "no process of the job was alive when its memory was read",
 }
-"""Where these are 0 or were not read, they are missing for this reason."""
+"""Quantities that are missing when they are 0 or were not read, and the reason."""
 
 _CLOCK_JUMP_S = 0.05
 _SLEW = 5e-4
@@ -90,7 +90,7 @@ def summarise(
 ) -> Summary:
     """Summarise an attempt: the steps of all ranks and the telemetry of all hosts.
 
-    devices     number of processes that were requested, where known
+    devices     number of processes that were requested, if known
     between     the measured window, s on this host's monotonic clock; None: from the latest first
                 start to the latest last end of the steps after warm-up
     cpu_time_s  the job's CPU time as the system accounts it; an energy that is estimated from CPU
@@ -280,7 +280,7 @@ def pause_times(pauses: Sequence[Pause]) -> dict[str, Reading]:
 
 
 def sum_readings(readings: Sequence[Reading]) -> Reading:
-    """Return the sum of readings of one quantity; missing where one is, or without any."""
+    """Return the sum of readings of one quantity; missing if one is, or without any."""
     for reading in readings:
         if reading.value is None:
             return reading
@@ -308,7 +308,7 @@ def values_of(windows: Sequence[HostWindow], device: str, column: str, take: Tak
 def sum_over_hosts(
     windows: Sequence[HostWindow], device: str, column: str, take: Take
 ) -> float | None:
-    """Return the sum of one device's reduced column over hosts; None where a host lacks it."""
+    """Return the sum of one device's reduced column over hosts; None if a host lacks it."""
     values = values_of(windows, device, column, take)
     return sum(values) if values and len(values) == len(windows) else None
 
@@ -486,7 +486,7 @@ def _device_notes(w: HostWindow, device: str, series: Series) -> list[Note]:
 
 
 def _clock_jump(w: HostWindow) -> float:
-    """Return by how much the host's UTC clock jumped in the window, s; 0 where it did not."""
+    """Return by how much the host's UTC clock jumped in the window, s; 0 if it did not."""
     host = w.host
     if host.jumps or host.clock_end is None:
         return sum(j.by_s for j in host.jumps if w.start_s <= j.time_s <= w.end_s)

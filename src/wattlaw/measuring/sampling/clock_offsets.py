@@ -85,7 +85,7 @@ def clock_served(attempt: Path, clock: Clock = time.monotonic) -> Iterator[None]
 def compare_clock(attempt: Path, clock: Clock = time.monotonic) -> Against | None:
     """Measure this host's clock against the one that is served for an attempt.
 
-    None where none is served, where it is this host's own, or where it does not answer.
+    None if none is served, if it is this host's own, or if it does not answer.
     """
     try:
         served = msgspec.json.decode((attempt / CLOCK_FILE).read_bytes(), type=ClockAddress)
@@ -108,7 +108,7 @@ class _Server(socketserver.ThreadingTCPServer):
 def _compare(served: ClockAddress, address: str, clock: Clock) -> Against:
     """Exchange times and keep the answer with the shortest round trip.
 
-    Raises OSError, or ValueError where something else answers.
+    Raises OSError, or ValueError if something else answers.
     """
     exchanges: list[tuple[float, float, float, float]] = []
     endpoint = (address, served.port)

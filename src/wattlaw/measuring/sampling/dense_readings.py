@@ -116,7 +116,7 @@ class DenseSchedule:
         periods = sorted(self._periods.get(device.id, []))
         if len(periods) < _MIN_PERIODS:
             return device
-        # where a value did not change in an update, several periods lie between two changes
+        # if a value did not change in an update, several periods lie between two changes
         single = [period for period in periods if period < 1.5 * periods[len(periods) // 4]]
         update_s = round(single[len(single) // 2], 4)
         is_lag_assumed = device.update_s is not None and device.lag_s == lag_of(device.update_s)
@@ -207,7 +207,7 @@ class DenseThread:
         self._wake.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end; False where it hangs in its device."""
+        """Wait for the thread to end; False if it hangs in its device."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -79,12 +79,12 @@ class MeterThread:
         self._wake.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end; False where it hangs in its device."""
+        """Wait for the thread to end; False if it hangs in its device."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def read_now(self) -> bool:
-        """Read now, outside of the schedule; False where the device hangs in an earlier reading."""
+        """Read now, outside of the schedule; False if the device hangs in an earlier reading."""
         if not self._busy.acquire(timeout=_EDGE_WAIT_S):
             return False
         try:
@@ -137,7 +137,7 @@ def next_turn(due_s: float, now_s: float, period_s: float) -> tuple[float, int]:
 class HostSampler:
     """Samples this host into ``folder`` from ``start`` to ``stop``.
 
-    Raises UsageError for a rate that is out of range, RecordError where the folder cannot be made.
+    Raises UsageError for a rate that is out of range, RecordError if the folder cannot be made.
     """
 
     def __init__(
@@ -341,7 +341,7 @@ def sampler_mark(pid: int, folder: Path) -> str:
 
 
 def check_rate(hz: float) -> None:
-    """Raise UsageError where a sampling rate is out of range."""
+    """Raise UsageError if a sampling rate is out of range."""
     if not 0.1 <= hz <= 100:
         raise UsageError(f"hz is {hz}; it must be between 0.1 and 100")
 

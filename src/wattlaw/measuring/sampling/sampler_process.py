@@ -55,7 +55,7 @@ class SamplerSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
     folder, hz, gpus, root_pid, slurm_job  as in HostSampler and Scope
     meters      names of the meters; None is all
-    parent      the process that it must not outlive; 0 where that is on another host, so that only
+    parent      the process that it must not outlive; 0 if that is on another host, so that only
                 the end of standard input ends it
     measurer    host and processes of the wattlaw that measures a whole allocation; not of the job
     limits      set before anything is read; the guard, whose child it is, restores them
@@ -106,7 +106,7 @@ class Sampler:
         self._request("flush")
 
     def stop(self) -> Host | None:
-        """Take the last readings and end; return the host, None where the sampler was killed."""
+        """Take the last readings and end; return the host, None if the sampler was killed."""
         if os.getpid() != self.owner:
             return None  # a forked child has the same object; the sampler is its parent's
         if self.process.poll() is None:
@@ -131,7 +131,7 @@ class Sampler:
     def _request(self, word: str) -> bool:
         """Send a word and wait for its answer; return whether one came.
 
-        None comes where the sampler was killed; the summary then has a warning.
+        None comes if the sampler was killed; the summary then has a warning.
         """
         if os.getpid() != self.owner:
             return False  # a forked child would take its parent's answers
@@ -190,7 +190,7 @@ def start_sampler(
     meters         names of the meters; None: all
     replay         a trace to replay; None: $WATTLAW_REPLAY
 
-    Raises UsageError, RecordError, or DeviceError where the process does not start.
+    Raises UsageError, RecordError, or DeviceError if the process does not start.
     """
     check_rate(hz)
     if replay is None:

@@ -26,7 +26,7 @@ _LOG_SPAN = 20.0
 
 
 def altair() -> Altair:
-    """Return the module altair. Raises MissingPartError where it is not installed."""
+    """Return the module altair. Raises MissingPartError if it is not installed."""
     return need("altair", "the report")
 
 

@@ -30,7 +30,7 @@ class ShownSettings:
 
     @property
     def not_drawn(self) -> str:
-        """A sentence on the settings that are left out; empty where there are none."""
+        """A sentence on the settings that are left out; empty if there are none."""
         return not_drawn(len(list(self)), self.total, "settings")
 
     @property

@@ -23,7 +23,7 @@ COLUMNS = ["host", "meter", "device", "its energy from", "limits", "what it does
 
 
 def meters(context: Context) -> Section | None:
-    """List every device that was read; None where the folder of the runs is unknown."""
+    """List every device that was read; None if the folder of the runs is unknown."""
     rows = []
     for host in _hosts(context.folder, context.runs):
         for probe in host.probes:

@@ -60,7 +60,7 @@ class CostPoint(NamedTuple):
 
 
 def pareto(context: Context) -> Section | None:
-    """Draw measured energy against time where all have it, else device time against time."""
+    """Draw measured energy against time if all have it, else device time against time."""
     measured = list(filter(_is_measured, context.groups))
     others = [group for group in context.groups if group not in measured]
     energy = _figure(context, measured, "pareto-energy", ENERGY, "energy per sample")

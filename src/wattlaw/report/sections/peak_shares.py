@@ -63,7 +63,7 @@ Shares = list[tuple[WorkloadGroup, list[PeakShare]]]
 
 
 def accelerators(context: Context) -> Section | None:
-    """Draw the share of peak of settings on accelerators; None where there is no accelerator."""
+    """Draw the share of peak of settings on accelerators; None if there is no accelerator."""
     found: Shares = []
     known: Shares = []
     for group in context.groups:

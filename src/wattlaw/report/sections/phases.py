@@ -79,7 +79,7 @@ def _table(shown: ShownSettings, names: list[str]) -> PageTable:
 
 
 def _parts(row: SettingRow) -> Parts:
-    """Return the time of each phase and of the rest; empty where no phase was recorded."""
+    """Return the time of each phase and of the rest; empty if no phase was recorded."""
     found = {}
     for name, (title, _) in PHASES.items():
         value = row.reading(name).value
@@ -107,7 +107,7 @@ def _rest(row: SettingRow) -> float:
 
 
 def _step_time(row: SettingRow) -> float:
-    """Return the time of a step in s, or the sum of its phases where it is missing."""
+    """Return the time of a step in s, or the sum of its phases if it is missing."""
     return row.reading("step_time_s").value or sum(_parts(row).values()) or 1.0
 
 

@@ -106,7 +106,7 @@ def _chart(group: WorkloadGroup, lines: Lines) -> VegaSpec:
 
 
 def _axes(words: str, sizes: list[float]) -> tuple[Altair, Altair]:
-    """Return linear axes, or powers of two where the sizes span a factor of eight."""
+    """Return linear axes, or powers of two if the sizes span a factor of eight."""
     alt = altair()
     axis: dict[str, object] = {"tickCount": 5}
     scale: dict[str, object] = {"zero": False}
