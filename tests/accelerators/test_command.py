@@ -39,7 +39,7 @@ def test_a_span_without_ends_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert (code, "70-400" in said) == (2, True)
 
 
-def test_a_difference_is_told_in_units(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_difference_has_units(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = command(capsys, "diff", "2021", "2022")
     (line,) = [line for line in out.splitlines() if "graphcore-c2" in line]
     assert code == 0
@@ -65,7 +65,7 @@ def test_a_sites_own_row_of_one_precision_hides_nothing_of_its_device(
     }
 
 
-def test_a_fault_of_a_whole_row_is_told_without_a_column(
+def test_a_fault_of_a_whole_row_has_no_column(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + "A,B,bf16,1e14,300\nA,C,bf16,1e14,300,1,2\n")
@@ -96,7 +96,7 @@ def test_the_names_of_programming_languages_are_read_as_precisions(
 
 
 @pytest.mark.parametrize("by", ["segment", "precision", "technology", "form_factor", "use"])
-def test_the_figure_of_trends_groups_by_what_is_asked(by: str) -> None:
+def test_the_figure_of_trends_groups_by_the_given_field(by: str) -> None:
     drawn = plot_trend(representative(built_in().entries), by=by).to_dict()  # type: ignore[arg-type]
     first = drawn["concat"][0]
     assert first["title"] == f"efficiency by {by.replace('_', ' ')}"
@@ -121,7 +121,7 @@ def test_a_candidate_with_an_assumed_link_is_marked_in_its_row(
     assert 0 < taken < len(rows)
 
 
-def test_a_step_held_at_the_floor_has_no_interval() -> None:
+def test_a_step_at_the_minimum_has_no_interval() -> None:
     found = choose("bert-base", built_in().entries, preset="tiny").candidates
     held = [c for c in found if c.held_at_floor]
     assert held

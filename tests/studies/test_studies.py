@@ -17,7 +17,7 @@ from wattlaw.core.run_folder import write_run
 from wattlaw.runner.node_devices import NodeDevices
 from wattlaw.runner.sweeps import as_sweep
 from wattlaw.studies.planned import PLANNED
-from wattlaw.studies.result import Finding, PublishedValue, StudyResult
+from wattlaw.studies.result import PublishedValue, StudyFinding, StudyResult
 from wattlaw.studies.role import SCALES
 from wattlaw.studies.run_study import (
     RECORD,
@@ -147,9 +147,9 @@ def test_published_values_are_compared_with_the_findings_of_their_key() -> None:
 
     result = StudyResult(
         findings=(
-            Finding(key="same", text="same", value=1.002),
-            Finding(key="high", text="high", value=1.5),
-            Finding(key="lost", text="lost", value=None, status="missing", how="no meter"),
+            StudyFinding(key="same", text="same", value=1.002),
+            StudyFinding(key="high", text="high", value=1.5),
+            StudyFinding(key="lost", text="lost", value=None, status="missing", how="no meter"),
         ),
         published=tuple(published(key, 1.0) for key in ("same", "high", "lost", "other")),
     )

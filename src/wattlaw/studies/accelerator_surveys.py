@@ -27,7 +27,7 @@ from wattlaw.core.reading import Reading
 from wattlaw.core.run import Run
 from wattlaw.core.units import counted, show
 from wattlaw.runner.node_devices import NodeDevices
-from wattlaw.studies.result import Finding, PublishedValue, StudyResult, show_value
+from wattlaw.studies.result import PublishedValue, StudyFinding, StudyResult, show_value
 from wattlaw.studies.role import Study, StudyInputs, SweepValues
 
 if TYPE_CHECKING:
@@ -199,16 +199,16 @@ def _counts_beside(then: SurveyCounts, now: SurveyCounts) -> list[list[str]]:
     return rows
 
 
-def _count_findings(year: int, then: SurveyCounts) -> list[Finding]:
+def _count_findings(year: int, then: SurveyCounts) -> list[StudyFinding]:
     how = f"counted in the catalogue's edition of {year}"
     found = []
     for key, value in flat_counts(then).items():
         text, unit = QUANTITIES[key]
-        found.append(Finding(key=key, text=text, value=value, unit=unit, how=how))
+        found.append(StudyFinding(key=key, text=text, value=value, unit=unit, how=how))
     return found
 
 
-def _share_findings(data: SurveyData) -> list[Finding]:
+def _share_findings(data: SurveyData) -> list[StudyFinding]:
     """Return the share of peak in MLPerf Training, by benchmark and round, and on this machine."""
     found = []
     for (workload, source), shares in _shares_by_round(data.achieved).items():
@@ -217,18 +217,18 @@ def _share_findings(data: SurveyData) -> list[Finding]:
             f"{len(shares)} single-node results of MLPerf Training over the datasheet's 16-bit peak"
         )
         key = f"share_{workload}_{source.removeprefix('mlperf ')}"
-        finding = Finding(
+        finding = StudyFinding(
             key=key, text=text, value=median(shares), unit="%", status="estimated", how=how
         )
         found.append(finding)
     return [*found, *_own_findings(data.own)]
 
 
-def _own_findings(own: Sequence[AchievedShare]) -> list[Finding]:
+def _own_findings(own: Sequence[AchievedShare]) -> list[StudyFinding]:
     if not own:
         how = "the scale tiny trains nothing; run the scale laptop"
         text = "share of peak on this machine"
-        return [Finding(key="own_share", text=text, value=None, status="missing", how=how)]
+        return [StudyFinding(key="own_share", text=text, value=None, status="missing", how=how)]
     groups: dict[tuple[str, str, int], list[AchievedShare]] = {}
     for row in own:
         groups.setdefault((row.workload, row.precision, row.devices), []).append(row)
@@ -246,13 +246,15 @@ def _own_findings(own: Sequence[AchievedShare]) -> list[Finding]:
     return found
 
 
-def _own_finding(key: str, text: str, readings: Sequence[Reading], unit: str, how: str) -> Finding:
+def _own_finding(
+    key: str, text: str, readings: Sequence[Reading], unit: str, how: str
+) -> StudyFinding:
     """Return the median of readings as a finding; missing with the reason of the first."""
     known = [r.value for r in readings if r.value is not None]
     if not known:
         why = readings[0].how
-        return Finding(key=key, text=text, value=None, unit=unit, status="missing", how=why)
-    return Finding(key=key, text=text, value=median(known), unit=unit, how=how)
+        return StudyFinding(key=key, text=text, value=None, unit=unit, status="missing", how=why)
+    return StudyFinding(key=key, text=text, value=median(known), unit=unit, how=how)
 
 
 def _shares_by_round(rows: Sequence[AchievedShare]) -> dict[tuple[str, str], list[float]]:

@@ -20,7 +20,7 @@ EQUAL = 0.005
 """Values that differ by less than this share are reported as equal."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class StudyFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One value that a study found.
 
     key     identity, such as "rows"; a published value with the same key is compared with it
@@ -58,7 +58,7 @@ class PublishedValue(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class PublishedComparison(msgspec.Struct, frozen=True, kw_only=True):
     """A published value beside the finding of the same key. ``difference`` is relative to the
     published value.
     """
@@ -106,13 +106,13 @@ class StudyResult:
 
     answer: tuple[str, ...] = ()
     work: str = ""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StudyFinding, ...] = ()
     published: tuple[PublishedValue, ...] = ()
     figures: tuple[StudyFigure, ...] = ()
     tables: tuple[PageTable, ...] = ()
     meaning: tuple[str, ...] = ()
 
-    def finding(self, key: str) -> Finding | None:
+    def finding(self, key: str) -> StudyFinding | None:
         """Return the finding of a key."""
         for finding in self.findings:
             if finding.key == key:
@@ -120,7 +120,7 @@ class StudyResult:
         return None
 
     @property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[PublishedComparison]:
         """Every published value beside the finding of its key."""
         return [_compare(value, self.finding(value.key)) for value in self.published]
 
@@ -134,7 +134,7 @@ def show_value(value: float, unit: str) -> str:
     return show(value, unit)
 
 
-def _compare(published: PublishedValue, finding: Finding | None) -> Comparison:
+def _compare(published: PublishedValue, finding: StudyFinding | None) -> PublishedComparison:
     difference = None
     if finding is None:
         found = "missing, because the study does not compute it at this scale"
@@ -145,7 +145,7 @@ def _compare(published: PublishedValue, finding: Finding | None) -> Comparison:
         elif finding.value == published.value:
             difference = 0.0
     shown = show_value(published.value, published.unit)
-    return Comparison(
+    return PublishedComparison(
         key=published.key,
         text=finding.text if finding else published.key,
         published=f"{shown} (derived)" if published.kind == "derived" else shown,

@@ -68,6 +68,9 @@ def sixteen_bit(accelerator: str) -> CatalogueEntry | None:
 
 def best_sixteen_bit(entries: Sequence[CatalogueEntry]) -> CatalogueEntry | None:
     """Return the 16-bit entry with the highest dense peak; None if all are below the fp32 peak."""
-    dense = [e for e in not_below_fp32(entries) if e.counting != "sparse" and e.peak_op_per_s]
-    known = [e for e in dense if e.precision in ("bf16", "fp16")]
+    known = []
+    for entry in not_below_fp32(entries):
+        is_dense = entry.counting != "sparse" and entry.peak_op_per_s
+        if is_dense and entry.precision in ("bf16", "fp16"):
+            known.append(entry)
     return max(known, key=lambda e: e.peak_op_per_s or 0, default=None)

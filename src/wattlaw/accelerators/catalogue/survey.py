@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -78,16 +79,16 @@ class SurveyListing(msgspec.Struct, frozen=True, kw_only=True):
 def counts(entries: Sequence[CatalogueEntry]) -> SurveyCounts:
     """Return the counts of a table's rows."""
     efficiencies = [e.op_per_joule for e in entries if e.op_per_joule is not None]
-    form_factors = [e.form_factor for e in entries]
-    uses = [e.use for e in entries]
     at_least = {}
     for name, bound in EFFICIENCIES:
         at_least[name] = sum(x >= bound for x in efficiencies)
+    form_factors = Counter(e.form_factor for e in entries)
+    uses = Counter(e.use for e in entries)
     return SurveyCounts(
         rows=len(entries),
         with_peak_and_power=len(efficiencies),
-        form_factor={w: form_factors.count(w) for w in ("chip", "card", "system")},
-        use={w: uses.count(w) for w in ("inference", "training")},
+        form_factor={w: form_factors[w] for w in ("chip", "card", "system")},
+        use={"inference": uses["inference"], "training": uses["training"]},
         at_least=at_least,
         median_op_per_joule=median(efficiencies) if efficiencies else None,
         pareto_points=len(frontier(entries)),
@@ -100,7 +101,10 @@ def frontier(entries: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
     One entry dominates another if it is at least as good in both peak and power, and better in one.
     """
     points = [e for e in entries if e.peak_op_per_s and e.power_w]
-    kept = [e for e in points if not any(_dominates(other, e) for other in points)]
+    kept = []
+    for entry in points:
+        if not any(_dominates(other, entry) for other in points):
+            kept.append(entry)
     return sorted(kept, key=lambda e: (e.power_w or 0, e.accelerator))
 
 
@@ -141,8 +145,10 @@ def group_of(entry: CatalogueEntry, by: GroupBy) -> str:
 @functools.cache
 def listings(path: Path = LISTINGS) -> tuple[SurveyListing, ...]:
     """Return what each survey said about each accelerator in its year."""
+    rows = []
     with open(path, encoding="utf-8", newline="") as file:
-        rows = [{k: v or None for k, v in row.items()} for row in csv.DictReader(file)]
+        for row in csv.DictReader(file):
+            rows.append({name: cell or None for name, cell in row.items()})
     return msgspec.convert(rows, tuple[SurveyListing, ...], strict=False)
 
 

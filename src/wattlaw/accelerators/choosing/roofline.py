@@ -90,7 +90,10 @@ class Roofline(NamedTuple):
         ``batch`` per step.
         """
         unit_times = _unit_times(limits, batch, devices)
-        return sum(cost * unit for cost, unit in zip(self.costs, unit_times, strict=True))
+        total = 0.0
+        for cost, unit_time in zip(self.costs, unit_times, strict=True):
+            total += cost * unit_time
+        return total
 
     def scaled(self, factor: float) -> Roofline:
         """Return the roofline with all costs times ``factor``, and its errors centred on 1."""
@@ -165,8 +168,9 @@ def measured_devices(benchmark: str) -> list[MeasuredDevice]:
 def measured_times(benchmark: str) -> dict[str, Interval]:
     """Return each device's seconds per sample in its newest round: median, fastest, slowest."""
     newest: dict[str, list[MlperfResult]] = {}
-    own = [r for r in mlperf_results() if r.benchmark == benchmark]
-    for result in sorted(own, key=lambda r: r.round):
+    for result in sorted(mlperf_results(), key=lambda r: r.round):
+        if result.benchmark != benchmark:
+            continue
         before = newest.get(result.accelerator, [])
         same_round = [b for b in before if b.round == result.round]
         newest[result.accelerator] = [*same_round, result]
@@ -197,28 +201,26 @@ def fit_roofline(points: Sequence[MeasuredDevice], min_op: float) -> Roofline:
             f"a roofline needs measurements of at least three known devices; "
             f"there are {len(results_per_device)}"
         )
+    np = need("numpy", "the roofline")
     optimize = need("scipy.optimize", "the roofline")
-    shares = [_shares_of_time(p) for p in points]
+    units = np.array([_unit_times(p.limits, p.batch, p.devices) for p in points])
+    weights = np.array([1 / results_per_device[p.accelerator] for p in points])
+    shares = units / np.array([p.time_s for p in points])[:, None]
     # every column is scaled to a mean of 1, so that the solver sees numbers of one size
-    scale = [fmean(column) or 1.0 for column in zip(*shares, strict=True)]
-    n, terms = len(points), len(scale)
+    scale = shares.mean(axis=0)
+    scale[scale == 0] = 1.0
+    n, terms = shares.shape
     # variables: the costs, and one error per point with error >= +-(predicted / measured - 1)
-    rows, bounds = [], []
-    for index, share in enumerate(shares):
-        error = [0.0] * n
-        error[index] = -1.0
-        scaled = [s / whole for s, whole in zip(share, scale, strict=True)]
-        rows.append([*scaled, *error])
-        bounds.append(1.0)
-        rows.append([*(-s for s in scaled), *error])
-        bounds.append(-1.0)
-    objective = [0.0] * terms + [1 / results_per_device[p.accelerator] for p in points]
-    limits = [(min_op * scale[0], None), *[(0, None)] * (terms - 1 + n)]
-    found = optimize.linprog(objective, A_ub=rows, b_ub=bounds, bounds=limits)
+    errors = np.eye(n)
+    found = optimize.linprog(
+        np.concatenate([np.zeros(terms), weights]),
+        A_ub=np.block([[shares / scale, -errors], [-shares / scale, -errors]]),
+        b_ub=np.concatenate([np.ones(n), -np.ones(n)]),
+        bounds=[(min_op * scale[0], None), *[(0, None)] * (terms - 1 + n)],
+    )
     if not found.success:
         raise FitError(f"the roofline could not be fitted: {found.message}")
-    costs = [float(x / whole) for x, whole in zip(found.x, scale, strict=False)]
-    return Roofline(NetworkCosts(*costs))
+    return Roofline(NetworkCosts(*(found.x[:terms] / scale).tolist()))
 
 
 def leave_one_out(points: Sequence[MeasuredDevice], min_op: float) -> list[LeftOutDevice]:
@@ -226,9 +228,12 @@ def leave_one_out(points: Sequence[MeasuredDevice], min_op: float) -> list[LeftO
     found = []
     for name in sorted({p.accelerator for p in points}):
         line = fit_roofline([p for p in points if p.accelerator != name], min_op)
-        own = [p for p in points if p.accelerator == name]
-        ratios = [p.time_s / line.time_s(p.limits, p.batch, p.devices) for p in own]
-        found.append(LeftOutDevice(name, median(ratios), len(own)))
+        ratios = []
+        for point in points:
+            if point.accelerator == name:
+                predicted_s = line.time_s(point.limits, point.batch, point.devices)
+                ratios.append(point.time_s / predicted_s)
+        found.append(LeftOutDevice(name, median(ratios), len(ratios)))
     return found
 
 
@@ -248,11 +253,6 @@ def _time_interval(results: list[MlperfResult]) -> Interval:
     middle = median(1 / r.samples_per_s for r in results)
     fastest = min(1 / r.high for r in results)
     return Interval(middle, fastest, max(1 / r.low for r in results))
-
-
-def _shares_of_time(point: MeasuredDevice) -> list[float]:
-    """Return the share of the measured time that one unit of each cost takes."""
-    return [unit / point.time_s for unit in _unit_times(point.limits, point.batch, point.devices)]
 
 
 def _unit_times(limits: DeviceLimits, batch: float, devices: int) -> tuple[float, ...]:

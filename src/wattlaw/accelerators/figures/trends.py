@@ -102,15 +102,17 @@ def _present_groups(entries: Sequence[CatalogueEntry], by: GroupBy) -> dict[str,
     if by == "segment":
         return colours
     present = {group_of(e, by) for e in entries}
-    return {name: colour for name, colour in colours.items() if name in present}
+    return {name: colours[name] for name in colours if name in present}
 
 
 def _frontiers(entries: Sequence[CatalogueEntry]) -> alt.Chart:
     rows: list[Record] = []
     before: list[CatalogueEntry] = []
-    years = {e.year for e in entries if e.year is not None and e.year >= FIRST_SURVEY}
+    years = {e.year or 0 for e in entries}
     for year in sorted(years):
-        best = frontier([e for e in entries if e.year is not None and e.year <= year])
+        if year < FIRST_SURVEY:
+            continue
+        best = frontier(e for e in entries if (e.year or 0) <= year)
         if best == before:
             continue
         for entry in best:

@@ -155,7 +155,7 @@ def measured(
         refuse(["precision", "catalogue"], "without DIR")
         found = mlperf_achieved()
     if out:
-        from wattlaw.accelerators.figures.share_of_peak import plot_measured
+        from wattlaw.accelerators.figures.achieved_shares import plot_measured
         from wattlaw.accelerators.figures.style import write
 
         write(plot_measured(found), out)
@@ -249,14 +249,16 @@ def _print_choice(found: AcceleratorChoice, most: int, title: str) -> None:
 
 
 def _achieved_cells(row: AchievedShare) -> list[str]:
-    share = row.share_of_peak.value
+    share = "unknown"
+    if row.share_of_peak.value is not None:
+        share = f"{show(100 * row.share_of_peak.value)} %"
     return [
         row.workload,
         row.accelerator,
         row.precision,
         str(row.devices),
         show_known(row.samples_per_s.value, "", "unknown"),
-        "unknown" if share is None else f"{show(100 * share)} %",
+        share,
         show_known(row.flop_per_joule.value, "", "unknown"),
         row.source,
     ]

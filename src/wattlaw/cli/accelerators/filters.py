@@ -89,8 +89,8 @@ def entries(chosen: Chosen) -> list[CatalogueEntry]:
     if years:
         whole_years = (int(years[0]), int(min(years[1], 9999)))
     low, high = power or (None, None)
-    wanted = CatalogueFilter(years=whole_years, least_power_w=low, most_power_w=high, **chosen)
-    return select(table.entries, wanted)
+    keep = CatalogueFilter(years=whole_years, least_power_w=low, most_power_w=high, **chosen)
+    return select(table.entries, keep)
 
 
 def place_of(fault: TableFault) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,7 @@ from wattlaw.core.units import show as show_value
 
 if TYPE_CHECKING:
     from wattlaw.accelerators.catalogue.entry import CatalogueEntry
+    from wattlaw.core.csv_table import TableFault
 
 NAMES = {"accelerators": "accelerators"}
 
@@ -73,8 +76,8 @@ def show(name: str, catalogue: Path | None, as_json: bool) -> None:
     first = found[0]
     say(f"{first.company} {first.product} ({first.accelerator})")
     print_table(["fact", "value"], [fact for fact in _facts(found) if fact[1]])
-    peaks = [peak_cells(e) for e in found]
-    print_table(["precision", "peak", "counting", "efficiency", "surveys", "note"], peaks)
+    columns = ["precision", "peak", "counting", "efficiency", "surveys", "note"]
+    print_table(columns, map(peak_cells, found))
     sources = dict.fromkeys(" ".join(e.source for e in found).split())
     say("sources: " + (" ".join(sources) or "none"))
 
@@ -90,7 +93,7 @@ def compare(names: tuple[str, ...], catalogue: Path | None, as_json: bool) -> No
 
     groups = [named(load(catalogue).entries, n) for n in names]
     if as_json:
-        items = [entry for group in groups for entry in group]
+        items = list(itertools.chain.from_iterable(groups))
         emit_json("accelerators", items, {"rows": len(items)})
         return
     rows = []
@@ -123,19 +126,19 @@ def diff(before: int, after: int, as_json: bool, **chosen: Chosen) -> None:
         precisions = chosen.pop("precision")
         check_words("precision", precisions, PRECISIONS)
         kept = {e.accelerator for e in entries({**chosen, "precision": ()})}
-        found = [c for c in found if c.accelerator in kept]
-        if precisions:
-            found = [c for c in found if c.precision in precisions]
-    kinds = [c.change for c in found]
-    totals = {kind: kinds.count(kind) for kind in ("new", "gone", "changed")}
+        precisions = precisions or PRECISIONS
+        found = [c for c in found if c.accelerator in kept and c.precision in precisions]
+    totals = {"new": 0, "gone": 0, "changed": 0}
+    for change in found:
+        totals[change.change] += 1
     if as_json:
         emit_json("accelerators diff", found, totals)
         return
     rows = []
     for change in found:
-        was, now = (_change_cell(v, change.column) for v in (change.before, change.after))
         identity = [change.change, change.accelerator, change.precision, change.column]
-        rows.append([*identity, was, now])
+        was = _change_cell(change.before, change.column)
+        rows.append([*identity, was, _change_cell(change.after, change.column)])
     columns = ["change", "accelerator", "precision", "column", str(before), str(after)]
     print_table(columns, rows)
     say(", ".join(f"{count} {kind}" for kind, count in totals.items()))
@@ -154,17 +157,22 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
     from wattlaw.accelerators.catalogue.rules import find_power_changes
 
     tables = [read_table(f) for f in files]
-    faults = [fault for table in tables for fault in table.faults]
+    faults: list[TableFault] = []
+    rows = 0
+    for table in tables:
+        faults += table.faults
+        rows += len(table.entries)
     faults += find_power_changes(tables)
-    rows = sum(len(t.entries) for t in tables)
     if as_json:
         emit_json("accelerators check", faults, {"rows": rows, "faults": len(faults)})
     else:
         for fault in faults:
             click.echo(f"{place_of(fault)}: {fault.fault} [{fault.handling}: {fault.name}]")
-        handlings = [f.handling for f in faults]
-        said = [f"{handlings.count(h)} {h}" for h in ("mended", "doubted", "dropped")]
-        say(f"{counted(rows, 'good row')}; {', '.join(said)}")
+        count = Counter(fault.handling for fault in faults)
+        handled = (
+            f"{count['mended']} mended, {count['doubted']} doubted, {count['dropped']} dropped"
+        )
+        say(f"{counted(rows, 'good row')}; {handled}")
     if any(f.handling == "dropped" and f.name != "blank-row" for f in faults):
         raise click.exceptions.Exit(1)
 
@@ -189,9 +197,10 @@ def _facts(group: Sequence[CatalogueEntry]) -> list[tuple[str, str]]:
 
     def first_known(name: str) -> str | float | None:
         # a site's own row of one precision need not repeat what the others say about the device
-        values = [getattr(e, name) for e in group]
-        known = [v for v in values if v not in (None, "unknown")]
-        found: str | float | None = known[0] if known else values[0]
+        found: str | float | None = getattr(group[0], name)
+        for entry in group:
+            if found in (None, "unknown"):
+                found = getattr(entry, name)
         return found
 
     def amount(name: str, unit: str) -> str:
@@ -207,18 +216,22 @@ def _facts(group: Sequence[CatalogueEntry]) -> list[tuple[str, str]]:
         ("form factor", str(first_known("form_factor"))),
         ("technology", str(first_known("technology"))),
         ("peak power", _powers(group)),
-        ("memory", f"{memory / 1e9:.4g} GB" if isinstance(memory, float) else ""),
+        ("memory", _gigabytes(memory)),
         ("memory bandwidth", amount("memory_bandwidth_bytes_per_s", "B/s")),
         ("link bandwidth", amount("link_bandwidth_bytes_per_s", "B/s")),
         ("price", f"{price:.0f} USD" if isinstance(price, float) else ""),
     ]
 
 
+def _gigabytes(value: str | float | None) -> str:
+    return f"{value / 1e9:.4g} GB" if isinstance(value, float) else ""
+
+
 def _year(group: Sequence[CatalogueEntry]) -> str:
     for entry in group:
         if entry.year:
-            listed = " (first listed)" if entry.year_from == "listed" else ""
-            return f"{entry.year}{listed}"
+            year = str(entry.year)
+            return f"{year} (first listed)" if entry.year_from == "listed" else year
     return ""
 
 

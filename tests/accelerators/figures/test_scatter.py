@@ -19,6 +19,7 @@ from wattlaw.accelerators.catalogue.catalogue import (
     select,
 )
 from wattlaw.accelerators.catalogue.survey import edition
+from wattlaw.accelerators.figures.achieved_shares import plot_measured
 from wattlaw.accelerators.figures.label_placement import Box, place_labels, text_width
 from wattlaw.accelerators.figures.scatter import plot
 from wattlaw.accelerators.figures.scatter_frame import (
@@ -27,7 +28,6 @@ from wattlaw.accelerators.figures.scatter_frame import (
     iso_lines,
     name_boxes,
 )
-from wattlaw.accelerators.figures.share_of_peak import plot_measured
 from wattlaw.accelerators.figures.style import write
 from wattlaw.accelerators.figures.trends import plot_trend
 from wattlaw.core.errors import UsageError
@@ -70,7 +70,7 @@ def test_every_point_of_a_survey_is_in_the_figure_and_most_have_a_label(tmp_path
     assert "1 TOPS/W" in drawn
 
 
-def test_the_legends_tell_colour_shape_and_fill(tmp_path: Path) -> None:
+def test_legends_explain_colour_shape_and_fill(tmp_path: Path) -> None:
     write(plot(edition(2025)), tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     words = dict(re.findall(r"Symbol legend titled '([^']*)'[^\"]*values: ([^\"]*)", drawn))

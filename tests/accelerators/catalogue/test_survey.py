@@ -96,7 +96,7 @@ def test_an_edition_of_the_catalogue_counts_as_that_years_survey_did() -> None:
         edition(2024)
 
 
-def test_a_diff_tells_new_gone_and_changed() -> None:
+def test_a_diff_contains_new_gone_and_changed() -> None:
     found = {(c.accelerator, c.change, c.column) for c in diff(2021, 2022)}
     assert ("google-tpu-v4", "new", "") in found
     assert ("greenwaves-gap9", "changed", "power_w") in found
@@ -126,7 +126,7 @@ def test_a_name_of_a_driver_finds_the_device_and_a_wrong_name_the_nearest() -> N
         named(built_in().entries, "nvidia-b20")
 
 
-def test_a_part_of_a_name_finds_the_device_or_those_it_may_mean() -> None:
+def test_part_of_a_name_finds_the_device_or_the_candidates() -> None:
     entries = built_in().entries
     with pytest.raises(UsageError, match=r"'H100' may be .*nvidia-h100-pcie.*; name one"):
         named(entries, "H100")
@@ -173,7 +173,7 @@ def test_a_sites_own_table_wins_over_the_built_in_one(tmp_path: Path) -> None:
     assert len(entries) == len(built_in().entries)
 
 
-def test_the_frontier_holds_exactly_what_nothing_beats() -> None:
+def test_the_frontier_contains_exactly_what_nothing_dominates() -> None:
     def made(name: str, peak: float, power: float) -> CatalogueEntry:
         return CatalogueEntry(
             accelerator=name,
@@ -202,7 +202,7 @@ def test_a_trend_gives_each_segments_median_by_year() -> None:
     assert cards.best_op_per_joule >= cards.median_op_per_joule > 1e11
 
 
-def test_a_gpu_whose_fp16_is_slower_than_its_fp32_stands_for_itself_at_fp32() -> None:
+def test_a_gpu_with_fp16_slower_than_fp32_is_represented_at_fp32() -> None:
     of = {e.accelerator: e for e in representative(built_in().entries)}
     assert of["nvidia-p40"].precision == "fp32"
     assert of["nvidia-tesla-p100-sxm2"].precision == "fp16"
