@@ -1,6 +1,6 @@
 """How much of a step `base` waits for its data: the share of the `data` phase, without and with one loading process.
 
-Every workload whose step is at most MOST_FLOP runs STEPS steps in blocks that alternate between the two. The others
+Every workload whose step is at most MAX_FLOP runs STEPS steps in blocks that alternate between the two. The others
 take too long on a CPU: their batch is loaded alone and set against what their step must take at CPU_FLOP_PER_S, which
 few processors of two cores reach; for slower ones the true share is smaller.
 """
@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-MOST_FLOP = 5e10
+MAX_FLOP = 5e10
 STEPS = 5
 BLOCKS = 3
 CPU_FLOP_PER_S = 1e11
@@ -47,7 +47,7 @@ def main() -> dict[str, Any]:
     run, loaded = {}, {}
     for name, entry in sorted(workload_entries().items()):
         base = next(c for c in entry.presets if c.preset == "base")
-        if base.flop_per_step <= MOST_FLOP:
+        if base.flop_per_step <= MAX_FLOP:
             run[name] = shares(name)
         else:
             loaded[name] = round(load_s(name) / (base.flop_per_step / CPU_FLOP_PER_S), 5)

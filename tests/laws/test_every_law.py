@@ -15,7 +15,7 @@ NOISE = 0.01
 REPEATS = 40
 """Data sets per law: with 40, an interval of 90 % covers at least 31 of them in 99.6 % of cases."""
 
-LEAST_COVERED = 31
+MIN_COVERED = 31
 
 ALL = sorted(plugins(LAWS))
 
@@ -65,7 +65,7 @@ def test_a_law_finds_the_parameters_of_data_that_it_made(trials):
     for name, true in truth.parameters().items():
         found = [law.parameters()[name] for law in fitted]
         covered = sum(each.low <= true.value <= each.high for each in found)
-        assert covered >= LEAST_COVERED, (name, covered)
+        assert covered >= MIN_COVERED, (name, covered)
 
 
 def test_the_interval_of_a_law_covers_the_law_behind_the_data(trials):

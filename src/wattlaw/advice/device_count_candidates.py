@@ -37,7 +37,7 @@ from wattlaw.core.factors import repeats
 from wattlaw.core.quantities import GPU_ENERGY, derive
 from wattlaw.core.run import Run
 from wattlaw.laws.averaging import DRAWS, Forecast, forecast
-from wattlaw.laws.network import MOST_DEVICES
+from wattlaw.laws.network import MAX_DEVICES
 from wattlaw.laws.scaling import Points
 from wattlaw.laws.statistics.arrays import Array
 from wattlaw.laws.statistics.posterior import Noise
@@ -97,7 +97,7 @@ def _based_on(base: list[Run], candidates: list[Candidate]) -> list[Candidate]:
     return found
 
 
-def device_counts(per_node: int, most: int = MOST_DEVICES) -> list[int]:
+def device_counts(per_node: int, most: int = MAX_DEVICES) -> list[int]:
     """Return the numbers of devices to consider, ascending, up to ``most``.
 
     These are 1, 2, 3, 4, 6, 8, 12, … devices up to a whole node, a whole node, and these numbers

@@ -18,7 +18,7 @@ from wattlaw.core.quantities import derive, quantity
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.run import Run
 from wattlaw.core.run_folder import attempts
-from wattlaw.laws.early_ranking import LEAST_STEPS, SCORES, Curve, check, ranked, scores
+from wattlaw.laws.early_ranking import MIN_STEPS, SCORES, Curve, check, ranked, scores
 from wattlaw.measuring.files.rank_files import Step, read_steps
 from wattlaw.records.load import DamagedRun, find_trials, read_trials
 from wattlaw.runner.resume import went_through
@@ -175,8 +175,8 @@ def _curve(run: Run, place: Path, by: str, better: int) -> Curve:
             losses.append(loss)
             ends.append(elapsed)
             numbers.append(number)
-    if len(losses) < LEAST_STEPS:
-        raise FitError(f"it logged {len(losses)} losses; a ranking needs {LEAST_STEPS}")
+    if len(losses) < MIN_STEPS:
+        raise FitError(f"it logged {len(losses)} losses; a ranking needs {MIN_STEPS}")
     values = np.array(losses, float)
     not_finite = np.flatnonzero(~np.isfinite(values))
     if len(not_finite):

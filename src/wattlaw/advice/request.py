@@ -22,7 +22,7 @@ from wattlaw.core.units import show
 SHORT_NAMES = {"time": TIME, "device_time": DEVICE_TIME, "energy": ENERGY, "cost": COST}
 """Short names of quantities per sample."""
 
-MOST_SLOWDOWN = 1e6
+MAX_SLOWDOWN = 1e6
 
 
 class Constraint(NamedTuple):
@@ -101,10 +101,9 @@ def parse_request(
     Raises UsageError for a value out of range, UnknownNameError for an unknown quantity.
     """
     objective = None if minimise is None else objective_of(minimise)
-    if max_slowdown is not None and not 0 <= max_slowdown <= MOST_SLOWDOWN:
+    if max_slowdown is not None and not 0 <= max_slowdown <= MAX_SLOWDOWN:
         raise UsageError(
-            f"max_slowdown is {max_slowdown}; give a share from 0 to {MOST_SLOWDOWN:g}, "
-            "such as 0.05"
+            f"max_slowdown is {max_slowdown}; give a share from 0 to {MAX_SLOWDOWN:g}, such as 0.05"
         )
     if not 0 <= confidence < 1:
         raise UsageError(

@@ -22,7 +22,7 @@ DEVICE_NOUNS = {"cpu": ("process", "processes"), "cuda": ("GPU", "GPUs")}
 
 _NOUNS = {DEVICE_TIME: "device time", ENERGY: "energy"}
 
-_MOST_PERCENT = 4.0
+_MAX_PERCENT = 4.0
 """More than this many times as much is shown as a factor, not in percent."""
 
 _UNKNOWN_NOISE = "Without repeats, the run-to-run variation is unknown."
@@ -238,7 +238,7 @@ def changed(gain: Interval, what: str) -> str:
     if gain.value >= 0:
         return f"{percentage(gain)} less {what}"
     ratio = transform(gain, lambda share: 1 - share)
-    if ratio.value > _MOST_PERCENT:
+    if ratio.value > _MAX_PERCENT:
         return f"{multiple(ratio)} the {what}"
     return f"{percentage(_negative(gain))} more {what}"
 

@@ -21,7 +21,7 @@ from wattlaw.laws.statistics.posterior import Noise, weighted_interval
 CONFIDENCE = 0.5
 """Least probability with which the constraint must hold: more likely than not."""
 
-LEAST_PROMISE = 0.002
+MIN_PROMISE = 0.002
 """A run that can save a smaller share of the cost is not recommended."""
 
 _SAME = Interval(1.0, 1.0, 1.0)
@@ -179,7 +179,7 @@ def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> 
 
 
 def most_informative_cap(
-    options: Sequence[CapOption], chosen: CapOption, least_promise: float = LEAST_PROMISE
+    options: Sequence[CapOption], chosen: CapOption, least_promise: float = MIN_PROMISE
 ) -> CapOption | None:
     """Return the unmeasured cap whose run would be most informative.
 

@@ -179,19 +179,19 @@ def summarise_faults(faults: Sequence[tuple[str, str]]) -> str:
         similar.setdefault(re.sub(r"[0-9][0-9.]*", "#", reason), []).append((group, reason))
     most_common = sorted(similar.values(), key=len, reverse=True)
     parts = []
-    for same in most_common[:_MOST_REASONS]:
+    for same in most_common[:_MAX_REASONS]:
         group, reason = same[0]
         part = f"{group}: {reason}"
         if len(same) > 1:
             part += f" (and {counted(len(same) - 1, 'more similar group')})"
         parts.append(part)
-    rest = sum(map(len, most_common[_MOST_REASONS:]))
+    rest = sum(map(len, most_common[_MAX_REASONS:]))
     if rest:
         parts.append(f"{counted(rest, 'more group')} for other reasons")
     return "; ".join(parts)
 
 
-_MOST_REASONS = 3
+_MAX_REASONS = 3
 
 
 def is_energy(target: str) -> bool:

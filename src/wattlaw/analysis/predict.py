@@ -60,7 +60,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import counted
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.network import (
-    MOST_DEVICES,
+    MAX_DEVICES,
     exposed_communication,
     ring_all_reduce,
     straggler_factor,
@@ -163,8 +163,8 @@ def predict(
 
 def check_request(request: PredictionRequest) -> None:
     """Raise UsageError for an invalid setting, or for invalid prices."""
-    if not 1 <= request.devices <= MOST_DEVICES:
-        raise UsageError(f"devices is {request.devices}; give 1 to {MOST_DEVICES}")
+    if not 1 <= request.devices <= MAX_DEVICES:
+        raise UsageError(f"devices is {request.devices}; give 1 to {MAX_DEVICES}")
     if request.nodes is not None and not 1 <= request.nodes <= request.devices:
         raise UsageError(f"nodes is {request.nodes}; give 1 to the number of devices")
     for name in _POSITIVE:

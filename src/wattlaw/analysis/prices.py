@@ -15,7 +15,7 @@ from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST, Array
 
 COST = "cost_per_sample"
 
-_MOST = 1e15
+_MAX_PRICE = 1e15
 _J_PER_KWH = 3.6e6
 
 
@@ -46,9 +46,9 @@ class Prices(NamedTuple):
             ("price per device-hour", self.per_device_hour),
             ("price per kWh", self.per_kwh),
         ):
-            if not 0 <= value <= _MOST:
-                raise UsageError(f"the {name} is {value}; give a number from 0 to {_MOST:g}")
-        if not 1 <= self.pue <= _MOST:
+            if not 0 <= value <= _MAX_PRICE:
+                raise UsageError(f"the {name} is {value}; give a number from 0 to {_MAX_PRICE:g}")
+        if not 1 <= self.pue <= _MAX_PRICE:
             raise UsageError(f"the PUE is {self.pue}; give a number of at least 1, such as 1.3")
         if self.pue != 1 and not self.per_kwh:
             raise UsageError("a PUE multiplies the price of energy; give a price per kWh with it")

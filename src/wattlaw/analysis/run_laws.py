@@ -42,7 +42,7 @@ POWER_SLOPE = 0.05
 POWER_NOISE = 0.03
 """Scale of the relative noise of a run's mean power: meters, temperature, boards."""
 
-_LEAST_W, _MOST_W = 1e-3, 1e6
+_MIN_W, _MAX_W = 1e-3, 1e6
 """Range of the power of one device, from a chip to a rack; any other value is an error."""
 
 
@@ -199,7 +199,7 @@ def fit_device_power(runs: Sequence[Run]) -> DevicePower | None:
 def measured_device_power(run: Run) -> float | None:
     """Return the measured mean power of one device, W; None if missing or absurd."""
     watts = _device_power(run)
-    return watts if watts is not None and _LEAST_W <= watts <= _MOST_W else None
+    return watts if watts is not None and _MIN_W <= watts <= _MAX_W else None
 
 
 def _device_power(run: Run) -> float | None:

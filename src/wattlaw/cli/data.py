@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAMES = {"data": "data"}
 
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 """Bad records that are printed; ``--json`` has all."""
 
 
@@ -68,10 +68,10 @@ def _print(path: Path, contents: FileContents) -> None:
         ("bad records", str(len(contents.faults))),
     ]
     print_table(("what", "found"), rows)
-    for fault in contents.faults[:MOST_FAULTS]:
+    for fault in contents.faults[:MAX_FAULTS]:
         say(f"{path}, {fault.record}: {fault.fault}")
-    if len(contents.faults) > MOST_FAULTS:
-        say(f"and {len(contents.faults) - MOST_FAULTS} more; --json lists all")
+    if len(contents.faults) > MAX_FAULTS:
+        say(f"and {len(contents.faults) - MAX_FAULTS} more; --json lists all")
 
 
 def _atoms(contents: FileContents) -> str:

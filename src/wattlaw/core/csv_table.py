@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Handling = Literal["mended", "doubted", "dropped"]
 
 BOM = "\ufeff"
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 """A larger file is refused rather than read into memory."""
 
 _COMPRESSED = (b"\x1f\x8b", b"PK\x03\x04", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd")
@@ -123,7 +123,7 @@ def decode(data: bytes) -> str:
 def _bytes_of(path: Path) -> bytes:
     with explained(path, "read"):
         size = path.stat().st_size
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             raise DataError(f"{path} has {size / 1e9:.1f} GB; split it before it is imported")
         data = path.read_bytes()
     if data.startswith(_COMPRESSED):

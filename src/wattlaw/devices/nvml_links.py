@@ -12,7 +12,7 @@ _LINK_COUNT = 91
 _DATA_SENT, _DATA_RECEIVED = 138, 139
 _BYTES_SENT, _BYTES_RECEIVED = 202, 204
 _ALL_LINKS = 0xFFFFFFFF
-_MOST_LINKS = 36
+_MAX_LINKS = 36
 _KIB = 2**10
 _UNIT_BYTES = 2
 """Of nvml.h: field ids (NVML_FI_DEV_*), the scope of all links, NVML_NVLINK_MAX_LINKS, the unit."""
@@ -83,7 +83,7 @@ class LinkCounters:
         """Return the links that were up at the first call."""
         if self._active is None:
             count = fields(self.handle, [(_LINK_COUNT, 0)])[0]
-            most = _MOST_LINKS if count is None else min(count, _MOST_LINKS)
+            most = _MAX_LINKS if count is None else min(count, _MAX_LINKS)
             ask = self.handle.ask
             self._active = [link for link in range(most) if ask("GetNvLinkState", link) == 1]
         return self._active

@@ -18,7 +18,7 @@ _LIST_EVERY_S = 10.0
 _YOUNG_S = 1.0
 """A younger process may not have executed its program yet, and is tried again at each look."""
 
-_MOST_TRIED = 1000
+_MAX_TRIED = 1000
 _SURELY_OLDER_S = 0.1
 
 
@@ -125,7 +125,7 @@ class ProcessTree:
         """Add the job's new processes; return whether all were listed, not only new numbers."""
         newest, before = self._newest_number(), self.newest
         self.newest = newest
-        if newest and before <= newest <= before + _MOST_TRIED and now < self.next_list:
+        if newest and before <= newest <= before + _MAX_TRIED and now < self.next_list:
             if tried := self.young | set(range(before + 1, newest + 1)):
                 self._join(tried, known, may_be_threads=True)
             return False

@@ -24,17 +24,17 @@ from wattlaw.laws.statistics.posterior import (
     quantiles,
 )
 
-LEAST_SIZES = 3
+MIN_SIZES = 3
 """With fewer sizes no form has predicted anything, and the α–β law with its prior is used alone."""
 
-MOST_SCORED = 8
+MAX_SCORED = 8
 """Forms are scored on at most this many of the largest sizes, because each costs a fit."""
 
 ALPHA_BETA = "alpha-beta"
 
 DRAWS = 4096
 
-LEAST_WEIGHT = 0.01
+MIN_WEIGHT = 0.01
 """A form with a smaller weight is left out."""
 
 
@@ -111,7 +111,7 @@ def _average(forms: list[_FormForecast], form_weights: dict[str, float], index: 
 
 def _forms(seen: Points, targets: Points) -> tuple[str, ...]:
     batch = np.append(seen.batches / seen.devices, targets.batches / targets.devices)
-    if len(np.unique(seen.devices)) < LEAST_SIZES or np.ptp(batch) > 1e-6 * batch[0]:
+    if len(np.unique(seen.devices)) < MIN_SIZES or np.ptp(batch) > 1e-6 * batch[0]:
         return (ALPHA_BETA,)
     return (ALPHA_BETA, *usl.PARAMETERS)
 
@@ -120,7 +120,7 @@ def _form_weights(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, 
     if len(names) == 1:
         return {names[0]: 1.0}
     scores = np.zeros(len(names))
-    for size in np.unique(law.seen.devices)[2:][-MOST_SCORED:]:
+    for size in np.unique(law.seen.devices)[2:][-MAX_SCORED:]:
         is_smaller, is_next = law.seen.devices < size, law.seen.devices == size
         target = law.seen.at(np.flatnonzero(is_next)[:1])
         measured = float(np.median(-np.log(rates[is_next])))
@@ -130,7 +130,7 @@ def _form_weights(names: list[str], law: ScalingLaw, rates: Array) -> dict[str, 
             noise = (*form.run_noise, *form.law_noise)
             scores[i] += log_density(form.draws, form.weights, noise, measured)
     weights = np.exp(scores - scores.max())
-    weights = np.where(weights < LEAST_WEIGHT * weights.sum(), 0.0, weights)
+    weights = np.where(weights < MIN_WEIGHT * weights.sum(), 0.0, weights)
     weights = weights / weights.sum()
     found = zip(names, weights.tolist(), strict=True)
     heaviest_first = sorted(found, key=lambda pair: -pair[1])

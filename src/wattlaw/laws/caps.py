@@ -67,7 +67,7 @@ NOISE = (0.012, 0.016)
 STEP_W = 5.0
 """Distance of the caps at which a curve is drawn and candidate caps are evaluated."""
 
-_LEAST_SHARE = 1e-6
+_MIN_SHARE = 1e-6
 """No device waits for a smaller share of the time, or works for one."""
 
 _NODES, _WEIGHTS = hermegauss(9)
@@ -286,7 +286,7 @@ def with_work(z: Array, log_share: Array, prior: Array = PRIOR) -> Array:
     It waits for the rest of the time.
     """
     works = (1 - physical(z, prior)[:, 0]) * np.exp(log_share)
-    waits = np.clip(1 - works, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    waits = np.clip(1 - works, _MIN_SHARE, 1 - _MIN_SHARE)
     found = z.copy()
     found[:, 0] = (np.log(waits / (1 - waits)) - prior[0, 0]) / prior[0, 1]
     return found

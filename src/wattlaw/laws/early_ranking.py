@@ -21,7 +21,7 @@ from wattlaw.laws.statistics.arrays import Array
 
 PARTS = 20
 
-LEAST_STEPS = 2 * PARTS
+MIN_STEPS = 2 * PARTS
 
 SKIPPED = 0.2
 """Share of the steps that LCGA leaves out of its mean: 2 of 10 epochs as published."""
@@ -66,9 +66,9 @@ def part_means(losses: ArrayLike) -> Array:
     Raises FitError for too few steps.
     """
     values = np.asarray(losses, float)
-    if len(values) < LEAST_STEPS:
+    if len(values) < MIN_STEPS:
         raise FitError(
-            f"{len(values)} steps; a ranking needs {LEAST_STEPS}, two in each of {PARTS} parts"
+            f"{len(values)} steps; a ranking needs {MIN_STEPS}, two in each of {PARTS} parts"
         )
     return np.array([part.mean() for part in np.array_split(values, PARTS)])
 

@@ -14,7 +14,7 @@ from wattlaw.core.errors import UsageError
 from wattlaw.laws.scaling import expected_maximum
 from wattlaw.laws.statistics.arrays import Array
 
-MOST_DEVICES = 100_000
+MAX_DEVICES = 100_000
 
 
 def ring_all_reduce(
@@ -99,9 +99,9 @@ def _checked(
     devices: ArrayLike, message_bytes: float, latency_s: float, bytes_per_s: float
 ) -> Array:
     n = np.atleast_1d(np.asarray(devices, float))
-    wrong = n[~((n >= 1) & (n <= MOST_DEVICES))]
+    wrong = n[~((n >= 1) & (n <= MAX_DEVICES))]
     if len(wrong):
-        raise UsageError(f"{wrong[0]:g} devices; formulas hold from 1 to {MOST_DEVICES}")
+        raise UsageError(f"{wrong[0]:g} devices; formulas hold from 1 to {MAX_DEVICES}")
     for name, value in (("message", message_bytes), ("latency", latency_s)):
         if not (np.isfinite(value) and value >= 0):
             raise UsageError(f"the {name} is {value}; give a number of at least 0")

@@ -19,7 +19,7 @@ from wattlaw.records.index import IndexRow, can_use_index, read_rows
 
 OnDamaged = Literal["warn", "raise", "ignore"]
 
-_MOST_LINES = 20
+_MAX_LINES = 20
 
 
 class DamagedRun(NamedTuple):
@@ -190,7 +190,7 @@ class _TextPool:
 
 def _warn(runs: Runs) -> None:
     log = logging.getLogger("wattlaw")
-    for note in runs.notes[:_MOST_LINES]:
+    for note in runs.notes[:_MAX_LINES]:
         log.warning("warning: %s", note.message)
-    if len(runs.damaged) > _MOST_LINES:
-        log.warning("warning: left out: %d more damaged runs", len(runs.damaged) - _MOST_LINES)
+    if len(runs.damaged) > _MAX_LINES:
+        log.warning("warning: left out: %d more damaged runs", len(runs.damaged) - _MAX_LINES)

@@ -11,7 +11,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.run_environment import Environment
 from wattlaw.core.run_folder import attempts
 
-MOST_READ = 24
+MAX_READ = 24
 """Attempts whose environment or hosts are read; trials of a sweep share most of both."""
 
 
@@ -32,7 +32,7 @@ def attempt_of(folder: Path | None, run: Run) -> Path | None:
 
 def some_attempts(folder: Path | None, runs: Sequence[Run]) -> Iterator[Path]:
     """Yield the attempts of about 24 runs, spread evenly over all."""
-    step = max(1, len(runs) // MOST_READ)
+    step = max(1, len(runs) // MAX_READ)
     for run in runs[::step]:
         attempt = attempt_of(folder, run)
         if attempt:

@@ -21,7 +21,7 @@ from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.formatting import plain, shown
 from wattlaw.report.speedups import SpeedupPoint, series_name, speedups
 
-MOST_WARNINGS = 6
+MAX_WARNINGS = 6
 
 _UNIT_SPACE = re.compile(r"(?<=\d) (?=(?:[TGMkmµn]?(?:s|J|W|Hz|B)|[TGMK]iB|%|min|h|d)\b|%)")
 
@@ -211,7 +211,7 @@ def _warnings(group: WorkloadGroup, fit: Fit | None, advice: Advice | None) -> t
     # the marks show these two already
     shown_as_marks = ("failed_runs", "no_energy_meter")
     names = dict.fromkeys(plain(note.name) for note in notes if note.name not in shown_as_marks)
-    found = list(names)[:MOST_WARNINGS]
-    if len(names) > MOST_WARNINGS:
-        found.append(counted(len(names) - MOST_WARNINGS, "more warning"))
+    found = list(names)[:MAX_WARNINGS]
+    if len(names) > MAX_WARNINGS:
+        found.append(counted(len(names) - MAX_WARNINGS, "more warning"))
     return tuple(found)

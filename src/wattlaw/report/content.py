@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from wattlaw.report.figures.chart import Cell, VegaSpec
 
-MOST_PANELS = 12
+MAX_PANELS = 12
 """Workloads that one figure shows; the tables have all."""
 
 

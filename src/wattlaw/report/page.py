@@ -32,7 +32,7 @@ from wattlaw.report.figures.theme import CONFIG, css_colours
 from wattlaw.report.formatting import coded, unbroken
 
 TITLE = "What training costs"
-MOST_MACHINES = 2
+MAX_MACHINES = 2
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
@@ -242,9 +242,9 @@ def _facts(context: Context) -> list[str]:
     names = dict.fromkeys(run.machine.device_name for run in runs)
     names.pop("", None)
     machines = list(names)
-    facts += machines[:MOST_MACHINES]
-    if len(machines) > MOST_MACHINES:
-        facts.append(counted(len(machines) - MOST_MACHINES, "more machine"))
+    facts += machines[:MAX_MACHINES]
+    if len(machines) > MAX_MACHINES:
+        facts.append(counted(len(machines) - MAX_MACHINES, "more machine"))
     days = sorted({run.started[:10] for run in runs if run.started})
     if days:
         facts.append(" – ".join(dict.fromkeys((days[0], days[-1]))))

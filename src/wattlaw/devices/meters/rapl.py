@@ -13,7 +13,7 @@ from wattlaw.devices.meter import Boundary, DeviceInfo, Meter, Probe, Sample, Sc
 NAMES = {"rapl": "Rapl"}
 
 _FOLDER = re.compile(r"intel-rapl[a-z-]*(:\d+)+$")
-_MOST_WATTS = 5000.0
+_MAX_WATTS = 5000.0
 """No package or memory domain draws more: a step back that would mean more power is not a wrap."""
 
 _PERIOD_S = 1e-3
@@ -36,7 +36,7 @@ class _RaplDomain:
         raw = int(os.pread(self.file, 32, 0))
         if self.before_uj is not None and raw < self.before_uj and self.range_uj:
             step_j = (raw + self.range_uj - self.before_uj) * 1e-6
-            if step_j <= _MOST_WATTS * max(now - self.before_s, _PERIOD_S):
+            if step_j <= _MAX_WATTS * max(now - self.before_s, _PERIOD_S):
                 self.wrapped_uj += self.range_uj
         self.before_uj, self.before_s = raw, now
         return Sample(time_s=now, device=self.info.id, energy_j=(raw + self.wrapped_uj) * 1e-6)

@@ -17,7 +17,7 @@ _WHOLE_NODE = ("ipmi", "xcc", "pm_counters")
 """Plug-ins that read the whole node; "rapl" and "gpu" read parts that other meters read better."""
 
 _ANSWER_S = 10.0
-_LEAST_S = 0.9
+_MIN_S = 0.9
 
 
 class SlurmEnergy(Meter):
@@ -66,7 +66,7 @@ class SlurmEnergy(Meter):
         return []
 
     def read_slow(self) -> list[Sample]:
-        if time.monotonic() - self.last_read_s < _LEAST_S:
+        if time.monotonic() - self.last_read_s < _MIN_S:
             return []  # the edges of many short windows would overload the controller
         self.last_read_s = time.monotonic()
         joules = self._joules()

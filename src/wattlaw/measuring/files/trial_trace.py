@@ -14,11 +14,11 @@ from wattlaw.core.errors import DamagedRunError
 from wattlaw.measuring.files.host_files import Series, TelemetryColumn, read_telemetry
 from wattlaw.measuring.files.rank_files import Step, read_steps
 
-MOST_RANKS = 16
-MOST_DEVICES = 8
-MOST_BYTES = 32_000_000
+MAX_RANKS = 16
+MAX_DEVICES = 8
+MAX_BYTES = 32_000_000
 """A figure of one trial reads no more than this of each kind of file."""
-MOST_POINTS = 240
+MAX_POINTS = 240
 SMOOTH_S = 0.5
 """CPU time comes in ticks of 10 ms, so its rate is taken over this long."""
 
@@ -46,7 +46,7 @@ def read_trace(attempt: Path) -> Trace | None:
     Ranks and files that are damaged are left out.
     """
     ranks = []
-    for path in _small_enough(sorted(attempt.glob("steps-*.csv"))[:MOST_RANKS]):
+    for path in _small_enough(sorted(attempt.glob("steps-*.csv"))[:MAX_RANKS]):
         steps = _measured_steps(path)
         if steps:
             ranks.append(steps)
@@ -61,7 +61,7 @@ def read_trace(attempt: Path) -> Trace | None:
     return Trace(thinned(points), lines, quantity, end - start)
 
 
-def thinned(points: Points, most: int = MOST_POINTS) -> Points:
+def thinned(points: Points, most: int = MAX_POINTS) -> Points:
     """Return at most ``most`` points, each the median of its neighbours."""
     size = -(-len(points) // most)
     if size <= 1:
@@ -86,7 +86,7 @@ def rate(times: Sequence[float], counter: Sequence[float], over_s: float = SMOOT
 
 def _small_enough(paths: list[Path]) -> list[Path]:
     sizes = itertools.accumulate(path.stat().st_size for path in paths)
-    return [path for path, size in zip(paths, sizes, strict=True) if size <= MOST_BYTES]
+    return [path for path, size in zip(paths, sizes, strict=True) if size <= MAX_BYTES]
 
 
 def _measured_steps(path: Path) -> list[Step]:
@@ -107,7 +107,7 @@ def _lines(attempt: Path, start_s: float) -> tuple[str, dict[str, Points]]:
     power: dict[str, Points] = {}
     for device, columns in series.items():
         column = columns.column("power_w")
-        if len(column) > 1 and len(power) < MOST_DEVICES:
+        if len(column) > 1 and len(power) < MAX_DEVICES:
             power[device] = _since(start_s, _pairs(column))
     if power:
         return "power_w", power

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from wattlaw.report.content import MOST_PANELS, not_drawn
+from wattlaw.report.content import MAX_PANELS, not_drawn
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 
-MOST_ROWS = 16
+MAX_ROWS = 16
 """Settings that one panel lists; the tables have all."""
 
 _LONG_NAME = 24
@@ -48,19 +48,19 @@ def settings_with(
     for group in context.groups:
         rows = list(filter(has_value, group.rows))
         total += len(rows)
-        if rows and len(groups) < MOST_PANELS:
+        if rows and len(groups) < MAX_PANELS:
             groups.append((group, _least(rows, quantity)))
     return ShownSettings(groups, total)
 
 
 def _least(rows: Sequence[SettingRow], name: str) -> list[SettingRow]:
     """Return the rows with the least values of a quantity, in their own order."""
-    if len(rows) <= MOST_ROWS:
+    if len(rows) <= MAX_ROWS:
         return list(rows)
 
     def value(row: SettingRow) -> float:
         found = row.reading(name).value
         return inf if found is None else found
 
-    least = set(sorted(rows, key=value)[:MOST_ROWS])
+    least = set(sorted(rows, key=value)[:MAX_ROWS])
     return list(filter(least.__contains__, rows))

@@ -28,7 +28,7 @@ NAMES = {"cost": "cost"}
 
 TIME, ENERGY = "time_per_sample_s", "energy_per_sample_j"
 MEANS = "The dot is the geometric mean of the repeats, the bar its 90 % interval."
-MOST_REASONS = 3
+MAX_REASONS = 3
 
 
 def cost(context: Context) -> Section | None:
@@ -148,7 +148,7 @@ def _models(context: Context) -> str:
         if reading.status == "estimated" and reading.how:
             model = reading.how.partition("model: ")[2].removesuffix("; pauses left out")
             found[model or reading.how] = None
-    return "; ".join(list(found)[:MOST_REASONS] or ["the records name no model"]) + "."
+    return "; ".join(list(found)[:MAX_REASONS] or ["the records name no model"]) + "."
 
 
 def _why_no_energy(context: Context) -> str:
@@ -163,7 +163,7 @@ def _why_no_energy(context: Context) -> str:
     if len(missing) < len(context.rows):
         scope = f"Energy of {len(missing)} of {counted(len(context.rows), 'setting')}"
     reasons = _reasons(context) or dict.fromkeys(filter(None, missing))
-    words = "; ".join(list(reasons)[:MOST_REASONS]) or "no meter measured it"
+    words = "; ".join(list(reasons)[:MAX_REASONS]) or "no meter measured it"
     if words == NOT_RECORDED.how:
         words = "it was not recorded"
     return f"{scope} is missing, because {words}."

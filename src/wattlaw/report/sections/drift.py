@@ -15,9 +15,9 @@ from wattlaw.report.setting_names import natural
 
 NAMES = {"drift": "drift"}
 
-MOST_POINTS = 1500
-MOST_BINS = 120
-MOST_ROWS = 300
+MAX_POINTS = 1500
+MAX_BINS = 120
+MAX_ROWS = 300
 TITLE = "Was the machine steady?"
 FIGURE = "Every trial, in the order they ran"
 ONCE = (
@@ -61,12 +61,12 @@ def drift(context: Context) -> Section | None:
         if count < 2:
             return None
         return Section("drift", TITLE, 45, missing=ONCE)
-    if len(points) > MOST_POINTS:
+    if len(points) > MAX_POINTS:
         drawing, caption, legend = _binned(points), BINNED.format(len(points)), []
     else:
         drawing, caption, legend = _chart(points), CAPTION, _legend(points)
     rows = []
-    for point in points[:MOST_ROWS]:
+    for point in points[:MAX_ROWS]:
         cells = [str(point.order), point.run.trial, point.group.name, point.label, point.step]
         rows.append(cells)
     table = PageTable(["order", "trial", "workload", "setting", "time per step"], rows, FIGURE)
@@ -154,7 +154,7 @@ def _datum(point: TrialPoint) -> dict[str, Cell]:
 
 
 def _binned(points: list[TrialPoint]) -> VegaSpec:
-    size = -(-len(points) // MOST_BINS)
+    size = -(-len(points) // MAX_BINS)
     rows: list[dict[str, Cell]] = []
     for start in range(0, len(points), size):
         ratios = sorted(point.ratio for point in points[start : start + size])

@@ -12,7 +12,7 @@ from wattlaw.report.context import Context
 
 NAMES = {"machine": "environment"}
 
-MOST_VALUES = 6
+MAX_VALUES = 6
 
 
 def environment(context: Context) -> Section | None:
@@ -91,7 +91,7 @@ def _pairs(values: Mapping[str, object], sign: str) -> str:
 def _joined(values: Iterable[str]) -> str:
     """Return the distinct values, the most frequent first, and how many more there are."""
     counts = Counter(value for value in values if value)
-    words = [value for value, _ in counts.most_common(MOST_VALUES)]
-    if len(counts) > MOST_VALUES:
-        words.append(f"{len(counts) - MOST_VALUES} more")
+    words = [value for value, _ in counts.most_common(MAX_VALUES)]
+    if len(counts) > MAX_VALUES:
+        words.append(f"{len(counts) - MAX_VALUES} more")
     return "; ".join(words)

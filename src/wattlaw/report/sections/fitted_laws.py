@@ -13,7 +13,7 @@ from wattlaw.report.speedups import series_name
 
 NAMES = {"laws": "laws"}
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 GREEK = {"alpha": "α", "beta": "β"}
 FORMS = {"power": "α·N^(−β)"}
 WORDS = (
@@ -36,7 +36,7 @@ def laws(context: Context) -> Section | None:
     parameters = list(dict.fromkeys(name for _, fit, _ in found for name in fit.parameters))
     heads = [GREEK.get(name, name) for name in parameters]
     columns = ["workload", "setting", "law", *heads, "runs", "held-out error", "status"]
-    rows = [_row(group, fit, series, parameters) for group, fit, series in found[:MOST_ROWS]]
+    rows = [_row(group, fit, series, parameters) for group, fit, series in found[:MAX_ROWS]]
     table = PageTable(columns, rows, "Laws")
     return Section("laws", "Laws", 15, paragraphs=[WORDS], tables=[table])
 

@@ -9,7 +9,7 @@ from wattlaw.report.context import Context
 
 NAMES = {"answer": "answer_section"}
 
-MOST_OPEN = 12
+MAX_OPEN = 12
 """Workloads that are listed; the others are folded."""
 
 
@@ -19,9 +19,9 @@ def answer_section(context: Context) -> Section:
         missing = "there are no runs here; make some with `wattlaw sweep start`"
         return Section("answer", "In short", 0, missing=missing)
     items = [(group, answer(context, group)) for group in context.groups]
-    folded = items[MOST_OPEN:]
+    folded = items[MAX_OPEN:]
     values = {
-        "lines": items[:MOST_OPEN],
+        "lines": items[:MAX_OPEN],
         "folded": folded,
         "folded_title": counted(len(folded), "more workload"),
     }

@@ -16,7 +16,7 @@ from wattlaw.laws.statistics.repeats import summarise_readings
 from wattlaw.measuring.files.rank_files import read_metrics
 from wattlaw.records.settings_table import reading_of
 from wattlaw.records.trial_folders import attempt_of
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.content import MAX_PANELS, Figure, PageTable, Panel, Section, not_drawn
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.figures.chart import (
     Cell,
@@ -32,8 +32,8 @@ from wattlaw.report.formatting import shown
 
 NAMES = {"learning": "learning"}
 
-MOST_LINES = 24
-MOST_NAMES = 6
+MAX_LINES = 24
+MAX_NAMES = 6
 """Lines of more settings than these share a colour; pointing at them shows their names."""
 TITLE = "What they learned"
 CAPTION = (
@@ -65,7 +65,7 @@ def learning(context: Context) -> Section | None:
         curves = _curves(context, group, metric)
         if curves:
             drawn += 1
-            if drawn <= MOST_PANELS:
+            if drawn <= MAX_PANELS:
                 panels.append(Panel(group.name, _chart(group, metric, curves), 190))
     if not panels:
         return Section("learning", TITLE, 43, tables=[table])
@@ -101,7 +101,7 @@ def _metric(group: WorkloadGroup) -> str:
 
 def _curves(context: Context, group: WorkloadGroup, metric: str) -> list[LearningCurve]:
     found: list[LearningCurve] = []
-    for row, run in itertools.islice(_trials(group), MOST_LINES):
+    for row, run in itertools.islice(_trials(group), MAX_LINES):
         attempt = attempt_of(context.folder, run)
         try:
             evaluations = read_metrics(attempt) if attempt else []
@@ -134,7 +134,7 @@ def _chart(group: WorkloadGroup, metric: str, curves: list[LearningCurve]) -> Ve
         tooltip=tooltip(label="setting", trial="trial", text=words),
     )
     names = list(dict.fromkeys(curve.row.short for curve in curves))
-    if 1 < len(names) <= MOST_NAMES:
+    if 1 < len(names) <= MAX_NAMES:
         colours = [f"var(--w{k})" for k in range(1, len(names) + 1)]
         scale = alt.Scale(domain=names, range=colours)
         base = base.encode(color=alt.Color("name:N", scale=scale, legend=legend_above(names)))

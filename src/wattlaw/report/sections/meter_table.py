@@ -17,7 +17,7 @@ from wattlaw.report.context import Context
 
 NAMES = {"meters": "meters"}
 
-MOST_ROWS = 60
+MAX_ROWS = 60
 WORDS = "What the sampler could read while the trials ran, with the limits of the devices."
 COLUMNS = ["host", "meter", "device", "its energy from", "limits", "what it does not read"]
 
@@ -30,7 +30,7 @@ def meters(context: Context) -> Section | None:
             rows += [[host.host, probe.meter, *cells] for cells in _rows(probe)]
     if not rows:
         return None
-    table = PageTable(COLUMNS, rows[:MOST_ROWS], "Meters", has_code=True)
+    table = PageTable(COLUMNS, rows[:MAX_ROWS], "Meters", has_code=True)
     tables = [table.without_empty_columns()]
     return Section("meters", "Meters", 65, paragraphs=[WORDS], tables=tables)
 

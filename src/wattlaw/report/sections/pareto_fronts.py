@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wattlaw.core.quantities import quantity
 from wattlaw.core.units import show
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.content import MAX_PANELS, Figure, PageTable, Panel, Section, not_drawn
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.figures.chart import (
     Altair,
@@ -24,8 +24,8 @@ from wattlaw.report.figures.chart import (
 
 NAMES = {"pareto": "pareto"}
 
-MOST_POINTS = 400
-MOST_ROWS = 400
+MAX_POINTS = 400
+MAX_ROWS = 400
 FEW = 24
 FAR = 2.0
 """Settings that are this many times slower or costlier than the front are left out of the chart."""
@@ -88,7 +88,7 @@ def _figure(
     if not drawn:
         return None
     panels = []
-    for group, points in drawn[:MOST_PANELS]:
+    for group, points in drawn[:MAX_PANELS]:
         panels.append(Panel(group.name, _chart(group, points, target, words)))
     caption = CAPTION.format(words)
     if target == DEVICE_TIME:
@@ -111,7 +111,7 @@ def _table(
             marks = [_YES[point.is_front], _YES[point.is_advised]]
             rows.append([group.name, point.row.label, *figures, *marks])
     columns = ["workload", "setting", "time per sample", words, "on the front", "recommended"]
-    return PageTable(columns, rows[:MOST_ROWS], TITLE)
+    return PageTable(columns, rows[:MAX_ROWS], TITLE)
 
 
 def _points(context: Context, group: WorkloadGroup, target: str) -> list[CostPoint]:
@@ -141,7 +141,7 @@ def near(points: list[CostPoint]) -> list[CostPoint]:
         is_near = p.time_s <= slowest and p.cost <= costliest
         if is_near and not (p.is_front or p.is_advised):
             beaten.append(p)
-    return chosen + beaten[:: 1 + len(beaten) // MOST_POINTS]
+    return chosen + beaten[:: 1 + len(beaten) // MAX_POINTS]
 
 
 def _chart(group: WorkloadGroup, points: Sequence[CostPoint], target: str, words: str) -> VegaSpec:

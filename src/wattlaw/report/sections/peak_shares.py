@@ -9,7 +9,7 @@ from wattlaw.accelerators.catalogue.achieved import achieved
 from wattlaw.core.reading import Reading
 from wattlaw.core.units import show
 from wattlaw.laws.statistics.repeats import summarise_readings
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.content import MAX_PANELS, Figure, PageTable, Panel, Section, not_drawn
 from wattlaw.report.context import Context, SettingRow, WorkloadGroup
 from wattlaw.report.figures.chart import (
     VegaSpec,
@@ -19,7 +19,7 @@ from wattlaw.report.figures.chart import (
     spec,
     tooltip,
 )
-from wattlaw.report.figures.shown_settings import MOST_ROWS
+from wattlaw.report.figures.shown_settings import MAX_ROWS
 from wattlaw.report.formatting import shown
 from wattlaw.report.setting_names import device_type_of
 
@@ -108,9 +108,9 @@ def _share(row: SettingRow) -> PeakShare:
 
 def _figure(known: Shares) -> Figure:
     drawn: Shares = []
-    for group, shares in known[:MOST_PANELS]:
+    for group, shares in known[:MAX_PANELS]:
         ranked = sorted(shares, key=lambda one: -(one.share.value or 0.0))
-        drawn.append((group, ranked[:MOST_ROWS]))
+        drawn.append((group, ranked[:MAX_ROWS]))
     most = 0.0
     for _, shares in drawn:
         for one in shares:

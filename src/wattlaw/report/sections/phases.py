@@ -31,7 +31,7 @@ PHASES = {
 REST = ("rest", "var(--p6)")
 WHOLE = {"data_s", "forward_s", "backward_s", "optimiser_s"}
 """The phases of a trial that recorded all of these add up to its step."""
-LEAST_REST = 0.005
+MIN_REST = 0.005
 """Share of a step below which a rest is the rounding of its marks."""
 
 TITLE = "Where the time of a step goes"
@@ -103,7 +103,7 @@ def _rest(row: SettingRow) -> float:
         if not known or known.keys() >= WHOLE:
             return 0.0
         rest = step - sum(known.values())
-    return rest if rest > LEAST_REST * step else 0.0
+    return rest if rest > MIN_REST * step else 0.0
 
 
 def _step_time(row: SettingRow) -> float:

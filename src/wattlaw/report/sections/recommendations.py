@@ -14,7 +14,7 @@ from wattlaw.report.speedups import group_words
 
 NAMES = {"advice": "advice"}
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 COLUMNS = [
     "workload",
     "recommended",
@@ -44,7 +44,7 @@ def advice(context: Context) -> Section | None:
         f"The setting with the least of its objective{limit}. Values are geometric means over "
         "the repeats, brackets are 90 % intervals."
     )
-    table = PageTable(COLUMNS, rows[:MOST_ROWS], "Advice").without_empty_columns()
+    table = PageTable(COLUMNS, rows[:MAX_ROWS], "Advice").without_empty_columns()
     return Section("advice", "Which setting to take", 42, paragraphs=[words], tables=[table])
 
 

@@ -15,11 +15,11 @@ from wattlaw.report.formatting import plain, shown
 
 NAMES = {"settings": "settings", "failures": "failures"}
 
-MOST_ROWS = 500
-MOST_FAILURES = 50
-MOST_TRACEBACKS = 10
-MOST_CHARACTERS = 4000
-MOST_OF_REASON = 300
+MAX_ROWS = 500
+MAX_FAILURES = 50
+MAX_TRACEBACKS = 10
+MAX_CHARACTERS = 4000
+MAX_REASON_LENGTH = 300
 
 ALWAYS = ("step_time_s", "time_per_sample_s", "energy_per_sample_j")
 IF_KNOWN = (
@@ -57,11 +57,11 @@ def settings(context: Context) -> Section | None:
     if any(row.notes for _, row in lines):
         columns.append("warnings")
     paragraphs = [WORDS]
-    if len(lines) > MOST_ROWS:
-        more = f"{MOST_ROWS} of {len(lines)} settings; `wattlaw runs export` gives them all."
+    if len(lines) > MAX_ROWS:
+        more = f"{MAX_ROWS} of {len(lines)} settings; `wattlaw runs export` gives them all."
         paragraphs.append(more)
     rows, keys = [], []
-    for group, row in lines[:MOST_ROWS]:
+    for group, row in lines[:MAX_ROWS]:
         rows.append(_cells(group, row, names)[: len(columns)])
         keys.append(_keys(group, row, names)[: len(columns)])
     table = PageTable(columns, rows, "Settings", keys)
@@ -98,14 +98,14 @@ def failures(context: Context) -> Section | None:
         return None
     rows, tracebacks = [], []
     for run in failed:
-        why = reason(run.error)[:MOST_OF_REASON] or "no reason was recorded"
+        why = reason(run.error)[:MAX_REASON_LENGTH] or "no reason was recorded"
         rows.append([run.trial, run.setting.workload, why])
         if "\n" in run.error.strip():
             tracebacks.append((run.trial, _end(run.error)))
     caption = "Failed trials"
-    if len(failed) > MOST_FAILURES:
-        caption += f", the first {MOST_FAILURES}"
-    table = PageTable(["trial", "workload", "reason"], rows[:MOST_FAILURES], caption)
+    if len(failed) > MAX_FAILURES:
+        caption += f", the first {MAX_FAILURES}"
+    table = PageTable(["trial", "workload", "reason"], rows[:MAX_FAILURES], caption)
     return Section(
         "failures",
         "What failed",
@@ -113,9 +113,9 @@ def failures(context: Context) -> Section | None:
         paragraphs=[f"{len(failed)} of {len(context.runs)} runs failed; no figure uses them."],
         tables=[table],
         template="tracebacks.html",
-        values={"tracebacks": tracebacks[:MOST_TRACEBACKS]},
+        values={"tracebacks": tracebacks[:MAX_TRACEBACKS]},
     )
 
 
 def _end(text: str) -> str:
-    return text if len(text) <= MOST_CHARACTERS else "…" + text[-MOST_CHARACTERS:]
+    return text if len(text) <= MAX_CHARACTERS else "…" + text[-MAX_CHARACTERS:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section, not_drawn
+from wattlaw.report.content import MAX_PANELS, Figure, PageTable, Panel, Section, not_drawn
 from wattlaw.report.context import Context, WorkloadGroup
 from wattlaw.report.figures.chart import (
     Altair,
@@ -19,8 +19,8 @@ from wattlaw.report.speedups import SpeedupPoint, series_name, speedups
 
 NAMES = {"speedup": "speedup"}
 
-MOST_LINES = 5
-MOST_ROWS = 400
+MAX_LINES = 5
+MAX_ROWS = 400
 TITLE = "Speed-up with more devices"
 NONE = (
     "no settings differ in their number of devices alone; sweep two or more, such as "
@@ -48,11 +48,11 @@ def speedup(context: Context) -> Section | None:
             return None
         return Section("speedup", TITLE, 10, missing=NONE)
     panels = []
-    for group, lines in drawn[:MOST_PANELS]:
-        panels.append(Panel(group.name, _chart(group, spread_over(lines, MOST_LINES))))
+    for group, lines in drawn[:MAX_PANELS]:
+        panels.append(Panel(group.name, _chart(group, spread_over(lines, MAX_LINES))))
     caption = CAPTION + not_drawn(len(panels), len(drawn), "workloads")
-    if any(len(lines) > MOST_LINES for _, lines in drawn):
-        caption += f" A panel draws {MOST_LINES} lines; the table has more."
+    if any(len(lines) > MAX_LINES for _, lines in drawn):
+        caption += f" A panel draws {MAX_LINES} lines; the table has more."
     figure = Figure("speedup", TITLE, caption, panels, _table(drawn))
     return Section("speedup", TITLE, 10, figures=[figure])
 
@@ -150,4 +150,4 @@ def _table(drawn: list[tuple[WorkloadGroup, Lines]]) -> PageTable:
                     size = f"{point.devices:g}"
                     rows.append([group.name, name, size, point.words, point.efficiency])
     columns = ["workload", "setting", "devices", "speed-up [90 %]", "of ideal"]
-    return PageTable(columns, rows[:MOST_ROWS], TITLE)
+    return PageTable(columns, rows[:MAX_ROWS], TITLE)

@@ -8,7 +8,7 @@ from wattlaw.core.run import Run
 from wattlaw.core.units import show
 from wattlaw.measuring.files.trial_trace import Points, Trace, read_trace
 from wattlaw.records.trial_folders import attempt_of
-from wattlaw.report.content import MOST_PANELS, Figure, PageTable, Panel, Section
+from wattlaw.report.content import MAX_PANELS, Figure, PageTable, Panel, Section
 from wattlaw.report.context import Context, WorkloadGroup
 from wattlaw.report.figures.chart import (
     Altair,
@@ -65,7 +65,7 @@ class TracedTrial(NamedTuple):
 def traces(context: Context) -> Section | None:
     """Draw steps and telemetry of one trial for each workload, of the recommended setting first."""
     found = []
-    for group in context.groups[:MOST_PANELS]:
+    for group in context.groups[:MAX_PANELS]:
         trial = _trial(context, group)
         if trial:
             found.append(trial)

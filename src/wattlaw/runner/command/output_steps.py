@@ -27,11 +27,11 @@ OUTPUT_STEPS = "output-steps.json"
 
 _LOOK_S = 0.002
 _WAIT_S = 0.05
-_SHARED_MOST = 0.05
+_MAX_SHARED = 0.05
 """If more than this share of the steps have no time of their own, single step times are unknown."""
 _FINEST = 20
 """Single step times are unknown if a step lasts less than this many looks."""
-_SKIPPED_MOST = 1000
+_MAX_SKIPPED = 1000
 _LAST_LINES = 3
 _HIGHEST = 2.0**53
 _IN_MODIFY = 2
@@ -186,7 +186,7 @@ class OutputSteps:
         more = self._printed - before
         if more < 0:
             return self._every
-        if not 0 < more <= _SKIPPED_MOST:
+        if not 0 < more <= _MAX_SKIPPED:
             return 1
         self._every = more
         return more
@@ -265,7 +265,7 @@ def _why_smoothed(seen: LinesSeen, step: Reading | None) -> str:
     if step is None or step.value is None:
         return ""
     share = (seen.shared + seen.skipped) / (seen.found + seen.skipped)
-    if share > _SHARED_MOST:
+    if share > _MAX_SHARED:
         return f"{share:.0%} of the steps have no line or arrived with another"
     if step.value < _FINEST * seen.look_s:
         return "steps pass between two looks"
