@@ -33,7 +33,7 @@ _NOT_TEXT = re.compile("[\ufffd\x00-\x08\x0e-\x1f\x7f-\x9f]")
 class TableFault(msgspec.Struct, frozen=True):
     """A fault of a table and its place. ``handling`` says what the reader did about it.
 
-    ``name`` is the name of the rule, such as "open-quote". ``column`` is "" where the fault is
+    ``name`` is the name of the rule, such as "open-quote". ``column`` is "" if the fault is
     that of a row or of the file.
     """
 
@@ -81,7 +81,7 @@ def read_csv(
 
     Byte-order marks, tabs, spaces around cells and foreign encodings are mended. A row with more
     cells than the header is dropped, and so is one with fewer unless ``fill_short_rows``.
-    Raises DataError where there is no header or the file is not text, RecordError where the file
+    Raises DataError if there is no header or the file is not text, RecordError if the file
     cannot be read.
     """
     table = CsvTable(str(path))
@@ -108,7 +108,7 @@ def read_csv(
 def read_text(path: Path) -> str:
     """Return the text of a file, see ``decode``.
 
-    Raises DataError where the file is compressed or larger than 2 GiB.
+    Raises DataError if the file is compressed or larger than 2 GiB.
     """
     return decode(_bytes_of(path))
 

@@ -96,7 +96,7 @@ _OUTPUT = "; the end of its output:"
 
 
 def reason(error: str) -> str:
-    """Return what a recorded error says happened, in one line; empty where nothing was recorded.
+    """Return what a recorded error says happened, in one line; empty if nothing was recorded.
 
     That is the exception of a traceback ("RuntimeError: no good"), else the first line, to which a
     command adds its last words.

@@ -31,7 +31,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raise UsageError where a file could not be written, for lack of a folder or permission."""
+    """Raise UsageError if a file could not be written, for lack of a folder or permission."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; a file is needed there")
     if path.exists() and not path.is_file():
@@ -46,7 +46,7 @@ def check_file(path: Path) -> None:
 
 
 def temporary_folder() -> str:
-    """Return the folder for files that are not kept; in memory where no disk is writable."""
+    """Return the folder for files that are not kept; in memory if no disk is writable."""
     try:
         return tempfile.gettempdir()
     except FileNotFoundError:

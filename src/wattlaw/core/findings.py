@@ -11,7 +11,7 @@ from wattlaw.core.setting import Setting
 class Interval(msgspec.Struct, frozen=True):
     """A value with the ends of its interval (90 % unless the finding says otherwise).
 
-    Both ends are None where too few repeats were made to give an interval; a warning then says so.
+    Both ends are None if too few repeats were made to give an interval; a warning then says so.
     """
 
     value: float
@@ -62,7 +62,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     extrapolated   why the prediction reaches beyond the runs, if it does
     next_run       the setting to run next, to narrow the answer most; None for none
     next_run_saves share of ``minimise`` that the choice after that run is expected to save; None
-                   where it is unknown
+                   if it is unknown
     words          the advice as text
     """
 

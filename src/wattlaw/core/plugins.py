@@ -35,7 +35,7 @@ class PluginKind(NamedTuple):
 
     noun     what one of them is called in messages
     package  the package of ours whose files provide them
-    group    the entry-point group of other packages; "" where only wattlaw provides them
+    group    the entry-point group of other packages; "" if only wattlaw provides them
     """
 
     noun: str
@@ -93,7 +93,7 @@ class Plugin(NamedTuple):
 def plugins(kind: PluginKind) -> dict[str, Plugin]:
     """Return the plug-ins of a kind by name, importing none of them.
 
-    Raises UsageError where a name is provided twice, or a declaration is not a literal.
+    Raises UsageError if a name is provided twice, or a declaration is not a literal.
     """
     found: dict[str, Plugin] = {}
     for plugin in (*_our_plugins(kind), *_plugins_of_others(kind)):
@@ -106,8 +106,8 @@ def plugins(kind: PluginKind) -> dict[str, Plugin]:
 def load(kind: PluginKind, name: str) -> Loaded:
     """Import and return the plug-in of a name; ``package.module:Class`` names a user's own.
 
-    Raises UnknownNameError with the nearest names, MissingPartError where its library is not
-    installed, and BrokenPluginError where a plug-in of another package cannot be imported.
+    Raises UnknownNameError with the nearest names, MissingPartError if its library is not
+    installed, and BrokenPluginError if a plug-in of another package cannot be imported.
     """
     if ":" in name:
         return _users_own(name)
@@ -130,7 +130,7 @@ def load(kind: PluginKind, name: str) -> Loaded:
 def declared(kind: PluginKind, word: str) -> dict[str, Loaded]:
     """Return the entries that the files of all plug-ins declare as the literal dict ``word``.
 
-    Raises UsageError where two files declare different values for one key.
+    Raises UsageError if two files declare different values for one key.
     """
     found: dict[str, Loaded] = {}
     source: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Every quantity of a run: title, unit, direction, and how it is derived where it is not recorded.
+"""Every quantity of a run: title, unit, direction, and how it is derived if it is not recorded.
 
 Nothing derived is stored, so a corrected formula corrects all old runs. A new quantity is one entry
 of the table at the end of this file. A workload declares the metrics of its evaluation itself:
@@ -41,12 +41,12 @@ class Quantity(NamedTuple):
 
     title       for people
     unit        SI unit, as in units.py; "" for a pure number
-    better      LESS, MORE, or 0 where neither is better
+    better      LESS, MORE, or 0 if neither is better
     heading     short title for a column of a table, without the unit; "" derives it from the name
     basis       what it counts: a sample, a step, or a total that grows with the length of the run
     per_sample  of a total: the quantity that counts the same per sample; settings are compared by
                 it
-    rule        derives the quantity from a run; None where it is only recorded
+    rule        derives the quantity from a run; None if it is only recorded
     """
 
     title: str
@@ -82,7 +82,7 @@ def all_quantities() -> dict[str, Quantity]:
 def derive(run: Run, name: str) -> Reading:
     """Return a quantity of a run, recorded or derived; a missing one says why.
 
-    Raises UnknownNameError where ``name`` is not a quantity.
+    Raises UnknownNameError if ``name`` is not a quantity.
     """
     if name in run.quantities:
         return run.quantities[name]
@@ -125,7 +125,7 @@ def per_sample(run: Run, total: Reading) -> Reading:
 
 
 class Limit(NamedTuple):
-    """The largest value of a quantity, or the smallest where more is better, in its unit."""
+    """The largest value of a quantity, or the smallest if more is better, in its unit."""
 
     quantity: str
     value: float
@@ -157,7 +157,7 @@ def parse_limit(text: str) -> Limit:
     """Read a limit such as "gpu_energy_j=3 kWh" or "step_time_s=20 ms".
 
     A value without a unit is in the quantity's own. Raises UnknownNameError for the name, and
-    UsageError where the value is no positive number or its unit is of another dimension.
+    UsageError if the value is no positive number or its unit is of another dimension.
     """
     name, equals, value = text.partition("=")
     name = name.strip()

@@ -14,7 +14,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One quantity. ``how`` names the meter, the estimating model, or why nothing was read.
 
     ``low`` and ``high`` are the 5th and 95th percentile of the ``n`` values behind a median,
-    where there are several; the unit is that of the quantity's name (see ``units``).
+    if there are several; the unit is that of the quantity's name (see ``units``).
     """
 
     value: float | None

@@ -53,7 +53,7 @@ class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fals
     error: str = ""
 
     def reading(self, name: str) -> Reading:
-        """Return a recorded quantity; a missing reading where the record has none."""
+        """Return a recorded quantity; a missing reading if the record has none."""
         return self.quantities.get(name) or NOT_RECORDED
 
 

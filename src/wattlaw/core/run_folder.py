@@ -77,7 +77,7 @@ def read_run(summary: Path) -> Run:
 def scan(root: Path) -> Found:
     """Find the trials under ``root``: the folder of all runs, of one sweep, or of one trial.
 
-    Raises RecordError where there is no such folder or it cannot be listed.
+    Raises RecordError if there is no such folder or it cannot be listed.
     """
     walked = walk(root)
     summaries = [Path(trial, SUMMARY) for trial in walked.stamps]

@@ -56,7 +56,7 @@ class Setting(
     """What a trial runs. Frozen; ``identity`` gives it a name that new fields do not change.
 
     workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
-                      where ``command`` is the user's own command
+                      if ``command`` is the user's own command
     preset            size of the workload: "tiny", "base" or another that it offers
     nodes             machines that take part
     devices_per_node  processes a node, one device each
@@ -64,7 +64,7 @@ class Setting(
     precision         arithmetic of the forward and backward pass
     power_cap_w       power limit to set on each device, W; None leaves it alone
     sm_clock_mhz, memory_clock_mhz   clock limits to set, MHz; None leaves them alone
-    device_type       "cpu", "cuda", or "auto": GPUs where there are any
+    device_type       "cpu", "cuda", or "auto": GPUs if there are any
     backend           of the communication; "auto" is NCCL on GPUs and Gloo on CPUs
     warmup_steps      first steps that are recorded apart and never enter a rate
     options           everything else a workload understands, by name
@@ -134,7 +134,7 @@ def setting_from(values: PlainValues) -> Setting:
 
 
 def check_setting(setting: Setting) -> None:
-    """Raise SettingError where a setting could run on no machine at all."""
+    """Raise SettingError if a setting could run on no machine at all."""
     if not setting.workload:
         raise SettingError("workload is empty; `wattlaw list workloads` says what there is")
     for name in ("nodes", "devices_per_node", "batch_per_device"):
@@ -165,7 +165,7 @@ def check_setting(setting: Setting) -> None:
 
 def to_json(setting: Setting) -> bytes:
     """Return the canonical JSON of a setting: sorted keys, and nothing that equals its default."""
-    # msgspec leaves a default out only where it is the very same object, so equal values are
+    # msgspec leaves a default out only if it is the very same object, so equal values are
     # dropped here
     values = {n: v for n, d in _defaults(type(setting)).items() if (v := getattr(setting, n)) != d}
     values |= {n: float(values[n]) for n in _FLOATS if n in values}
@@ -198,7 +198,7 @@ def _defaults(kind: type[Setting]) -> PlainValues:
 
 
 def known_choice(field: str, name: str, choices: tuple[str, ...]) -> None:
-    """Raise UnknownNameError, with the valid names, where ``name`` is none of a field's choices."""
+    """Raise UnknownNameError, with the valid names, if ``name`` is none of a field's choices."""
     if name not in choices:
         raise UnknownNameError(field, name, choices)
 

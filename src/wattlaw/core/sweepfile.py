@@ -102,7 +102,7 @@ def trials(sweep: Sweep, versions: dict[str, int] | None = None) -> list[Trial]:
 
     Each repeat is a block that holds every setting once, in an order of its own (a randomised
     complete block design), so that a slow drift of the machine does not look like an effect of a
-    setting. ``versions`` gives each workload's version where it is not 1.
+    setting. ``versions`` gives each workload's version if it is not 1.
     """
     versions = versions or {}
     grid = settings(sweep)

@@ -41,7 +41,7 @@ _PREFIXES = [
 def convert(value: float, unit: str, into: str) -> float:
     """Return a value of one unit in another, such as 2 "h" as 7200 "s".
 
-    Raises UsageError where a unit is unknown or the two measure different things.
+    Raises UsageError if a unit is unknown or the two measure different things.
     """
     if unit == into:
         return value
@@ -65,7 +65,7 @@ def parse_value(text: str, unit: str, what: str = "the value") -> float:
     """Read a value such as "3 kWh" and return it in ``unit``; without a unit it is in ``unit``
     already.
 
-    ``what`` names the value in errors. Raises UsageError where the text is no number with a fitting
+    ``what`` names the value in errors. Raises UsageError if the text is no number with a fitting
     unit.
     """
     match = re.fullmatch(r"\s*([-+\d.]+(?:[eE][-+]?\d+)?|inf|nan)\s*(\S*)\s*", text)
@@ -105,7 +105,7 @@ def show(value: float, unit: str = "", digits: int = 3) -> str:
     if unit == "B":
         return _show_bytes(value, digits)
     for factor, prefix in _PREFIXES:  # noqa: B007
-        # the next larger prefix wins where rounding would print 1000
+        # the next larger prefix wins if rounding would print 1000
         if abs(value) >= factor * (1 - 0.5 * 10**-digits):
             break
     return f"{_round(value / factor, digits)} {prefix}{unit}".rstrip()

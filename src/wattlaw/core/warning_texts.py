@@ -32,7 +32,7 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "not_ranked": WarningText(
         "A finished trial logged too few losses, or one that is not finite, and is not ranked.",
-        "Run it longer, or check its learning rate where its loss is not finite.",
+        "Run it longer, or check its learning rate if its loss is not finite.",
     ),
     "only_settings_run": WarningText(
         "Settings without runs were requested as candidates, and nothing here predicts any.",
@@ -163,7 +163,7 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "estimated_bonds": WarningText(
         "Bonds were estimated from distances, because the data have none.",
-        "Use a file with bonds, such as an SDF, where bond orders matter.",
+        "Use a file with bonds, such as an SDF, if bond orders matter.",
     ),
     "generated_data": WarningText(
         "The samples are random, in the layout of real ones: time and energy are valid, "
@@ -172,7 +172,7 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "learnt_vocabulary": WarningText(
         "The vocabulary was built from the data and differs from the published one.",
-        "Install what the message names, or give vocabulary=FILE; nothing where only time "
+        "Install what the message names, or give vocabulary=FILE; nothing if only time "
         "and energy matter.",
     ),
     # steps

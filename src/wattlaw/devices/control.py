@@ -1,4 +1,4 @@
-"""The role Control: it sets one kind of limit on devices, and only where the user requests it."""
+"""The role Control: it sets one kind of limit on devices, and only if the user requests it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Allowed(NamedTuple):
 class Control(ABC):
     """One kind of limit; its public name is the field of a setting, such as "power_cap_w".
 
-    Devices are named by UUID. Its construction opens the driver and raises DeviceError where there
+    Devices are named by UUID. Its construction opens the driver and raises DeviceError if there
     is none.
     """
 
@@ -31,11 +31,11 @@ class Control(ABC):
 
     @abstractmethod
     def allowed(self, device: str) -> Allowed:
-        """Return the range that the device accepts. Raises DeviceError where none is reported."""
+        """Return the range that the device accepts. Raises DeviceError if none is reported."""
 
     @abstractmethod
     def read(self, device: str) -> float | None:
-        """Return the limit in force; None where none is set or the device does not report it."""
+        """Return the limit in force; None if none is set or the device does not report it."""
 
     @abstractmethod
     def write(self, device: str, value: float | None) -> None:

@@ -22,7 +22,7 @@ _NO_METER = "no meter measures CPU energy here"
 def watts_per_core() -> float:
     """Return the watts of one busy core: $WATTLAW_CPU_WATTS_PER_CORE, or the assumed 7.5 W.
 
-    Raises UsageError where the variable is not a positive number.
+    Raises UsageError if the variable is not a positive number.
     """
     text = os.environ.get(VARIABLE)
     if text is None:

@@ -20,17 +20,17 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     id            unique on its host, such as "gpu:0", "cpu:package-0", "dram:package-0", "node",
                   "job"
-    uuid          of the hardware, the same in every meter; "" where the device has none
+    uuid          of the hardware, the same in every meter; "" if the device has none
     energy        source of its energy: its own "counter", sampled "power", or "none"
     limits        as read back, such as {"power_limit_w": 300.0, "power_limit_default_w": 350.0}
-    update_s      how often its energy counter or power reading changes, s, where known
-    lag_s         mean delay of a power reading behind the power that it reports, s, where known
-    resolution_j  smallest step of its energy counter, J, where known
+    update_s      how often its energy counter or power reading changes, s, if known
+    lag_s         mean delay of a power reading behind the power that it reports, s, if known
+    resolution_j  smallest step of its energy counter, J, if known
     reason        what of it cannot be read, and why
     lacks         single quantities that it does not give, by the name of a field of Sample, and why
     part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for
                   none
-    shared        why its energy may include other jobs, though the user named it; "" where it does
+    shared        why its energy may include other jobs, though the user named it; "" if it does
                   not
     """
 
@@ -84,7 +84,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 TELEMETRY_COLUMNS = Sample.__struct_fields__
 """Columns of telemetry-<host>.csv: ``time_s`` on the host's monotonic clock, ``utilisation`` as a
-share of 1, ``throttle`` is "-" where nothing limited the clocks. An empty cell was not read."""
+share of 1, ``throttle`` is "-" if nothing limited the clocks. An empty cell was not read."""
 
 LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 """The counters of bytes that a GPU moved over PCIe and NVLink."""
@@ -93,7 +93,7 @@ LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_s
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a meter can read on this host.
 
-    boundaries  of the energies that the meter reads where its devices are present
+    boundaries  of the energies that the meter reads if its devices are present
     reason      what it cannot read, and why
     grant       the command that would permit it
     doubt       why what it reads may not be the job's
@@ -132,8 +132,8 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Meter(ABC):
     """Reads one kind of device. ``probe`` is called once, before any reading.
 
-    boundaries  of the energies that it reads; () where it reads none
-    priority    where two meters read one device, the one of higher priority is used. Meters of this
+    boundaries  of the energies that it reads; () if it reads none
+    priority    if two meters read one device, the one of higher priority is used. Meters of this
                 package have 50 to 100; give more to replace one of them on purpose
     """
 
@@ -151,7 +151,7 @@ class Meter(ABC):
     def read(self) -> list[Sample]:
         """Read every device once, fast quantities only.
 
-        Raises DeviceError or OSError where nothing could be read.
+        Raises DeviceError or OSError if nothing could be read.
         """
 
     def read_slow(self) -> list[Sample]:
@@ -159,9 +159,9 @@ class Meter(ABC):
         return []
 
     def read_quick(self) -> list[Sample]:
-        """Read the energy counter alone, or power where a device has no counter.
+        """Read the energy counter alone, or power if a device has no counter.
 
-        Called up to a thousand times a second around a window's edge. Empty where readings are slow
+        Called up to a thousand times a second around a window's edge. Empty if readings are slow
         or the counter is updated within milliseconds.
         """
         return []
@@ -172,7 +172,7 @@ class Meter(ABC):
 
 
 def lag_of(update_s: float) -> float:
-    """Return the mean delay of power readings, s, where only their update period is known.
+    """Return the mean delay of power readings, s, if only their update period is known.
 
     Half the period, since a reading is shown for that long, and half the time that it averages
     over: GPUs average over a quarter of the period or all of it, by model (arXiv 2312.02741); this

@@ -13,7 +13,7 @@ _NO_PERMISSION, _NOT_SUPPORTED = 4, 3
 
 
 class NvmlDriver:
-    """NVML, opened for setting limits. Raises DeviceError where there is no driver."""
+    """NVML, opened for setting limits. Raises DeviceError if there is no driver."""
 
     def __init__(self) -> None:
         self.nvml = open_nvml()
@@ -25,7 +25,7 @@ class NvmlDriver:
         """Return the UUIDs of the devices named by index or UUID; None is all that the job may use.
 
         Raises DeviceError for a GPU in MIG mode that other jobs may use too, since its limits hold
-        for the whole GPU, and where the environment may number GPUs otherwise than NVML.
+        for the whole GPU, and if the environment may number GPUs otherwise than NVML.
         """
         if requested is None and (doubt := doubtful_order(self._all)):
             raise DeviceError(f"no limit is set: {doubt}")
@@ -40,14 +40,14 @@ class NvmlDriver:
         return [self._uuids[one.gpu] for one in chosen]
 
     def handle(self, device: str) -> NvmlObject:
-        """Return NVML's handle of a device. Raises DeviceError where it is gone."""
+        """Return NVML's handle of a device. Raises DeviceError if it is gone."""
         found = self._all[self.index(device)].handle
         if found is None:
             raise DeviceError(f"the GPU {device} is gone")
         return found
 
     def index(self, device: str) -> int:
-        """Return NVML's index of a device. Raises DeviceError where it is gone."""
+        """Return NVML's index of a device. Raises DeviceError if it is gone."""
         if device not in self._uuids:
             raise DeviceError(f"the GPU {device} is gone")
         return self._uuids.index(device)

@@ -35,7 +35,7 @@ class NvmlHandle:
         self.is_hidden = False
 
     def ask(self, name: str, *arguments: object) -> NvmlObject:
-        """Call ``nvmlDevice<name>``; None where it is refused, not in the driver, or fails."""
+        """Call ``nvmlDevice<name>``; None if it is refused, not in the driver, or fails."""
         call = f"{name}{arguments}"
         if self.handle is None or call in self.refused:
             return None
@@ -108,7 +108,7 @@ def visible_devices(
 ) -> list[VisibleDevice]:
     """Return the requested devices, of those with ``uuids`` that the driver shows.
 
-    ``gpus`` None means what the environment's ``variable`` leaves, or all of the job's where it is
+    ``gpus`` None means what the environment's ``variable`` leaves, or all of the job's if it is
     not set. As in CUDA, names that follow an unknown one in the variable are ignored; an unknown
     name in ``gpus`` raises DeviceError. ``instances`` are the MIG instances by name; with None any
     MIG name is accepted. ``numbered`` are the devices that the variable's numbers count, in its

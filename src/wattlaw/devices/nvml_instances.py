@@ -14,7 +14,7 @@ from wattlaw.devices.nvml_devices import NvmlHandle, NvmlObject, VisibleDevice, 
 
 
 class MigInstance(NamedTuple):
-    """One MIG instance: its index within its GPU, and its compute slices, 0 where unknown."""
+    """One MIG instance: its index within its GPU, and its compute slices, 0 if unknown."""
 
     handle: NvmlHandle
     number: int
@@ -26,7 +26,7 @@ class MigInstance(NamedTuple):
 class ChosenGpu(NamedTuple):
     """A GPU of which a job may use all or a part.
 
-    instances  the job's instances; empty where MIG is off, or the whole GPU was named by the user
+    instances  the job's instances; empty if MIG is off, or the whole GPU was named by the user
     is_mig     MIG is on
     is_all     no other job can use any part of it
     """
@@ -60,7 +60,7 @@ def chosen_gpus(handles: Sequence[NvmlHandle], gpus: tuple[str, ...] | None) -> 
 
 
 def instances_of(handle: NvmlHandle) -> list[MigInstance] | None:
-    """Return the visible instances of a GPU; None where MIG is off or not supported."""
+    """Return the visible instances of a GPU; None if MIG is off or not supported."""
     mode = handle.ask("GetMigMode")
     if not mode or mode[0] != 1:
         return None
@@ -74,7 +74,7 @@ def instances_of(handle: NvmlHandle) -> list[MigInstance] | None:
 
 
 def doubtful_order(handles: Sequence[NvmlHandle]) -> str:
-    """Return why CUDA_VISIBLE_DEVICES may number GPUs otherwise than NVML; "" where it does not.
+    """Return why CUDA_VISIBLE_DEVICES may number GPUs otherwise than NVML; "" if it does not.
 
     CUDA numbers the fastest first unless CUDA_DEVICE_ORDER says otherwise; NVML numbers by bus, as
     CUDA does among equal GPUs.
@@ -91,7 +91,7 @@ def doubtful_order(handles: Sequence[NvmlHandle]) -> str:
 
 
 def word(value: NvmlObject) -> str:
-    """Return a name that NVML gave as text; "" where it gave none."""
+    """Return a name that NVML gave as text; "" if it gave none."""
     return value.decode() if isinstance(value, bytes) else str(value or "")
 
 

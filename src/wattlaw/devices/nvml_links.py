@@ -68,7 +68,7 @@ class LinkCounters:
         return MovedBytes(_sum(found[: len(links)], unit), _sum(found[len(links) :], unit))
 
     def _by_old_counters(self) -> MovedBytes:
-        """Add up counter 0 of every link; it counts bytes only where root has configured it so."""
+        """Add up counter 0 of every link; it counts bytes only if root has configured it so."""
         received, sent = [], []
         for link in self._links():
             control = self.handle.ask("GetNvLinkUtilizationControl", link, 0)
@@ -115,7 +115,7 @@ def _value(field: NvmlObject) -> int | None:
 
 
 def _sum(values: Sequence[int | None], unit: int) -> int | None:
-    """Add up links; None where one link was not read, or there is none."""
+    """Add up links; None if one link was not read, or there is none."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None

@@ -17,7 +17,7 @@ Read = Callable[[], list[Sample]]
 class ProbedMeter(NamedTuple):
     """A meter with the devices that it reads on this host.
 
-    read_slow, read_quick  None where the meter has no such readings
+    read_slow, read_quick  None if the meter has no such readings
     """
 
     probe: Probe
@@ -116,7 +116,7 @@ def _limited(
     is_whole = not read_by and all(device == new for device, new in ids.items())
 
     def limited(read: Read) -> Read:
-        # quick readings are taken a thousand times a second: leave them alone where all are kept
+        # quick readings are taken a thousand times a second: leave them alone if all are kept
         return read if is_whole else lambda: _renamed(read(), ids)
 
     slow = quick = None

@@ -130,13 +130,13 @@ class ProcessTree:
                 self._join(tried, known, may_be_threads=True)
             return False
         pids = {int(name) for name in os.listdir(self.proc) if name.isdigit()}
-        # where numbers started again from below, a foreign number may be a new process
+        # if numbers started again from below, a foreign number may be a new process
         self.foreign = self.foreign & pids if before <= newest else set()
         self._join(pids - self.foreign, known, may_be_threads=False)
         return True
 
     def _newest_number(self) -> int:
-        """Return the newest number of a process or thread; 0 where it is not reported."""
+        """Return the newest number of a process or thread; 0 if it is not reported."""
         text = self._head("loadavg").split()
         if not text or not text[-1].isdigit():
             return 0
@@ -185,7 +185,7 @@ class ProcessTree:
         return f"\nTgid:\t{number}\n".encode() in self._head(f"{number}/status")
 
     def _is_of_job(self, pid: int) -> bool:
-        # Slurm names the job in the control group, and in the environment where it uses none
+        # Slurm names the job in the control group, and in the environment if it uses none
         if f"/job_{self.slurm_job}/".encode() in self._text(pid, "cgroup"):
             return True
         variables = self._text(pid, "environ").split(b"\0")
@@ -196,7 +196,7 @@ class ProcessTree:
         return all(text.encode() in variables for text in expected)
 
     def _head(self, name: str) -> bytes:
-        """Return the first 2 KiB of a file in the fewest system calls; b"" where it is gone."""
+        """Return the first 2 KiB of a file in the fewest system calls; b"" if it is gone."""
         try:
             file = os.open(f"{self.proc}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

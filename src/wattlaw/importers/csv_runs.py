@@ -46,7 +46,7 @@ class CsvRuns(Importer):
     workload: str = "imported"
 
     def __post_init__(self) -> None:
-        """Raise UnknownNameError where ``columns`` has a name that wattlaw does not know."""
+        """Raise UnknownNameError if ``columns`` has a name that wattlaw does not know."""
         known = _SETTING | set(all_quantities()) | {"device_name"}
         for name in self.columns or ():
             if name not in known and not name.startswith(("label.", "option.")):
@@ -56,7 +56,7 @@ class CsvRuns(Importer):
         return False  # any table could be one, so the user must ask for it by name
 
     def read(self, path: Path) -> Imported:
-        """Read one table. Raises UsageError where no column is mapped to a quantity."""
+        """Read one table. Raises UsageError if no column is mapped to a quantity."""
         found = Imported()
         columns = dict(self.columns or {})
         for line, row in read_rows(path, tuple(columns.values()), found):

@@ -85,7 +85,7 @@ class Importer(ABC):
         """Read a file or folder.
 
         Faults of rows and of single files are reported in ``Imported.skipped``.
-        Raises DataError where the whole of ``path`` is unreadable as a record of this source.
+        Raises DataError if the whole of ``path`` is unreadable as a record of this source.
         """
 
 
@@ -95,8 +95,8 @@ def import_runs(source: str, path: str | os.PathLike[str], **options: object) ->
     ``source`` is the name of an importer ("mlperf", "zeus", "nvidia-smi", …) and ``path`` a file
     or folder. ``options`` are the importer's own, such as ``workload="bert"``.
     Raises UnknownNameError for an unknown source, UsageError for an option that the source does
-    not take, RecordError where ``path`` does not exist, and DataError with file, line and column
-    where no run could be read.
+    not take, RecordError if ``path`` does not exist, and DataError with file, line and column
+    if no run could be read.
     """
     importer = _importer(source, options)
     target = Path(path)
@@ -170,7 +170,7 @@ def files_in(path: Path, pattern: str, found: Imported) -> Iterator[Path]:
 def head_of(path: Path, pattern: str = "*") -> str:
     """Return the first 64 KiB of a file as text, or of the first file of a folder that matches.
 
-    The text is empty where there is no such file or it cannot be read.
+    The text is empty if there is no such file or it cannot be read.
     """
     try:
         if path.is_dir():
@@ -193,7 +193,7 @@ def read_rows(
     """Yield the rows of a table; rows that cannot be read are reported in ``found``.
 
     A column whose name occurs twice is not read.
-    Raises DataError where the file has no header or lacks one of the ``required`` columns.
+    Raises DataError if the file has no header or lacks one of the ``required`` columns.
     """
     table = read_csv(path, delimiter)
     _check_columns(table, required)

@@ -58,7 +58,7 @@ def losses(path: Path, found: Imported | None = None) -> Curve:
     """Return the training losses of a metrics.csv as (step, epoch, loss).
 
     Rows that cannot be read are reported in ``found``.
-    Raises DataError where there is no column of steps or of a training loss.
+    Raises DataError if there is no column of steps or of a training loss.
     """
     report = found if found is not None else Imported()
     curve: Curve = []

@@ -148,7 +148,7 @@ def _run_of_log(
 ) -> Run:
     """Return the run of a log; its path is SUBMITTER/results/SYSTEM/BENCHMARK/result_N.txt.
 
-    Raises DataError where the log has no window of time or no system file, SettingError where
+    Raises DataError if the log has no window of time or no system file, SettingError if
     the counts of devices are impossible.
     """
     log = parse_log(decode(files[name]), name, found)

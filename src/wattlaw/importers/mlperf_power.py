@@ -19,8 +19,8 @@ class PowerLog(NamedTuple):
     """The power of one node or switch.
 
     points      (time in s since 1970, power in W), by ascending time
-    efficiency  DC ÷ AC power of its supply, in (0, 1]; None where it is not logged
-    side        side of the supply that was metered, "AC" or "DC"; "" where it is not logged
+    efficiency  DC ÷ AC power of its supply, in (0, 1]; None if it is not logged
+    side        side of the supply that was metered, "AC" or "DC"; "" if it is not logged
     """
 
     points: list[tuple[float, float]]
@@ -41,7 +41,7 @@ def window_energy(
     ``logs`` maps node_M or sw_M to the text of its power log. The energy is that of the metered
     side of the power supply; the text of the reading gives the other side. Switches are not part
     of the nodes.
-    Raises DataError where the readings of a node do not cover the window.
+    Raises DataError if the readings of a node do not cover the window.
     """
     nodes, switch_energies = [], []
     energy = 0.0

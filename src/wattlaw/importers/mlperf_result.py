@@ -55,7 +55,7 @@ class Log:
     progress        last samples_count, epoch_num or step_num of the training
     throughputs     throughputs as logged, in the submitter's unit
     start_ms, stop_ms   run_start and run_stop, ms since 1970
-    status          "success" where the quality was reached
+    status          "success" if the quality was reached
     """
 
     values: dict[str, str | int | float] = field(default_factory=dict)
@@ -249,7 +249,7 @@ def samples_trained(
 def _throughput_notes(
     quantities: Mapping[str, Reading], logged: list[float], devices: int
 ) -> tuple[Note, ...]:
-    """Return a warning where the logged throughput differs from samples ÷ time."""
+    """Return a warning if the logged throughput differs from samples ÷ time."""
     if "samples_per_s" not in quantities or not logged:
         return ()
     rate = quantities["samples_per_s"].value

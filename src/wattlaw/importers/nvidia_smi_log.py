@@ -48,7 +48,7 @@ class SmiReading(NamedTuple):
 class NvidiaSmiLog(Importer):
     """Reads one file.
 
-    ``interval_s`` is the time between the readings of dmon where it printed no clock.
+    ``interval_s`` is the time between the readings of dmon if it printed no clock.
     """
 
     summary: ClassVar[str] = "--query-gpu … --format=csv, or dmon"

@@ -38,7 +38,7 @@ def compact(path: str | Path) -> list[WrittenIndex]:
     """Rebuild the index of every sweep under ``path``; each is replaced by rename.
 
     The folders stay as they are, since an index only makes reading fast. Imported runs are kept.
-    Raises MissingPartError without pyarrow, RecordError where a folder cannot be read or written.
+    Raises MissingPartError without pyarrow, RecordError if a folder cannot be read or written.
     """
     path = Path(path)
     found = find_trials(path.parent if (path / SUMMARY).is_file() else path)
@@ -47,7 +47,7 @@ def compact(path: str | Path) -> list[WrittenIndex]:
 
 
 def keep_index(sweep: str | Path) -> None:
-    """Write the index of a sweep where pyarrow is installed; a failure is only a warning."""
+    """Write the index of a sweep if pyarrow is installed; a failure is only a warning."""
     if not can_use_index():
         return
     try:
@@ -57,10 +57,10 @@ def keep_index(sweep: str | Path) -> None:
 
 
 def write_index(folder: str | Path, runs: Iterable[Run]) -> WrittenIndex:
-    """Add imported runs to the index of ``folder``, which is created where there is none.
+    """Add imported runs to the index of ``folder``, which is created if there is none.
 
     A run replaces one that was imported earlier under the same name (``Run.trial``).
-    Raises RecordError where two of ``runs`` have the same name, or the folder cannot be written.
+    Raises RecordError if two of ``runs`` have the same name, or the folder cannot be written.
     """
     home = make_folder(Path(folder))
     new: dict[str, Run] = {}

@@ -26,7 +26,7 @@ def export(runs: Sequence[Run], path: str | Path, format: str | None = None) -> 
     """Write runs to a file; without ``format`` the file's ending decides.
 
     CSV and Parquet have one row a run: the columns of an index, and for each quantity, recorded or
-    derived, ``<name>``, ``<name>_status`` ("measured", "estimated", "missing") and, where there is
+    derived, ``<name>``, ``<name>_status`` ("measured", "estimated", "missing") and, if there is
     a spread, ``<name>_low`` and ``<name>_high`` (5th and 95th percentile). JSON has the whole
     records.
     Raises UsageError for another format, MissingPartError for Parquet without pyarrow.

@@ -35,7 +35,7 @@ _CHUNK = 4096
 class IndexRow(NamedTuple):
     """What an index keeps of a run besides its columns.
 
-    folder    name of the trial's folder beside the index; "" where there is none
+    folder    name of the trial's folder beside the index; "" if there is none
     mtime_ns, size   time of change (ns) and length (bytes) of the summary when it was read
     summary   bytes of the summary
     """
@@ -59,7 +59,7 @@ def can_use_index() -> bool:
 def read_rows(index: Path) -> Iterator[IndexRow]:
     """Yield the rows of an index, a few thousand at a time in memory.
 
-    Raises DamagedRunError, NewerFormatError, or MissingPartError where pyarrow is not installed.
+    Raises DamagedRunError, NewerFormatError, or MissingPartError if pyarrow is not installed.
     """
     arrow = need("pyarrow", f"reading {index}")
     parquet = need("pyarrow.parquet", f"reading {index}")

@@ -80,7 +80,7 @@ def load_runs(path: str | os.PathLike[str], *, on_damaged: OnDamaged = "warn") -
     log "wattlaw" names it in one line, which Python prints to stderr; with "raise" it is an error;
     with "ignore" nothing is logged. A folder without runs gives an empty list.
 
-    Raises RecordError where there is no such folder or it cannot be listed.
+    Raises RecordError if there is no such folder or it cannot be listed.
     """
     found = find_trials(Path(path))
     placed: list[tuple[str, str, Run]] = []
@@ -107,7 +107,7 @@ def find_trials(path: Path) -> Walked:
 
 
 def read_trials(found: Walked) -> Iterator[StoredRun | DamagedRun]:
-    """Read the trials: from the indexes where they are up to date, from the folders otherwise."""
+    """Read the trials: from the indexes if they are up to date, from the folders otherwise."""
     pool = _TextPool()
     for folder, reason in found.unreadable:
         yield DamagedRun(Path(folder), RecordError(reason))

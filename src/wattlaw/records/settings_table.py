@@ -18,10 +18,10 @@ COLUMNS = ("step_time_s", "samples_per_s", "energy_per_sample_j")
 """The default columns of runs with steps."""
 
 _WHOLE = ("trial_s", "elapsed_s")
-"""The time of a run without steps, start-up included where it was recorded."""
+"""The time of a run without steps, start-up included if it was recorded."""
 
 LEARNED = (VALID, "target_time_s")
-"""Quantities with these prefixes are default columns too, where a run recorded them."""
+"""Quantities with these prefixes are default columns too, if a run recorded them."""
 
 _FIRST = ("workload", "preset", "nodes", "devices", "batch_per_device", "precision", "power_cap_w")
 
@@ -30,7 +30,7 @@ class SummarisedSetting(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that share the factors in ``group``.
 
     runs, failed   the numbers of runs that are done, and of those that failed besides
-    quantities     of the runs that are done, summarised over repeats; "estimated" where no run
+    quantities     of the runs that are done, summarised over repeats; "estimated" if no run
                    measured it
     warnings       of all of them, each once
     """
@@ -82,7 +82,7 @@ def tabulate(
 
 
 def check_columns(runs: Iterable[Run], columns: Sequence[str]) -> None:
-    """Raise UnknownNameError where a name is not a quantity and no run recorded it."""
+    """Raise UnknownNameError if a name is not a quantity and no run recorded it."""
     unknown = [name for name in columns if find_quantity(name) is None]
     if not unknown:
         return
@@ -164,7 +164,7 @@ def _joined_by(
 ) -> tuple[list[dict[str, Factor]], list[list[Run]]]:
     """Join the groups that are equal in the factors of ``by``.
 
-    Raises UnknownNameError where no group has one of them.
+    Raises UnknownNameError if no group has one of them.
     """
     known = set(itertools.chain.from_iterable(groups))
     for name in by:

@@ -16,7 +16,7 @@ MAX_READ = 24
 
 
 def attempt_of(folder: Path | None, run: Run) -> Path | None:
-    """Return the folder of a run's own attempt; None where it is not under ``folder``."""
+    """Return the folder of a run's own attempt; None if it is not under ``folder``."""
     if folder is None or run.source != "wattlaw":
         return None
     for trial in (folder / run.sweep / run.trial, folder / run.trial, folder):

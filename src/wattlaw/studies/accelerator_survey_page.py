@@ -286,7 +286,7 @@ def _shares(data: SurveyData) -> StudyFigure:
         "share-of-peak",
         "Achieved share of peak",
         "One mark per result of single-node MLPerf Training v1.0, v3.0 and v4.1, with the 5th to "
-        "95th percentile of its runs. The logs name no precision: where a submission computed in "
+        "95th percentile of its runs. The logs name no precision: if a submission computed in "
         "fp8, its share of the 16-bit peak is too high. A star marks devices that the surveys "
         f"until {data.year} list.",
         [Panel("", spec(ends + dots), 22 * devices + 10)],

@@ -113,7 +113,7 @@ class Workload(ABC):
 
 
 def _samples(batch: object) -> int:
-    """Return the length of a batch's first tensor; 1 where it has no tensor."""
+    """Return the length of a batch's first tensor; 1 if it has no tensor."""
     if isinstance(batch, Tensor):
         return batch.shape[0] if batch.dim() else 1
     parts: Iterable[object] = ()

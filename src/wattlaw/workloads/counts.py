@@ -78,7 +78,7 @@ def read(path: Path) -> CountsTable:
 
 
 def preset_counts(name: str, preset: str) -> PresetCounts | None:
-    """Return the counts of a preset; None where it was not counted, as for a user's own workload."""
+    """Return the counts of a preset; None if it was not counted, as for a user's own workload."""
     entry = workload_entries().get(name)
     if entry is None:
         return None
@@ -86,7 +86,7 @@ def preset_counts(name: str, preset: str) -> PresetCounts | None:
 
 
 def check_request(name: str, preset: str, options: Mapping[str, OptionValue]) -> None:
-    """Raise UnknownNameError or SettingError where a workload has no such preset or option.
+    """Raise UnknownNameError or SettingError if a workload has no such preset or option.
 
     A workload without an entry (``package.module:Class``, a new file) checks them itself.
     """
@@ -107,7 +107,7 @@ def check_request(name: str, preset: str, options: Mapping[str, OptionValue]) ->
 
 
 class ListedPreset(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``wattlaw list workloads``; None where nothing was counted."""
+    """A row of ``wattlaw list workloads``; None if nothing was counted."""
 
     name: str
     domain: str

@@ -36,7 +36,7 @@ class DataOptions(NamedTuple):
 def parse_data_options(chosen: Mapping[str, OptionValue]) -> DataOptions:
     """Return the data that the options choose.
 
-    Raises UnknownNameError where ``on_bad`` is neither "fail" nor "skip".
+    Raises UnknownNameError if ``on_bad`` is neither "fail" nor "skip".
     """
     data, on_bad = str(chosen["data"]), str(chosen["on_bad"])
     if on_bad not in ON_BAD:
@@ -48,7 +48,7 @@ def parse_data_options(chosen: Mapping[str, OptionValue]) -> DataOptions:
 
 
 def skipped_records(path: Path, skipped: int, good: int, first: str) -> list[Note]:
-    """Return the warning that records were skipped; an empty list where none was."""
+    """Return the warning that records were skipped; an empty list if none was."""
     if not skipped:
         return []
     records = f"{skipped} of {skipped + good} records"

@@ -18,7 +18,7 @@ _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class ClassFacts(msgspec.Struct, frozen=True):
-    """The presets and options that a class declares; None where only running its code would tell."""
+    """The presets and options that a class declares; None if only running its code would tell."""
 
     presets: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
@@ -27,7 +27,7 @@ class ClassFacts(msgspec.Struct, frozen=True):
 def inspect_class(name: str) -> ClassFacts:
     """Return the facts that the file of ``package.module:Class`` declares.
 
-    Raises SettingError where there is no such class.
+    Raises SettingError if there is no such class.
     """
     module, _, attribute = name.partition(":")
     if module.endswith(".py"):
@@ -76,7 +76,7 @@ def _dotted(path: str) -> str:
 def _find_file(name: str, module: str) -> Path | None:
     """Return a module's file; None for a package without one.
 
-    Raises SettingError where there is no such module.
+    Raises SettingError if there is no such module.
     """
     variable = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = [*filter(None, variable), *sys.path, os.getcwd()]
@@ -110,7 +110,7 @@ def _user_modules(places: Iterable[str]) -> set[str]:
 
 
 def _bound_names(tree: ast.Module) -> set[str] | None:
-    """Return the names that a module binds; None where only running its code would tell."""
+    """Return the names that a module binds; None if only running its code would tell."""
     found: set[str] = set()
     for node in _outside_functions(tree):
         match node:
@@ -147,7 +147,7 @@ def _facts(classes: dict[str, ast.ClassDef], name: str) -> ClassFacts:
 def _base_chain(classes: dict[str, ast.ClassDef], name: str) -> list[ast.ClassDef] | None:
     """Return a class and its bases up to Workload.
 
-    None where one is in another file, or decides its attributes when it runs.
+    None if one is in another file, or decides its attributes when it runs.
     """
     chain: list[ast.ClassDef] = []
     while name != _BASE_CLASS:
@@ -174,7 +174,7 @@ def _name_of(base: ast.expr) -> str:
 
 
 def _class_attribute(chain: Sequence[ast.ClassDef], name: str, default: object) -> object:
-    """Return the literal that a class assigns to ``name``; None where it is not a literal."""
+    """Return the literal that a class assigns to ``name``; None if it is not a literal."""
     for node in chain:
         for statement in node.body:
             if name in _assigned_names(statement):

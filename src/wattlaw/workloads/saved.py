@@ -63,7 +63,7 @@ def save(
 
 
 def check_storable(state: Mapping[str, Any]) -> None:
-    """Raise UsageError where safetensors cannot store a part of a model's state.
+    """Raise UsageError if safetensors cannot store a part of a model's state.
 
     Such parts are other types than tensors, as ``get_extra_state`` may return, and some dtypes.
     """
@@ -87,7 +87,7 @@ def load_model(path: str | Path, trust: bool | type[Workload] = False) -> SavedM
     (``package.module:Class``) only with ``trust``: the class itself, or True to import the class that
     the file names, which runs its code.
 
-    Raises DataError where there is no model, UntrustedError where its class is not trusted.
+    Raises DataError if there is no model, UntrustedError if its class is not trusted.
     """
     place = Path(path)
     if not place.is_dir():
@@ -101,7 +101,7 @@ def load_model(path: str | Path, trust: bool | type[Workload] = False) -> SavedM
 def restore(path: Path, trust: bool | type[Workload] = False) -> SavedModel:
     """Return a saved model in evaluation mode; see ``load_model``.
 
-    Raises DataError where the file is not a model that wattlaw saved, UntrustedError where its class
+    Raises DataError if the file is not a model that wattlaw saved, UntrustedError if its class
     is not trusted.
     """
     torch_file = need("safetensors.torch", "loading a model")

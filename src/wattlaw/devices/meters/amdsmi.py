@@ -61,7 +61,7 @@ class AmdSmi(Meter):
         except ImportError:
             reason = "AMD SMI's Python library is not installed"
             return Probe(meter="amdsmi", reason=reason, grant="pip install 'wattlaw[amd]'")
-        except (OSError, KeyError) as error:  # what its loader raises where there is no driver
+        except (OSError, KeyError) as error:  # what its loader raises if there is no driver
             return Probe(meter="amdsmi", reason=f"AMD SMI cannot be loaded: {error}")
         try:
             self.smi.amdsmi_init()
@@ -170,5 +170,5 @@ class AmdSmi(Meter):
 
 
 def _number(value: object) -> float | None:
-    # the library answers "N/A" where a device gives no value
+    # the library answers "N/A" if a device gives no value
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through the program nvidia-smi, where NVML cannot be loaded (in some containers)."""
+"""NVIDIA GPUs through the program nvidia-smi, if NVML cannot be loaded (in some containers)."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ class Nvml(Meter):
 
     def close(self) -> None:
         if self.nvml is not None:
-            # where the driver is gone, nothing is left to release
+            # if the driver is gone, nothing is left to release
             with contextlib.suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
             self.nvml = None
@@ -208,7 +208,7 @@ class Nvml(Meter):
         )
 
     def _others_processes(self, gpu: _NvmlGpu) -> int | None:
-        """Return the number of other jobs' processes on the device; None where unknown."""
+        """Return the number of other jobs' processes on the device; None if unknown."""
         running = gpu.memory.ask("GetComputeRunningProcesses_v3")
         if running is None:
             running = gpu.memory.ask("GetComputeRunningProcesses_v2")
@@ -220,7 +220,7 @@ class Nvml(Meter):
 
 
 def _open(one: ChosenGpu) -> list[_NvmlGpu]:
-    """Return the job's instances, and the whole GPU where it is the job's or the user named it."""
+    """Return the job's instances, and the whole GPU if it is the job's or the user named it."""
     parts = []
     for instance in one.instances:
         info = _describe_instance(one, instance)

@@ -248,7 +248,7 @@ def _check_compiler(workload: Workload, device: torch.device) -> None:
 
 
 def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
-    # batch norm takes no half-precision parameters; autocast casts the others' where needed
+    # batch norm takes no half-precision parameters; autocast casts the others' if needed
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
     if precision not in _CAST or has_batch_norm:
         return MixedPrecisionPolicy()

@@ -20,7 +20,7 @@ OPTIONS: dict[str, OptionValue] = {**DATA_OPTIONS, "vocabulary": ""}
 """``data``: "" for Python's own documentation and sources, "generated", a text file, or a folder of
 text files. ``on_bad``: whether a line that is not text fails the run ("fail") or is left out
 ("skip"). ``vocabulary``: "bytes", "words", "published", or a file; "" for the preset's own: bytes
-for tiny, the published one for base (words where no installed package ships that)."""
+for tiny, the published one for base (words if no installed package ships that)."""
 
 
 class Corpus:

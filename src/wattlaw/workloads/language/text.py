@@ -50,7 +50,7 @@ _SHARES: dict[Split, tuple[float, float]] = {
 def reference() -> str:
     """Return the help pages of the Python language, 0.5 MB of English.
 
-    Raises MissingPartError where this Python was installed without them.
+    Raises MissingPartError if this Python was installed without them.
     """
     try:
         from pydoc_data.topics import topics
@@ -95,7 +95,7 @@ def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> UserText:
     """Return the text of UTF-8 files, one after another.
 
     A bad line is not UTF-8 or has a NUL character. Raises DataError naming file and line, unless
-    ``on_bad`` is "skip"; also where a file has no text, or most of its lines are bad.
+    ``on_bad`` is "skip"; also if a file has no text, or most of its lines are bad.
     """
     texts = [_read(path, on_bad) for path in paths]
     first_fault = next((text.first_fault for text in texts if text.first_fault), "")
@@ -110,7 +110,7 @@ def read_texts(paths: Sequence[Path], on_bad: str = "fail") -> UserText:
 def text_files(path: Path) -> list[Path]:
     """Return a text file, or a folder's files sorted by name.
 
-    Raises DataError where there is none.
+    Raises DataError if there is none.
     """
     if not path.is_dir():
         return [path]
@@ -146,7 +146,7 @@ def _read(path: Path, on_bad: str) -> UserText:
 
 
 def _decoded(data: bytes) -> str | None:
-    """Return the text of a file without bad lines; None where it has some."""
+    """Return the text of a file without bad lines; None if it has some."""
     try:
         return None if b"\0" in data else data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -42,7 +42,7 @@ class Vocabulary(NamedTuple):
     """How text becomes tokens (T,), numbered from 0 to ``tokens`` - 1.
 
     name       names the vocabulary and its tokens in the cache
-    own_marks  special tokens that the vocabulary contains; None where it has none: ``marks`` are then
+    own_marks  special tokens that the vocabulary contains; None if it has none: ``marks`` are then
                numbered after its tokens
     """
 

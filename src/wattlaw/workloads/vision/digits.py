@@ -50,7 +50,7 @@ def digits() -> tuple[Tensor, Tensor]:
     """Return all digits: pixels (1797, 8, 8) from 0 to 16, and labels (1797,).
 
     The file is read without importing scikit-learn, which takes seconds.
-    Raises MissingPartError without scikit-learn, DataError where the file is damaged.
+    Raises MissingPartError without scikit-learn, DataError if the file is damaged.
     """
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:

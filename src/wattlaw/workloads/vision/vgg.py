@@ -33,7 +33,7 @@ class VGGStage(nn.Sequential):
 
 
 def _halving(side: int) -> nn.Module:
-    # compiled for a CPU, torch 2.13's MaxPool2d has no gradient where its output is one pixel
+    # compiled for a CPU, torch 2.13's MaxPool2d has no gradient if its output is one pixel
     return nn.MaxPool2d(2) if side > 2 else nn.AdaptiveMaxPool2d(1)
 
 

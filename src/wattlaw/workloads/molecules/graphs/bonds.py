@@ -1,6 +1,6 @@
 """Bonds, and features of atoms, in the layout of the usual QM9 features.
 
-Kinds of bonds are RDKit's where the source has bonds: SMILES of QM9 and of tables, SDF. Elsewhere
+Kinds of bonds are RDKit's if the source has bonds: SMILES of QM9 and of tables, SDF. Elsewhere
 they are estimated from distances: the columns are the same, single entries may differ. RDKit's own
 estimate (``rdDetermineBonds``) needs the charge of each molecule, refuses 4 % of QM9's and takes
 0.4 ms each. Hybridisation follows from the bonds by simple rules.
@@ -78,7 +78,7 @@ class BondedMolecules(Dataset[BondedMolecule]):
     """Molecules with bonds and features, found once.
 
     ``known`` are the bonds (K, 3) of each molecule, None for those to be estimated; ``estimated``
-    is how many these are. Raises DataError where bonds of an element cannot be estimated.
+    is how many these are. Raises DataError if bonds of an element cannot be estimated.
     """
 
     def __init__(self, molecules: Molecules, known: Sequence[Array | None] | None = None) -> None:

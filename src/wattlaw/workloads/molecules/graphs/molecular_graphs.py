@@ -119,8 +119,8 @@ def atom_kinds(graph: MolecularGraph) -> Array:
 def graph_of_geometry(numbers: Array, positions: Array, bonds: Array | None) -> MolecularGraph:
     """Return the heavy atoms of a geometry and their bonds, as its SMILES would have them.
 
-    numbers (N,); positions (N, 3), Å; bonds (K, 3), estimated from distances where None. Hydrogens
-    are atoms only where there are no others.
+    numbers (N,); positions (N, 3), Å; bonds (K, 3), estimated from distances if None. Hydrogens
+    are atoms only if there are no others.
     """
     if bonds is None:
         first, second = np.triu_indices(len(numbers), 1)

@@ -162,7 +162,7 @@ class _Convolve(Function):
 def _both_gradients(
     filters: Tensor, atoms: Tensor, gradient: Tensor, graph: Graph
 ) -> tuple[Tensor, Tensor]:
-    """Return both gradients of a sum together, where no second derivative is needed."""
+    """Return both gradients of a sum together, if no second derivative is needed."""
     messages = filters.new_empty(2, *filters.shape)
     torch.index_select(gradient, 0, graph.second, out=messages[0])
     torch.index_select(gradient, 0, graph.first, out=messages[1])

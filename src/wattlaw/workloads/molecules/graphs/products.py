@@ -2,7 +2,7 @@
 
 PyTorch itself multiplies single precision by MKL. On an AMD processor with AVX-512 MKL reaches 93
 Gflop/s on one core for 7,500 × 128 × 128, oneDNN 236. Results differ in rounding only. The
-operation is a private one of PyTorch, which its own compiler calls: it is tried once, and where
+operation is a private one of PyTorch, which its own compiler calls: it is tried once, and if
 it is missing or wrong, or ``torch.backends.mkldnn.enabled`` is False, PyTorch's product is taken.
 
 Shapes: rows (N, in_features), weights (out_features, in_features), bias (out_features,).

@@ -46,7 +46,7 @@ class Triplets:
 
 @uncompiled
 def angles(graph: Graph, order: int, at_target: bool) -> Triplets:
-    """Return Legendre polynomials of the angles of triplets, (N, k, i, L) per group; 0 where k = i.
+    """Return Legendre polynomials of the angles of triplets, (N, k, i, L) per group; 0 if k = i.
 
     The angle is between k → j and j → i; with ``at_target`` between i → j and i → k, as in
     DimeNet's first implementation.

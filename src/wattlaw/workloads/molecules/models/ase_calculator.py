@@ -41,7 +41,7 @@ class ForceFieldCalculator(_Calculator):  # type: ignore[misc]
         """Return the calculator of a saved force field, or of a trial that saved one.
 
         ``trust`` allows a class that is not one of wattlaw's; see ``load_model``. Raises UsageError
-        for another kind of model, UntrustedError where its class is not trusted.
+        for another kind of model, UntrustedError if its class is not trusted.
         """
         workload, model = load_model(path, trust)
         if not isinstance(workload, ForceField) or not isinstance(model, EnergyAndForces):
@@ -62,7 +62,7 @@ class ForceFieldCalculator(_Calculator):  # type: ignore[misc]
         positions = self.atoms.positions.astype(np.float32)
         one = Molecules(numbers, positions, np.array([len(numbers)]), np.zeros(1), self.cutoff)
         graph = batch_molecules([one[0]], self.cutoff)
-        # double precision where the model has it: an NVE run adds up many small steps
+        # double precision if the model has it: an NVE run adds up many small steps
         precision = next(self.model.parameters()).dtype
         exact = torch.from_numpy(self.atoms.positions.copy()).to(precision)
         energy, forces = self.model(graph.at(exact))

@@ -194,7 +194,7 @@ class OutputBlock(nn.Module):
 
 
 class DimeNet(nn.Module):
-    """DimeNet, or DimeNet++ where ``plus``: one value per molecule."""
+    """DimeNet, or DimeNet++ if ``plus``: one value per molecule."""
 
     def __init__(self, size: DimeNetSize, plus: bool) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def orthogonal_linear(in_channels: int, out_channels: int, bias: bool = True) ->
 
 
 class _Residual(Function):
-    # adds both gradients while multiplying, and in place where possible
+    # adds both gradients while multiplying, and in place if possible
     @staticmethod
     def forward(
         ctx: AutogradContext, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor

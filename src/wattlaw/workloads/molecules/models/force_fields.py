@@ -61,7 +61,7 @@ ENERGY_WEIGHT, FORCE_WEIGHT = 0.05, 0.95
 """Weights of the two squared errors in the loss, as in LitMatter."""
 
 GENERATED_FRAMES = 512
-"""Geometries of the toy potential where data=generated."""
+"""Geometries of the toy potential if data=generated."""
 
 
 class LabelledFrame(NamedTuple):

@@ -196,6 +196,6 @@ class SchNetQM9(QM9Regression):
 
     def collate(self, samples: Sequence[Molecule]) -> Graph:
         molecules = concatenate(samples)
-        # a grid saves work where it has fewer points than there are pairs
+        # a grid saves work if it has fewer points than there are pairs
         use = self.chosen["interpolate"] and molecules.pairs.sum() > FILTER_POINTS
         return batch_molecules(molecules, self.cutoff, FILTER_POINTS if use else 0)

@@ -52,7 +52,7 @@ _BAD_ROW = (
 def read_database(path: Path) -> MoleculeFile:
     """Return the rows of an SQLite database of ASE.
 
-    Raises DataError where it is damaged, or holds something other than molecules.
+    Raises DataError if it is damaged, or holds something other than molecules.
     """
     units = _units(_stated_units(path))
     return MoleculeFile("ASE database", units, _rows(path), [])
@@ -168,7 +168,7 @@ def _unreadable(row: int, error: Exception) -> MoleculeRecord:
 
 
 def _single_numbers(values: Mapping[str, object]) -> dict[str, float]:
-    """Return the values that are one number each, also where it is in an array."""
+    """Return the values that are one number each, also if it is in an array."""
     numbers = {}
     for name, value in values.items():
         if isinstance(value, str | bool):
@@ -185,7 +185,7 @@ def is_json_database(text: str) -> bool:
 
 
 def read_json_database(path: Path, text: str) -> MoleculeFile:
-    """Return the rows of a JSON database of ASE. Raises DataError where it is damaged."""
+    """Return the rows of a JSON database of ASE. Raises DataError if it is damaged."""
     jsonio = need("ase.io.jsonio", "a database of ASE")
     row_of = need("ase.db.row", "a database of ASE").AtomsRow
     try:

@@ -27,7 +27,7 @@ from wattlaw.workloads.molecules.sources.smiles import MolecularGraph, smiles_re
 from wattlaw.workloads.molecules.sources.smiles_table import is_table, read_table
 
 _SAMPLED_LINES = 20
-"""A text is a list of molecules where most of so many first lines are."""
+"""A text is a list of molecules if most of so many first lines are."""
 
 
 class RecordFault(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class FileContents(msgspec.Struct, frozen=True, kw_only=True):
     least_atoms, most_atoms   of one of them
     elements      atoms of each element, by symbol
     numbers       molecules that bring each number, by the number's name
-    energy_unit   of its energies; "" where it has none, or where they are plainly in another unit
+    energy_unit   of its energies; "" if it has none, or if they are plainly in another unit
                   than its kind implies
     forces, bonds molecules that bring them
     faults        records that cannot be used
@@ -66,7 +66,7 @@ class FileContents(msgspec.Struct, frozen=True, kw_only=True):
 def check_file(path: Path, energy_unit: str = "") -> FileContents:
     """Read a file to its end. ``energy_unit`` is as in ``read_molecules``.
 
-    Raises DataError where the file cannot be read at all.
+    Raises DataError if the file cannot be read at all.
     """
     if is_table(path):
         table = read_table(path)

@@ -72,7 +72,7 @@ class FileUnits(NamedTuple):
     is_stated  whether the file itself states that unit
     length     unit of positions
     forces     unit of forces, such as "hartree/bohr"; "" for energy per length
-    by_name    units of single values, where the file states them
+    by_name    units of single values, if the file states them
     """
 
     energy: str = "eV"
@@ -85,8 +85,8 @@ class FileUnits(NamedTuple):
         """Return the factors to eV, Å and eV/Å.
 
         ``energy_unit`` overrides what the file states, also for its forces, which are then in
-        that unit per Å. Raises UnknownNameError where it is not a unit of energy, and DataError
-        where the file states a unit that is not known.
+        that unit per Å. Raises UnknownNameError if it is not a unit of energy, and DataError
+        if the file states a unit that is not known.
         """
         length = _length_factor(path, self.length)
         if energy_unit:
@@ -138,7 +138,7 @@ def _force_factor(path: Path, unit: str) -> float:
 
 
 def doubt_about_unit(numbers: Array, energy_ev: float, unit: str) -> str:
-    """Return why an energy is not in the unit in which it was read; "" where it may be.
+    """Return why an energy is not in the unit in which it was read; "" if it may be.
 
     numbers (N,), the atomic numbers of one molecule. The total energy of an atom is about
     -½·Z^2.4 hartree, to a tenth. Energies of valence electrons, or relative to a reference,

@@ -71,8 +71,8 @@ def read_molecules(
 
     ``energy_unit`` is the unit of the file's energies, "" for the one that the file states or its
     kind implies. ``lacks`` names what a record lacks for its purpose, "" for nothing. Raises
-    DataError with the file and the record where one cannot be used, unless ``on_bad`` is "skip";
-    where no record can be used; and where an energy is plainly in another unit.
+    DataError with the file and the record if one cannot be used, unless ``on_bad`` is "skip";
+    if no record can be used; and if an energy is plainly in another unit.
     """
     file = open_molecules(path)
     scales = file.units.scales(path, energy_unit)
@@ -111,7 +111,7 @@ def in_ev_and_angstrom(record: MoleculeRecord, scales: UnitScales) -> MoleculeRe
 
 
 def unit_doubt(file: MoleculeFile, record: MoleculeRecord, scales: UnitScales) -> str:
-    """Return why a record's energy is not in the unit in which it was read; "" where it may be.
+    """Return why a record's energy is not in the unit in which it was read; "" if it may be.
 
     A unit that the file states is not doubted.
     """
@@ -126,7 +126,7 @@ def unit_doubt(file: MoleculeFile, record: MoleculeRecord, scales: UnitScales) -
 
 
 def open_molecules(path: Path) -> MoleculeFile:
-    """Return a file's kind, units and records. Raises DataError where its kind is not known."""
+    """Return a file's kind, units and records. Raises DataError if its kind is not known."""
     if path.is_dir():
         return _open_folder(path)
     if not path.is_file():

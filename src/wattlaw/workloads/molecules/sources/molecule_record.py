@@ -29,7 +29,7 @@ class MoleculeRecord(NamedTuple):
     values     numbers of the whole molecule by name, in the file's units
     forces     (N, 3) in the file's unit, or None
     bonds      (K, 3) int, two atoms and the kind of bond (1, 2, 3; 4 is aromatic), or None
-    fault      why the record cannot be read, "" where it can
+    fault      why the record cannot be read, "" if it can
     """
 
     where: str
@@ -59,7 +59,7 @@ def bad_record(where: str, fault: str) -> MoleculeRecord:
 
 
 def fault_of(record: MoleculeRecord) -> str:
-    """Return why a record, in Å and eV/Å, cannot be used; "" where it can."""
+    """Return why a record, in Å and eV/Å, cannot be used; "" if it can."""
     if record.fault:
         return record.fault
     if len(record.numbers) == 0:
@@ -110,7 +110,7 @@ def overlapping_atoms(positions: Array) -> tuple[int, int] | None:
 def as_element_array(numbers: Array) -> Array:
     """Return atomic numbers (N,) as int64; 0 for what is not a whole number, such as NaN.
 
-    Raises ValueError where the array has another shape or kind.
+    Raises ValueError if the array has another shape or kind.
     """
     if numbers.ndim != 1 or numbers.dtype.kind not in "biuf":
         raise ValueError(f"atomic numbers of shape {numbers.shape} and type {numbers.dtype}")

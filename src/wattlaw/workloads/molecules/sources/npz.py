@@ -35,7 +35,7 @@ _READ_ERRORS = (
 
 
 def read_npz(path: Path) -> MoleculeFile:
-    """Return the geometries of a file. Raises DataError where its arrays are in no known layout."""
+    """Return the geometries of a file. Raises DataError if its arrays are in no known layout."""
     arrays = _load(path)
     for kind, names in _TRAJECTORIES.items():
         if all(name in arrays for name in names):
@@ -83,7 +83,7 @@ def _check_numeric(path: Path, arrays: Mapping[str, Array], names: Sequence[str]
 
 
 def _units(arrays: Mapping[str, Array], usual: str) -> FileUnits:
-    """Return the units that sGDML's files state; ``usual`` for the energy where none is stated."""
+    """Return the units that sGDML's files state; ``usual`` for the energy if none is stated."""
     stated = str(arrays.get("e_unit", ""))
     length = str(arrays.get("r_unit", "Ang"))
     return FileUnits(stated or usual, is_stated=bool(stated), length=length)

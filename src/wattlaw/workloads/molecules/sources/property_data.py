@@ -21,7 +21,7 @@ from wattlaw.workloads.molecules.sources.qm9 import PROPERTIES, qm9
 from wattlaw.workloads.molecules.sources.qm9_bonds import qm9_bonds
 
 GENERATED_COUNT = 2048
-"""Random molecules where data=generated."""
+"""Random molecules if data=generated."""
 
 _ALIASES = {"u": ("u298",), "h": ("h298",), "g": ("g298",)}
 
@@ -33,9 +33,9 @@ class PropertyData(NamedTuple):
     positions     (A, 3) float32, Å
     atoms         (M,) atoms of each molecule
     values        (M,) in ``unit``
-    unit          of the values, "" where it is not known
+    unit          of the values, "" if it is not known
     is_extensive  whether the property grows with the molecule
-    bonds         of each molecule (K, 3), or None where they are unknown; None where the source
+    bonds         of each molecule (K, 3), or None if they are unknown; None if the source
                   has no bonds at all
     notes         warnings for the user
     """
@@ -76,7 +76,7 @@ def load_property(
 
 
 def estimated_bonds(data: PropertyData) -> list[Note]:
-    """Return the warning that bonds have to be estimated; an empty list where all are known."""
+    """Return the warning that bonds have to be estimated; an empty list if all are known."""
     size = len(data.atoms)
     count = size
     if data.bonds is not None:
@@ -121,7 +121,7 @@ def _of_file(path: Path, on_bad: str, target: str, energy_unit: str) -> Property
 
 
 def _name_of_target(record: MoleculeRecord, target: str) -> str:
-    """Return a record's own name for the target, whatever its case; "" where it has none."""
+    """Return a record's own name for the target, whatever its case; "" if it has none."""
     names = {name.lower(): name for name in record.values}
     low = target.lower()
     for candidate in (low, f"energy_{low}", *_ALIASES.get(low, ())):

@@ -79,7 +79,7 @@ def qm9_smiles(count: int | None = None) -> tuple[list[str], Array]:
 def qm9(count: int | None = None) -> QM9Table:
     """Return ``count`` molecules from blocks spread over the set, or all of it (which is cached).
 
-    Raises MissingPartError where qm9pack is not installed, DataError where a file of it is damaged.
+    Raises MissingPartError if qm9pack is not installed, DataError if a file of it is damaged.
     """
     if count is not None:
         return _table(_rows(count))

@@ -44,7 +44,7 @@ def _flat(graphs: Sequence[MolecularGraph]) -> dict[str, Array]:
 
 
 def qm9_bonds(count: int | None = None) -> list[Array | None]:
-    """Return the bonds (K, 3) of each molecule of ``qm9(count)``; None where they are unknown."""
+    """Return the bonds (K, 3) of each molecule of ``qm9(count)``; None if they are unknown."""
     if count is None:
         arrays = cached("qm9-bonds-2", lambda: _bond_arrays(None))
     else:
@@ -76,7 +76,7 @@ def _bond_arrays(count: int | None) -> dict[str, Array]:
 def bonds_of_geometry(graph: MolecularGraph, numbers: Array, positions: Array) -> Array | None:
     """Return the bonds (K, 3) uint8 of a geometry, also those of its hydrogens.
 
-    None where the geometry is not that of the graph, atom by atom.
+    None if the geometry is not that of the graph, atom by atom.
     """
     heavy = graph.numbers.astype(int)
     size = len(heavy)

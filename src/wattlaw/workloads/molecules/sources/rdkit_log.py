@@ -48,7 +48,7 @@ class RdkitLog(logging.Handler):
 def captured_rdkit_log() -> Iterator[RdkitLog]:
     """Collect what RDKit logs meanwhile; its own settings are restored afterwards.
 
-    Raises MissingPartError where RDKit is not installed.
+    Raises MissingPartError if RDKit is not installed.
     """
     base = need("rdkit.rdBase", "SMILES and SDF")
     switches = need("rdkit.RDLogger", "SMILES and SDF")

@@ -47,7 +47,7 @@ def _is_counts_line(line: str) -> bool:
 def read_sdf(path: Path, lines: Sequence[str]) -> MoleculeFile:
     """Return the molecules of a file from its lines.
 
-    Raises MissingPartError where RDKit is not installed, and DataError where the table beside the
+    Raises MissingPartError if RDKit is not installed, and DataError if the table beside the
     file is damaged or of another length.
     """
     notes: list[Note] = []

@@ -27,7 +27,7 @@ SINGLE, DOUBLE, TRIPLE, AROMATIC = 1, 2, 3, 4
 class MolecularGraph(NamedTuple):
     """Atoms and bonds of a molecule without positions.
 
-    numbers    atomic numbers (N,) uint8; hydrogens are atoms only where they have no other atom
+    numbers    atomic numbers (N,) uint8; hydrogens are atoms only if they have no other atom
     aromatic   (N,) bool
     hydrogens  (N,) how many hydrogens each atom carries that are not atoms of the graph
     bonds      (K, 3): two atoms, the first before the second, and the kind of the bond
@@ -94,7 +94,7 @@ class SmilesReader:
 
 @contextlib.contextmanager
 def smiles_reader() -> Iterator[SmilesReader]:
-    """Give a reader of SMILES. Raises MissingPartError where RDKit is not installed."""
+    """Give a reader of SMILES. Raises MissingPartError if RDKit is not installed."""
     with captured_rdkit_log() as log:
         yield SmilesReader(log)
 
@@ -106,7 +106,7 @@ def read_smiles(*texts: str) -> list[MolecularGraph]:
 
 
 def rdkit_warnings(source: Path | str, warnings: Sequence[str]) -> list[Note]:
-    """Return the note that RDKit warned of some molecules; none where it did not."""
+    """Return the note that RDKit warned of some molecules; none if it did not."""
     if not warnings:
         return []
     found = counted(len(warnings), "molecule")

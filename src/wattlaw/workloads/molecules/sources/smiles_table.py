@@ -43,8 +43,8 @@ class SmilesTable(NamedTuple):
 def read_column(path: Path, column: str, on_bad: str = "fail") -> SmilesColumn:
     """Return the molecules of a CSV file, from its column smiles, and the numbers of a column.
 
-    Raises DataError with file and line where a row cannot be used, unless ``on_bad`` is "skip";
-    UnknownNameError where there is no such column.
+    Raises DataError with file and line if a row cannot be used, unless ``on_bad`` is "skip";
+    UnknownNameError if there is no such column.
     """
     reader = _open_table(path)
     _check_columns(path, reader, column)
@@ -87,7 +87,7 @@ def read_table(path: Path) -> SmilesTable:
 
 
 def smiles_column(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of each SMILES of a table. Raises DataError where it is none."""
+    """Yield the line and the text of each SMILES of a table. Raises DataError if it is none."""
     reader = _open_table(path)
     _check_columns(path, reader)
     for row in _rows(path, reader):
@@ -104,7 +104,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_text_file(path: Path) -> str:
-    """Return a text in UTF-8. Raises DataError where there is none."""
+    """Return a text in UTF-8. Raises DataError if there is none."""
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
@@ -150,7 +150,7 @@ def _smiles_of(row: Mapping[str, str | None]) -> str:
 
 
 def _number(row: Mapping[str, str | None], column: str) -> float:
-    """Return the number in a column. Raises DataError where there is none, or not a finite one."""
+    """Return the number in a column. Raises DataError if there is none, or not a finite one."""
     text = row[column]
     if text is None:
         raise DataError(f"the line is cut off before {column}")

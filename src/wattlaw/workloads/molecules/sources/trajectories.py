@@ -72,7 +72,7 @@ def _lacks(record: MoleculeRecord) -> str:
 
 
 def ethanol() -> list[Frame]:
-    """Return the packaged trajectory. Raises DataError where its file is damaged."""
+    """Return the packaged trajectory. Raises DataError if its file is damaged."""
     try:
         with open(ETHANOL, "rb") as file, np.load(file, allow_pickle=False) as data:
             numbers, positions = data["nuclear_charges"], data["coords"]

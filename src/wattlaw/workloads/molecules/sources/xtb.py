@@ -96,7 +96,7 @@ def starting_geometry(molecule: str) -> tuple[Array, Array]:
     """Return elements (N,) and positions (N, 3) in Å of a molecule.
 
     ``molecule`` is a SMILES as QM9 has it, or a file, of which the first geometry is taken. Raises
-    UsageError where it is neither.
+    UsageError if it is neither.
     """
     if Path(molecule).is_file():
         first = read_molecules(Path(molecule), on_bad="skip").records[0]
@@ -123,7 +123,7 @@ def trajectory(
 
     ``on_frame`` is called with the number of kept frames after each. The same seed gives the same
     frames on the same machine; on another, rounding leads to different ones. Raises
-    MissingPartError without tblite or ase, SettingError for a plan out of range, DataError where
+    MissingPartError without tblite or ase, SettingError for a plan out of range, DataError if
     the method finds no energy.
     """
     if not plan.is_possible:

@@ -75,14 +75,14 @@ def read_xyz(path: Path, lines: Sequence[str]) -> MoleculeFile:
 
 
 def _atom_count(line: str) -> int | None:
-    """Return the number of atoms that a line states; None where it states none."""
+    """Return the number of atoms that a line states; None if it states none."""
     # int() refuses separators that strip() takes for blanks, and thousands of digits
     word = line.strip()
     return int(word) if word.isdecimal() and len(word) <= 12 else None
 
 
 def atomic_number(word: str) -> int:
-    """Return the atomic number of a symbol, or of a number in digits; 0 where it is neither."""
+    """Return the atomic number of a symbol, or of a number in digits; 0 if it is neither."""
     if word.isdecimal() and len(word) < 4:
         return int(word)
     return _numbers_by_symbol().get(word.capitalize(), 0)
@@ -137,7 +137,7 @@ def _frame(
 
 
 def _comment_values(comment: str, parse_comment: CommentParser) -> dict[str, Any]:
-    """Return the values of a comment line by name; none where it is free text."""
+    """Return the values of a comment line by name; none if it is free text."""
     if "=" not in comment:
         return {}
     if _SIMPLE_COMMENT.fullmatch(comment):
@@ -170,7 +170,7 @@ def _simple_values(comment: str) -> dict[str, Any]:
 def _columns(properties: str) -> dict[str, int]:
     """Return the first column of each property, from "species:S:1:pos:R:3:forces:R:3".
 
-    Raises ValueError where a property that is read has the wrong number of columns.
+    Raises ValueError if a property that is read has the wrong number of columns.
     """
     parts = properties.split(":")
     columns, at = {}, 0
@@ -190,7 +190,7 @@ def _element_column(columns: Mapping[str, int]) -> int:
 
 
 def _vectors(rows: Sequence[Sequence[str]], column: int) -> Array:
-    """Return three columns as an array (N, 3). Raises ValueError where a row is too short."""
+    """Return three columns as an array (N, 3). Raises ValueError if a row is too short."""
     if any(len(row) < column + 3 for row in rows):
         raise ValueError("a line is too short")
     numbers = [[float(word) for word in row[column : column + 3]] for row in rows]
