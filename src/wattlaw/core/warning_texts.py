@@ -290,7 +290,7 @@ WARNINGS: dict[str, WarningText] = {
     "gpus_unread": WarningText(
         "The process that reads the meters saw only some of the job's GPUs, so their "
         "total energy is missing.",
-        "Start `wattlaw measure -- srun CMD` outside the step, or give srun --gpu- bind=none.",
+        "Start `wattlaw measure -- srun CMD` outside the step, or give srun --gpu-bind=none.",
     ),
     "nodes_unmeasured": WarningText(
         "The job has nodes on which no process of wattlaw ran; their time and energy are "
