@@ -1,4 +1,8 @@
-"""Extra-P as a peer: reads [[sizes, values, next size], …] on stdin, prints its forecasts. Runs where extrap is."""
+"""Forecast with Extra-P.
+
+Reads ``[[sizes, values, next size], …]`` as JSON from standard input and prints one forecast for
+each. It runs in the environment where `extrap` is installed.
+"""
 
 import json
 import sys
@@ -13,6 +17,7 @@ from extrap.modelers.model_generator import ModelGenerator
 
 
 def forecast(sizes: list[float], values: list[float], at: float) -> float:
+    """Return Extra-P's value at one size from the values at other sizes."""
     experiment = Experiment()
     experiment.add_parameter(Parameter("N"))
     callpath, metric = Callpath("run"), Metric("value")
@@ -23,8 +28,8 @@ def forecast(sizes: list[float], values: list[float], at: float) -> float:
         experiment.add_coordinate(coordinate)
         experiment.add_measurement(Measurement(coordinate, callpath, metric, [value]))
     generator = ModelGenerator(experiment)
-    # its own choices, but for two without which it gives a constant: strong scaling needs negative exponents, and
-    # published families have fewer points than the five that it asks for
+    # with its defaults it returns a constant: strong scaling needs negative exponents, and
+    # published families have fewer than the five points that it requires
     generator.modeler.allow_negative_exponents = True
     generator.modeler.min_measurement_points = 3
     generator.model_all()

@@ -1,8 +1,10 @@
-"""A training loop's stand-in: steps of about 5 ms, half in the interpreter, half in code that lets go of its lock.
+"""A synthetic training loop with steps of about 5 ms, for sampler_overhead.py.
 
-Run as a script under any tool's own Python: `python _loop.py TOOL BLOCK` reads patterns such as "off on on off"
-from standard input and answers each with a line of JSON: for every block whether the tool was on, the mean time
-of a step, and the CPU time of its whole process. Standard library only.
+Half of a step is Python code. The other half is hashing, which releases the interpreter's lock.
+`python _loop.py TOOL BLOCK` runs under the Python of any measuring tool. It reads patterns such as
+"off on on off" from standard input. For each pattern it prints one line of JSON with one entry per
+block: whether the tool was on, the mean wall time of a step and the mean CPU time, s. The script
+uses only the standard library.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Mark = Callable[[], None]
 
 
 def calibrate() -> tuple[int, bytes]:
-    """Return how many turns of plain Python, and which bytes to hash, take half a step each."""
+    """Return the iterations of `spin`, and the bytes to hash, that each take half a step."""
     turns, size = 1000, 1 << 16
     while timed(spin, turns) < STEP_S / 2:
         turns = int(turns * 1.1)
@@ -35,6 +37,7 @@ def calibrate() -> tuple[int, bytes]:
 
 
 def timed(call: Callable[[Any], object], argument: object) -> float:
+    """Return the median time of seven calls, s."""
     times = []
     for _ in range(7):
         start = time.perf_counter()
@@ -44,6 +47,7 @@ def timed(call: Callable[[Any], object], argument: object) -> float:
 
 
 def spin(turns: int) -> float:
+    """Do some arithmetic in the interpreter."""
     x = 0.0
     for i in range(turns):
         x += i * 0.5
@@ -55,7 +59,13 @@ def nothing() -> None:
 
 
 class Tool(NamedTuple):
-    """How a tool is switched on and off, what it is told at each step, how it ends, and what it wraps the loop in."""
+    """How to control one measuring tool.
+
+    on, off  start and stop its measurement
+    mark     called after every step while it is on
+    end      called once, after the last block
+    around   wraps the whole loop
+    """
 
     on: Switch
     off: Switch
@@ -65,11 +75,12 @@ class Tool(NamedTuple):
 
 
 def none(folder: str) -> Tool:
+    """No tool: shows the noise of the machine."""
     return Tool(nothing, nothing)
 
 
 def wattlaw(folder: str) -> Tool:
-    """All meters at 10 Hz and a step mark a step; off, the sampler process is halted."""
+    """Read all meters at 10 Hz and mark each step. The sampler process is paused while off."""
     import wattlaw
 
     window = wattlaw.measure(os.path.join(folder, "runs"), name="loop", hz=10)
@@ -87,7 +98,7 @@ def wattlaw(folder: str) -> Tool:
 
 
 def codecarbon(folder: str) -> Tool:
-    """Its tracker thread, asked for a reading every 0.1 s, started and stopped around each block."""
+    """Start its tracker with a reading every 0.1 s before each block, and stop it after."""
     from codecarbon import OfflineEmissionsTracker
 
     running = []
@@ -107,13 +118,18 @@ def codecarbon(folder: str) -> Tool:
 
 
 def carbontracker(folder: str) -> Tool:
-    """Its threads, with the shortest interval it takes, one epoch around each block."""
+    """Run its threads at the shortest interval it accepts, with one epoch per block."""
     from carbontracker.tracker import CarbonTracker
 
     tracker = CarbonTracker(
-        epochs=10**6, monitor_epochs=-1, epochs_before_pred=0, update_interval=1, verbose=0, ignore_errors=True,
+        epochs=10**6,
+        monitor_epochs=-1,
+        epochs_before_pred=0,
+        update_interval=1,
+        verbose=0,
+        ignore_errors=True,
         components="cpu",
-    )  # fmt: skip
+    )
     is_on = [False]
 
     def on() -> None:
@@ -129,7 +145,7 @@ def carbontracker(folder: str) -> Tool:
 
 
 def perun(folder: str) -> Tool:
-    """Its decorator around the whole loop, ten readings a second; off, its reading process is halted."""
+    """Decorate the whole loop, with ten readings a second. Its process is paused while off."""
     import multiprocessing
 
     from perun import perun as monitored
@@ -153,7 +169,7 @@ def perun(folder: str) -> Tool:
 
 
 def zeus(folder: str) -> Tool:
-    """A window around each block, as its documentation shows; it reads at the edges only."""
+    """Open a window around each block, as documented. It reads only at the edges."""
     from zeus.monitor import ZeusMonitor
 
     monitor = ZeusMonitor(gpu_indices=[])
@@ -174,7 +190,7 @@ TOOLS = {f.__name__: f for f in (none, wattlaw, codecarbon, carbontracker, perun
 
 
 def serve(tool: Tool, block: int, answers: Any) -> None:
-    """Carry out one turn for each pattern that comes on standard input, such as "off on on off"."""
+    """Run one pattern of blocks, such as "off on on off", for each line of standard input."""
     turns, data = calibrate()
     tool.off()
     print("ready", file=answers, flush=True)
@@ -184,16 +200,18 @@ def serve(tool: Tool, block: int, answers: Any) -> None:
         for word in line.split():
             if is_on != (word == "on"):
                 is_on = not is_on
-                (tool.on if is_on else tool.off)()
+                switch = tool.on if is_on else tool.off
+                switch()
             time.sleep(SETTLE_S)
-            found.append((is_on, *steps(turns, data, tool.mark if is_on else nothing, block)))
+            mark = tool.mark if is_on else nothing
+            found.append((is_on, *steps(turns, data, mark, block)))
         if is_on:
             tool.off()
         print(json.dumps(found), file=answers, flush=True)
 
 
 def steps(turns: int, data: bytes, mark: Mark, count: int) -> tuple[float, float]:
-    """Return the mean time of some steps, s: on the clock, and of this process's CPU time."""
+    """Return the mean wall time and the mean CPU time of some steps, s."""
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(count):
         spin(turns)
@@ -203,7 +221,8 @@ def steps(turns: int, data: bytes, mark: Mark, count: int) -> tuple[float, float
 
 
 def main(name: str, block: int) -> None:
-    # tools write to standard output as they like; the answers keep it to themselves
+    """Run the loop under one tool until standard input ends."""
+    # tools print to standard output; they get standard error, so that only answers are printed
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     tool = TOOLS[name](tempfile.mkdtemp(prefix="bench-"))

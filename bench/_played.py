@@ -1,8 +1,9 @@
-"""Loads whose energy is known, devices that show them as GPUs do, and a sampler played in simulated time.
+"""Loads of known energy, simulated devices that measure them, and a sampler in simulated time.
 
-A load is a list of knots (s, W, J so far); power runs straight between them. A device renews its power reading
-and its counter every ``update_s`` (by 2 % more or less from device to device, 0.5 ms of jitter each time, any
-phase); a power reading is the mean of the last ``mean_s``.
+A load is a list of knots (time s, power W, energy so far J), with linear power between knots. A
+device updates its power reading and its energy counter every ``update_s``. The period varies by 2 %
+between devices, each update has 0.5 ms of jitter, and the phase is random. A power reading is the
+mean over the last ``mean_s``.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ HZ = 10.0
 ASSUMED_UPDATE_S = 0.1
 IDLE_W, FULL_W = 60.0, 400.0
 LOOK_COST_S, READ_COST_S = 6e-5, 3e-4
-"""CPU time assumed for one look at a counter and for one reading of everything, s."""
+"""Assumed CPU time of one counter check and of one full reading, s."""
 
 NOISE_W = 0.3
-"""A sensor is never quite still; this is far below what counts as a jump."""
+"""Standard deviation of the sensor noise, far below a change of load."""
 
 Knots = list[tuple[float, float, float]]
 
 
 class Device(NamedTuple):
-    """How a device shows its power and energy."""
+    """How a device reports its power and energy."""
 
     update_s: float
     mean_s: float = 0.0
@@ -39,19 +40,22 @@ class Device(NamedTuple):
 
 
 def load(kind: str, every_s: float, until_s: float, chance: random.Random) -> Knots:
-    """Return a load of "square", "ramp" or "bursts" that turns about every so many seconds, from a random phase on."""
+    """Return a load that switches about every ``every_s``, from a random phase.
+
+    kind   "square", "ramp" or "bursts"
+    """
     period = every_s * chance.uniform(0.8, 1.25)
     t, points, is_on = -chance.uniform(0, period), [], chance.random() < 0.5
     while t < until_s:
         watts = FULL_W if is_on else IDLE_W
-        points.append((t, IDLE_W + FULL_W - watts if kind == "ramp" else watts, watts))
+        first = IDLE_W + FULL_W - watts if kind == "ramp" else watts
+        points.append((t, first, watts))
         t += chance.expovariate(1 / every_s) + 0.05 if kind == "bursts" else period
         is_on = not is_on
     knots: Knots = []
     joules = 0.0
-    for (start, first, last), (end, *_) in zip(
-        points, [*points[1:], (until_s + 10, 0.0, 0.0)], strict=True
-    ):
+    ends = [t for t, *_ in points[1:]] + [until_s + 10]
+    for (start, first, last), end in zip(points, ends, strict=True):
         knots.append((start, first, joules))
         joules += (first + last) / 2 * (end - start)
         knots.append((end, last, joules))
@@ -67,7 +71,7 @@ def energy(knots: Knots, at: float) -> float:
 
 
 def rows(knots: Knots, device: Device, until_s: float, chance: random.Random) -> list[Sample]:
-    """Return what the device shows, one row an update."""
+    """Return the readings of the device, one for each update."""
     period = device.update_s * chance.uniform(0.98, 1.02)
     phase, found = chance.uniform(0, period), []
     for i in range(int(until_s / period)):
@@ -79,13 +83,30 @@ def rows(knots: Knots, device: Device, until_s: float, chance: random.Random) ->
     return found
 
 
-def measured(shown: list[Sample], device: Device, start: float, end: float, chance: random.Random,
-             *, knows_edges: bool = True) -> HostWindow:  # fmt: skip
-    """Return what a sampler at 10 Hz records of a window; it starts just before, or without its edges runs on."""
-    # what the meter for NVIDIA's devices assumes before it has seen a device at work; the mean over 1 s is documented
+def measured(
+    shown: list[Sample],
+    device: Device,
+    start: float,
+    end: float,
+    chance: random.Random,
+    *,
+    knows_edges: bool = True,
+) -> HostWindow:
+    """Return the recording of a sampler at 10 Hz over a window.
+
+    A sampler that knows the edges of the window starts just before it. Otherwise it runs from long
+    before the window to some time after.
+    """
+    # what the NVIDIA meter assumes of a device that it has not yet observed
     lag = ASSUMED_UPDATE_S / 2 + 0.5 if device.mean_s >= 1 else lag_of(ASSUMED_UPDATE_S)
-    info = DeviceInfo(id="gpu:0", boundary="gpu", meter="replay", energy="counter" if device.has_counter else "power",
-                      update_s=ASSUMED_UPDATE_S, lag_s=lag)  # fmt: skip
+    info = DeviceInfo(
+        id="gpu:0",
+        boundary="gpu",
+        meter="replay",
+        energy="counter" if device.has_counter else "power",
+        update_s=ASSUMED_UPDATE_S,
+        lag_s=lag,
+    )
     now = [start - 0.02 if knows_edges else max(shown[0].time_s, start - 15 - chance.random())]
     meter = Replay(Scope(root_pid=1), clock=lambda: now[0])
     meter.rows, meter.times = {"gpu:0": shown}, {"gpu:0": [s.time_s for s in shown]}
@@ -108,11 +129,9 @@ def measured(shown: list[Sample], device: Device, start: float, end: float, chan
     taken.sort(key=lambda s: s.time_s)
     for name in ("power_w", "energy_j"):
         column = series.columns[name] = Series().column(name)
-        told = [s for s in taken if getattr(s, name) is not None]
-        column.times, column.values = (
-            array("d", (getattr(s, n) for s in told)) for n in ("time_s", name)
-        )
-    host = Host(
-        host="h", hz=HZ, probes=(Probe(meter="replay", devices=(rule.with_observed_period(info),)),)
-    )
+        known = [sample for sample in taken if getattr(sample, name) is not None]
+        column.times = array("d", (sample.time_s for sample in known))
+        column.values = array("d", (getattr(sample, name) for sample in known))
+    probe = Probe(meter="replay", devices=(rule.with_observed_period(info),))
+    host = Host(host="h", hz=HZ, probes=(probe,))
     return HostWindow(host, {"gpu:0": series}, start, end)

@@ -1,6 +1,6 @@
-"""Learns the prior of the scaling law from the published MLPerf runs and writes the table that ships.
+"""Fit the prior of the scaling law to the published MLPerf runs and write the table that ships.
 
-python bench/_scaling_prior.py src/wattlaw/laws/scaling_prior.csv
+Run with `python bench/_scaling_prior.py src/wattlaw/laws/scaling_prior.csv`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ SOURCE = "MLPerf Training v1.0, v3.0, v4.1 (MLCommons, Apache-2.0)"
 
 
 def published() -> list[Family]:
-    """Every family of the three rounds with at least two sizes."""
-    return find_families(
-        import_runs("mlperf", DATA / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv").runs
-    )
+    """Return every family of the three rounds that has at least two sizes."""
+    file = DATA / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv"
+    return find_families(import_runs("mlperf", file).runs)
 
 
 def main(target: str) -> None:
-    """Learn from all families and write the table."""
+    """Fit the prior to all families and write the table."""
     rows = table_rows(learn_priors(published()), SOURCE)
     with open(target, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")

@@ -1,4 +1,7 @@
-"""Two ways to do the same, timed in turns in one process, so that the machine's mood meets both alike."""
+"""Time several implementations of one task in turns in one process.
+
+Changes in the speed of the machine then affect all of them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any, NamedTuple
 
 
 class Took(NamedTuple):
-    """Seconds of each call: on the clock, and of this process's CPU time (all its threads)."""
+    """Wall time and CPU time of each call, s. CPU time counts all threads of the process."""
 
     wall_s: list[float]
     cpu_s: list[float]
@@ -22,7 +25,10 @@ class Took(NamedTuple):
 def alternate(
     ways: dict[str, Callable[[], Any]], rounds: int = 20, warmup: int = 3
 ) -> dict[str, Took]:
-    """Return what each call took, by way; in each round every way is called once, in random order."""
+    """Return the times of each implementation.
+
+    Each round calls every implementation once, in random order.
+    """
     for way in ways.values():
         for _ in range(warmup):
             way()
@@ -40,9 +46,11 @@ def alternate(
 
 
 def ratio(reference: Took, ours: Took) -> dict[str, float]:
-    """Return how many times faster ours is: median of the rounds' ratios of wall time, 5th and 95th percentile.
+    """Return how many times faster ours is than the reference.
 
-    ``cpu_ratio`` is that of CPU time, which other programs on the machine disturb less.
+    ``ratio`` is the median over rounds of the reference's wall time over ours. ``p5`` and ``p95``
+    are percentiles of the same ratios. ``cpu_ratio`` is the ratio of median CPU times, which other
+    programs on the machine affect less.
     """
     each = sorted(r / o for r, o in zip(reference.wall_s, ours.wall_s, strict=True))
     ends = statistics.quantiles(each, n=20, method="inclusive")
@@ -57,12 +65,12 @@ def ratio(reference: Took, ours: Took) -> dict[str, float]:
 
 
 def peak_bytes(file: str, way: str) -> int:
-    """Return the peak memory that ``python FILE peak WAY`` prints, in a process of its own."""
+    """Return the peak memory that ``python FILE peak WAY`` prints, bytes."""
     return int(printed(file, "peak", way).split()[-1])
 
 
 def printed(file: str, *words: str) -> str:
-    """Return what ``python FILE WORDS`` prints."""
+    """Return the output of ``python FILE WORDS``."""
     done = subprocess.run(
         [sys.executable, file, *words],
         capture_output=True,
@@ -74,9 +82,9 @@ def printed(file: str, *words: str) -> str:
 
 
 def grown(work: Callable[[], Any]) -> int:
-    """Return by how many bytes the peak memory of this process exceeds what it holds before ``work`` (Linux)."""
+    """Return how far the peak memory rises above the present use during ``work``, bytes (Linux)."""
     before = _status("VmRSS")
-    # "5" sets the peak back to what is held now, see proc(5)
+    # "5" resets the peak to the present use, see proc(5)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     work()
     return _status("VmHWM") - before

@@ -1,4 +1,4 @@
-"""Advice on numbers of devices drawn from simulated runs of known laws: do limits hold as often as is said?"""
+"""Advice on numbers of devices from simulated runs: do limits hold with the stated probability?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = ((1, 2, 4), (1, 2, 4, 8), (1, 4, 16), (2, 4, 8, 16))
 
 
 def law(rng: np.random.Generator, kind: int) -> Callable[[float], float]:
-    """A power law, Amdahl's or the universal law, its parameters at random."""
+    """Return a power law, Amdahl's law or the universal scaling law with random parameters."""
     beta, sigma, kappa = rng.uniform(0.5, 1), 10 ** rng.uniform(-3, -0.8), 10 ** rng.uniform(-5, -2)
     if kind == 0:
         return lambda n: float(n**-beta)
@@ -27,15 +27,18 @@ def law(rng: np.random.Generator, kind: int) -> Callable[[float], float]:
 
 
 def run(time: float, devices: int) -> Run:
-    """One run on so many devices of one node, s per sample."""
+    """Return a run on one node that takes ``time`` s per sample."""
     setting = Setting("made", devices_per_node=devices, batch_per_device=32)
     return Run(setting=setting, trial="", quantities={"samples_per_s": measured(1 / time)})
 
 
 def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
-    """Ask each law for the least time within a limit on device-time; 0.5 to 4 % noise, one to three repeats."""
+    """Judge the advice on the least time within a limit on device time.
+
+    The runs have 0.5 to 4 % noise and one to three repeats.
+    """
     rng = np.random.default_rng(seed)
-    told: list[tuple[float, bool]] = []
+    predicted: list[tuple[float, bool]] = []
     followed: dict[float, list[bool]] = {0.5: [], 0.9: []}
     for index in range(count):
         time, noise = law(rng, index % 3), rng.choice([0.005, 0.02, 0.04])
@@ -49,35 +52,33 @@ def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
         )
         most = min(time(n) * n for n in sizes) * rng.choice([1.1, 1.3, 1.6, 2.0])
         weighed = weigh(options, TIME, None, {DEVICE_TIME: most}, NO_PRICES)
-        told += [
-            (float(chance), once(o.devices) * o.devices <= most)
-            for o, chance in zip(options, weighed.chances, strict=True)
-            if not o.is_measured and o.is_advisable
-        ]
-        for confidence, held in followed.items():
+        for option, chance in zip(options, weighed.chances, strict=True):
+            if not option.is_measured and option.is_advisable:
+                keeps_limit = once(option.devices) * option.devices <= most
+                predicted.append((float(chance), keeps_limit))
+        for confidence, outcomes in followed.items():
             chosen = choose(weighed, confidence)
             if chosen is not None:
-                held.append(once(options[chosen].devices) * options[chosen].devices <= most)
-    return {
-        "calibration": calibration(told),
-        "held_at_confidence": {
-            str(c): round(float(np.mean(held)), 2) for c, held in followed.items()
-        },
-    }
+                devices = options[chosen].devices
+                outcomes.append(once(devices) * devices <= most)
+    shares = {str(c): round(float(np.mean(kept)), 2) for c, kept in followed.items()}
+    return {"calibration": calibration(predicted), "held_at_confidence": shares}
 
 
-def calibration(told: list[tuple[float, bool]]) -> dict[str, Any]:
-    """How often limits held among those said to hold with a probability in each fifth."""
+def calibration(predicted: list[tuple[float, bool]]) -> dict[str, Any]:
+    """Return the mean predicted probability and the share of limits kept, in five bins.
+
+    ``predicted`` holds pairs of the predicted probability and whether the limit was kept.
+    """
     found = {}
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        inside = [
-            pair for pair in told if low <= pair[0] < low + 0.2 or pair[0] == low + 0.2 == 1.0
-        ]
-        if inside:
-            said, held = np.mean(inside, axis=0)
-            found[f"{low:.1f}-{low + 0.2:.1f}"] = {
-                "n": len(inside),
-                "said": round(said, 2),
-                "held": round(held, 2),
+        high = low + 0.2
+        in_bin = [pair for pair in predicted if low <= pair[0] < high or pair[0] == high == 1.0]
+        if in_bin:
+            probability, kept = np.mean(in_bin, axis=0)
+            found[f"{low:.1f}-{high:.1f}"] = {
+                "n": len(in_bin),
+                "said": round(probability, 2),
+                "held": round(kept, 2),
             }
     return found

@@ -1,4 +1,4 @@
-"""How benchmarks report: median, range and number of repeats; each repeat in a fresh process."""
+"""Summarise repeats by median, range and count, and run each repeat in a fresh process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PEAK = "import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxr
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Return the median, the lowest and the highest of some values."""
+    """Return the median, the smallest and the largest of some values, and their number."""
     return {
         "median": round(statistics.median(values), 4),
         "low": round(min(values), 4),
@@ -22,7 +22,7 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 
 def fresh(script: str, *words: str) -> dict[str, float]:
-    """Run a script in a fresh process; it prints one JSON object on its last line."""
+    """Run a script in a fresh process and return the JSON object on its last line of output."""
     done = subprocess.run(
         [sys.executable, "-c", script, *words], capture_output=True, text=True, check=True
     )

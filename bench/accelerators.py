@@ -1,4 +1,9 @@
-"""The catalogue: seconds of `list` and `plot` in fresh processes, and the roofline's error on devices left out."""
+"""Time of `wattlaw accelerators list` and `plot`, and errors of the roofline on devices left out.
+
+Each command runs in a fresh process, seven times. A roofline error is the relative error of the
+prediction for one device from a fit to all other devices of the benchmark.
+Run with `make bench NAME=accelerators`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 
 
 def main(repeats: int = REPEATS) -> dict[str, Any]:
-    """Return wall seconds (median, least, greatest) of each command, and errors by benchmark."""
+    """Return wall times of each command (median, smallest, largest), s, and roofline errors."""
     from wattlaw.accelerators.catalogue.mlperf_results import BENCHMARK_FLOP
     from wattlaw.accelerators.choosing.roofline import coverage, leave_one_out, measured_devices
 

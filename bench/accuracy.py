@@ -1,5 +1,7 @@
-"""How well a workload learns in a time: trained on one thread, the learning rate falling as a cosine, then
-judged on its test part. ``python bench/accuracy.py WORKLOAD 600 [OPTION=VALUE ...]``.
+"""Test error of a workload after training for some seconds on one CPU thread.
+
+The learning rate follows half a cosine from its start value to 0.
+Run with `python bench/accuracy.py WORKLOAD SECONDS [OPTION=VALUE ...]`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from wattlaw.workloads.base import Workload
 def main(
     name: str = "painn-forces", seconds: float = 60.0, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the metrics of the test part after ``seconds`` of training, and what was done."""
+    """Return the metrics on the test split, and the steps, samples and CPU time of training."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     workload: Workload = load(WORKLOADS, name)("base", options)
@@ -37,22 +39,17 @@ def main(
         loss = workload.loss(model, next(batches))
         loss.backward()
         optimiser.step()
-        steps, samples, losses = (
-            steps + 1,
-            samples + workload.batch["base"],
-            losses + float(loss.detach()),
-        )
+        steps += 1
+        samples += workload.batch["base"]
+        losses += float(loss.detach())
         if steps % 500 == 0:
-            print(
-                f"{name}: {done:.0%}, {steps} steps, loss {losses / 500:.3g}",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"{name}: {done:.0%}, {steps} steps, loss {losses / 500:.3g}"
+            print(text, file=sys.stderr, flush=True)
             losses = 0.0
     took = time.process_time() - cpu
-    held = DataLoader(workload.data("test"), 64, collate_fn=workload.collate)
+    test = DataLoader(workload.data("test"), 64, collate_fn=workload.collate)
     return {
-        **workload.evaluate(model.eval(), held),
+        **workload.evaluate(model.eval(), test),
         "steps": steps,
         "samples": samples,
         "cpu_s": round(took),
@@ -60,7 +57,7 @@ def main(
 
 
 def endless(workload: Workload) -> Iterator[Any]:
-    """Yield batches of the training part, shuffled anew each time it ends."""
+    """Yield batches of the training split without end, shuffled again for each epoch."""
     data = workload.data("train")
     draw = torch.Generator().manual_seed(0)
     loader = DataLoader(
@@ -76,6 +73,6 @@ def endless(workload: Workload) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    chosen = dict(word.split("=", 1) for word in given[2:])
-    print(main(*given[:1], *map(float, given[1:2]), chosen))
+    arguments = sys.argv[1:]
+    options = dict(word.split("=", 1) for word in arguments[2:])
+    print(main(*arguments[:1], *map(float, arguments[1:2]), options))

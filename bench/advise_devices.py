@@ -1,12 +1,18 @@
-"""Advice on the number of devices, judged on published MLPerf families of at least three sizes.
+"""Judge the advice on the number of devices on published MLPerf families of at least three sizes.
 
-The largest size is hidden; the others and the law over devices, whose prior no family informs itself, say which size
-to take: the fastest within a limit on device-time, or the one of least device-time that meets a deadline. Limits are
-multiples of the least device-time, deadlines of the time of the fastest size, hidden ones counted. Regret is what the
-choice takes above the best size that truly holds the limit; a limit missed by more than 1.5 % counts as broken, and
-such a choice has no regret. Beside it stand the plain power law, and choosing among what was run alone. A hidden size
-whose forecast is too wide to be given (predict.WIDEST) cannot be advised, only run; those cases are counted apart.
-Where the advice names the hidden size as worth a run, it is also judged with that run made.
+The largest size of each family is hidden. The advice is fitted to the other sizes, with a prior
+learned without this family. There are two kinds of objective: the least time within a limit on
+device time, and the least device time within a deadline. Limits are multiples of the smallest
+device time, and deadlines are multiples of the shortest time, over all sizes including the hidden
+one. Regret is the relative excess of the chosen size over the best size that keeps the limit. A
+limit counts as broken when it is exceeded by more than 1.5 %; such a choice has no regret.
+
+The advice is compared with the plain power law ("power") and with the best of the measured sizes
+("run"). A hidden size whose predictive interval is too wide (predict.WIDEST) cannot be recommended;
+these cases are reported separately. Where the advice names the hidden size as the next run,
+"law_and_the_run_it_names" judges the choice after that run.
+
+Run with `make bench NAME=advise_devices`.
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ FOLDS = 5
 
 
 def runs_of(family: Family) -> list[Run]:
-    """One run a size, at the medians of the family."""
+    """Return one run for each size, at the medians of the family."""
     found = []
     for n, batch, nodes, rate in zip(*family.points, family.rates, strict=True):
         setting = Setting(family.task, nodes=int(nodes), devices_per_node=int(n // nodes))
@@ -46,7 +52,7 @@ def runs_of(family: Family) -> list[Run]:
 
 
 def cases(family: Family) -> list[tuple[str, str, float, float]]:
-    """What is asked: the quantity to be small, the one that is limited, its limit, and the multiple it is."""
+    """Return the cases: objective, limited quantity, limit, and the limit as a multiple."""
     times = 1 / family.rates
     device_times = times * family.points.devices
     found = [(TIME, DEVICE_TIME, x * float(device_times.min()), x) for x in LIMITS]
@@ -54,7 +60,7 @@ def cases(family: Family) -> list[tuple[str, str, float, float]]:
 
 
 def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
-    """Follow the advice of the law, of the power law and of the runs alone in every case."""
+    """Return the regret of the law, of the power law and of the measured sizes in every case."""
     times, devices = 1 / family.rates, family.points.devices
     truth = {TIME: times, DEVICE_TIME: times * devices}
     runs = runs_of(family)
@@ -76,14 +82,22 @@ def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
         chosen = choose(weighed, 0.5)
         law = None if chosen is None else sizes.index(options[chosen].devices)
         guess = {TIME: plain, DEVICE_TIME: plain * devices}
-        telling, saves = next_run(weighed)
-        asked = saves > noise and not options[telling].is_measured
-        rivals = {"law": law, "law_and_the_run_it_names": best if asked else law,
-                  "power": _best(guess[what], guess[limited], most),
-                  "run": _best(truth[what][:-1], truth[limited][:-1], most)}  # fmt: skip
-        row = {"what": what, "multiple": multiple, "hidden_is_best": best == len(sizes) - 1, "asked": asked,
-               "chance": float(weighed.chances[-1]) if options[-1].is_advisable else None,
-               "hidden_holds": bool(truth[limited][-1] <= most)}  # fmt: skip
+        proposed, saves = next_run(weighed)
+        proposes_hidden = saves > noise and not options[proposed].is_measured
+        rivals = {
+            "law": law,
+            "law_and_the_run_it_names": best if proposes_hidden else law,
+            "power": _best(guess[what], guess[limited], most),
+            "run": _best(truth[what][:-1], truth[limited][:-1], most),
+        }
+        row = {
+            "what": what,
+            "multiple": multiple,
+            "hidden_is_best": best == len(sizes) - 1,
+            "asked": proposes_hidden,
+            "chance": float(weighed.chances[-1]) if options[-1].is_advisable else None,
+            "hidden_holds": bool(truth[limited][-1] <= most),
+        }
         for name, index in rivals.items():
             row[name] = _regret(truth[what], truth[limited], most, index, best)
         found.append(row)
@@ -106,42 +120,42 @@ def _regret(
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Cases, mean regret, and shares with a broken limit or no choice at all, in percent, for each adviser."""
+    """Return mean regret and the shares of best, broken and missing choices by adviser, %."""
     found: dict[str, Any] = {
-        name: sum(r[name] for r in rows) for name in ("hidden_is_best", "asked")
+        "hidden_is_best": sum(row["hidden_is_best"] for row in rows),
+        "asked": sum(row["asked"] for row in rows),
+        "cases": len(rows),
     }
-    found["cases"] = len(rows)
     for name in ("law", "law_and_the_run_it_names", "power", "run"):
-        regrets = [r[name] for r in rows if isinstance(r[name], float)]
+        outcomes = [row[name] for row in rows]
+        regrets = [outcome for outcome in outcomes if isinstance(outcome, float)]
         found[name] = {
             "mean_regret": round(100 * float(np.mean(regrets)), 2),
-            "best_chosen": round(100 * float(np.mean([r[name] == 0.0 for r in rows])), 1),
-            "broken": round(100 * float(np.mean([r[name] == "broken" for r in rows])), 1),
-            "no_choice": round(100 * float(np.mean([r[name] == "none" for r in rows])), 1),
+            "best_chosen": round(100 * outcomes.count(0.0) / len(rows), 1),
+            "broken": round(100 * outcomes.count("broken") / len(rows), 1),
+            "no_choice": round(100 * outcomes.count("none") / len(rows), 1),
         }
     return found
 
 
 def main() -> dict[str, Any]:
-    """Regret of advice on sizes that nobody had run, and whether limits hold as often as was said."""
+    """Return the regret on hidden sizes, and how often limits hold for each stated probability."""
     data = published()
     tried = [f for f in data if len(f.rates) >= 3]
     rows = []
     for fold in range(FOLDS):
         pool = learn_priors([f for i, f in enumerate(data) if i % FOLDS != fold])
-        rows += [
-            r
-            for i, f in enumerate(data)
-            if i % FOLDS == fold and len(f.rates) >= 3
-            for r in judged(f, pool)
-        ]
-    told = [r for r in rows if r["chance"] is not None]
+        for family in data[fold::FOLDS]:
+            if len(family.rates) >= 3:
+                rows += judged(family, pool)
+    advisable = [row for row in rows if row["chance"] is not None]
+    refused = [row for row in rows if row["chance"] is None]
     return {
         "families": len(tried),
-        "cases_refused": len(rows) - len(told),
-        "time_within_device_time": summary([r for r in told if r["what"] == TIME]),
-        "device_time_within_time": summary([r for r in told if r["what"] == DEVICE_TIME]),
-        "refused": summary([r for r in rows if r["chance"] is None]),
-        "calibration": calibration([(r["chance"], r["hidden_holds"]) for r in told]),
+        "cases_refused": len(refused),
+        "time_within_device_time": summary([r for r in advisable if r["what"] == TIME]),
+        "device_time_within_time": summary([r for r in advisable if r["what"] == DEVICE_TIME]),
+        "refused": summary(refused),
+        "calibration": calibration([(r["chance"], r["hidden_holds"]) for r in advisable]),
         "simulated": simulated(),
     }

@@ -1,7 +1,8 @@
-"""Learns the prior of the cap law from one device's curves and judges it on the other's: no device informs itself.
+"""Fit the prior of the cap law to the curves of one device and judge it on the other device.
 
-Empirical Bayes: fit every curve with the prior, take the mean and variance of the parameters found (with the
-variance left in each) as the next prior, and repeat.
+The method is empirical Bayes. Each round fits every curve with the current prior. The next prior
+has the mean of the fitted parameters, and their variance plus the mean posterior variance.
+Run with `make bench NAME=caps_prior`; the data are those of zeus_caps.py.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ START = np.array(
         (1.03, 0.2),
     ]
 )
-"""A wide first guess from physics: an idle power of 15 %, a cube law, a third of the clock at least voltage."""
+"""A wide prior from physics, the start of the iteration: mean and standard deviation, (8, 2).
+
+The means are an idle power of 15 %, a cubic power law, and a third of the clock at least voltage.
+"""
 
 
 def learn(data: list[Curve], rounds: int = 4) -> np.ndarray:
-    """Return the prior (8, 2) that these curves teach."""
+    """Return the prior fitted to some curves, (8, 2)."""
     prior = START.copy()
     for _ in range(rounds):
         centres, spreads = [], []
@@ -46,16 +50,15 @@ def learn(data: list[Curve], rounds: int = 4) -> np.ndarray:
 
 
 def main() -> dict[str, Any]:
-    """Judge each device under the other's prior, and print what was learnt."""
+    """Return the errors of each device under the other's prior, and the prior of both, %."""
     data = {device: list(curves(device).values()) for device in ("v100", "p100")}
     priors = {device: learn(found) for device, found in data.items()}
     result: dict[str, Any] = {"bench": "caps_prior"}
     for device, teacher in (("v100", "p100"), ("p100", "v100")):
         pooled: dict[str, list[float]] = defaultdict(list)
         for curve in data[device]:
-            for name, values in judge(
-                curve, (len(curve[0]) - 1) // 2, prior=priors[teacher]
-            ).items():
+            middle = (len(curve[0]) - 1) // 2
+            for name, values in judge(curve, middle, prior=priors[teacher]).items():
                 pooled[name] += values
         result[f"{device} under {teacher}'s prior"] = {
             n: round(100 * statistics.fmean(v), 2) for n, v in pooled.items()

@@ -1,8 +1,10 @@
-"""How much of a step `base` waits for its data: the share of the `data` phase, without and with one loading process.
+"""Share of a `base` step spent waiting for data, without a loader process and with one.
 
-Every workload whose step is at most MAX_FLOP runs STEPS steps in blocks that alternate between the two. The others
-take too long on a CPU: their batch is loaded alone and set against what their step must take at CPU_FLOP_PER_S, which
-few processors of two cores reach; for slower ones the true share is smaller.
+Workloads whose step takes at most MAX_FLOP run STEPS steps in blocks that alternate between the
+two. The others take too long on a CPU. For those, the time to load one batch is divided by the time
+of a step at CPU_FLOP_PER_S. Few processors of two cores reach that rate; on slower ones the true
+share is smaller. ``ratio`` is the largest measured share without a loader process.
+Run with `make bench NAME=data_phase`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ BLOCKS = 3
 CPU_FLOP_PER_S = 1e11
 
 
-class Rows(list[tuple[float, float]]):
-    """The time and the data phase of each step, s."""
+class StepAndDataTimes(list[tuple[float, float]]):
+    """A step log that keeps the time and the data phase of each step, s."""
 
     def append(
         self,
@@ -38,7 +40,7 @@ class Rows(list[tuple[float, float]]):
 
 
 def main() -> dict[str, Any]:
-    """Return the share of the data phase by workload: [without workers, with one]; ``ratio`` is the largest without."""
+    """Return the share of the data phase by workload: [without a loader process, with one]."""
     import torch
 
     from wattlaw.workloads.counts import workload_entries
@@ -48,13 +50,16 @@ def main() -> dict[str, Any]:
     for name, entry in sorted(workload_entries().items()):
         base = next(c for c in entry.presets if c.preset == "base")
         if base.flop_per_step <= MAX_FLOP:
-            run[name] = shares(name)
+            result: Any = shares(name)
+            run[name] = result
         else:
-            loaded[name] = round(load_s(name) / (base.flop_per_step / CPU_FLOP_PER_S), 5)
-        print(name, run.get(name) or loaded[name], file=sys.stderr, flush=True)
+            result = round(load_s(name) / (base.flop_per_step / CPU_FLOP_PER_S), 5)
+            loaded[name] = result
+        print(name, result, file=sys.stderr, flush=True)
+    without, with_worker = zip(*run.values(), strict=True)
     return {
-        "ratio": max(without for without, _ in run.values()),
-        "largest_with_one_worker": max(with_worker for _, with_worker in run.values()),
+        "ratio": max(without),
+        "largest_with_one_worker": max(with_worker),
         "share_by_workload": run,
         "largest_estimated": max(loaded.values()),
         "estimated_by_workload": loaded,
@@ -62,19 +67,23 @@ def main() -> dict[str, Any]:
 
 
 def shares(name: str) -> tuple[float, float]:
-    """Return the median share of the data phase in a step of `base`, without a loading process and with one."""
+    """Return the median share of the data phase without a loader process and with one."""
     loops = [loop_of(name, workers) for workers in (0, 1)]
     for _ in range(BLOCKS):
         for loop, _ in loops:
             for step in range(STEPS):
                 loop.step(step, False)
-    # the first steps start the loading process and warm the allocator up
-    found = [statistics.median(data / whole for whole, data in rows[3:]) for _, rows in loops]
-    return round(found[0], 5), round(found[1], 5)
+    without, with_worker = (median_share(rows) for _, rows in loops)
+    return round(without, 5), round(with_worker, 5)
 
 
-def loop_of(name: str, workers: int) -> tuple[Any, Rows]:
-    """Return a loop of a workload's `base` preset on the CPU, and the rows it writes."""
+def median_share(rows: StepAndDataTimes) -> float:
+    """Return the median share of the data phase, without the three warm-up steps."""
+    return statistics.median(data / whole for whole, data in rows[3:])
+
+
+def loop_of(name: str, workers: int) -> tuple[Any, StepAndDataTimes]:
+    """Return a training loop of a workload's `base` preset on the CPU, and its step log."""
     import torch
 
     from wattlaw.core.plugins import WORKLOADS, load
@@ -82,7 +91,7 @@ def loop_of(name: str, workers: int) -> tuple[Any, Rows]:
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 
-    rows = Rows()
+    rows = StepAndDataTimes()
     setting = setting_from({"workload": name, "loader_workers": workers})
     workload = load(WORKLOADS, name)("base", {})
     return Loop(setting, workload, torch.device("cpu"), HostClock(), rows), rows

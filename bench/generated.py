@@ -1,5 +1,8 @@
-"""A training step on generated samples against one on real ones: SchNet on QM9, GPT-2 on text, ResNet-50 on a folder
-of JPEG images; as published, but GPT-2 with texts of 128 tokens and small batches, to fit a laptop.
+"""Step time on real samples over that on generated ones.
+
+The cases are SchNet on QM9, GPT-2 on text and ResNet-50 on a folder of JPEG images, with the
+published models. To fit a laptop, the batches are small and the texts have 128 tokens.
+Run with `make bench NAME=generated`.
 """
 
 from __future__ import annotations
@@ -17,18 +20,18 @@ from _side_by_side import alternate, ratio
 from wattlaw.core.plugins import WORKLOADS, load
 
 BATCHES = 8
-"""So many different batches are trained on in turn."""
+"""Number of different batches, used in turn."""
 
 CASES: dict[str, tuple[int, int, dict[str, Any]]] = {
     "schnet": (32, 40, {}),
     "gpt2": (2, 8, {"length": 128}),
     "resnet50": (4, 8, {"data": "folder of images"}),
 }
-"""Batch, rounds and options of each."""
+"""Batch size, rounds and options of each workload."""
 
 
 def main(threads: int = 1) -> dict[str, Any]:
-    """Return for each workload the ratio of step times, real over generated, with its spread."""
+    """Return the ratio of step times by workload, real over generated, with its spread."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         images(Path(folder))
@@ -45,13 +48,14 @@ def main(threads: int = 1) -> dict[str, Any]:
 
 
 def step(name: str, batch: int, options: dict[str, Any]) -> Callable[[], None]:
-    """Return a training step on the next of BATCHES different batches."""
+    """Return a function that trains on the next of BATCHES different batches."""
     workload = load(WORKLOADS, name)("base", options)
     data = workload.data("train")
-    order = (
-        np.random.default_rng(0).permutation(len(data))[: BATCHES * batch].reshape(BATCHES, batch)
-    )
-    batches = itertools.cycle([workload.collate([data[int(k)] for k in row]) for row in order])
+    shuffled = np.random.default_rng(0).permutation(len(data))
+    collated = []
+    for row in shuffled[: BATCHES * batch].reshape(BATCHES, batch):
+        collated.append(workload.collate([data[int(k)] for k in row]))
+    batches = itertools.cycle(collated)
     torch.manual_seed(0)
     model = workload.model()
     optimiser = workload.optimiser(model.parameters())
@@ -65,7 +69,7 @@ def step(name: str, batch: int, options: dict[str, Any]) -> Callable[[], None]:
 
 
 def images(folder: Path) -> None:
-    """Write 40 random images of 500 × 375 pixels in ImageNet's layout."""
+    """Write 40 random images of 500 × 375 pixels in the folder layout of ImageNet."""
     from PIL import Image
 
     draw = np.random.default_rng(0)

@@ -1,8 +1,10 @@
-"""`import wattlaw` (at most 0.1 s), `wattlaw --help` (0.2 s) and the size of the base install (20 MB).
+"""Time of `import wattlaw` and `wattlaw --help`, and size of the base install.
 
-Each beside an empty Python in alternating order; the time of `import wattlaw` is what it adds to that. The
-size is that of site-packages in a fresh environment with the base dependencies, pip and setuptools aside. Peers
-(_peers.py) are imported in turn with wattlaw in their own environments, as installed by `pip install`.
+The targets are 0.1 s, 0.2 s and 20 MB. Both commands and an empty Python run 25 times in turns;
+``import_s`` is the time beyond an empty Python. The size is that of site-packages in a fresh
+environment with the base dependencies, without pip and setuptools. The peers (see _peers.py) are
+imported in turns with wattlaw, each in its own environment. ``ratio`` is the time of
+`wattlaw --help` over that of an empty Python. Run with `make bench NAME=import_time`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ WORDS = {
 
 
 def main(repeats: int = 25) -> dict[str, Any]:
-    """Return the times, the size, and the ratio of `wattlaw --help` over an empty Python."""
+    """Return the times, the size and the ratio."""
     with tempfile.TemporaryDirectory() as place:
         python, megabytes = base_install(Path(place))
         took: dict[str, list[float]] = {name: [] for name in WORDS}
@@ -60,20 +62,17 @@ def main(repeats: int = 25) -> dict[str, Any]:
 
 
 def peers(python: str) -> dict[str, Any]:
-    """Return size and import time beyond an empty Python of each peer, s, and of wattlaw in the same rounds."""
+    """Return size, MB, and import time beyond an empty Python, s, of wattlaw and each peer."""
     words = {"wattlaw": (python, "wattlaw")}
-    words |= {
-        name: (str(place / "bin" / "python"), MODULES[name])
-        for name, place in environments().items()
-    }
+    for name, place in environments().items():
+        words[name] = (str(place / "bin" / "python"), MODULES[name])
     if len(words) == 1:
         return {}
     took: dict[str, list[float]] = {name: [] for name in words}
     for turn in range(PEER_ROUNDS + 1):
         for name, (own, module) in words.items():
-            empty, full = (
-                timed([own, "-W", "ignore", "-c", text]) for text in ("pass", f"import {module}")
-            )
+            empty = timed([own, "-W", "ignore", "-c", "pass"])
+            full = timed([own, "-W", "ignore", "-c", f"import {module}"])
             if turn:  # the first round fills the caches of byte code and files
                 took[name].append(full - empty)
     return {
@@ -86,30 +85,22 @@ def peers(python: str) -> dict[str, Any]:
 
 
 def timed(words: list[str]) -> float:
+    """Return the time of a command, s."""
     start = time.perf_counter()
     subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - start
 
 
 def children_cpu() -> float:
-    """Return the CPU time of all child processes so far, s: a busy machine lengthens it little."""
+    """Return the CPU time of all child processes so far, s. It depends little on other load."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def base_install(place: Path) -> tuple[str, float]:
-    """Install wattlaw without extras into a fresh environment; return its Python and the size in MB."""
+    """Install wattlaw without extras; return the Python of its environment and its size, MB."""
     venv.create(place / "v", with_pip=True)
     python = str(place / "v" / "bin" / "python")
-    pip = [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "-c",
-        str(ROOT / "constraints.txt"),
-        str(ROOT),
-    ]
-    subprocess.run(pip, check=True, stdout=sys.stderr)
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    subprocess.run([*install, str(ROOT)], check=True, stdout=sys.stderr)
     return python, size_mb(place / "v")

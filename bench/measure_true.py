@@ -1,8 +1,10 @@
-"""What `wattlaw measure -- true` costs over `true` alone; peers beside it.
+"""Time that `wattlaw measure -- true` adds to `true`, compared with other measuring tools.
 
-Commands run in turn, 15 rounds, peers in 5 of them; medians with 5th and 95th percentile, s. Peers as in _peers.py:
-perun measures Python programs only, Zeus code blocks only, so theirs is an empty program and an empty block. Import
-time and size of the installations: import_time.py.
+All commands run in turns, 15 rounds, the peers (see _peers.py) in 5 of them. Times are medians with
+the 5th and 95th percentile, s. perun measures only Python programs and gets an empty one. Zeus
+measures only blocks of code and gets an empty block. ``ratio`` is the median time of
+`wattlaw measure -q -- true` minus that of `true`, s.
+Run with `make bench NAME=measure_true`. For import time and size see import_time.py.
 """
 
 from __future__ import annotations
@@ -19,10 +21,16 @@ from _peers import MODULES, absent, environments
 
 ROUNDS, PEER_ROUNDS = 15, 5
 CODECARBON = ("monitor", "--offline", "--country-iso-code", "USA", "--", "true")
-ZEUS = "from zeus.monitor import ZeusMonitor; m = ZeusMonitor(gpu_indices=[]); m.begin_window('a'); m.end_window('a')"
+ZEUS = """
+from zeus.monitor import ZeusMonitor
+monitor = ZeusMonitor(gpu_indices=[])
+monitor.begin_window("a")
+monitor.end_window("a")
+"""
 
 
 def main() -> dict[str, Any]:
+    """Return the times of all commands, s, and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "empty.py"
         script.write_text("")
@@ -44,7 +52,7 @@ def main() -> dict[str, Any]:
 
 
 def of_peers(script: Path) -> dict[str, list[str]]:
-    """Return how each peer measures a program that does nothing; Zeus wraps code only, so it gets the shortest."""
+    """Return the command of each peer that measures an empty program or block."""
     bins = {name: str(place / "bin") for name, place in environments().items()}
     words = {
         "codecarbon": ["codecarbon", *CODECARBON],
@@ -52,27 +60,29 @@ def of_peers(script: Path) -> dict[str, list[str]]:
         "perun": ["perun", "monitor", str(script)],
         "zeus": ["python", "-c", ZEUS],
     }
-    return {
-        name: [f"{bins[name]}/{command[0]}", *command[1:]]
-        for name, command in words.items()
-        if name in bins
-    }
+    found = {}
+    for name, folder in bins.items():
+        program, *arguments = words[name]
+        found[name] = [f"{folder}/{program}", *arguments]
+    return found
 
 
 def rounds(
     commands: dict[str, list[str]], folder: str
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Return the times of each command, s, and the last line of the error of those that fail."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     broken: dict[str, str] = {}
+    every = ROUNDS // PEER_ROUNDS
     for number in range(ROUNDS):
         for name, words in commands.items():
-            if name in broken or (name in MODULES and number % (ROUNDS // PEER_ROUNDS)):
+            if name in broken or (name in MODULES and number % every):
                 continue
             start = time.perf_counter()
             done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
             times[name].append(time.perf_counter() - start)
             if done.returncode:
-                broken[name] = (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
+                broken[name] = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
                 times[name] = []
     return {name: values for name, values in times.items() if values}, broken
 

@@ -1,8 +1,10 @@
-"""What a training step holds in memory, ours against the reference's: the same model, batch and optimiser.
+"""Memory of a training step, ours against the reference's, with the same model and batch.
 
-``kept_bytes`` is what autograd holds at the end of the forward pass: activations, and parameters that the backward
-pass needs; each storage once. ``peak_bytes`` is by how much a process of its own grows over the steps after a first
-small one has loaded the libraries; the allocator's habits are in it. ``ratio`` is ours over the reference's.
+``kept_bytes`` is the memory that autograd keeps until the backward pass: activations, and the
+parameters that it needs, each storage once. ``peak_bytes`` is the growth of a fresh process over
+two steps, after a small step has loaded the libraries; it depends on the allocator. Each ``ratio``
+is ours over the reference's, and the overall ``ratio`` is the largest.
+Run with `make bench NAME=memory`.
 """
 
 from __future__ import annotations
@@ -37,19 +39,12 @@ def main() -> dict[str, Any]:
     """Return bytes and ratios of every case, and the largest ratio."""
     found: dict[str, Any] = {}
     for name in CASES:
-        ways = {
-            way: [int(n) for n in printed(__file__, "peak", name, way).split()]
-            for way in ("ours", "reference")
-        }
-        for place, measure in enumerate(("kept", "peak")):
-            ours, theirs = ways["ours"][place], ways["reference"][place]
-            found |= {
-                f"{name} {measure}": {
-                    "ours": ours,
-                    "reference": theirs,
-                    "ratio": round(ours / theirs, 2),
-                }
-            }
+        ours = printed(__file__, "peak", name, "ours").split()
+        theirs = printed(__file__, "peak", name, "reference").split()
+        for index, measure in enumerate(("kept", "peak")):
+            pair = {"ours": int(ours[index]), "reference": int(theirs[index])}
+            share = round(pair["ours"] / pair["reference"], 2)
+            found[f"{name} {measure}"] = {**pair, "ratio": share}
     return {"ratio": max(each["ratio"] for each in found.values()), **found}
 
 
@@ -94,7 +89,7 @@ def both(model: nn.Module, graph: Graph) -> Callable[[], None]:
 
 
 class PlainNNConv(nn.Module):
-    """torch-geometric's example for QM9."""
+    """The QM9 example of torch-geometric."""
 
     def __init__(self, width: int, bond: int) -> None:
         super().__init__()
@@ -112,14 +107,15 @@ class PlainNNConv(nn.Module):
         out = torch.relu(self.start(graph.atoms))
         hidden = out[None]
         for _ in range(3):
-            heard = torch.relu(self.conv(out, edges(graph), torch.cat([graph.bonds, graph.bonds])))
-            out, hidden = self.gru(heard[None], hidden)
+            bonds = torch.cat([graph.bonds, graph.bonds])
+            messages = torch.relu(self.conv(out, edges(graph), bonds))
+            out, hidden = self.gru(messages[None], hidden)
             out = out[0]
         return self.head(self.sum(out, graph.molecule)).squeeze(1)
 
 
 class PlainPNA(nn.Module):
-    """torch-geometric's example for ZINC, with as many kinds of atom and bond as ours."""
+    """The ZINC example of torch-geometric, with our numbers of atom and bond types."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,7 +164,7 @@ CASES: dict[str, Callable[[int], Steps]] = {
     "bert": lambda count: library_models.bert(size(count)),
     "gpt2": lambda count: library_models.gpt2(size(count)),
 }
-"""The same step in both ways, for a batch of so many molecules, or a quarter as many texts or pictures."""
+"""Both implementations of a step on a number of molecules, or a quarter as many other samples."""
 
 
 def kept(work: Callable[[], None]) -> int:

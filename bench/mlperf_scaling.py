@@ -1,9 +1,12 @@
-"""Forecasts of published MLPerf families: the largest size hidden, and every next size from those before it.
+"""Predict hidden sizes of published MLPerf families from the smaller sizes.
 
-Time to the target is samples needed ÷ rate, each with its own law. Beside them stand the plain power law and,
-where it is installed (EXTRAP_PYTHON names its interpreter), Extra-P on the same points. No family informs its
-own prior: the pool is learnt anew without it, and for "rounds" without its whole round of MLPerf, which is the harder
-test: it is how rounds fare that taught nothing.
+For each family, every size from the third on is predicted from the sizes before it; "largest" holds
+the results for the largest size of families with at least four. Time to target is the number of
+samples over the rate, with one law for each. The rivals are the plain power law and, if
+EXTRAP_PYTHON names a Python with `extrap`, Extra-P on the same points. A family never informs its
+own prior. For "rounds" the prior is fitted without the whole MLPerf round of the family, which is
+the harder test. Errors are absolute relative errors, %; a ratio is our median error over the
+rival's. Run with `make bench NAME=mlperf_scaling`.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ from _scaling_prior import published
 from wattlaw.analysis.run_laws import time_to_target
 from wattlaw.core.findings import Interval
 from wattlaw.laws.averaging import time_per_sample
-from wattlaw.laws.priors import PRIOR_ROUNDS, Family, learn_priors
-from wattlaw.laws.priors import PriorPool as Lessons
+from wattlaw.laws.priors import PRIOR_ROUNDS, Family, PriorPool, learn_priors
 from wattlaw.laws.samples import fit_samples
 from wattlaw.laws.scaling import Points, fit_scaling, log_step, scale_prior
 
@@ -31,20 +33,20 @@ EXTRAP = os.environ.get("EXTRAP_PYTHON", "")
 
 
 def upto(family: Family, n: int) -> Family:
-    """The first n sizes."""
+    """Return the family with its first n sizes."""
     points = Points(*(values[:n] for values in family.points))
     return family._replace(points=points, rates=family.rates[:n], samples=family.samples[:n])
 
 
 def power(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """The plain power law's forecast."""
+    """Return the prediction of the plain power law."""
     return float(np.exp(np.polyval(np.polyfit(np.log(x), np.log(y), 1), np.log(at))))
 
 
-def forecast(family: Family, lessons: Lessons, n: int) -> dict[str, float]:
-    """Forecast size n (0-based) of a family from the sizes before it."""
+def forecast(family: Family, pool: PriorPool, n: int) -> dict[str, float]:
+    """Predict size n (0-based) of a family from the sizes before it."""
     known, target = upto(family, n), Points(*(values[n : n + 1] for values in family.points))
-    law = fit_scaling(known.points, known.rates, lessons.prior(family.task, [family.name]))
+    law = fit_scaling(known.points, known.rates, pool.prior(family.task, [family.name]))
     time = time_per_sample(law, known.rates, target)
     rate = Interval(1 / time.value, 1 / time.high, 1 / time.low)
     found = {"devices": float(target.devices[0]), "rate_error": rate.value / family.rates[n] - 1}
@@ -55,7 +57,7 @@ def forecast(family: Family, lessons: Lessons, n: int) -> dict[str, float]:
     times = family.samples / family.rates
     if np.isfinite(times[: n + 1]).all():
         needed = fit_samples(
-            known.points.batches, known.samples, lessons.critical(family.task, [family.name])
+            known.points.batches, known.samples, pool.critical(family.task, [family.name])
         )
         time = time_to_target(law, needed, target)[0]
         found["time_error"] = time.value / times[n] - 1
@@ -67,49 +69,65 @@ def forecast(family: Family, lessons: Lessons, n: int) -> dict[str, float]:
 
 
 def judged(work: tuple[list[Family], int]) -> dict[str, Any]:
-    """Forecast each next size of one family with a prior learnt from all others."""
+    """Predict each next size of one family with a prior fitted to all others."""
     data, index = work
     family = data[index]
-    lessons = learn_priors([f for f in data if f.name != family.name])
+    pool = learn_priors([f for f in data if f.name != family.name])
     sizes = len(family.rates)
     return {
         "name": family.name,
         "sizes": sizes,
-        "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)],
+        "forecasts": [forecast(family, pool, n) for n in range(2, sizes)],
     }
 
 
 def other_rounds(work: tuple[list[Family], str]) -> list[dict[str, Any]]:
-    """Forecast each next size of the families of one round with a prior learnt from the other rounds."""
+    """Predict each next size of the families of one round with a prior fitted to other rounds."""
     data, name = work
-    lessons = learn_priors([f for f in data if name not in f.name])
+    pool = learn_priors([f for f in data if name not in f.name])
     found = []
     for family in (f for f in data if name in f.name and len(f.rates) >= 3):
         sizes = len(family.rates)
-        found.append(
-            {"sizes": sizes, "forecasts": [forecast(family, lessons, n) for n in range(2, sizes)]}
-        )
+        forecasts = [forecast(family, pool, n) for n in range(2, sizes)]
+        found.append({"sizes": sizes, "forecasts": forecasts})
     return found
 
 
 def of_rounds(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Errors at the largest and at every next size, and coverage, where whole rounds are held out."""
+    """Return errors and coverage where the prior excludes the whole round."""
     large = [r["forecasts"][-1] for r in results if r["sizes"] >= 4]
     nexts = [f for r in results for f in r["forecasts"]]
-    names = ("time_error", "time_power", "rate_error", "rate_power")
-    hits = [f[k] for f in nexts for k in ("rate_covered", "time_covered") if k in f]
+    hits = covered(nexts)
     return {
-        "largest": {k: middle([f.get(k) for f in large]) for k in names},
-        "next": {k: middle([f.get(k) for f in nexts]) for k in names},
-        "coverage": {"n": len(hits), "percent": round(100 * sum(hits) / len(hits), 1),
-                     "wilson": wilson(int(sum(hits)), len(hits))},
-    }  # fmt: skip
+        "largest": errors(large),
+        "next": errors(nexts),
+        "coverage": coverage(sum(hits), len(hits)),
+    }
 
 
-def simulated(lessons: Lessons, count: int = 200, seed: int = 11) -> float:
-    """Share of made-up families whose last of four sizes lies within the 90 % interval of its forecast."""
+def errors(forecasts: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the errors of time and rate, of our laws and of the power law, %."""
+    names = ("time_error", "time_power", "rate_error", "rate_power")
+    return {name: middle([f.get(name) for f in forecasts]) for name in names}
+
+
+def covered(forecasts: list[dict[str, float]]) -> list[float]:
+    """Return 1 for each interval of a rate or a time that holds the true value, else 0."""
+    found = []
+    for each in forecasts:
+        found += [each[name] for name in ("rate_covered", "time_covered") if name in each]
+    return found
+
+
+def coverage(hits: float, n: int) -> dict[str, Any]:
+    """Return the share of hits, %, with Wilson's interval."""
+    return {"n": n, "percent": round(100 * hits / n, 1), "wilson": wilson(round(hits), n)}
+
+
+def simulated(pool: PriorPool, count: int = 200, seed: int = 11) -> float:
+    """Return the share of simulated families whose fourth size is in its 90 % interval."""
     rng = np.random.default_rng(seed)
-    prior, hits = lessons.prior(""), 0
+    prior, hits = pool.prior(""), 0
     for _ in range(count):
         devices = 8.0 * 2.0 ** np.sort(rng.choice(9, 4, replace=False))
         batches = devices * 2.0 ** rng.integers(1, 7, 4)
@@ -124,7 +142,7 @@ def simulated(lessons: Lessons, count: int = 200, seed: int = 11) -> float:
 
 
 def extrap(families: list[tuple[list[float], list[float], float]]) -> list[float | None]:
-    """Extra-P's forecasts of (sizes, values, next size); None without it."""
+    """Return Extra-P's predictions for (sizes, values, next size), or None without `extrap`."""
     if not EXTRAP:
         return [None] * len(families)
     script = Path(__file__).with_name("_extrap_peer.py")
@@ -139,7 +157,7 @@ def extrap(families: list[tuple[list[float], list[float], float]]) -> list[float
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
+    """Return Wilson's 95 % interval of a share, %."""
     z, p = 1.96, hits / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -147,43 +165,38 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def main() -> dict[str, Any]:
-    """Errors in percent, ratios to the power law and to Extra-P, coverage with Wilson's interval."""
+    """Return errors, ratios to the power law and to Extra-P, and coverage, %."""
     data = published()
     tried = [i for i, f in enumerate(data) if len(f.rates) >= 3]
     with Workers(2) as workers:
         results = workers.map(judged, [(data, i) for i in tried], chunksize=1)
         rounds = workers.map(other_rounds, [(data, name) for name in PRIOR_ROUNDS], chunksize=1)
-    large = [
-        (data[i], r["forecasts"][-1])
-        for i, r in zip(tried, results, strict=True)
-        if r["sizes"] >= 4
-    ]
+    large = []
+    for index, each in zip(tried, results, strict=True):
+        if each["sizes"] >= 4:
+            large.append((data[index], each["forecasts"][-1]))
     nexts = [f for r in results for f in r["forecasts"]]
-    made = simulated(learn_priors(data), 200)
+    count = 200
+    simulated_hits = count * simulated(learn_priors(data), count)
     result: dict[str, Any] = {
         "bench": "mlperf_scaling",
         "families": len(large),
         "next_sizes": len(nexts),
     }
     result["rounds"] = of_rounds([r for found in rounds for r in found])
-    result["next"] = {
-        k: middle([f.get(k) for f in nexts])
-        for k in ("time_error", "time_power", "rate_error", "rate_power")
-    }
-    result["largest"] = {
-        k: middle([f.get(k) for _, f in large])
-        for k in ("time_error", "time_power", "rate_error", "rate_power")
-    }
+    result["next"] = errors(nexts)
+    result["largest"] = errors([f for _, f in large])
     for name in ("time", "rate"):
-        values = [f.samples / f.rates if name == "time" else f.rates for f, _ in large]
-        sizes = [f.points.devices.tolist() for f, _ in large]
-        peer = extrap(
-            [(s[:-1], v[:-1].tolist(), s[-1]) for s, v in zip(sizes, values, strict=True)]
-        )
+        values, cases = [], []
+        for family, _ in large:
+            value = family.samples / family.rates if name == "time" else family.rates
+            sizes = family.points.devices.tolist()
+            values.append(value)
+            cases.append((sizes[:-1], value[:-1].tolist(), sizes[-1]))
+        peer = extrap(cases)
         if None not in peer:
-            result["largest"][f"{name}_extrap"] = middle(
-                [p / v[-1] - 1 for p, v in zip(peer, values, strict=True)]
-            )
+            peer_errors = [p / v[-1] - 1 for p, v in zip(peer, values, strict=True)]
+            result["largest"][f"{name}_extrap"] = middle(peer_errors)
     for name in ("time", "rate"):
         error = result["largest"][f"{name}_error"]["median"]
         result[f"{name}_ratio"] = {
@@ -191,21 +204,14 @@ def main() -> dict[str, Any]:
             for rival in ("power", "extrap")
             if (found := result["largest"].get(f"{name}_{rival}"))
         }
-    hits = [f[k] for f in nexts for k in ("rate_covered", "time_covered") if k in f]
-    for label, covered, n in (
-        ("published", sum(hits), len(hits)),
-        ("pooled", sum(hits) + 200 * made, len(hits) + 200),
-    ):
-        result[f"coverage_{label}"] = {
-            "n": n,
-            "percent": round(100 * covered / n, 1),
-            "wilson": wilson(round(covered), n),
-        }
+    hits = covered(nexts)
+    result["coverage_published"] = coverage(sum(hits), len(hits))
+    result["coverage_pooled"] = coverage(sum(hits) + simulated_hits, len(hits) + count)
     return result
 
 
 def middle(errors: list[float | None]) -> dict[str, float]:
-    """Median and mean of the absolute errors, in percent."""
+    """Return the median and the mean of the absolute errors, %."""
     known = np.abs([e for e in errors if e is not None])
     return {
         "median": round(100 * float(np.median(known)), 1),

@@ -1,4 +1,7 @@
-"""`make bench NAME=…`: runs one benchmark, or all, and prints a JSON line with its ratio and spread for each."""
+"""Run one benchmark, or all, and print one JSON line with its ratio and spread for each.
+
+Run with `make bench NAME=planning` or `python bench/run.py planning`. Without a name, all run.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,20 @@ HERE = Path(__file__).parent
 
 
 def main(name: str) -> int:
+    """Run a benchmark by its name, or "all"; return the exit status."""
+    if name in ("-h", "--help"):
+        print(__doc__)
+        return 0
     known = sorted(
         p.stem for p in HERE.glob("*.py") if p.stem != "run" and not p.stem.startswith("_")
     )
     if name != "all" and name not in known:
-        print(f"no benchmark {name!r}; valid: {', '.join(known)}, all", file=sys.stderr)
+        names = ", ".join(known)
+        print(f"unknown benchmark {name!r}; choose one of {names}, all", file=sys.stderr)
         return 2
     sys.path.insert(0, str(HERE))
     for each in known if name == "all" else [name]:
-        # by name, so that processes of a pool find its functions too
+        # imported by name, so that the processes of a pool find its functions
         module = importlib.import_module(each)
         print(json.dumps({"bench": each, **module.main()}), flush=True)
     return 0

@@ -1,7 +1,8 @@
-"""What the runner costs: its loop with all meters at 10 Hz against a bare PyTorch loop, block about.
+"""Step time of the runner's loop with all meters at 10 Hz over that of a bare PyTorch loop.
 
-The same model, optimiser, batches and step count in one process; a block is 100 steps; which of the two comes first
-alternates. The ratio of a pair is the time of the runner's block over that of the bare one beside it.
+Both loops train the same model with the same optimiser and batches in one process. They take turns
+in blocks of 100 steps, in random order. ``ratio`` is the median over 25 pairs of blocks of the time
+of the runner's block over that of the bare one. Run with `make bench NAME=runner_overhead`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 
 BLOCK = 100
 PAUSE_S = 0.3
-"""Before every block of either kind: the sampler's own start is no part of a step, and an idle core wakes slowly."""
+"""Pause before each block, s. The start of the sampler is not part of a step."""
+
 PAIRS = 25
 
 
 def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
-    """Return median and spread of the ratio of step times, runner over bare loop."""
+    """Return the median and the quartiles of the ratio, and the step times, s."""
     import torch
 
     from wattlaw.core.plugins import WORKLOADS, load
@@ -70,9 +72,10 @@ def main(pairs: int = PAIRS, block: int = BLOCK) -> dict[str, Any]:
 
 
 def bare_block(loop: Any, steps: int) -> float:
-    """Run the loop anybody would write on the same model, optimiser and batches; return its time, s.
+    """Run a plain PyTorch loop on the runner's model, optimiser and batches; return its time, s.
 
-    Two copies of a model differ by several percent in one process, by where their memory happens to lie.
+    It shares the model because two copies in one process differ by several percent, depending on
+    their addresses in memory.
     """
     start = time.perf_counter()
     for _ in range(steps):

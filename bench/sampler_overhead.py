@@ -1,11 +1,14 @@
-"""How much a training loop of 5 ms steps slows down while all meters are read at 10 Hz; peers beside it, in one run.
+"""Slowdown of a training loop of 5 ms steps while meters are read at 10 Hz, by measuring tool.
 
-Each tool has a process of its own with the same loop, under its own Python (_peers.py says how they are made);
-where one is absent the answer says so. The processes take turns in random order, and all others rest. A turn is
-four blocks of 100 steps, "off on on off" or "on off off on": a steady drift of the machine cancels. Its ratio is
-the time of a step with the tool on over off. Over the turns stands the mean without the lowest and highest tenth,
-with a 95 % bootstrap interval. "none" switches nothing, in half as many turns: it shows this machine's own noise.
-10,000 steps a tool take 6 minutes in all.
+Each tool runs the same loop (_loop.py) in its own process, under its own Python (see _peers.py).
+The processes take turns in random order while the others wait. A turn is four blocks of 100 steps,
+"off on on off" or "on off off on", so that a linear drift of the machine cancels. The ratio of a
+turn is the step time with the tool on over that with it off. A result is the mean over turns of its
+logarithm, without the lowest and highest tenth, with a 95 % bootstrap interval. "none" switches
+nothing and shows the noise of the machine, in half as many turns. ``ratio`` is wattlaw's.
+
+10,000 steps per tool take 6 minutes; WATTLAW_BENCH_STEPS sets another number.
+Run with `make bench NAME=sampler_overhead`.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ CUT = 0.1
 Blocks = list[tuple[bool, float, float]]
 
 
-class Loop:
-    """The loop under one tool, in a process of its own."""
+class LoopProcess:
+    """A process that runs the loop under one tool."""
 
     def __init__(self, python: str, tool: str) -> None:
         script = Path(__file__).parent / "_loop.py"
@@ -39,16 +42,19 @@ class Loop:
         self.errors = open(os.devnull, "w")  # noqa: SIM115
         self.process = subprocess.Popen(
             [python, "-W", "ignore", str(script), tool, str(BLOCK)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
 
     def answer(self) -> str:
-        """Return its next line; "" where it has ended."""
+        """Return the next line of output, or "" if the process has ended."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def turn(self, pattern: str) -> None:
-        """Have it carry out one turn."""
+        """Run one turn and keep its result."""
         assert self.process.stdin is not None
         if self.process.poll() is None:
             self.process.stdin.write(pattern + "\n")
@@ -58,7 +64,7 @@ class Loop:
                 self.turns.append(json.loads(line))
 
     def end(self) -> None:
-        """Let it end."""
+        """End the process; kill it after 30 s."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -70,13 +76,14 @@ class Loop:
 
 
 def main() -> dict[str, Any]:
+    """Return the ratio of each tool, with its interval."""
     steps = int(os.environ.get("WATTLAW_BENCH_STEPS", STEPS))
     pythons = {"none": sys.executable, "wattlaw": sys.executable}
     pythons |= {name: str(place / "bin" / "python") for name, place in environments().items()}
     loops = {}
     for tool, python in pythons.items():
-        # one after the other, so that each finds out in peace how much work a step is
-        loops[tool] = Loop(python, tool)
+        # one after the other, because each calibrates its step at the start
+        loops[tool] = LoopProcess(python, tool)
         loops[tool].answer()
     chance = random.Random(11)
     for number in range(math.ceil(steps / (4 * BLOCK))):
@@ -86,34 +93,39 @@ def main() -> dict[str, Any]:
     for loop in loops.values():
         loop.end()
     found = {tool: result(loop) for tool, loop in loops.items()}
+    missing = {name: {"missing": why} for name, why in absent().items()}
     return {
         "what": "step time with meters at 10 Hz over without, 5 ms steps",
         "ratio": found["wattlaw"].get("ratio"),
         **found,
-        **{name: {"missing": why} for name, why in absent().items()},
+        **missing,
     }
 
 
-def result(loop: Loop) -> dict[str, Any]:
+def result(loop: LoopProcess) -> dict[str, Any]:
     if not loop.turns:
-        return {"failed": f"it ended with exit code {loop.process.returncode}"}
+        return {"failed": f"the process ended with exit code {loop.process.returncode}"}
     off = [wall for turn in loop.turns for is_on, wall, _ in turn if not is_on]
+    wall_ratios = [log_ratio(turn, 1) for turn in loop.turns]
+    cpu_ratios = [log_ratio(turn, 2) for turn in loop.turns]
     return {
-        **interval([ratio(turn, 1) for turn in loop.turns]),
-        "of_cpu_time_in_process": interval([ratio(turn, 2) for turn in loop.turns]),
+        **interval(wall_ratios),
+        "of_cpu_time_in_process": interval(cpu_ratios),
         "step_off_ms": round(statistics.median(off) * 1e3, 3),
         "turns": len(loop.turns),
         "steps": len(loop.turns) * 4 * BLOCK,
     }
 
 
-def ratio(turn: Blocks, which: int) -> float:
-    """Return the logarithm of on over off of one turn: by wall time (1) or CPU time (2)."""
-    on, off = (sum(block[which] for block in turn if block[0] is is_on) for is_on in (True, False))
+def log_ratio(turn: Blocks, which: int) -> float:
+    """Return ln of the time on over off of one turn: wall time (1) or CPU time (2)."""
+    on = sum(block[which] for block in turn if block[0])
+    off = sum(block[which] for block in turn if not block[0])
     return math.log(on / off)
 
 
 def interval(logs: Sequence[float]) -> dict[str, float]:
+    """Return the mean ratio of logarithms with its 95 % bootstrap interval."""
     chance = random.Random(3)
     means = sorted(robust_mean(chance.choices(logs, k=len(logs))) for _ in range(4000))
     low, middle, high = (math.exp(m) for m in (means[100], robust_mean(logs), means[3899]))
@@ -121,6 +133,7 @@ def interval(logs: Sequence[float]) -> dict[str, float]:
 
 
 def robust_mean(logs: Sequence[float]) -> float:
+    """Return the mean without the lowest and highest tenth."""
     cut = int(CUT * len(logs))
     return statistics.fmean(sorted(logs)[cut : len(logs) - cut])
 

@@ -1,8 +1,10 @@
-"""SchNet (128 × 6, 10 Å) against torch-geometric's: 32 molecules of QM9, forward, backward and Adam's step.
+"""Step time of SchNet (128 × 6, 10 Å) against torch-geometric's.
 
-``given_edges``: both get the same batch with its edges and distances. ``end_to_end``: each also makes its
-batches, from molecules whose edges were found beforehand. ``exact`` is ours without interpolated filters.
-The bound is what the matrix products alone take, at the rate that one of them reaches here.
+A step is the forward pass, the backward pass and Adam's update on 32 molecules of QM9. ``ratio`` is
+the reference's time over ours with the same batch, edges and distances. ``end_to_end`` includes
+making batches from molecules whose edges are known. ``exact`` is ours without interpolated filters.
+``matrix_products_alone_s`` is a lower bound: the floating-point operations of a step at the rate of
+one matrix product on this machine. Run with `make bench NAME=schnet`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ SIZE = SIZES["base"]
 
 
 def main(rounds: int = 20, threads: int = 1) -> dict[str, Any]:
-    """Return ratios with their spread, peak memory, and the bound."""
+    """Return the ratios with their spread, peak memory, and the bound."""
     torch.set_num_threads(threads)
     data = molecules()
     batch = [data[k] for k in range(BATCH)]
@@ -58,7 +60,7 @@ def molecules() -> Molecules:
 
 
 def rate() -> float:
-    """Return the floating-point rate of a product of a filter's size, flop/s."""
+    """Return the floating-point rate of a matrix product of the size of a filter, flop/s."""
     a, b = torch.randn(FILTER_POINTS, 128), torch.randn(128, 128)
     took = alternate({"product": lambda: a @ b}, 200)["product"].wall_s
     return 2 * FILTER_POINTS * 128 * 128 / sorted(took)[len(took) // 2]
@@ -105,14 +107,11 @@ def reference_model(edges: dict[str, Tensor]) -> torch.nn.Module:
     from torch_geometric.nn import SchNet as Reference
 
     torch.manual_seed(0)
-    return Reference(
-        128,
-        128,
-        6,
-        50,
-        SIZE.cutoff,
-        interaction_graph=lambda pos, batch: (edges["index"], edges["away"]),
-    )
+
+    def interaction_graph(pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+        return edges["index"], edges["away"]
+
+    return Reference(128, 128, 6, 50, SIZE.cutoff, interaction_graph=interaction_graph)
 
 
 def reference_step(graph: Graph) -> Callable[[], None]:
@@ -159,7 +158,7 @@ def peak(way: str) -> None:
     torch.set_num_threads(1)
     data = molecules()
     graph = batch_molecules([data[k] for k in range(BATCH)], SIZE.cutoff, FILTER_POINTS)
-    # a first small step loads the libraries, so that only the step's own memory is seen
+    # a small step first loads the libraries, so that only the memory of the step is counted
     small = batch_molecules([data[0]], SIZE.cutoff, 0)
     make = reference_step if way == "reference" else step
     make(small)()

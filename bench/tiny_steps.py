@@ -1,4 +1,7 @@
-"""How long a step of every workload's `tiny` takes on two threads, through the runner's own loop."""
+"""Step time of the `tiny` preset of every workload on two threads, in the runner's loop.
+
+``ratio`` is the largest median over the target of 0.1 s. Run with `make bench NAME=tiny_steps`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,15 @@ import sys
 from typing import Any
 
 STEPS, FIRST = 25, 5
-"""Steps of each workload, and how many of them only warm it up."""
+"""Number of steps of each workload, and how many of them are warm-up."""
 
 
-class Rows(list[float]):
-    """The time of each step, s."""
+class StepTimes(list[float]):
+    """A step log that keeps the time of each step, s."""
 
-    def append(self, step: int, warmup: bool, start_s: float, end_s: float, *more: Any) -> None:  # type: ignore[override]
+    def append(  # type: ignore[override]
+        self, step: int, warmup: bool, start_s: float, end_s: float, *more: Any
+    ) -> None:
         super().append(end_s - start_s)
 
     def flush(self) -> None:
@@ -21,7 +26,7 @@ class Rows(list[float]):
 
 
 def main() -> dict[str, Any]:
-    """Return median and quartiles of each workload's step, ms; ``ratio`` is the largest over the promised 0.1 s."""
+    """Return the median and the quartiles of the step time of each workload, ms."""
     import torch
 
     from wattlaw.core.plugins import WORKLOADS, plugins
@@ -32,7 +37,7 @@ def main() -> dict[str, Any]:
 
 
 def step_ms(name: str) -> tuple[float, float, float]:
-    """Return the median and the quartiles of a workload's step, ms."""
+    """Return the median and the quartiles of the step time of a workload, ms."""
     import torch
 
     from wattlaw.core.plugins import WORKLOADS, load
@@ -40,15 +45,10 @@ def step_ms(name: str) -> tuple[float, float, float]:
     from wattlaw.runner.worker.device_timer import HostClock
     from wattlaw.runner.worker.loop import Loop
 
-    rows = Rows()
+    rows = StepTimes()
     workload = load(WORKLOADS, name)("tiny", {})
-    loop = Loop(
-        setting_from({"workload": name, "preset": "tiny"}),
-        workload,
-        torch.device("cpu"),
-        HostClock(),
-        rows,
-    )
+    setting = setting_from({"workload": name, "preset": "tiny"})
+    loop = Loop(setting, workload, torch.device("cpu"), HostClock(), rows)
     for step in range(STEPS):
         loop.step(step, False)
     low, _, high = statistics.quantiles(rows[FIRST:], n=4)
