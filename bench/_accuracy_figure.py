@@ -15,7 +15,7 @@ PANELS = (
     "power, 100 ms, mean of 100 ms",
     "power, 100 ms, mean of 25 ms",
 )
-LEAST = 1e-3
+MIN_ERROR = 1e-3
 """Smallest error on the axis, %. Smaller errors are drawn here."""
 
 TARGETS = {"counter": 0.5, "power": 1.0}
@@ -58,7 +58,7 @@ def draw(rows: Sequence[dict[str, Any]], files: Sequence[str]) -> None:
 def panel(alt: Any, rows: Sequence[dict[str, Any]], name: str) -> Any:
     """Return the chart of one device: 95th percentile, median and target by window length."""
     shown = [
-        {"load": r["load"], "length_s": r["length_s"], what: max(LEAST, 100 * r[what])}
+        {"load": r["load"], "length_s": r["length_s"], what: max(MIN_ERROR, 100 * r[what])}
         for r in rows
         for what in ("p95", "median")
         if r[what] is not None
@@ -68,7 +68,7 @@ def panel(alt: Any, rows: Sequence[dict[str, Any]], name: str) -> Any:
     colour = alt.Color(
         "load:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
     )
-    scale = alt.Scale(type="log", domain=[LEAST, 100])
+    scale = alt.Scale(type="log", domain=[MIN_ERROR, 100])
     axis = alt.Axis(values=[0.001, 0.01, 0.1, 1, 10, 100], format="~g")
     y = {
         what: alt.Y(f"{what}:Q", title="error, %", scale=scale, axis=axis)
