@@ -1,7 +1,7 @@
-"""wattlaw measures what training a neural network costs in time and energy, learns the laws by which
-that cost scales, and says which setting to run next.
+"""wattlaw measures what training a neural network costs in time and energy, learns the laws by
+which that cost scales, and recommends which setting to run next.
 
-The public names below are imported when they are first asked for, so that ``import wattlaw`` stays light.
+The public names below are imported on first use, so that ``import wattlaw`` stays light.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def fit(
 ) -> None:
     """Fit how a quantity scales, for each group of runs in DIR.
 
-    Two sizes give a speedup, three or more the law with the least held-out error. Intervals are 90 %
-    intervals.
+    Two sizes give a speedup, three or more the law with the least held-out error. Intervals are
+    90 % intervals.
     """
     from wattlaw.analysis.fit import fit_groups
 

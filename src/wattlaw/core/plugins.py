@@ -52,7 +52,6 @@ IMPORTERS = PluginKind("importer", "wattlaw.importers", "wattlaw.importers")
 LAWS = PluginKind("law", "wattlaw.laws", "wattlaw.laws")
 STUDIES = PluginKind("study", "wattlaw.studies", "wattlaw.studies")
 SECTIONS = PluginKind("report section", "wattlaw.report.sections", "wattlaw.sections")
-TRACKERS = PluginKind("tracker", "wattlaw.integrations.trackers", "wattlaw.trackers")
 COMMANDS = PluginKind("command", "wattlaw.cli")
 
 KINDS: dict[str, PluginKind] = {
@@ -65,7 +64,6 @@ KINDS: dict[str, PluginKind] = {
     "laws": LAWS,
     "studies": STUDIES,
     "sections": SECTIONS,
-    "trackers": TRACKERS,
 }
 """The kinds that ``wattlaw list`` shows and other packages may provide."""
 

@@ -52,8 +52,8 @@ def run_trial(
     A trial that fails is recorded as failed and raises nothing. ``ticks`` are called with the
     attempt folder about twenty times per second. With ``is_code_checked`` a trial fails if its
     source file has changed since it was prepared. Returns None, and records nothing, if another
-    process has taken over the trial in the meantime. KeyboardInterrupt ends the processes and leaves
-    the trial undone. Raises RecordError if the folder cannot be written.
+    process has taken over the trial in the meantime. KeyboardInterrupt ends the processes and
+    leaves the trial undone. Raises RecordError if the folder cannot be written.
     """
     setting, trial_folder = spec.trial.setting, spec.trial_folder
     _set_aside_result(trial_folder)

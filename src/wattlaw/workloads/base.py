@@ -30,15 +30,16 @@ Options = Mapping[str, OptionValue]
 
 
 class Workload(ABC):
-    """A model, its data and its loss, written for one device; the runner distributes and measures it.
+    """A model, its data and its loss, written for one device; the runner distributes it.
 
-    presets            sizes; "tiny" takes at most 0.1 s a step on two CPU cores, "base" is as published
+    presets            sizes; "tiny" takes at most 0.1 s a step on two CPU cores; "base" is as
+                       published
     batch              default samples per device and step, by preset
     options            options of this workload with their defaults
     is_second_order    whether the loss contains derivatives of the model, as with forces
     clip_norm          gradient norm at which the published training clips; 0: no clipping
-    is_sharded_whole   whether parameters are used outside their block's ``forward``; fsdp then shards
-                       the model as one unit, as it does with a second-order loss
+    is_sharded_whole   whether parameters are used outside their block's ``forward``; fsdp then
+                       shards the model as one unit, as it does with a second-order loss
     is_ragged          whether the shapes of batches vary between steps, as with molecules; the
                        compiler then uses dynamic shapes from the start
     uses_all           whether every loss uses every parameter; if False, several devices find the
@@ -91,7 +92,7 @@ class Workload(ABC):
         return torch.optim.AdamW(parameters, lr=1e-3)
 
     def blocks(self, model: nn.Module) -> list[nn.Module]:
-        """Return the repeated blocks of a model: the units of sharding and activation checkpointing.
+        """Return the repeated blocks of a model: units of sharding and activation checkpointing.
 
         The default is ``repeated_blocks(model)``.
         """
@@ -100,9 +101,9 @@ class Workload(ABC):
     def evaluate(self, model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
         """Return the metrics of the workload over ``batches``, which are on the model's device.
 
-        The default is the mean loss, with each batch weighted by its number of samples. Every metric
-        is a mean over samples, or e to such a mean (``perplexity``), so that the results of several
-        devices can be combined.
+        The default is the mean loss, with each batch weighted by its number of samples. Every
+        metric is a mean over samples, or e to such a mean (``perplexity``), so that the results
+        of several devices can be combined.
         """
         total, samples = 0.0, 0
         for batch in batches:
@@ -130,8 +131,8 @@ def _samples(batch: object) -> int:
 def repeated_blocks(model: nn.Module) -> list[nn.Module]:
     """Return the outermost composite modules in an nn.ModuleList or nn.Sequential.
 
-    Examples are a transformer's layers, a ResNet's bottlenecks, SchNet's interactions. A subclass of
-    nn.Sequential is one block, and so is an nn.Sequential of plain layers in such a list.
+    Examples are a transformer's layers, a ResNet's bottlenecks, SchNet's interactions. A subclass
+    of nn.Sequential is one block, and so is an nn.Sequential of plain layers in such a list.
     """
     found: list[nn.Module] = []
 

@@ -1,4 +1,4 @@
-"""The options by which a user chooses a workload's data: its own, a file or folder, or generated."""
+"""The options that choose a workload's data: its own, a file or folder, or generated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wattlaw.core.reading import Note
 from wattlaw.core.setting import OptionValue
 
 GENERATED = "generated"
-"""The value of ``data`` that selects random samples in the layout of the real ones, for throughput."""
+"""The value of ``data`` that selects random samples in the layout of the real ones."""
 
 ON_BAD = ("fail", "skip")
 

@@ -197,8 +197,8 @@ def framed(window: Tensor, marks: Marks) -> Tensor:
 class BertWorkload(Workload):
     """Masked language modelling or text classification with an encoder.
 
-    Options: ``task``; ``data`` and ``vocabulary``, see ``corpus``. For classification, ``data`` is a
-    folder of text files, one for each class; without it the classes are English and source code.
+    Options: ``task``; ``data`` and ``vocabulary``, see ``corpus``. For classification, ``data`` is
+    a folder of text files, one for each class; without it the classes are English and source code.
     """
 
     presets = ("tiny", "base")

@@ -19,7 +19,7 @@ SPHERICAL, RADIAL = 7, 6
 
 
 def bessel(x: Array, orders: int) -> Array:
-    """Return spherical Bessel functions j_0 … j_(orders-1) of ``x`` > 0 in a new first dimension."""
+    """Return spherical Bessel functions j_0 … j_(orders-1) of ``x`` > 0 in a new dimension 0."""
     values = [np.sin(x) / x, np.sin(x) / x**2 - np.cos(x) / x]
     for k in range(1, orders - 1):
         values.append((2 * k + 1) / x * values[k] - values[k - 1])
@@ -46,7 +46,7 @@ def bessel_zeros(orders: int, count: int) -> Array:
 
 
 def envelope(x: Tensor) -> Tensor:
-    """Return the smooth cutoff u(x)/x with u(0) = 1 and u(1) = u′(1) = u″(1) = 0 (exponent p = 6)."""
+    """Return the smooth cutoff u(x)/x with u(0) = 1, u(1) = u′(1) = u″(1) = 0 (exponent p = 6)."""
     fifth = x**5
     return (1 / x - 28 * fifth + 48 * fifth * x - 21 * fifth * x * x) * (x < 1)
 
