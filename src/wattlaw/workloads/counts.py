@@ -24,7 +24,7 @@ class PresetCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of a preset for its default batch and options on one device, in fp32.
 
     parameters        trainable parameters
-    flop_per_step     floating-point operations of forward and backward, 2 per multiply-add, of matrix
+    flop_per_step     operations of forward and backward (a multiply-add is 2) of matrix
                       products, convolutions and attention; without the memory-bound rest:
                       elementwise operations, sums over neighbours, embeddings, norms, the optimiser
     flop_per_sample   flop_per_step / batch

@@ -100,7 +100,7 @@ def _hint(module: str, places: Iterable[str]) -> str:
 
 
 def _user_modules(places: Iterable[str]) -> set[str]:
-    """Return the modules in the user's own folders; an installed package is no likely typing error."""
+    """Return the modules in the user's folders; a typing error rarely means an installed one."""
     names: set[str] = set()
     for place in map(Path, places):
         is_installed = "-packages" in str(place) or place.is_relative_to(sys.base_prefix)

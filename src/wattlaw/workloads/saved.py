@@ -84,8 +84,8 @@ def load_model(path: str | Path, trust: bool | type[Workload] = False) -> SavedM
 
     ``path`` is a model's file, or the folder of a trial that ran with ``save_model``. A file names
     its workload. One of wattlaw or of an installed plug-in is loaded; a user's own class
-    (``package.module:Class``) only with ``trust``: the class itself, or True to import the class that
-    the file names, which runs its code.
+    (``package.module:Class``) only with ``trust``: the class itself, or True to import the class
+    that the file names, which runs its code.
 
     Raises DataError if there is no model, UntrustedError if its class is not trusted.
     """
