@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wattlaw.advice.device_count_candidates import device_candidates
-from wattlaw.advice.device_counts import choose, weigh
+from wattlaw.advice.device_counts import choose, evaluate
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.core.quantities import DEVICE_TIME, TIME
 from wattlaw.core.reading import measured
@@ -51,13 +51,13 @@ def simulated(count: int = 200, seed: int = 1) -> dict[str, Any]:
             [run(once(n), n) for n in sizes for _ in range(rng.integers(1, 4))]
         )
         most = min(time(n) * n for n in sizes) * rng.choice([1.1, 1.3, 1.6, 2.0])
-        weighed = weigh(options, TIME, None, {DEVICE_TIME: most}, NO_PRICES)
-        for option, chance in zip(options, weighed.chances, strict=True):
+        evaluated = evaluate(options, TIME, None, {DEVICE_TIME: most}, NO_PRICES)
+        for option, chance in zip(options, evaluated.probabilities, strict=True):
             if not option.is_measured and option.is_advisable:
                 keeps_limit = once(option.devices) * option.devices <= most
                 predicted.append((float(chance), keeps_limit))
         for confidence, outcomes in followed.items():
-            chosen = choose(weighed, confidence)
+            chosen = choose(evaluated, confidence)
             if chosen is not None:
                 devices = options[chosen].devices
                 outcomes.append(once(devices) * devices <= most)

@@ -24,7 +24,7 @@ import numpy as np
 from _scaling_prior import published
 from _simulated_devices import calibration, simulated
 from wattlaw.advice.device_count_candidates import device_candidates
-from wattlaw.advice.device_counts import choose, next_run, weigh
+from wattlaw.advice.device_counts import choose, next_run, evaluate
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.analysis.run_laws import run_noise
 from wattlaw.core.quantities import DEVICE_TIME, TIME
@@ -78,11 +78,11 @@ def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
         best = _best(truth[what], truth[limited], most)
         if best is None:
             continue
-        weighed = weigh(options, what, None, {limited: most}, NO_PRICES)
-        chosen = choose(weighed, 0.5)
+        evaluated = evaluate(options, what, None, {limited: most}, NO_PRICES)
+        chosen = choose(evaluated, 0.5)
         law = None if chosen is None else sizes.index(options[chosen].devices)
         guess = {TIME: plain, DEVICE_TIME: plain * devices}
-        proposed, saves = next_run(weighed)
+        proposed, saves = next_run(evaluated)
         proposes_hidden = saves > noise and not options[proposed].is_measured
         rivals = {
             "law": law,
@@ -95,7 +95,7 @@ def judged(family: Family, pool: PriorPool) -> list[dict[str, Any]]:
             "multiple": multiple,
             "hidden_is_best": best == len(sizes) - 1,
             "asked": proposes_hidden,
-            "chance": float(weighed.chances[-1]) if options[-1].is_advisable else None,
+            "chance": float(evaluated.probabilities[-1]) if options[-1].is_advisable else None,
             "hidden_holds": bool(truth[limited][-1] <= most),
         }
         for name, index in rivals.items():

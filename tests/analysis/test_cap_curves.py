@@ -85,7 +85,7 @@ def test_without_powers_the_law_gives_times_and_says_that_it_cannot_predict_ener
         ([200, 200, 200], [1, 1, 1], "three caps; there are 1"),
         ([100, 200, 250], [1, -1, 1], "a time is -1"),
         ([100, math.nan, 250], [1, 1, 1], "a cap is nan"),
-        ([100, 200, 250], [1, 1], "differ in number"),
+        ([100, 200, 250], [1, 1], "differ in length"),
         ([], [], "there are 0"),
     ],
 )

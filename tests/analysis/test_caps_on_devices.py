@@ -136,7 +136,7 @@ def test_two_caps_make_no_law_and_each_has_a_law_over_devices_of_its_own():
 
 def test_caps_tried_at_another_batch_serve_only_where_asked_for():
     runs = tried()
-    with pytest.raises(FitError, match="three power caps of one number of devices"):
+    with pytest.raises(FitError, match="three power caps with one device count"):
         nearest_cap_law(
             cap_laws_by_devices([r for r in runs if r.setting.power_cap_w != 125.0]), 1, 32
         )

@@ -126,7 +126,7 @@ def test_a_limit_on_another_quantity_is_kept_or_said_to_be_impossible():
     runs = scaled({1: 1.0, 2: 0.6, 4: 0.4})
     (found,) = advise(runs, minimise="time", limits={"device_time_per_sample_s": 1.3})
     assert found.setting.devices == 2
-    with pytest.raises(FitError, match="no setting keeps"):
+    with pytest.raises(FitError, match="no setting satisfies"):
         advise(runs, limits={"device_time_per_sample_s": 0.1})
 
 

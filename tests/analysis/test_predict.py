@@ -233,5 +233,5 @@ def test_what_no_device_draws_is_no_energy(joules):
 
 def test_runs_that_are_no_law_at_all_are_refused_whatever_is_asked():
     runs = [run(t, n) for n, t in ((1, 1.0), (2, 1e-9), (4, 1e12), (8, 1e-12))]
-    with pytest.raises(FitError, match="some runs are far off the others"):
+    with pytest.raises(FitError, match="some runs are outliers"):
         predict(runs, PredictionRequest(devices=4), extrapolate=True)

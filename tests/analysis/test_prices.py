@@ -54,7 +54,7 @@ def test_a_limit_on_the_cost_bounds_the_fastest_setting():
     prices = Prices(per_device_hour=3600.0)
     (advice,) = advise(sized(), "time", limits={"cost": 1.2}, prices=prices)
     assert advice.setting.devices == 2
-    with pytest.raises(FitError, match="no setting keeps cost_per_sample"):
+    with pytest.raises(FitError, match="no setting satisfies cost_per_sample"):
         advise(sized(), "time", limits={"cost": 0.5}, prices=prices)
 
 

@@ -1,7 +1,7 @@
-"""Which setting to run next: the cheapest one that keeps the limits, and how sure that is.
+"""Recommend the cheapest setting that satisfies the limits, with the probability that it does.
 
-This file holds the entry point and the choice among settings that were run. Unmeasured numbers of
-devices are weighed in device_counts.py, unmeasured power caps in power_caps.py.
+This file holds the entry point and the choice among settings that were run. Unmeasured device
+counts are evaluated in device_counts.py, unmeasured power caps in power_caps.py.
 """
 
 from __future__ import annotations
@@ -72,23 +72,22 @@ def advise(
                   sample; by default the energy if it was measured in every run, else the device
                   time
     max_slowdown  time per sample allowed over the fastest setting's, as a share: 0.05 is 5 %
-    confidence    least probability with which the limits must hold; 0.5 takes the means as they are
-    unmeasured    also consider numbers of devices that were not run, if two were run in otherwise
+    confidence    minimum probability with which the limits must hold; 0.5 compares means
+    unmeasured    also consider device counts that were not run, if two were run in otherwise
                   equal settings, and power caps that were not run, if GPU energy was measured at
-                  three or more; together if the runs allow it, else as one piece of advice each
+                  three or more; together if the runs allow it, else in separate recommendations
     limits        largest value of quantities, such as {"device_time_per_sample_s": 0.02}, in their
                   units; smallest value if more is better. A limit on a total, such as
                   {"device_hours": 24}, is converted to one per sample. A setting that lacks the
                   quantity is left out
-    prices        prices that a cost is made of; a cost that includes energy needs a meter's
+    prices        prices that make up a cost; a cost of energy requires measured energy
     samples       number of samples that limits on totals are for
-    tunable       options of the user's own code that change its speed only, beside
+    tunable       options of the user's own code that affect only its speed, in addition to
                   core.options.TUNABLE
 
-    The recommended setting is the cheapest that keeps the limits, without settings that are clearly
-    slower than the fastest one for no clear gain. The probability that a bound on the slowdown
-    holds is Student's t of the logarithm of the ratio of times over repeats (Welch's degrees of
-    freedom).
+    The recommended setting is the cheapest that satisfies the limits, excluding settings that are
+    clearly slower than the fastest one without a clear gain. The probability that a bound on the
+    slowdown holds comes from Welch's t-test on the logarithms of the times of repeats.
 
     Raises FitError if no group can be advised on, UsageError for a wrong request.
     """
@@ -128,7 +127,7 @@ def _advise_unmeasured(group: Group, request: AdviceRequest, notes: Sequence[Not
         return found
     text = (
         f"{group_title(group.key)}: only settings that were run are considered; others need two "
-        "numbers of devices with a batch, or three power caps with GPU energy"
+        "device counts with a batch, or three power caps with GPU energy"
     )
     return _advise_measured(group, request, (*notes, Note("only_settings_run", text)))
 
@@ -138,12 +137,12 @@ def _advise_measured(group: Group, request: AdviceRequest, notes: Sequence[Note]
     settings = measured_settings(group.runs, (TIME, objective), request.prices)
     if not settings:
         why = _why_missing(group.runs, objective, request.prices)
-        raise FitError(f"no run gives both {TIME} and {objective}: {why}")
+        raise FitError(f"no run has both {TIME} and {objective}: {why}")
     fastest = min(settings, key=lambda s: s.mean(TIME))
     allowed = _allowed(settings, fastest, request)
     if not allowed:
         limits = " and ".join(map(str, request.constraints))
-        raise FitError(f"no setting keeps {limits}")
+        raise FitError(f"no setting satisfies {limits}")
     noise = _noise(settings, objective)
     time_noise = _noise(settings, TIME)
 
@@ -173,23 +172,23 @@ def _allowed(
     found = []
     for setting in settings:
         slowdown = log_ratio(setting.values[TIME], fastest.values[TIME], noise)
-        if setting is not fastest and not _keeps_bound(slowdown, request):
+        if setting is not fastest and not _satisfies_bound(slowdown, request):
             continue
-        if _keeps_limits(setting, request):
+        if _satisfies_limits(setting, request):
             found.append(setting)
     return found
 
 
-def _keeps_bound(slowdown: LogRatio, request: AdviceRequest) -> bool:
+def _satisfies_bound(slowdown: LogRatio, request: AdviceRequest) -> bool:
     if request.max_slowdown is None:
         return True
-    chance = probability_below(slowdown, 1 + request.max_slowdown)
-    if chance is None:
+    probability = probability_below(slowdown, 1 + request.max_slowdown)
+    if probability is None:
         return slowdown.centre <= math.log1p(request.max_slowdown)
-    return chance >= request.confidence
+    return probability >= request.confidence
 
 
-def _keeps_limits(setting: MeasuredSetting, request: AdviceRequest) -> bool:
+def _satisfies_limits(setting: MeasuredSetting, request: AdviceRequest) -> bool:
     for constraint in request.constraints:
         values = _values(setting.runs, constraint.quantity, request.prices)
         limited = MeasuredSetting(setting.setting, setting.runs, {constraint.quantity: values})
@@ -210,22 +209,22 @@ def _advice(
 ) -> Advice:
     noise = _noise(settings, TIME)
     cost_noise = _noise(settings, objective)
-    slower = log_ratio(best.values[TIME], fastest.values[TIME], noise)
-    dearer = log_ratio(best.values[objective], fastest.values[objective], cost_noise)
-    bound, chance = request.max_slowdown, None
+    time_ratio = log_ratio(best.values[TIME], fastest.values[TIME], noise)
+    cost_ratio = log_ratio(best.values[objective], fastest.values[objective], cost_noise)
+    bound, probability = request.max_slowdown, None
     gain = slowdown = Interval(0.0, 0.0, 0.0)
     if best is not fastest:
-        gain, slowdown = share_saved(interval(dearer)), share_added(interval(slower))
+        gain, slowdown = share_saved(interval(cost_ratio)), share_added(interval(time_ratio))
     if bound is not None:
-        chance = 1.0 if best is fastest else probability_below(slower, 1 + bound)
-    slowdown_chance = None if best is fastest else chance
+        probability = 1.0 if best is fastest else probability_below(time_ratio, 1 + bound)
+    slowdown_probability = None if best is fastest else probability
     comparison = AdviceComparison(
         objective=objective,
         gain=gain,
         slowdown=slowdown,
-        limits=tuple(request.limits_as_text(slowdown_chance)),
-        probability=None if request.constraints else slowdown_chance,
-        baseline_keeps_limits=fastest in allowed,
+        limits=tuple(request.limits_as_text(slowdown_probability)),
+        probability=None if request.constraints else slowdown_probability,
+        baseline_satisfies_limits=fastest in allowed,
     )
     return Advice(
         group=group.key,
@@ -238,9 +237,11 @@ def _advice(
         },
         gain=gain,
         slowdown=slowdown,
-        probability_bound_holds=chance,
+        probability_bound_holds=probability,
         words=advice_on_runs(group.key, best, fastest, settings, allowed, comparison),
-        warnings=tuple(dict.fromkeys((*notes, *_notes(settings, best, fastest, bound, chance)))),
+        warnings=tuple(
+            dict.fromkeys((*notes, *_notes(settings, best, fastest, bound, probability)))
+        ),
     )
 
 
@@ -277,7 +278,7 @@ def _check_energy(runs: list[Run], name: str) -> None:
         )
     if "estimated" in statuses:
         raise FitError(
-            f"{name} is measured in some runs and an estimate in others; they do not compare"
+            f"{name} is measured in some runs and an estimate in others; they cannot be compared"
         )
 
 
@@ -311,7 +312,7 @@ def _why_missing(runs: list[Run], objective: str, prices: Prices) -> str:
 
 
 def _mean_interval(values: Sequence[float], noise: tuple[float, float]) -> Interval:
-    # the mean of the repeats against an exact 1: only its own noise counts
+    # relative to an exact 1, so that only the noise of these repeats counts
     return interval(log_ratio(values, [1.0, 1.0], noise))
 
 
@@ -320,7 +321,7 @@ def _notes(
     best: MeasuredSetting,
     fastest: MeasuredSetting,
     bound: float | None,
-    chance: float | None,
+    probability: float | None,
 ) -> list[Note]:
     found: list[Note] = []
     for setting in (best, fastest):
@@ -337,8 +338,10 @@ def _notes(
                 "fewer than 3 repeats of the settings compared; intervals are wide or missing",
             )
         )
-    if bound is not None and chance is None:
+    if bound is not None and probability is None:
         found.append(
-            Note("no_probability", "without repeats, how surely the bound holds is unknown")
+            Note(
+                "no_probability", "without repeats, the probability that the bound holds is unknown"
+            )
         )
     return found

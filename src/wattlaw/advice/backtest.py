@@ -1,6 +1,6 @@
 """Back-tests: hide what was measured, predict it or follow the advice, and compare.
 
-``fit --backtest`` hides numbers of devices of each family and predicts them with the averaged laws
+``fit --backtest`` hides device counts of each family and predicts them with the averaged laws
 and, as a baseline, the plain power law. ``advise --backtest`` hides all but K caps of each curve
 and follows the advice drawn from these.
 """
@@ -66,7 +66,7 @@ class FollowedAdvice(msgspec.Struct, frozen=True):
 def backtest_fit(
     runs: Iterable[Run], hide: Hide = "largest", to_target: bool = False
 ) -> list[HiddenSize]:
-    """Hide numbers of devices of each family with three or more, and predict their time.
+    """Hide device counts of each family with three or more, and predict their time.
 
     hide       "largest": the largest number; "next": each from the smaller ones, from the third on;
                "random": one at random, never the smallest
@@ -133,7 +133,7 @@ def summary(hidden_sizes: Sequence[HiddenSize]) -> dict[str, float]:
 
 
 def summary_of_advice(followed: Sequence[FollowedAdvice]) -> dict[str, float]:
-    """Return the number of curves, their mean regret, and the share whose bound was broken."""
+    """Return the number of curves, their mean regret, and the share whose bound was exceeded."""
     regrets = [f.regret for f in followed]
     broken = [f.broken for f in followed]
     return {

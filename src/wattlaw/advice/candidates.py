@@ -13,14 +13,14 @@ class Candidate(NamedTuple):
     """A setting that may be chosen.
 
     run             a run of the setting, or a similar run with its setting replaced
-    basis           the runs that its figures come from
+    basis           the runs from which its figures come
     log_t           ln of the time per sample, s
     of_mean, of_run draws (n,) of ``log_t``: of its mean, and of one more run
     power           ln of the mean power of one device, W; None if no meter measured it
     is_measured     whether the setting was run
     is_beyond       whether it uses more or fewer devices than any run
     is_advisable    False if its time is so uncertain that it must be run first
-    is_at_new_cap   whether its figures come from caps that were run on other settings
+    is_at_new_cap   whether its figures come from caps run in other settings
     """
 
     run: Run

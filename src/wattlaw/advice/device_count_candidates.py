@@ -1,8 +1,7 @@
-"""Candidate numbers of devices: those that were run, and others that the law over devices predicts.
+"""Candidate device counts: those that were run, and others that the law over devices predicts.
 
 Time is averaged over every law that fits the runs (laws/averaging.py). Energy follows from the mean
-power of a device (analysis/run_laws.py). Draws of all candidates belong together: draw i of each
-uses draw i of the law.
+power of a device (analysis/run_laws.py). Draw i of every candidate uses draw i of the law.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ def device_candidates(
     pairs: Sequence[tuple[int, float]] | None = None,
     prior: Array | None = None,
 ) -> list[Candidate]:
-    """Return the settings of runs, then other numbers of devices, then both at other power caps.
+    """Return the settings of runs, then other device counts, then both at other power caps.
 
     pairs   (devices, batch per device) to consider; by default what ``device_counts`` and
             ``candidate_batches`` return
-    prior   of the scaling law, (8, 2), instead of the one that ships
+    prior   of the scaling law, (8, 2), instead of the shipped one
 
-    A number of devices that was not run needs two that were run in otherwise equal settings. The
+    A device count that was not run needs two that were run in otherwise equal settings. The
     nearest number beyond the runs whose 90 % interval of time spans more than a factor of
     ``WIDEST_EXTRAPOLATION`` is not advisable; numbers beyond that one are left out.
     """
@@ -66,7 +65,7 @@ def device_candidates(
         base = baseline_runs(group.runs)
         sizes = count_device_numbers(base)
         laws = cap_laws_by_devices(group.runs, any_batch=sizes == 1)
-        # with cap laws, few sizes at another cap say less than the law over devices at the base cap
+        # with cap laws, the law over devices at the base cap beats few sizes at another cap
         least_sizes = sizes if laws else 0
         predicted: list[Candidate] = []
         for family in group_runs(group.runs, FAMILY_FACTORS, split_layouts=False)[0]:
@@ -82,7 +81,7 @@ def device_candidates(
 
 
 def _laws_of_uncapped(base: list[Run], laws: list[CapLawOnDevices]) -> list[CapLawOnDevices]:
-    # of one size, advice at caps alone is that of power_caps.py: here only runs without a cap count
+    # with one size, power_caps.py gives the advice at caps; only runs without a cap matter here
     if base[0].setting.power_cap_w is not None:
         return []
     return [law for law in laws if law.devices == base[0].setting.devices]
@@ -98,7 +97,7 @@ def _based_on(base: list[Run], candidates: list[Candidate]) -> list[Candidate]:
 
 
 def device_counts(per_node: int, most: int = MAX_DEVICES) -> list[int]:
-    """Return the numbers of devices to consider, ascending, up to ``most``.
+    """Return the device counts to consider, ascending, up to ``most``.
 
     These are 1, 2, 3, 4, 6, 8, 12, … devices up to a whole node, a whole node, and these numbers
     of whole nodes. A node holds ``per_node`` devices.
@@ -115,10 +114,10 @@ def _powers_of_two_and_three_quarters(most: int) -> list[int]:
 
 
 def candidate_batches(devices: int, seen: Sequence[tuple[int, float]]) -> list[float]:
-    """Return the batches per device to consider on so many devices.
+    """Return the batches per device to consider on ``devices`` devices.
 
     ``seen`` holds the (devices, batch per device) that were run. The batches are those that were
-    run on two numbers of devices or more. If there is none but all runs had one global batch, it is
+    run with two or more device counts. If there is none but all runs had one global batch, it is
     that batch divided by the devices, if it divides evenly. Otherwise it is the batch of the
     next smaller number that was run.
     """
@@ -208,7 +207,7 @@ def _predicted(
 
 
 def _within_reach(candidates: list[Candidate], measured_counts: list[int]) -> list[Candidate]:
-    # the first too uncertain number on each side may be run but not advised; those beyond it are
+    # the first too uncertain count on each side may be run but not advised; those beyond it are
     # left out
     uncertain = [c.devices for c in candidates if c.is_beyond and _spans_too_much(c)]
     least = max([n for n in uncertain if n < measured_counts[0]], default=0)

@@ -1,7 +1,7 @@
 """How many devices to use, and at which cap, among settings that were run and others.
 
-Candidates and their draws come from device_count_candidates.py. A limit holds as often as it does
-in the draws of one more run. What a further run would save follows
+Candidates and their draws come from device_count_candidates.py. The probability of a limit is
+the share of the draws of one more run in which it holds. What a further run would save follows
 laws/statistics/value_of_information.py.
 """
 
@@ -31,16 +31,17 @@ from wattlaw.laws.statistics.posterior import draws_interval
 from wattlaw.laws.statistics.value_of_information import costs_with_fallback, expected_savings
 
 KNOWN = (TIME, DEVICE_TIME, GPU_ENERGY, COST)
-"""Quantities that candidates can be compared by."""
+"""Quantities by which candidates can be compared."""
 
 SAFE = 0.95
-"""A user who finds a limit broken falls back to the best setting that is this sure to keep it."""
+"""A user who finds a limit violated falls back to the cheapest setting that satisfies it with this
+probability."""
 
 
-class WeighedCandidates(NamedTuple):
-    """Candidates with the quantity to minimise.
+class EvaluatedCandidates(NamedTuple):
+    """Candidates with the quantity to minimise, and whether they satisfy the limits.
 
-    costs        (k,) its middle
+    costs        (k,) point estimate of the quantity
     of_run       (k, n) its draws for one more run
     of_mean      (k, n) its draws for the mean
     holds        (k, n) whether all limits hold in each draw of one more run
@@ -57,7 +58,7 @@ class WeighedCandidates(NamedTuple):
     fastest: int
 
     @property
-    def chances(self) -> Array:
+    def probabilities(self) -> Array:
         """Return the probability that all limits hold, for each candidate, (k,)."""
         found: Array = self.holds.mean(axis=1)
         return found
@@ -97,7 +98,7 @@ def advise_devices(
     The limits, and the bound on the slowdown against the fastest setting that was run, hold
     together with at least the requested confidence. Returns None if only settings that were run can
     be compared, or if the request names other quantities than ``KNOWN``. Raises FitError if no
-    candidate keeps the limits.
+    candidate satisfies the limits.
     """
     objective = _objective(group, candidates, request.minimise)
     request = request._replace(constraints=tuple(map(_with_gpu_energy, request.constraints)))
@@ -107,30 +108,30 @@ def advise_devices(
     known = [c for c in candidates if _knows(c, (objective, *limits), request.prices)]
     if len({c.is_measured for c in known}) < 2:
         return None
-    weighed = weigh(known, objective, request.max_slowdown, limits, request.prices)
-    chosen = choose_clear(weighed, request.confidence)
+    evaluated = evaluate(known, objective, request.max_slowdown, limits, request.prices)
+    chosen = choose_clear(evaluated, request.confidence)
     if chosen is None:
-        surest = weighed.chances[weighed.advisable].max()
+        most_probable = evaluated.probabilities[evaluated.advisable].max()
         raise FitError(
-            f"no setting keeps {' and '.join(request.limits_as_text())} with probability "
-            f"{request.confidence:g}; the most likely one keeps it with probability {surest:.2f}"
+            f"no setting satisfies {' and '.join(request.limits_as_text())} with probability "
+            f"{request.confidence:g}; the most likely one has probability {most_probable:.2f}"
         )
-    return _advice(group, weighed, chosen, objective, request, notes)
+    return _advice(group, evaluated, chosen, objective, request, notes)
 
 
-def weigh(
+def evaluate(
     candidates: list[Candidate],
     objective: str,
     max_slowdown: float | None,
     limits: Mapping[str, float],
     prices: Prices,
-) -> WeighedCandidates:
-    """Compare candidates, each of which must know the objective and every limited quantity."""
+) -> EvaluatedCandidates:
+    """Evaluate candidates. Each must have the objective and every limited quantity."""
     measured = [i for i, c in enumerate(candidates) if c.is_measured]
     fastest = min(measured, key=lambda i: candidates[i].log_t)
     costs, of_run, of_mean, holds, mean_holds = [], [], [], [], []
     for index, candidate in enumerate(candidates):
-        # the fastest setting keeps any bound on the slowdown against itself
+        # the slowdown of the fastest setting is 0, within any bound
         bound = None if index == fastest else max_slowdown
         against = candidates[fastest].of_mean
         costs.append(_value(candidate, objective, prices))
@@ -138,7 +139,7 @@ def weigh(
         of_mean.append(_value(candidate, objective, prices, candidate.of_mean))
         holds.append(_holds(candidate, candidate.of_run, against, bound, limits, prices))
         mean_holds.append(_holds(candidate, candidate.of_mean, against, bound, limits, prices))
-    return WeighedCandidates(
+    return EvaluatedCandidates(
         candidates=candidates,
         costs=np.array(costs, float),
         of_run=np.array(of_run),
@@ -149,40 +150,40 @@ def weigh(
     )
 
 
-def choose(weighed: WeighedCandidates, confidence: float) -> int | None:
-    """Return the candidate of least cost that keeps the limits with the confidence, if any."""
-    return _cheapest(weighed, np.flatnonzero(_allowed(weighed, confidence)))
+def choose(evaluated: EvaluatedCandidates, confidence: float) -> int | None:
+    """Return the cheapest candidate that satisfies the limits with the confidence, if any."""
+    return _cheapest(evaluated, np.flatnonzero(_allowed(evaluated, confidence)))
 
 
-def choose_clear(weighed: WeighedCandidates, confidence: float) -> int | None:
-    """Return the choice of ``choose`` without candidates that are slower for no clear gain."""
-    allowed = _allowed(weighed, confidence)
-    if not allowed[weighed.fastest]:
-        return choose(weighed, confidence)
+def choose_clear(evaluated: EvaluatedCandidates, confidence: float) -> int | None:
+    """Return the choice of ``choose``, excluding candidates slower without a clear gain."""
+    allowed = _allowed(evaluated, confidence)
+    if not allowed[evaluated.fastest]:
+        return choose(evaluated, confidence)
     for index in np.flatnonzero(allowed).tolist():
-        slowdown = share_added(weighed.time_ratio(index))
-        allowed[index] = not is_unclear_gain_for_time(weighed.gain(index), slowdown)
-    return _cheapest(weighed, np.flatnonzero(allowed))
+        slowdown = share_added(evaluated.time_ratio(index))
+        allowed[index] = not is_unclear_gain_for_time(evaluated.gain(index), slowdown)
+    return _cheapest(evaluated, np.flatnonzero(allowed))
 
 
-def next_run(weighed: WeighedCandidates) -> tuple[int, float]:
-    """Return the candidate whose run would save most, by a better choice, and the share saved."""
-    surest = float(weighed.chances[weighed.advisable].max())
-    fallback = choose(weighed, min(SAFE, surest)) or 0
-    costs = costs_with_fallback(weighed.of_mean, weighed.mean_holds, fallback)
-    observed = [_observed(c) for c in weighed.candidates]
-    saved = expected_savings(costs, observed, weighed.advisable)
+def next_run(evaluated: EvaluatedCandidates) -> tuple[int, float]:
+    """Return the most informative candidate to run, and the share of cost it may save."""
+    most_probable = float(evaluated.probabilities[evaluated.advisable].max())
+    fallback = choose(evaluated, min(SAFE, most_probable)) or 0
+    costs = costs_with_fallback(evaluated.of_mean, evaluated.mean_holds, fallback)
+    observed = [_observed(c) for c in evaluated.candidates]
+    saved = expected_savings(costs, observed, evaluated.advisable)
     best = int(np.argmax(saved))
     return best, float(saved[best])
 
 
-def _allowed(weighed: WeighedCandidates, confidence: float) -> Array:
-    found: Array = (weighed.chances >= confidence) & weighed.advisable
+def _allowed(evaluated: EvaluatedCandidates, confidence: float) -> Array:
+    found: Array = (evaluated.probabilities >= confidence) & evaluated.advisable
     return found
 
 
-def _cheapest(weighed: WeighedCandidates, allowed: Array) -> int | None:
-    return int(allowed[np.argmin(weighed.costs[allowed])]) if len(allowed) else None
+def _cheapest(evaluated: EvaluatedCandidates, allowed: Array) -> int | None:
+    return int(allowed[np.argmin(evaluated.costs[allowed])]) if len(allowed) else None
 
 
 def _observed(candidate: Candidate) -> list[Array]:
@@ -232,7 +233,7 @@ def _knows(candidate: Candidate, names: Sequence[str], prices: Prices) -> bool:
 
 def _objective(group: Group, candidates: Sequence[Candidate], minimise: str | None) -> str | None:
     # the law of a device's power predicts GPU energy; with another meter, only settings that were
-    # run compare
+    # run can be compared
     if minimise is not None:
         name = _gpu_energy_for(minimise)
         return name if name in KNOWN else None
@@ -253,38 +254,38 @@ def _with_gpu_energy(constraint: Constraint) -> Constraint:
 
 def _advice(
     group: Group,
-    weighed: WeighedCandidates,
+    evaluated: EvaluatedCandidates,
     chosen: int,
     objective: str,
     request: AdviceRequest,
     notes: Sequence[Note],
 ) -> Advice:
-    best, fastest = weighed.candidates[chosen], weighed.candidates[weighed.fastest]
-    cost_ratio, time_ratio = weighed.cost_ratio(chosen), weighed.time_ratio(chosen)
+    best, fastest = evaluated.candidates[chosen], evaluated.candidates[evaluated.fastest]
+    cost_ratio, time_ratio = evaluated.cost_ratio(chosen), evaluated.time_ratio(chosen)
     for ratio in (cost_ratio, time_ratio):
         if (ratio.high or math.inf) > WIDEST_SANE * (ratio.low or math.inf):
             raise FitError(
-                "some runs are far off the others, so nothing can be advised; look at them with "
+                "some runs are outliers, so no setting can be recommended; inspect them with "
                 "`wattlaw runs show`"
             )
     limits = request.limits_as_text()
-    chance = float(weighed.chances[chosen]) if limits else None
-    following, saves = next_run(weighed)
+    probability = float(evaluated.probabilities[chosen]) if limits else None
+    following, saves = next_run(evaluated)
     noise = float(run_noise(group.runs).scale[0])
     comparison = AdviceComparison(
         objective=objective,
         gain=share_saved(cost_ratio),
         slowdown=share_added(time_ratio),
         limits=tuple(limits),
-        probability=chance,
-        baseline_keeps_limits=float(weighed.chances[weighed.fastest]) >= 0.5,
+        probability=probability,
+        baseline_satisfies_limits=float(evaluated.probabilities[evaluated.fastest]) >= 0.5,
     )
-    next_candidate = weighed.candidates[following]
+    next_candidate = evaluated.candidates[following]
     words = advice_on_devices(
         group.key,
         best,
         fastest,
-        weighed.candidates,
+        evaluated.candidates,
         comparison,
         NextRun(next_candidate, saves, noise),
     )
@@ -301,7 +302,7 @@ def _advice(
         predicted={name: _predicted(best, name, request.prices) for name in names},
         gain=comparison.gain,
         slowdown=comparison.slowdown,
-        probability_bound_holds=chance,
+        probability_bound_holds=probability,
         is_measured=best.is_measured,
         extrapolated=BEYOND_RUNS if best.is_beyond else "",
         next_run=next_candidate.run.setting if saves > noise else None,

@@ -64,7 +64,7 @@ def pareto_points(
         except FitError as error:
             faults.append((group_title(group.key), str(error)))
     if not found:
-        raise FitError(summarise_faults(faults) or f"no run gives both {x} and {y}")
+        raise FitError(summarise_faults(faults) or f"no run has both {x} and {y}")
     return found
 
 
@@ -73,7 +73,7 @@ def _points_of(group: Group, x: str, y: str, prices: Prices) -> list[FrontPoint]
     for name in (x, y):
         check_objective(group.runs, name, prices)
     if not on_front:
-        raise FitError(f"no run gives both {x} and {y}")
+        raise FitError(f"no run has both {x} and {y}")
     names = differing(s.runs[0] for s in settings)
     found = []
     for setting in on_front:

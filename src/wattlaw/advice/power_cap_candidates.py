@@ -89,12 +89,12 @@ def _cap_bases(
     power = fit_device_power(base)
     for candidate in candidates:
         law = nearest_cap_law(laws, candidate.devices, batch)
-        here, there = times[law.devices], times[candidate.devices]
-        work = work_share(here, there, candidate.devices, law.devices)
+        at_caps, at_target = times[law.devices], times[candidate.devices]
+        work = work_share(at_caps, at_target, candidate.devices, law.devices)
         watts = None
         if power is not None:
             watts = LogDraws(*power.forecast(law.devices, DRAWS, of_run=False))
-        yield law, work, CapBaseline(base[0].setting.power_cap_w, here, watts)
+        yield law, work, CapBaseline(base[0].setting.power_cap_w, at_caps, watts)
 
 
 def _times_by_devices(

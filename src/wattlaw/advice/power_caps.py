@@ -1,6 +1,6 @@
-"""Which power cap to set: any cap between those that were run, by the cap law.
+"""Choose a power cap by the cap law, among all caps between the lowest and the highest run.
 
-Caps on several numbers of devices are chosen with these: power_cap_candidates.py, device_counts.py.
+Caps and device counts are chosen together in power_cap_candidates.py and device_counts.py.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ENERGIES = (None, GPU_ENERGY, ENERGY)
 _TIMES = (TIME, DEVICE_TIME)
 
 _ANY_SLOWDOWN = 10.0
-"""Slowdown allowed if the request sets no bound: no cap that trains at all is slower."""
+"""Slowdown allowed if the request sets no bound; larger than that of any usable cap."""
 
 
 def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> Advice | None:
@@ -39,7 +39,7 @@ def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> A
 
     Limits on time, device time, energy and cost per sample hold for the expected values. Returns
     None if no setting has three caps with GPU energy, or the request names other quantities.
-    Raises FitError if no cap keeps the limits.
+    Raises FitError if no cap satisfies the limits.
     """
     known = (*_ENERGIES, *_TIMES, COST)
     names = [constraint.quantity for constraint in request.constraints]
@@ -55,18 +55,18 @@ def advise_cap(group: Group, request: AdviceRequest, notes: Sequence[Note]) -> A
         options = evaluate_curve(curve, bound, time_share=share)
     except FitError:
         return None
-    allowed = [option for option in options if _keeps_limits(curve, option, request)]
+    allowed = [option for option in options if _satisfies_limits(curve, option, request)]
     if not allowed:
-        raise FitError(f"no cap keeps {' and '.join(map(str, request.constraints))}")
+        raise FitError(f"no cap satisfies {' and '.join(map(str, request.constraints))}")
     chosen = choose_clear_cap(allowed, request.confidence)
     return _advice(group, curve, options, chosen, request, notes)
 
 
 def choose_clear_cap(options: Sequence[CapOption], confidence: float) -> CapOption:
-    """Return the cap of least cost that keeps the bound, without caps that slow for no clear gain.
+    """Return the cheapest cap within the bound, excluding slower caps without a clear gain.
 
-    The highest cap is the baseline; if limits exclude it, every cap that keeps them is
-    considered.
+    The highest cap is the baseline; if the limits exclude it, every cap that satisfies
+    them is considered.
     """
     if not any(option.slowdown.value == 0 for option in options):
         return choose_cap(options, confidence)
@@ -91,7 +91,7 @@ def _at_highest_cap(curve: CapCurve) -> tuple[float, float]:
     return float(curve.times[-1]), float(curve.energies[-1])
 
 
-def _keeps_limits(curve: CapCurve, option: CapOption, request: AdviceRequest) -> bool:
+def _satisfies_limits(curve: CapCurve, option: CapOption, request: AdviceRequest) -> bool:
     seconds, joules = _at_highest_cap(curve)
     seconds *= 1 + option.slowdown.value
     joules *= option.energy.value
@@ -115,15 +115,15 @@ def _advice(
 ) -> Advice:
     objective = GPU_ENERGY if request.minimise in _ENERGIES else request.minimise or GPU_ENERGY
     baseline = max(curve.runs, key=lambda r: r.setting.power_cap_w or 0.0).setting
-    chance = None if request.max_slowdown is None else chosen.probability
+    probability = None if request.max_slowdown is None else chosen.probability
     next_option = most_informative_cap(options, chosen)
     comparison = AdviceComparison(
         objective=objective,
         gain=share_saved(chosen.cost),
         slowdown=chosen.slowdown,
-        limits=tuple(request.limits_as_text(chance)),
-        probability=None if request.constraints else chance,
-        baseline_keeps_limits=_keeps_limits(curve, options[-1], request),
+        limits=tuple(request.limits_as_text(probability)),
+        probability=None if request.constraints else probability,
+        baseline_satisfies_limits=_satisfies_limits(curve, options[-1], request),
     )
     warnings = [*notes]
     for run in curve.runs:
@@ -136,7 +136,7 @@ def _advice(
         predicted=_predicted(curve, chosen, request),
         gain=comparison.gain,
         slowdown=chosen.slowdown,
-        probability_bound_holds=chance,
+        probability_bound_holds=probability,
         is_measured=chosen.is_measured,
         next_run=next_option and msgspec.structs.replace(baseline, power_cap_w=next_option.cap_w),
         words=_words(group, curve, chosen, comparison, next_option),
@@ -163,7 +163,7 @@ def _words(
     comparison: AdviceComparison,
     next_option: CapOption | None,
 ) -> str:
-    # the curve is of one batch and one number of devices, which the group leaves open
+    # the curve has one batch and one device count, which the key of the group does not contain
     setting = curve.runs[0].setting
     key = dict(group.key)
     if setting.batch_per_device:

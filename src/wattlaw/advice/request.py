@@ -1,4 +1,4 @@
-"""What the user requests of advice: an objective, limits and prices."""
+"""A request for advice: an objective, limits and prices."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Constraint(NamedTuple):
         return f"{self.limit} ({self.requested} for {self.samples:g} samples)"
 
     def holds(self, value: float) -> bool:
-        """Return whether a value of the quantity keeps the limit."""
+        """Return whether a value of the quantity is within the limit."""
         if quantity(self.quantity).better == MORE:
             return value >= self.limit.value
         return value <= self.limit.value
@@ -58,8 +58,8 @@ class AdviceRequest(NamedTuple):
 
     minimise      quantity to minimise; None takes the energy if it was measured, else the device
                   time
-    max_slowdown  time per sample allowed over the fastest setting's, as a share
-    confidence    least probability with which the constraints must hold
+    max_slowdown  allowed increase of the time per sample over the fastest setting, as a share
+    confidence    minimum probability with which the constraints must hold
     constraints   limits on other quantities
     """
 
@@ -73,17 +73,17 @@ class AdviceRequest(NamedTuple):
         """Return the value of each limit by quantity."""
         return {c.quantity: c.limit.value for c in self.constraints}
 
-    def limits_as_text(self, slowdown_chance: float | None = None) -> list[str]:
-        """Return every limit in words, that on the slowdown first.
+    def limits_as_text(self, slowdown_probability: float | None = None) -> list[str]:
+        """Return every limit as text, the bound on the slowdown first.
 
-        ``slowdown_chance`` is the probability that this one holds; it is added if there are
+        ``slowdown_probability`` is the probability that this bound holds; it is added if there are
         other limits.
         """
         texts = [str(constraint) for constraint in self.constraints]
         if self.max_slowdown is not None:
             bound = f"slowdown ≤ {100 * self.max_slowdown:.3g} %"
-            if texts and slowdown_chance is not None:
-                bound += f" with probability {slowdown_chance:.2f}"
+            if texts and slowdown_probability is not None:
+                bound += f" with probability {slowdown_probability:.2f}"
             texts.insert(0, bound)
         return texts
 
@@ -133,7 +133,7 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
 
 
 def comparable(name: str) -> str:
-    """Return the quantity by which settings are compared: that per sample, for a total or a step.
+    """Return the quantity by which settings are compared: a total or a time of a step per sample.
 
     Windows hold different numbers of samples, and steps different batches.
     Raises UnknownNameError if there is no quantity of that name.
@@ -148,7 +148,7 @@ def comparable(name: str) -> str:
 def objective_of(name: str) -> str:
     """Return the quantity to minimise; see ``comparable``.
 
-    Raises UsageError for a quantity of which more is better, UnknownNameError for an unknown one.
+    Raises UsageError if larger values are better, UnknownNameError for an unknown quantity.
     """
     found = comparable(name)
     if quantity(found).better == MORE:

@@ -29,14 +29,14 @@ _UNKNOWN_NOISE = "Without repeats, the run-to-run variation is unknown."
 
 
 class AdviceComparison(NamedTuple):
-    """How a recommended setting compares with the baseline.
+    """A recommended setting compared with the baseline.
 
     objective     quantity that was minimised
     gain          share of it that the setting saves
     slowdown      share of time that it adds
-    limits        every limit in words
+    limits        every limit as text
     probability   that all limits hold; None if there is no limit, or nothing was repeated
-    baseline_keeps_limits   whether the baseline could have been recommended
+    baseline_satisfies_limits   whether the baseline could have been recommended
     """
 
     objective: str
@@ -44,7 +44,7 @@ class AdviceComparison(NamedTuple):
     slowdown: Interval
     limits: tuple[str, ...] = ()
     probability: float | None = None
-    baseline_keeps_limits: bool = True
+    baseline_satisfies_limits: bool = True
 
 
 class NextRun(NamedTuple):
@@ -63,7 +63,7 @@ def advice_on_runs(
     allowed: Sequence[MeasuredSetting],
     comparison: AdviceComparison,
 ) -> str:
-    """Return advice among settings that were run; ``allowed`` are those that keep the limits."""
+    """Return advice among settings that were run; ``allowed`` are those within the limits."""
     names = differing(c.runs[0] for c in considered)
     chosen = describe(best.runs[0], names)
     if len(considered) == 1:
@@ -88,7 +88,7 @@ def advice_on_devices(
     comparison: AdviceComparison,
     following: NextRun,
 ) -> str:
-    """Return advice on a number of devices, some of which were not run."""
+    """Return advice among device counts, including some that were not run."""
     names = differing(c.run for c in candidates)
     chosen = describe(best.run, names)
     if best is fastest:
@@ -138,16 +138,16 @@ def advice_on_cap(
 def compared(chosen: str, baseline: str, comparison: AdviceComparison) -> list[str]:
     """Return the recommendation of a setting other than the baseline, and what it gains.
 
-    A gain that may be chance is called no clear difference.
+    A gain whose interval includes 0 is called no clear difference.
     """
     gain, slowdown = comparison.gain, comparison.slowdown
     cost = noun(comparison.objective)
     change = changed(gain, cost)
-    if not comparison.baseline_keeps_limits:
+    if not comparison.baseline_satisfies_limits:
         sentences = [
             f"take {chosen}",
-            f"{baseline}, breaks a limit",
-            f"Against that, it takes {change}",
+            f"{baseline}, violates a limit",
+            f"Compared with it, the first takes {change}",
         ]
         if not is_clear(gain):
             sentences[-1] += ", which is no clear difference"
@@ -167,13 +167,13 @@ def compared(chosen: str, baseline: str, comparison: AdviceComparison) -> list[s
 
 
 def limit_sentences(limits: Sequence[str], probability: float | None) -> list[str]:
-    """Return what the limits are and how surely they hold; [] if there is none."""
+    """Return the limits and the probability that they hold; [] if there is none."""
     if not limits:
         return []
     word = "Limit" if len(limits) == 1 else "Limits"
     sentences = [f"{word}: {'; '.join(limits)}"]
     if probability is not None:
-        subject = "It holds" if len(limits) == 1 else "They hold together"
+        subject = "It holds" if len(limits) == 1 else "All hold"
         shown = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
         sentences.append(f"{subject} with probability {shown}")
     return sentences
@@ -248,7 +248,7 @@ def percentage(share: Interval) -> str:
     is_small = abs(share.value) < 0.1
     if share.low is None or share.high is None:
         return f"{_percent(share.value, int(is_small))} %"
-    # enough digits to tell the ends apart
+    # enough digits to distinguish the ends
     digits = int(is_small or share.high - share.low < 0.02)
     ends = f"[{_percent(share.low, digits)}, {_percent(share.high, digits)}]"
     return f"{_percent(share.value, digits)} % {ends}"
@@ -279,7 +279,7 @@ def _negative(change: Interval) -> Interval:
 def _fastest(
     best: MeasuredSetting, considered: Sequence[MeasuredSetting], names: Sequence[str]
 ) -> list[str]:
-    # geometric means: the order of settings and the interval are of the same average
+    # settings are ordered by geometric means, to which the intervals belong too
     chosen = describe(best.runs[0], names)
     noise = pooled_noise([c.values[TIME] for c in considered])
 
@@ -298,13 +298,17 @@ def _fastest(
     other = describe(second.runs[0], names)
     if ratio.low is None:
         if second is not fewest:
-            sentences.append(f"{other} took {multiple(ratio)} its time")
-        return [f"take {chosen}, the fastest setting by one run each", *sentences, _UNKNOWN_NOISE]
+            sentences.append(f"{other} took {multiple(ratio)} as long")
+        return [
+            f"take {chosen}, the fastest setting in one run of each",
+            *sentences,
+            _UNKNOWN_NOISE,
+        ]
     if ratio.low <= 1:
         return [
             f"no clear difference in time between {chosen} and {other}",
             "Take the first, whose mean is lower",
-            f"The second takes {multiple(ratio)} its time",
+            f"The second takes {multiple(ratio)} as long",
         ]
     return [f"take {chosen}, the fastest setting", *sentences]
 
@@ -312,12 +316,12 @@ def _fastest(
 def _on_fewest_devices(
     best: MeasuredSetting, considered: Sequence[MeasuredSetting]
 ) -> MeasuredSetting:
-    # with everything else equal
-    same = [c for c in considered if _but_devices(c) == _but_devices(best)]
+    # with all other factors equal
+    same = [c for c in considered if _factors_except_layout(c) == _factors_except_layout(best)]
     return min(same, key=lambda c: c.setting.devices)
 
 
-def _but_devices(tried: MeasuredSetting) -> list[tuple[str, Factor]]:
+def _factors_except_layout(tried: MeasuredSetting) -> list[tuple[str, Factor]]:
     layout = ("devices", "nodes", "devices_per_node")
     return sorted((k, v) for k, v in factors(tried.runs[0]).items() if k not in layout)
 
@@ -328,7 +332,7 @@ def _least_cost(
     comparison: AdviceComparison,
     names: Sequence[str],
 ) -> list[str]:
-    # what the fastest setting costs against the cheapest that keeps the limits
+    # the cost of the fastest setting compared with the cheapest within the limits
     objective = comparison.objective
     if objective == TIME:
         return []
@@ -355,7 +359,7 @@ def _within(limits: Sequence[str]) -> str:
 def _origin(candidate: Candidate) -> str:
     if candidate.is_measured:
         return ""
-    return " (not run, beyond the runs)" if candidate.is_beyond else " (not run)"
+    return " (not run, extrapolated)" if candidate.is_beyond else " (not run)"
 
 
 def _next_run(following: NextRun, names: Sequence[str]) -> list[str]:

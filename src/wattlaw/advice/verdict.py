@@ -11,7 +11,7 @@ from wattlaw.core.findings import Interval
 
 
 def is_clear(change: Interval) -> bool:
-    """Return whether the interval of a change, a share, leaves out 0.
+    """Return whether the interval of a change, a share, excludes 0.
 
     A change of settings that were run once each has no interval. It counts as clear, and the
     answer says that the run-to-run variation is unknown.
@@ -24,7 +24,7 @@ def is_clear(change: Interval) -> bool:
 def is_unclear_gain_for_time(gain: Interval, slowdown: Interval) -> bool:
     """Return whether a setting is clearly slower than the baseline without a clear gain.
 
-    Such a setting is not recommended if the baseline keeps the limits.
+    Such a setting is not recommended if the baseline satisfies the limits.
     """
     has_gain = gain.value > 0 and is_clear(gain)
     is_slower = slowdown.value > 0 and is_clear(slowdown)

@@ -19,10 +19,10 @@ from wattlaw.laws.statistics.arrays import LARGEST, SMALLEST, Array
 from wattlaw.laws.statistics.posterior import Noise, weighted_interval
 
 CONFIDENCE = 0.5
-"""Least probability with which the constraint must hold: more likely than not."""
+"""Minimum probability with which the constraint must hold: more likely than not."""
 
 MIN_PROMISE = 0.002
-"""A run that can save a smaller share of the cost is not recommended."""
+"""A further run is not recommended if it can save only a smaller share of the cost."""
 
 _SAME = Interval(1.0, 1.0, 1.0)
 
@@ -102,7 +102,7 @@ def find_cap_curves(
 def cap_curve(runs: Sequence[Run]) -> CapCurve | None:
     """Return the curve of runs that differ only in the cap.
 
-    None without a cap and a measured energy.
+    None if no run has both a cap and a measured energy.
     """
     by_cap: dict[float, list[tuple[float, float]]] = {}
     for run in runs:
@@ -143,10 +143,10 @@ def evaluate_caps(
 ) -> list[CapOption]:
     """Compare each candidate cap with the highest measured one.
 
-    ``measured`` maps a cap to its measured (time, energy). A measured cap has its measured values,
-    any other those of the law, and both are compared with the measurement at the highest cap:
-    compared with the law's own value there, constraints on published curves were predicted less
-    well. The probability that the constraint holds includes the noise of a measurement.
+    ``measured`` maps a cap to its measured (time, energy). Measured caps use their measurements,
+    other caps the law. Both are compared with the measurement at the highest cap, not with the law
+    there, because that predicted constraints on published curves better. The probability that the
+    constraint holds includes the noise of a measurement.
     ``time_share`` is the share of time in the cost at the highest cap; the rest is the share of
     energy (0: minimise energy, 1: minimise time). Raises FitError if nothing was measured or the
     law was fitted without power.
@@ -166,9 +166,9 @@ def evaluate_caps(
 
 
 def choose_cap(options: Sequence[CapOption], confidence: float = CONFIDENCE) -> CapOption:
-    """Return the option of least cost among those that keep the constraint with this confidence.
+    """Return the cheapest option that satisfies the constraint with this confidence.
 
-    If none keeps it, this is the highest cap.
+    If none satisfies it, return the highest cap.
     """
     if not options:
         raise FitError("no cap to choose from")
@@ -183,7 +183,7 @@ def most_informative_cap(
 ) -> CapOption | None:
     """Return the unmeasured cap whose run would be most informative.
 
-    That is the largest product of possible saving and doubt about the constraint. None if no cap
+    It has the largest product of possible saving and uncertainty of the constraint. None if no cap
     can save more than ``least_promise`` of the cost.
     """
 
@@ -198,7 +198,7 @@ def most_informative_cap(
 
 
 class _LogEffect(NamedTuple):
-    # ln of time and energy against the reference: middle and weighted draws, and the noise of each
+    # ln of time and energy relative to the reference: middle, weighted draws, and noise
     time: float
     energy: float
     times: Array
@@ -254,6 +254,6 @@ def _time_and_energy(run: Run) -> tuple[float, float] | None:
     for time, energy in _WORK:
         seconds, joules = derive(run, time).value, derive(run, energy)
         if seconds and joules.value and joules.status == "measured":
-            least, most = sorted((seconds, joules.value))
-            return (seconds, joules.value) if least >= SMALLEST and most <= LARGEST else None
+            low, high = sorted((seconds, joules.value))
+            return (seconds, joules.value) if low >= SMALLEST and high <= LARGEST else None
     return None

@@ -1,4 +1,4 @@
-"""The effect of a power cap on other numbers of devices than those on which caps were run.
+"""The effect of a power cap on device counts other than those at which caps were run.
 
 A cap slows the work of a device and not its waiting (laws/caps.py), and devices that wait for each
 other work less. Let w be the share of the time that a device works on N devices, relative to that
@@ -10,7 +10,7 @@ assumption, because no measurements of it are published.
 
 If the law over devices was fitted to runs without a cap, or at a cap outside those that were
 run, it also predicts the setting with caps. The effect of the highest cap is then included, on
-other numbers of devices in proportion to their work, since it is unknown at which cap a device
+other device counts in proportion to their work, since it is unknown at which cap a device
 without one runs.
 """
 
@@ -31,7 +31,7 @@ from wattlaw.laws.caps import CapLaw, fit_caps, response, with_work
 from wattlaw.laws.statistics.arrays import Array
 
 _MIDDLE = 0.5
-"""The middle of v."""
+"""Midpoint of the range of v."""
 
 
 class LogDraws(NamedTuple):
@@ -70,7 +70,7 @@ class CapLawOnDevices(NamedTuple):
     runs: tuple[Run, ...]
 
     def effect(self, cap_w: float, work: LogDraws, base: CapBaseline | None = None) -> CapEffect:
-        """Return the effect of a cap on a device that works exp(``work``) as much as here.
+        """Return the effect of a cap on a device that works exp(``work``) times as much.
 
         It is relative to ``base``, by default the highest cap. Raises FitError for a cap outside
         those that were run.
@@ -132,20 +132,22 @@ def equal_work(count: int = DRAWS) -> LogDraws:
     return LogDraws(0.0, np.zeros(count))
 
 
-def work_share(here: LogDraws, there: LogDraws, devices: int, tried_on: int) -> LogDraws:
-    """Return ln of the share of work on ``devices`` relative to that on ``tried_on`` devices.
+def work_share(at_caps: LogDraws, at_target: LogDraws, devices: int, cap_devices: int) -> LogDraws:
+    """Return ln of the share of work on ``devices`` relative to that on ``cap_devices`` devices.
 
-    ``here`` and ``there`` are the times per sample on ``tried_on`` and on ``devices``, draw by
-    draw.
+    ``at_caps`` and ``at_target`` are the times per sample on ``cap_devices`` and ``devices``, with
+    paired draws.
     """
-    if devices == tried_on:
-        return equal_work(len(here.draws))
-    shift = math.log(tried_on / devices)
-    return LogDraws(here.middle - there.middle + shift, here.draws - there.draws + shift)
+    if devices == cap_devices:
+        return equal_work(len(at_caps.draws))
+    shift = math.log(cap_devices / devices)
+    return LogDraws(
+        at_caps.middle - at_target.middle + shift, at_caps.draws - at_target.draws + shift
+    )
 
 
 def cap_laws_by_devices(runs: Iterable[Run], any_batch: bool = False) -> list[CapLawOnDevices]:
-    """Return the cap law of each number of devices and batch with runs at three or more caps.
+    """Return the cap law of each device count and batch with runs at three or more caps.
 
     The runs may differ only in devices, batch and cap. With ``any_batch`` runs without a recorded
     batch are included.
@@ -170,13 +172,13 @@ def cap_laws_by_devices(runs: Iterable[Run], any_batch: bool = False) -> list[Ca
 def nearest_cap_law(
     found: Sequence[CapLawOnDevices], devices: int, batch_per_device: float
 ) -> CapLawOnDevices:
-    """Return the law of the same batch per device, if any, and of the nearest number of devices.
+    """Return the law of the same batch per device, if any, and of the nearest device count.
 
     Raises FitError if there is no law.
     """
     if not found:
         raise FitError(
-            "a cap law needs runs at three power caps of one number of devices and one batch"
+            "a cap law needs runs at three power caps with one device count and one batch"
         )
 
     def distance(law: CapLawOnDevices) -> tuple[bool, float]:

@@ -1,4 +1,4 @@
-"""Groups of comparable runs: those that differ only in the factors under study, and in chance."""
+"""Groups of comparable runs: only the factors under study and the seed and repeat may differ."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Group(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """The observations of a group's runs, the status of the target, and warnings."""
+    """The observations of a group, the status of the target, and warnings."""
 
     observations: Observations
     status: str
@@ -59,8 +59,8 @@ def group_runs(
 ) -> tuple[list[Group], tuple[Note, ...]]:
     """Group runs by all factors except ``over``. Failed runs are left out, and a note counts them.
 
-    If ``over`` holds "devices", their layout over nodes is not a factor either. With
-    ``split_layouts`` it is one if a number of devices was run in several layouts.
+    If ``over`` contains "devices", runs with different layouts over nodes are in one group, unless
+    ``split_layouts`` is true and one device count was run in several layouts.
     """
     runs = list(runs)
     done = [run for run in runs if run.state == "done"]
@@ -81,7 +81,7 @@ def group_runs(
 
 
 def factor_value(run: Run, over: str) -> float | None:
-    """Return a factor of a run as a number; None if it is not one, such as no power cap."""
+    """Return a factor of a run as a number; None if it is not a number, such as no power cap."""
     value = factors(run).get(over)
     if isinstance(value, bool) or value is None:
         return None
@@ -127,7 +127,7 @@ def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] =
     task = ""
     for run in runs:
         x, reading = factor_value(run, over), derive(run, target)
-        fault = f"no number for {over}" if x is None else _unusable(reading)
+        fault = f"no number for {over}" if x is None else _why_unusable(reading)
         if fault or x is None or reading.value is None:
             reasons[fault] = reasons.get(fault, 0) + 1
             continue
@@ -136,7 +136,7 @@ def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] =
         task = task or run.setting.workload
         rows.append([x, reading.value, *(_beside(run, name) for name in beside)])
     if not rows:
-        raise FitError(f"no run gives {target}: " + "; ".join(reasons))
+        raise FitError(f"no run has {target}: " + "; ".join(reasons))
     notes += _left_out_notes(target, reasons)
     table = np.array(rows, float)
     is_complete = np.isfinite(table).all(axis=1)
@@ -154,7 +154,7 @@ def notes_on_left_out(runs: Iterable[Run], target: str) -> tuple[Note, ...]:
     """Return notes on the runs without a usable value of a quantity: how many, and why."""
     reasons: dict[str, int] = {}
     for run in runs:
-        fault = _unusable(derive(run, target))
+        fault = _why_unusable(derive(run, target))
         if fault:
             reasons[fault] = reasons.get(fault, 0) + 1
     return tuple(_left_out_notes(target, reasons))
@@ -202,7 +202,7 @@ def is_energy(target: str) -> bool:
 def find_families(
     runs: Iterable[Run], least_sizes: int = 2, target_samples: bool = True
 ) -> list[Family]:
-    """Return the families with at least so many numbers of devices, each at the median of its runs.
+    """Return the families with ``least_sizes`` device counts or more, at medians of their runs.
 
     Runs without a rate or a batch are left out. With ``target_samples`` the samples of a run's
     window are those to its target, as in MLPerf; without it they are unknown.
@@ -218,7 +218,7 @@ def find_families(
 
 
 def rate_of(run: Run) -> float | None:
-    """Return samples per s of a run; None if it has none, or one that no clock can give."""
+    """Return samples per s of a run; None if missing or out of the measurable range."""
     value = derive(run, "samples_per_s").value
     return value if value is not None and SMALLEST <= value <= LARGEST else None
 
@@ -238,9 +238,9 @@ def batch_per_device_of(run: Run) -> float:
 
 
 def baseline_runs(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs for the law over devices: without a cap, else at the highest.
+    """Return the runs for the law over devices: those without a cap, else those at the highest cap.
 
-    A cap at which several numbers of devices were run is preferred to one with a single number.
+    A cap with several device counts is preferred to a cap with a single one.
     """
     by_cap = split_by(runs, lambda run: run.setting.power_cap_w or math.inf)
     ordered = [by_cap[cap] for cap in sorted(by_cap, reverse=True)]
@@ -251,7 +251,7 @@ def baseline_runs(runs: Sequence[Run]) -> list[Run]:
 
 
 def count_device_numbers(runs: Iterable[Run]) -> int:
-    """Return how many numbers of devices were run."""
+    """Return how many different device counts were run."""
     return len({run.setting.devices for run in runs})
 
 
@@ -263,24 +263,24 @@ def _beside(run: Run, name: str) -> float:
     if number is not None:
         return number
     reading = derive(run, name)
-    if reading.value is None or _unusable(reading):
+    if reading.value is None or _why_unusable(reading):
         return math.nan
     if is_energy(name) and reading.status != "measured":
         return math.nan
     return reading.value
 
 
-def _unusable(reading: Reading) -> str:
-    """Return why a reading cannot enter a law; "" if it can."""
+def _why_unusable(reading: Reading) -> str:
+    """Return why a law cannot use a reading; "" if it can."""
     value = reading.value
     if value is None:
         return reading.how or "missing"
     if not math.isfinite(value):
-        return f"it is {value}"
+        return f"it is {value}, not finite"
     if value <= 0:
         return f"it is {value:g}, not positive"
     if not SMALLEST <= value <= LARGEST:
-        return f"it is {value:g}, which nothing measures"
+        return f"it is {value:g}, out of range ({SMALLEST:g} to {LARGEST:g})"
     return ""
 
 

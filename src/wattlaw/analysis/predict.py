@@ -1,15 +1,15 @@
-"""Time, energy and cost of a setting that was not run, from the laws of the runs.
+"""Time, energy and cost of a setting that was not run, from laws fitted to the runs.
 
 time(N, batch, nodes)   the weighted average of all forms that fit the group's runs
                         (laws/averaging.py); the α–β law has the prior of published runs, and
                         stragglers (laws/scaling.py)
 × cap                   t(P) and E(P) of the group's runs with caps (laws/caps.py), relative to the
-                        highest cap; on other numbers of devices in proportion to their work
+                        highest cap; on other device counts in proportion to their work
                         (caps_on_devices.py)
 energy                  mean power of a device, as measured (run_laws.py), × devices × time
 
-Uncertainty is carried as draws of each. With runs of a single size, communication comes from the
-formula of the ring all-reduce, if the message and the link are given.
+Uncertainty is propagated as posterior draws. With runs of a single size, the communication time is
+that of a ring all-reduce, if the message size and the link bandwidth are given.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class PredictionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     devices, nodes, batch_per_device, power_cap_w    the setting; None keeps the value of the runs
     samples                                          samples to train; 1 gives figures per sample,
-                                                     None the samples to the target of the runs
+                                                     None the samples that reach the target
     price_per_device_hour, price_per_kwh             in any one currency
     pue                                              power of the building ÷ power of its machines
     step_spread                                      relative standard deviation of the step times
@@ -125,7 +125,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     quantities     value and 90 % interval by name
     extrapolated   why this is an extrapolation; "" if it is not
-    forms          weight of each form of the law over devices
+    forms          weight of each law over devices in the average
     """
 
     group: dict[str, str]
@@ -207,7 +207,7 @@ def _predict_group(
 ) -> Prediction:
     runs = [run for run in group.runs if rate_of(run) and batch_of(run)]
     if not runs:
-        raise FitError("no run gives both a rate and a batch")
+        raise FitError("no run has both a rate and a batch")
     base = _base(runs, request.power_cap_w)
     base_cap_w = base[0].setting.power_cap_w
     target = _target(request, base)
@@ -215,10 +215,10 @@ def _predict_group(
     if request.power_cap_w not in (None, base_cap_w):
         laws = cap_laws_by_devices(runs)
         capped = nearest_cap_law(laws, request.devices, target.batch_per_device)
-    time, *beside = _times(base, [target, *_targets_of_caps(capped, target.points)], request)
+    time, *cap_times = _times(base, [target, *_targets_of_caps(capped, target.points)], request)
     log_time, watts = LogDraws(time.middle, time.draws), _power(base, request.devices)
     if capped is not None:
-        log_time, watts = _under_cap(request, capped, base, beside, log_time, watts)
+        log_time, watts = _under_cap(request, capped, base, cap_times, log_time, watts)
     samples = _samples(base, float(target.points.batches[0]), request)
     total = LogDraws(log_time.middle + samples.middle, log_time.draws + samples.draws)
     _check_width(_interval(total), target.points, time.extrapolated, extrapolate)
@@ -243,7 +243,7 @@ def _predict_group(
 
 
 def _base(runs: list[Run], cap_w: float | None) -> list[Run]:
-    """Return the runs for the law over devices: at the cap itself, if as many sizes ran."""
+    """Return the runs for the law over devices: those at the cap, if it has as many sizes."""
     base, same_cap = baseline_runs(runs), [r for r in runs if r.setting.power_cap_w == cap_w]
     if cap_w is not None and count_device_numbers(same_cap) >= count_device_numbers(base):
         return same_cap
@@ -259,17 +259,17 @@ def _target(request: PredictionRequest, runs: list[Run]) -> _Target:
 
 
 def _targets_of_caps(capped: CapLawOnDevices | None, points: Points) -> list[_Target]:
-    """Return the setting with caps, and the devices to predict at the same batch per device."""
+    """Return the setting with caps, and the requested devices at its batch per device."""
     if capped is None:
         return []
     nodes, batch = capped.runs[0].setting.nodes, capped.share
-    here = Points.of([capped.devices], [batch * capped.devices], [nodes])
-    there = Points.of(points.devices, points.devices * batch, points.nodes)
-    return [_Target(here, batch), _Target(there, batch)]
+    at_caps = Points.of([capped.devices], [batch * capped.devices], [nodes])
+    at_target = Points.of(points.devices, points.devices * batch, points.nodes)
+    return [_Target(at_caps, batch), _Target(at_target, batch)]
 
 
 def _times(runs: list[Run], targets: list[_Target], request: PredictionRequest) -> list[_Time]:
-    """Predict the time at targets; draw i of each comes from the same draw of the law."""
+    """Predict the time at targets; draw i of every target uses draw i of the law."""
     known = {(run.setting.devices, batch_of(run)) for run in runs}
     if known == {(points.devices[0], points.batches[0]) for points, _ in targets}:
         measured = measured_time(runs, run_noise(runs), DRAWS)
@@ -293,12 +293,12 @@ def _times(runs: list[Run], targets: list[_Target], request: PredictionRequest) 
 def _time_by_formula(runs: list[Run], target: _Target, request: PredictionRequest) -> _Time:
     if request.message_bytes is None or request.link_bytes_per_s is None:
         raise FitError(
-            "runs of one size do not determine a law; run a second size, or give the message and "
-            "the link bandwidth"
+            "runs of one size do not determine a law; run a second size, or give the message size "
+            "and the link bandwidth"
         )
     first, batch = runs[0], target.batch_per_device
     if first.setting.devices != 1:
-        raise FitError("the formula needs runs on one device; these used more")
+        raise FitError("the ring formula needs runs on one device; these runs used more")
     steps = [math.log((batch_of(run) or 1.0) / (rate_of(run) or 1.0)) for run in runs]
     step = math.exp(fmean(steps)) * (batch / (batch_of(first) or batch))
     n = float(target.points.devices[0])
@@ -328,15 +328,15 @@ def _under_cap(
     request: PredictionRequest,
     capped: CapLawOnDevices,
     base: list[Run],
-    beside: list[_Time],
+    cap_times: list[_Time],
     log_time: LogDraws,
     watts: LogDraws | None,
 ) -> tuple[LogDraws, LogDraws | None]:
     """Return time and power under the requested cap."""
-    here, there = (time.of_law() for time in beside)
-    work = work_share(here, there, request.devices, capped.devices)
-    power_here = _power(base, capped.devices, of_run=False)
-    reference = CapBaseline(base[0].setting.power_cap_w, here, power_here)
+    at_caps, at_target = (time.of_law() for time in cap_times)
+    work = work_share(at_caps, at_target, request.devices, capped.devices)
+    cap_power = _power(base, capped.devices, of_run=False)
+    reference = CapBaseline(base[0].setting.power_cap_w, at_caps, cap_power)
     effect = capped.effect(request.power_cap_w or 0.0, work, reference)
     time = LogDraws(log_time.middle + effect.time.middle, log_time.draws + effect.time.draws)
     if watts is None or effect.power is None:
@@ -356,9 +356,7 @@ def _check_width(time: Interval, points: Points, extrapolated: str, allowed: boo
     factor = (time.high or math.inf) / (time.low or math.inf)
     message = f"the interval of {points.devices[0]:g} devices spans a factor of {factor:.2g}"
     if not factor < WIDEST_SANE:
-        raise FitError(
-            f"{message}: some runs are far off the others; look at them with `wattlaw runs show`"
-        )
+        raise FitError(f"{message}: some runs are outliers; inspect them with `wattlaw runs show`")
     if extrapolated and factor > WIDEST_EXTRAPOLATION and not allowed:
         raise FitError(
             f"{message} ({extrapolated}); run a closer setting, or allow it with --extrapolate"

@@ -62,7 +62,7 @@ def fit_scaling_to_runs(
             rows.append((run.setting.devices, batch, run.setting.nodes, rate))
     if not rows:
         raise FitError(
-            "no run gives both a rate and a batch; alpha-beta needs samples_per_s and "
+            "no run has both a rate and a batch; alpha-beta needs samples_per_s and "
             "batch_per_device"
         )
     devices, batches, nodes, rates = (list(column) for column in zip(*rows, strict=True))

@@ -63,7 +63,7 @@ PRICES = ("price_per_device_hour", "price_per_kwh", "pue")
 @click.option(
     "--unmeasured",
     is_flag=True,
-    help="Also consider numbers of devices and power caps that were not run.",
+    help="Also consider device counts and power caps that were not run.",
 )
 @click.option(
     "--price-per-device-hour", type=float, default=0.0, help="For a cost; in any currency."

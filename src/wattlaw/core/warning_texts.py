@@ -93,7 +93,7 @@ WARNINGS: dict[str, WarningText] = {
     "prior": WarningText(
         "Too few of your runs measure the time of communication; it relies on published "
         "MLPerf runs.",
-        "Run more numbers of devices.",
+        "Run more device counts.",
     ),
     "unlike_energies": WarningText(
         "The two sets measured energy within different boundaries, so their energies are "

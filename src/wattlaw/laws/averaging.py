@@ -3,7 +3,7 @@
 Sizes are predicted one after another, each from the smaller ones. The weight of a form is the
 product of the densities that it gave to the measurements (prequential weights, Dawid 1984; Bayesian
 model averaging, Hoeting et al. 1999). Disagreement between the forms widens the interval, which
-keeps distant extrapolations honest.
+avoids overconfident extrapolation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wattlaw.laws.statistics.posterior import (
 )
 
 MIN_SIZES = 3
-"""With fewer sizes no form has predicted anything, and the α–β law with its prior is used alone."""
+"""With fewer sizes no form has predicted anything, and only the α–β law with its prior is used."""
 
 MAX_SCORED = 8
 """Forms are scored on at most this many of the largest sizes, because each costs a fit."""
@@ -60,7 +60,7 @@ class Forecast(NamedTuple):
 
 
 class _FormForecast(NamedTuple):
-    # ln of a time: weighted draws, the uncertainty of the law beside them, run-to-run variation
+    # ln of a time: weighted draws, the further uncertainty of the law, run-to-run variation
     draws: Array
     weights: Array
     law_noise: tuple[Noise, ...]

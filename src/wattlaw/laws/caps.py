@@ -52,7 +52,7 @@ PRIOR = np.array(
         (-1.844, 0.599),  # ln s
         (-0.162, 0.615),  # logit y0
         (-1.973, 0.203),  # ln S: 35 W of 250 W
-        (1.021, 0.031),  # eta: boards keep their limit within a few percent
+        (1.021, 0.031),  # eta: boards hold their limit to within a few percent
         (-0.980, 0.932),  # logit M: about a quarter
         (1.101, 0.179),  # ln kappa: 3.0, the theoretical cube of CMOS
     ]
@@ -68,7 +68,7 @@ STEP_W = 5.0
 """Distance of the caps at which a curve is drawn and candidate caps are evaluated."""
 
 _MIN_SHARE = 1e-6
-"""No device waits for a smaller share of the time, or works for one."""
+"""Smallest share of the time for which a device waits, or works."""
 
 _NODES, _WEIGHTS = hermegauss(9)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
@@ -239,14 +239,14 @@ def fit_caps(
     """Fit the law to measurements at three or more caps; a cap may be repeated.
 
     times_s   time of the same work (a sample, an epoch) at each cap
-    powers_w  mean power of one device meanwhile; without it the law predicts times only
+    powers_w  mean power of one device during that time; without it the law predicts only times
     scale_w   the default limit of the device; by default the highest measured cap
     Raises FitError for fewer than three caps and for numbers that are not positive and finite.
     """
     caps, times = positive("cap", caps_w), positive("time", times_s)
     powers = None if powers_w is None else positive("power", powers_w)
     if caps.shape != times.shape or (powers is not None and powers.shape != caps.shape):
-        raise FitError("caps, times and powers differ in number")
+        raise FitError("caps, times and powers differ in length")
     count = len(np.unique(caps))
     if count < 3:
         raise FitError(f"a cap law needs measurements at three caps; there are {count}")
@@ -271,7 +271,7 @@ def fit_caps(
 
 
 def physical(z: Array, prior: Array = PRIOR) -> Array:
-    """Return the physical parameters (n, 8) of standardised ones (n, 8), as PARAMETERS."""
+    """Return the physical parameters (n, 8) for standardised ones, in the order of PARAMETERS."""
     v = prior[:, 0] + prior[:, 1] * z
     logistic, linear = [0, 3, 6], 5
     found: Array = np.exp(v)
@@ -281,7 +281,7 @@ def physical(z: Array, prior: Array = PRIOR) -> Array:
 
 
 def with_work(z: Array, log_share: Array, prior: Array = PRIOR) -> Array:
-    """Return parameters (n, 8) of a device that works exp(``log_share``) (n,) as much.
+    """Return parameters (n, 8) of a device that works exp(``log_share``) (n,) times as much.
 
     It waits for the rest of the time.
     """

@@ -95,7 +95,7 @@ def fit_clocks(
     clocks, times = positive("clock", clocks_mhz), positive("time", times_s)
     powers = None if powers_w is None else positive("power", powers_w)
     if clocks.shape != times.shape or (powers is not None and powers.shape != clocks.shape):
-        raise FitError("clocks, times and powers differ in number")
+        raise FitError("clocks, times and powers differ in length")
     count = len(np.unique(clocks))
     if count < 3:
         raise FitError(f"a clock law needs measurements at three clocks; there are {count}")

@@ -26,7 +26,7 @@ GRID_POINTS = 50
 class Observations:
     """The runs of one group as arrays of one length, one element per run.
 
-    over, target   names of the quantity that explains and of the quantity that is explained
+    over, target   names of the explanatory quantity and of the explained one
     x, y           their values (n,); a prediction ignores ``y``
     beside         further quantities (n,) that the law needs, by name
     task           the workload, for priors
@@ -40,7 +40,7 @@ class Observations:
     task: str = ""
 
     def at(self, keep: Array) -> Observations:
-        """Return the observations of a mask or of indices."""
+        """Return the observations selected by a mask or by indices."""
         beside = {name: values[keep] for name, values in self.beside.items()}
         return replace(self, x=self.x[keep], y=self.y[keep], beside=beside)
 
@@ -55,10 +55,10 @@ class Law(ABC):
 
     Class attributes say where the law applies:
 
-    over         quantities that may explain; () for any
-    targets      quantities that may be explained; () for any
+    over         explanatory quantities; () for any
+    targets      explained quantities; () for any
     beside       names of the further quantities that ``fit`` needs, by target
-    varied       factors that may differ within a group, instead of ``over`` alone
+    varied       factors that may differ within a group, instead of only ``over``
     auto_order   place among the laws that ``--law auto`` tries, simple laws first: a later law must
                  have a clearly smaller held-out error. 0: taken wherever it applies. None: never
                  tried
@@ -137,7 +137,7 @@ def geometric_means(observations: Observations) -> Observations:
     Raises FitError if there is no observation.
     """
     if not len(observations.x):
-        raise FitError(f"no run gives both {observations.over} and {observations.target}")
+        raise FitError(f"no run has both {observations.over} and {observations.target}")
     sizes = np.unique(observations.x)
     places = [observations.x == size for size in sizes]
     y = np.array([np.exp(np.log(observations.y[place]).mean()) for place in places])

@@ -119,7 +119,7 @@ def epoch_means(epochs: ArrayLike, losses: ArrayLike) -> Array:
     """
     number, loss = np.asarray(epochs), np.asarray(losses, float)
     if number.shape != loss.shape or number.ndim != 1 or not len(loss):
-        raise FitError("epochs and losses differ in number, or there are none")
+        raise FitError("epochs and losses differ in length or are empty")
     if not np.isfinite(loss).all():
         first = int(np.flatnonzero(~np.isfinite(loss))[0])
         raise FitError(f"the loss of step {first} is not finite")

@@ -23,7 +23,7 @@ HUBER = 2.5
 """Residuals beyond this many standard deviations count less."""
 
 LACK_OF_FIT = 0.25
-"""Below this p value the sizes are taken to lie off the line by more than repeats vary."""
+"""Below this p value, sizes are taken to scatter about the line by more than repeats do."""
 
 
 class PowerLaw(NamedTuple):

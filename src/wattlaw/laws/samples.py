@@ -131,7 +131,7 @@ def fit_samples(
     """
     b, s = positive("batch", batches), positive("number of samples", samples)
     if b.shape != s.shape or not len(b):
-        raise FitError("batches and samples differ in number, or there are none")
+        raise FitError("batches and samples differ in length or are empty")
     prior = critical or (float(np.log(b.min())) + UNKNOWN_TASK[0], UNKNOWN_TASK[1])
     start = float(np.log(s).mean() - np.log1p(np.exp(np.log(b).mean() - prior[0])))
 

@@ -9,11 +9,11 @@ A step on N devices in m nodes (n = N/m in each) with b samples per device (B = 
 T_c is compute, which ends when the slowest of N devices ends: s is the relative spread of the step
 times of one device, and Q(N) the expected maximum of N standard normals (Blom 1958). T_n is the
 all-reduce: the bandwidth terms of a ring within and between nodes and the latency of a tree
-(Hockney 1994, Thakur et al. 2005). γ says how far compute hides it: 1 not at all, large values
-entirely; in published runs the visible part is nearly added. σ is the share of the work that more
+(Hockney 1994, Thakur et al. 2005). γ is the degree to which compute hides it: not at all for γ = 1,
+entirely for large γ; published runs hide little of it. σ is the share of the work that more
 devices do not speed up (Amdahl 1967), t_fixed the constant cost of a step: kernel launches, the
-optimiser, the host. Times are in s, so that one workload can inform another: a kernel launch takes
-about as long whatever is trained. The rate is B/t.
+optimiser, the host. Times are in s, so that one workload can inform the prior of another: a kernel
+launch takes about as long in any workload. The rate is B/t.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ PARAMETERS = (
     "serial_share",
     "compute_share",
 )
-"""The last is τ as a share of the least device time per sample that was measured."""
+"""The last is τ as a share of the smallest measured device time per sample."""
 
 NOISE = 0.04
-"""Scale of the relative noise of a rate: runs of one family differ in more than N and batch."""
+"""Scale of the relative noise of a rate, which includes unknown differences within a family."""
 
 EXTRAPOLATION_SD = 0.05
 """Standard deviation of ln rate per e-fold beyond the measured sizes."""
@@ -83,11 +83,11 @@ class Points(NamedTuple):
         m = np.ones_like(n) if nodes is None else positive("number of nodes", nodes)
         found = cls(n, positive("batch", batches), np.minimum(m, n))
         if not found.devices.shape == found.batches.shape == found.nodes.shape:
-            raise FitError("devices, batches and nodes differ in number")
+            raise FitError("devices, batches and nodes differ in length")
         return found
 
     def at(self, keep: Array) -> Points:
-        """Return the points of a mask or of indices."""
+        """Return the points selected by a mask or by indices."""
         return Points(self.devices[keep], self.batches[keep], self.nodes[keep])
 
 
@@ -182,7 +182,7 @@ class AlphaBeta(Law):
         """Fit the law to two or more settings; see ``fit_scaling``."""
         if not len(observations.x):
             raise FitError(
-                "no run gives both a rate and a batch; alpha-beta needs samples_per_s and "
+                "no run has both a rate and a batch; alpha-beta needs samples_per_s and "
                 "batch_per_device"
             )
         prior = shipped_prior(observations.task)
@@ -208,7 +208,7 @@ class AlphaBeta(Law):
 
     @classmethod
     def held_out_error(cls, observations: Observations) -> float | None:
-        """Return the median error of numbers of devices, predicted from the others."""
+        """Return the median error of each device count, predicted from the others."""
         devices = observations.beside["devices"]
         sizes = np.unique(devices)
         errors = []
@@ -241,7 +241,7 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
     """
     rate = positive("rate", rates)
     if rate.shape != points.devices.shape:
-        raise FitError("rates and settings differ in number")
+        raise FitError("rates and settings differ in length")
     if len(set(zip(points.devices.tolist(), points.batches.tolist(), strict=True))) < 2:
         raise FitError("a scaling law needs two settings that differ in devices or batch")
     log_t = np.log(points.batches / rate)
@@ -261,7 +261,7 @@ def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = N
 def scale_prior(prior: Array, device_s: float) -> Array:
     """Return the prior with τ in s.
 
-    ``device_s`` is the least device time per sample that was measured.
+    ``device_s`` is the smallest measured device time per sample.
     """
     found = prior.copy()
     found[-1, 0] += np.log(device_s)

@@ -74,11 +74,11 @@ def keep_units(text: str) -> str:
     return _UNIT_SPACE.sub("\u00a0", text)
 
 
-def chance_words(chance: float) -> str:
+def probability_words(probability: float) -> str:
     """Return a probability as "97 %", never as a certainty."""
-    if chance > 0.99:
+    if probability > 0.99:
         return "> 99 %"
-    return "< 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+    return "< 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
 
 
 def label_of(group: WorkloadGroup, setting: Setting) -> str:

@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 1e-30, 1e30
 """Range of the values that a clock or a meter can give."""
 
 WIDEST_SANE = 1e6
-"""An interval wider than this factor means that some runs are far off."""
+"""An interval wider than this factor means that some runs are outliers."""
 
 _CLIP = 200.0
 

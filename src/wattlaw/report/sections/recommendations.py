@@ -5,7 +5,7 @@ from __future__ import annotations
 from wattlaw.advice.sentences import noun, percentage
 from wattlaw.core.findings import Advice
 from wattlaw.core.quantities import quantity
-from wattlaw.report.answer import chance_words, label_of
+from wattlaw.report.answer import label_of, probability_words
 from wattlaw.report.content import PageTable, Section
 from wattlaw.report.context import Context, WorkloadGroup
 from wattlaw.report.formatting import interval_text
@@ -66,6 +66,6 @@ def _row(group: WorkloadGroup, found: Advice) -> list[str]:
     if found.setting == found.baseline:
         return [*row, "", "", ""]
     row[2] = label_of(group, found.baseline)
-    chance = found.probability_bound_holds
-    probability = "" if chance is None else chance_words(chance)
-    return [*row, percentage(found.gain), percentage(found.slowdown), probability]
+    probability = found.probability_bound_holds
+    shown = "" if probability is None else probability_words(probability)
+    return [*row, percentage(found.gain), percentage(found.slowdown), shown]
