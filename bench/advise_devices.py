@@ -24,7 +24,7 @@ import numpy as np
 from _scaling_prior import published
 from _simulated_devices import calibration, simulated
 from wattlaw.advice.device_count_candidates import device_candidates
-from wattlaw.advice.device_counts import choose, next_run, evaluate
+from wattlaw.advice.device_counts import choose, evaluate, next_run
 from wattlaw.analysis.prices import NO_PRICES
 from wattlaw.analysis.run_laws import run_noise
 from wattlaw.core.quantities import DEVICE_TIME, TIME
