@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from wattlaw.analysis.prices import Prices
 from wattlaw.analysis.run_laws import fit_scaling_to_runs
 from wattlaw.cli.main import main
 from wattlaw.core.errors import FitError
+from wattlaw.core.reading import measured
 from wattlaw.core.run_folder import write_run
 from wattlaw.laws.averaging import DRAWS, forecast
 from wattlaw.laws.caps import response
@@ -212,11 +214,17 @@ def test_a_forecast_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
     assert len(found.draws) == len(found.of_law) == DRAWS
 
 
-def test_what_cannot_be_weighed_is_said_and_the_runs_are_advised_on():
+def test_without_a_law_the_advice_says_so_and_takes_a_setting_that_was_run():
     (advice,) = advise(scaled({2: 1.0}), unmeasured=True)
     assert "only_settings_run" in {n.name for n in advice.warnings}
-    cpu = advise(tried(), "samples_per_s", unmeasured=True)[0]
-    assert cpu.is_measured
+    with_memory = [
+        msgspec.structs.replace(
+            run, quantities={**run.quantities, "memory_peak_bytes": measured(1e9, "sampled")}
+        )
+        for run in tried()
+    ]
+    (advice,) = advise(with_memory, "memory_peak_bytes", unmeasured=True)
+    assert advice.is_measured
 
 
 def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
