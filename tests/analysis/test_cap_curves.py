@@ -95,7 +95,7 @@ def test_points_that_give_no_law_are_refused_in_one_line(caps, times, message):
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 3), max_size=6))
-def test_any_probes_give_finite_times_or_one_clear_line(points):
+def test_any_probes_give_finite_times_or_a_one_line_error(points):
     try:
         law = fit_caps(*np.array(points, float).reshape(-1, 3).T)
     except FitError as error:

@@ -156,7 +156,7 @@ def test_nothing_on_the_front_is_beaten_in_both():
         max_size=8,
     )
 )
-def test_any_points_give_a_law_with_finite_ends_or_one_clear_line(points):
+def test_any_points_give_a_law_with_finite_ends_or_a_one_line_error(points):
     runs = [run(1.0, n, i) for i, (n, _) in enumerate(points)]
     runs = [_with_time(r, t) for r, (_, t) in zip(runs, points, strict=True)]
     try:
@@ -180,7 +180,7 @@ def _with_time(made, time):
     )
 
 
-def test_wrong_requests_are_answered_with_what_would_be_valid():
+def test_wrong_requests_list_the_valid_values():
     runs = scaled({1: 1.0, 2: 0.6})
     with pytest.raises(UnknownNameError, match="did you mean"):
         fit(runs, target="stepp_time_s")

@@ -136,7 +136,7 @@ def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
     assert "missing" not in said.err
 
 
-def test_every_misspelt_choice_is_answered_with_the_nearest():
+def test_every_misspelt_choice_suggests_the_nearest_name():
     choices = [
         p.type for c in COMMANDS.values() for p in c.params if isinstance(p.type, click.Choice)
     ]

@@ -29,7 +29,7 @@ def test_a_row_has_its_line_and_clean_cells(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-def test_any_usual_encoding_is_read(tmp_path, encoding):
+def test_every_common_encoding_is_read(tmp_path, encoding):
     _, rows = table(tmp_path, "name,n\nMüller,1\n".encode(encoding))
     assert rows == [(2, {"name": "Müller", "n": "1"})]
 
@@ -54,7 +54,7 @@ def test_an_open_quote_costs_its_own_row_only(tmp_path):
     assert [(f.line, f.name) for f in found.faults] == [(2, "open-quote")]
 
 
-def test_lines_before_the_header_are_its_preface(tmp_path):
+def test_lines_before_the_header_are_the_preface(tmp_path):
     found, rows = table(tmp_path, "# made by hand\na,b\n1,2\n", comment="#")
     assert found.preface == ["# made by hand"]
     assert (found.header_line, rows) == (2, [(3, {"a": "1", "b": "2"})])
@@ -69,11 +69,11 @@ def test_lines_before_the_header_are_its_preface(tmp_path):
         (gzip.compress(b"a,b\n1,2\n", mtime=0), "is compressed; unpack it first"),
     ],
 )
-def test_a_file_that_is_no_table_is_one_clear_line(tmp_path, data, reason):
+def test_a_file_that_is_not_a_table_is_a_one_line_error(tmp_path, data, reason):
     with pytest.raises(DataError, match=reason):
         table(tmp_path, data)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"there is no .*absent\.csv"):
         read_csv(tmp_path / "absent.csv")

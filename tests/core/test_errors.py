@@ -1,4 +1,4 @@
-"""What a recorded error says in one line, and how a name that is not known is answered."""
+"""The one-line summary of an error, and suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ENDED = "rank 0 ended with exit code 1; the end of its output:"
         ("", ""),
     ],
 )
-def test_an_error_is_told_by_the_line_that_says_what_happened(error: str, words: str):
+def test_an_error_is_summarised_by_the_line_that_describes_it(error: str, words: str):
     assert reason(error) == words
 
 
-def test_of_many_valid_names_the_likest_are_told():
+def test_the_most_similar_of_many_valid_names_are_suggested():
     names = [f"alpha{i}" for i in range(50)] + ["zebra-one"]
     assert "zebra-one" in nearest("zzz-bra-x", names)
     assert "(39 more)" in nearest("zzz-bra-x", names)

@@ -1,4 +1,4 @@
-"""Files are whole or not there; a refusal of the system is one clear line."""
+"""Files are written completely or not at all; system errors are one-line errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def try_it(do: str, path: Path, before: str = "", wrapper: tuple[str, ...] = ())
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter, unlike pytest's own."""
+    """A folder that every user may enter, unlike that of pytest."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -65,7 +65,7 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path: Path):
     assert path.read_bytes() == b"old"
 
 
-def test_a_full_disk_is_one_clear_line_and_loses_nothing(open_folder: Path):
+def test_a_full_disk_is_a_one_line_error_and_loses_nothing(open_folder: Path):
     path = open_folder / "summary.json"
     do = "write_whole(Path(sys.argv[1]), bytes(100_000))"
     mount = f"mount -t tmpfs -o size=16k none {open_folder}; echo -n old > {path}"
@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(open_folder: Path):
         ("scan(Path(sys.argv[1]) / 'closed')", "no permission to read"),
     ],
 )
-def test_a_missing_permission_is_one_clear_line(open_folder: Path, do: str, says: str):
+def test_a_missing_permission_is_a_one_line_error(open_folder: Path, do: str, says: str):
     (open_folder / "closed").mkdir(mode=0o700)
     (open_folder / "closed" / "summary.json").touch()
     if os.geteuid() == 0:
@@ -117,7 +117,7 @@ def test_a_missing_permission_is_one_clear_line(open_folder: Path, do: str, says
     assert "\n" not in said
 
 
-def test_what_is_in_the_way_is_named(tmp_path: Path):
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="is in the way: a folder is needed there"):
         make_folder(tmp_path / "file")

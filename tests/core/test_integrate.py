@@ -15,7 +15,7 @@ def test_a_window_between_two_points_is_interpolated_at_both_ends():
     assert trapezoid(TIMES, POWERS, 1.25, 1.75) == pytest.approx(0.5 * 15)
 
 
-def test_an_integral_holds_the_nearest_value_outside_of_its_points():
+def test_an_integral_extends_the_nearest_value_beyond_its_points():
     assert trapezoid(TIMES, POWERS, 0.0, 5.0) == 55.0 + 10.0 + 20.0
     assert trapezoid([1.0], [10.0], 0.0, 4.0) == 40.0
     assert [interpolate(TIMES, POWERS, at) for at in (0.0, 1.5, 9.0)] == [10.0, 15.0, 20.0]

@@ -23,7 +23,7 @@ def test_the_documentation_names_every_option():
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_option_says_in_one_line_what_it_does(name):
+def test_every_option_has_a_one_line_description(name):
     option = OPTIONS[name]
     assert option.meaning
     assert "\n" not in option.meaning
@@ -31,7 +31,7 @@ def test_an_option_says_in_one_line_what_it_does(name):
 
 
 @pytest.mark.parametrize("name", [n for n, option in OPTIONS.items() if option.choices])
-def test_an_unknown_choice_of_an_option_is_answered_with_the_valid_ones(name):
+def test_an_unknown_choice_of_an_option_lists_the_valid_ones(name):
     with pytest.raises(UnknownNameError, match=f"unknown {name} 'q'; valid: "):
         training_options(setting_from({"workload": "schnet", name: "q"}))
 

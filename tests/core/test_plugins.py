@@ -1,4 +1,4 @@
-"""Plug-ins are found by the names that their files declare, without importing them."""
+"""Plug-ins are found by the names declared in their files, without importing them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clear_caches() -> None:
 
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty room named ``shed``, forgotten afterwards."""
+    """An empty room named ``shed``, removed after the test."""
     folder = tmp_path / "shed"
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -68,7 +68,7 @@ def test_names_are_read_without_importing_the_file(room: Path):
         load(SHED, "dimenet")
 
 
-def test_a_literal_ends_where_it_ends(room: Path):
+def test_names_are_read_only_from_the_literal(room: Path):
     (room / "a.py").write_text(
         'NAMES = {"a": "A"}  # one }\nOTHER = {\n    1: 2,\n}\nclass A: ...\n'
     )
@@ -82,7 +82,7 @@ def test_a_literal_ends_where_it_ends(room: Path):
 @pytest.mark.parametrize(
     "text", ['NAMES = dict(a="A")\n', 'NAMES = {"a": "A"\n', 'NAMES = {"a": A}\n']
 )
-def test_names_that_are_no_literal_are_an_error_that_names_the_file(room: Path, text: str):
+def test_names_that_are_not_a_literal_are_an_error_that_names_the_file(room: Path, text: str):
     (room / "bad.py").write_text(text)
     with pytest.raises(UsageError, match=r"bad\.py: NAMES must be a literal"):
         plugins(SHED)
@@ -95,7 +95,7 @@ def test_a_name_declared_twice_is_an_error(room: Path):
         plugins(SHED)
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest(room: Path):
+def test_a_misspelt_name_suggests_the_nearest_name(room: Path):
     (room / "a.py").write_text('NAMES = {"schnet": "A", "dimenet": "B"}\n')
     with pytest.raises(UnknownNameError, match="unknown workload 'shnet'; did you mean 'schnet'"):
         load(SHED, "shnet")
@@ -117,12 +117,12 @@ def test_a_users_own_class_is_found_from_the_folder_of_the_call(
 
 
 @pytest.mark.parametrize("name", [":Mine", ".here:Mine", "a-b:Mine", "math:"])
-def test_a_path_that_is_none_is_refused_in_one_line(name: str):
+def test_an_invalid_path_is_refused_in_one_line(name: str):
     with pytest.raises(UsageError):
         load(WORKLOADS, name)
 
 
-def test_an_error_inside_a_users_file_is_shown_as_it_is(
+def test_an_error_in_a_users_file_is_shown_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "my_broken_file.py").write_text("import math\nmath.no_such_thing\n")
@@ -152,7 +152,7 @@ def test_every_plugin_can_be_imported_and_has_its_attribute(kind: PluginKind):
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Installs small packages that declare entry points."""
+    """Install small packages that declare entry points."""
     monkeypatch.syspath_prepend(tmp_path)
     modules: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Polling, and the start of wattlaw's helper processes."""
+"""Polling, and how helper processes are started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def test_polling_ends_at_the_deadline_after_at_least_one_call() -> None:
     assert calls == [1]
 
 
-def test_files_of_the_users_folder_do_not_replace_pythons_own_in_a_helper(tmp_path: Path) -> None:
+def test_files_in_the_users_folder_do_not_shadow_the_standard_library_in_a_helper(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "queue.py").write_text("raise SystemExit('the user\\'s queue was imported')")
     (tmp_path / "signal.py").write_text("raise SystemExit('the user\\'s signal was imported')")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Quantities computed from a record, what sets runs apart, errors and the snapshot of a machine."""
+"""Derived quantities, the identity of repeats, errors and the snapshot of a machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_with(devices: int = 1, **quantities: Reading) -> Run:
     )
 
 
-def test_the_widest_measured_energy_counts():
+def test_the_measured_energy_with_the_widest_boundary_is_used():
     gpu, cpu, node = Reading(10.0, how="nvml"), Reading(5.0, how="rapl"), Reading(20.0, how="bmc")
     assert energy(run_with(gpu_energy_j=gpu, cpu_energy_j=cpu, node_energy_j=node)) == (
         node,
@@ -98,7 +98,7 @@ def test_an_energy_names_its_boundary():
     assert derive(run_with(node_energy_j=Reading(1.0, how="bmc")), "energy_j").how == "node: bmc"
 
 
-def test_an_infinite_rate_is_no_time_of_0():
+def test_an_infinite_rate_gives_no_time_of_0():
     endless = run_with(samples_per_s=Reading(math.inf))
     assert derive(endless, "time_per_sample_s") == missing("the recorded rate is not finite")
     assert (
@@ -150,7 +150,7 @@ def test_runs_are_repeats_if_and_only_if_they_share_every_factor(runs: list[Run]
     )
 
 
-def test_what_the_docs_call_derived_is_derived():
+def test_quantities_documented_as_derived_are_derived():
     page = (Path(__file__).parents[2] / "docs" / "record.md").read_text()
     names = re.findall(r"`(\w+)`", page.split("Others are derived")[1].split("In Python")[0])
     given = (
@@ -166,11 +166,11 @@ def test_what_the_docs_call_derived_is_derived():
     assert [n for n in names if derive(whole, n).status != "measured"] == []
 
 
-def test_an_achieved_rate_says_where_it_is_computed():
+def test_a_missing_achieved_rate_names_the_command_that_computes_it():
     assert "accelerators measured" in derive(run_with(), "achieved_flop_per_s").how
 
 
-def test_every_error_is_of_the_one_tree_that_its_file_lists():
+def test_every_error_is_in_the_one_tree_that_its_file_lists():
     found = {e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, Exception)}
     assert all(issubclass(e, WattlawError) for e in found)
     assert all(e.__name__ in (errors.__doc__ or "") for e in found)
@@ -178,11 +178,11 @@ def test_every_error_is_of_the_one_tree_that_its_file_lists():
 
 
 @given(st.text(max_size=9), st.lists(st.text(max_size=9), max_size=20))
-def test_a_wrong_name_is_always_answered_with_something(name: str, known: list[str]):
+def test_an_unknown_name_always_gets_a_suggestion_or_a_list(name: str, known: list[str]):
     assert nearest(name, known)
 
 
-def test_a_name_near_to_a_part_of_a_longer_one_is_answered_with_it():
+def test_a_name_close_to_a_part_of_a_longer_one_suggests_it():
     assert (
         nearest("h1000", ["nvidia-h100-pcie", "nvidia-v100", "amd-mi210"])
         == "did you mean 'nvidia-h100-pcie'?"
@@ -190,7 +190,7 @@ def test_a_name_near_to_a_part_of_a_longer_one_is_answered_with_it():
     assert nearest("device", ["device_hours", "devices"]).startswith("did you mean 'devices'")
 
 
-def test_the_snapshot_of_a_machine_holds_what_a_run_depends_on():
+def test_the_snapshot_of_a_machine_records_what_a_run_depends_on():
     found = environment.capture()
     assert found.cores >= 1
     assert found.cores <= found.cores_of_machine
@@ -210,7 +210,7 @@ def test_the_snapshot_is_taken_without_git_and_outside_a_repository(tmp_path):
     assert done.stdout.strip() == "''"
 
 
-def test_a_limit_is_read_with_its_unit_and_says_what_it_was_taken_for():
+def test_a_limit_is_read_with_its_unit_and_shows_its_interpretation():
     limit = parse_limit("gpu_energy_j=3 kWh")
     assert (limit.quantity, limit.value) == ("gpu_energy_j", 1.08e7)
     assert str(limit) == "gpu_energy_j ≤ 10.8 MJ"
@@ -240,7 +240,7 @@ def test_a_wrong_limit_is_refused_in_one_line(text: str, says: str):
         parse_limit(text)
 
 
-def test_every_total_with_a_counterpart_measures_the_same_as_it():
+def test_every_total_measures_the_same_as_its_quantity_per_sample():
     for name, known in all_quantities().items():
         if known.per_sample:
             assert known.basis == "total", name

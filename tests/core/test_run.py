@@ -1,4 +1,4 @@
-"""The record of a run: read back as it was written, refused in one clear line otherwise."""
+"""The record of a run is read back as written, or refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ def test_a_run_is_read_back_as_it_was_written(quantities: dict, notes: list, lab
     assert decode_run(encode_run(run), "summary.json") == run
 
 
-def test_a_summary_of_format_1_is_read_for_ever():
-    """This file was written by wattlaw 0.1.0 and must not be rewritten."""
+def test_a_summary_of_format_1_is_still_read():
+    """The file was written by wattlaw 0.1.0 and must not change."""
     run = decode_run(FORMAT_1.read_bytes(), str(FORMAT_1))
     assert run == RUN
     assert FORMAT >= 1
 
 
-def test_an_unknown_field_of_the_same_format_is_passed_over():
+def test_an_unknown_field_of_the_same_format_is_ignored():
     values = json.loads(encode_run(RUN)) | {"mood": "good"}
     assert decode_run(json.dumps(values).encode(), "x") == RUN
 
 
-def test_a_summary_says_its_format_though_it_is_the_default():
+def test_a_summary_states_its_format_even_if_it_is_the_default():
     assert json.loads(encode_run(RUN))["format"] == FORMAT
 
 
@@ -92,8 +92,8 @@ def test_a_half_written_summary_is_damaged(share: float):
         decode_run(data[: int(share * len(data))], "there/summary.json")
 
 
-def test_damaged_bytes_give_a_run_or_one_clear_line():
-    """Flipped, cut, doubled and swapped bytes; a damaged value may still be a valid one."""
+def test_damaged_bytes_give_a_run_or_a_one_line_error():
+    """Flipped, cut, doubled and swapped bytes. A damaged value may still be valid."""
     rng, data, said = random.Random(0), encode_run(RUN), []
     for _ in range(10_000 if FULL else 200):
         try:
@@ -107,7 +107,7 @@ def test_damaged_bytes_give_a_run_or_one_clear_line():
 @pytest.mark.parametrize(
     "data", [b"", b"null", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b'{"n":1e999}']
 )
-def test_bytes_that_are_no_summary_are_one_clear_line(data: bytes):
+def test_bytes_that_are_not_a_summary_are_a_one_line_error(data: bytes):
     with pytest.raises(DamagedRunError) as caught:
         decode_run(data, "x")
     assert "\n" not in str(caught.value)
@@ -143,7 +143,7 @@ def test_missing_is_never_zero():
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1), st.floats(0, 1))
-def test_a_quantile_lies_within_its_values(values: list[float], q: float):
+def test_a_quantile_is_within_its_values(values: list[float], q: float):
     ordered = sorted(values)
     assert ordered[0] <= quantile(ordered, q) <= ordered[-1]
 
@@ -161,7 +161,7 @@ def test_a_trial_is_done_if_and_only_if_its_summary_is_there(tmp_path: Path):
     assert read_run(trial / SUMMARY) == RUN
 
 
-def test_a_scan_passes_over_what_is_no_run(tmp_path: Path):
+def test_a_scan_ignores_what_is_not_a_run(tmp_path: Path):
     (tmp_path / "demo" / ".hidden" / "attempt-1").mkdir(parents=True)
     (tmp_path / "demo" / "notes").mkdir()
     (tmp_path / "demo" / "loop").symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""A setting, its identity, and what a person may write for it."""
+"""A setting, its identity, and the values that users may write."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ def test_a_setting_survives_its_json_with_its_identity(setting: Setting):
 
 
 @given(settings, st.data())
-def test_what_equals_its_default_is_no_part_of_the_identity(setting: Setting, data: st.DataObject):
+def test_fields_with_their_default_are_not_part_of_the_identity(
+    setting: Setting, data: st.DataObject
+):
     spelled_out = {name: getattr(setting, name) for name in Setting.__struct_fields__}
     names = data.draw(st.permutations(list(spelled_out)))
     assert identity(setting_from({n: spelled_out[n] for n in names})) == identity(setting)
 
 
-def test_an_identity_never_changes():
-    """Folders of runs carry these names: a change here would orphan every recorded trial."""
+def test_the_identity_of_a_setting_never_changes():
+    """Folders of runs have these names, so a change would orphan every recorded trial."""
     assert identity(Setting("schnet")) == "00d792ff4461"
     assert identity(Setting("schnet"), version=2) == "246cf488ad4d"
     setting = Setting(
@@ -91,7 +93,7 @@ def test_devices_are_the_total_over_the_nodes():
     assert (setting.devices_per_node, setting.devices) == (4, 8)
 
 
-def test_a_name_that_is_no_field_becomes_an_option():
+def test_a_name_that_is_not_a_field_becomes_an_option():
     assert setting_from({"workload": "schnet", "accumulation": 2}).options == {"accumulation": 2}
 
 
@@ -119,7 +121,7 @@ def test_a_name_that_is_no_field_becomes_an_option():
         ({"workload": "x", "lr": 2**70}, "option 'lr'"),
     ],
 )
-def test_an_impossible_setting_is_answered_with_what_would_be_valid(values: dict, says: str):
+def test_an_impossible_setting_lists_the_valid_values(values: dict, says: str):
     with pytest.raises(UsageError) as caught:
         setting_from(values)
     assert says in str(caught.value)
@@ -141,7 +143,7 @@ json_values = st.recursive(
         st.sampled_from([*Setting.__struct_fields__, "devices", "lr"]), json_values, max_size=6
     )
 )
-def test_any_values_give_a_setting_or_one_clear_line(values: dict):
+def test_any_values_give_a_setting_or_a_one_line_error(values: dict):
     try:
         setting = setting_from({"workload": "x", **values})
     except UsageError as error:
@@ -184,6 +186,6 @@ def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs
         ({"steps": 5, "target": {**TARGET, "bellow": 3}}, "did you mean 'below'"),
     ],
 )
-def test_a_target_that_could_never_be_judged_is_refused(stop, says):
+def test_a_target_that_cannot_be_evaluated_is_refused(stop, says):
     with pytest.raises(WattlawError, match=says):
         setting_from({"workload": "schnet", "stop": stop})

@@ -42,9 +42,7 @@ def test_a_sweep_file_is_the_grid_of_its_values(tmp_path: Path):
 
 
 @given(axes, st.integers(1, 5), st.integers(0, 99))
-def test_every_repeat_holds_each_setting_once_in_an_order_of_its_own(
-    over: dict, repeats: int, seed: int
-):
+def test_every_repeat_has_each_setting_once_in_its_own_order(over: dict, repeats: int, seed: int):
     sweep = Sweep(name="x", repeats=repeats, order_seed=seed, setting={"workload": "w"}, over=over)
     planned, size = trials(sweep), len(settings(sweep))
     assert len(planned) == size * repeats
@@ -94,9 +92,7 @@ def test_the_name_of_a_trial_is_a_folder_name():
         ("time_limit_s = 0", "time_limit_s is 0"),
     ],
 )
-def test_a_wrong_sweep_file_is_named_with_what_is_wrong_in_it(
-    tmp_path: Path, change: str, says: str
-):
+def test_a_wrong_sweep_file_is_named_with_its_fault(tmp_path: Path, change: str, says: str):
     path = tmp_path / "caps.toml"
     path.write_text(FILE.replace("repeats = 3", change))
     with pytest.raises(UsageError) as caught:
@@ -114,13 +110,13 @@ def test_a_wrong_sweep_file_is_named_with_what_is_wrong_in_it(
         ({"name": "../up"}, "name is '../up'"),
     ],
 )
-def test_a_grid_that_is_none_is_refused(values: dict, says: str):
+def test_an_invalid_grid_is_refused(values: dict, says: str):
     with pytest.raises(UsageError) as caught:
         sweep_from(values)
     assert says in str(caught.value)
 
 
-def test_a_sweep_file_that_is_not_there_is_one_clear_line(tmp_path: Path):
+def test_a_missing_sweep_file_is_a_one_line_error(tmp_path: Path):
     with pytest.raises(RecordError, match="there is no"):
         read_sweep(tmp_path / "none.toml")
     with pytest.raises(RecordError, match="is a folder"):

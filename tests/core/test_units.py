@@ -1,4 +1,4 @@
-"""Quantities as a person reads them."""
+"""Quantities and values as shown to people."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ FACTORS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 @given(st.floats(min_value=1e-9, max_value=1e17), st.sampled_from(["J", "W", "B", "J·s"]))
-def test_what_is_shown_is_the_value_to_half_a_percent(value: float, unit: str):
+def test_a_shown_value_is_within_half_a_percent(value: float, unit: str):
     number, _, named = show(value, unit).rpartition(" ")
     assert named.endswith(unit)
     shown = float(number.replace(" ", "")) * FACTORS[named.removesuffix(unit)]
@@ -80,7 +80,7 @@ def test_what_is_shown_is_the_value_to_half_a_percent(value: float, unit: str):
     assert shown != 0
 
 
-def test_every_quantity_names_its_unit_in_its_own_name():
+def test_the_name_of_every_quantity_includes_its_unit():
     endings = {
         "s": "_s",
         "J": "_j",
@@ -98,7 +98,7 @@ def test_every_quantity_names_its_unit_in_its_own_name():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
 
 
-def test_a_misspelt_quantity_is_answered_with_the_nearest():
+def test_a_misspelt_quantity_suggests_the_nearest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'step_time_s'"):
         quantity("step_times")
 

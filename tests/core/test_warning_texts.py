@@ -11,7 +11,7 @@ from wattlaw.core.warning_texts import WARNINGS, meaning
 
 
 def made() -> set[str]:
-    """The first argument of every ``Note(…)`` in the source; an expression as its code."""
+    """Return the first argument of every ``Note(…)`` in the source, expressions as code."""
     found = set()
     for path in Path(wattlaw.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -25,7 +25,7 @@ def made() -> set[str]:
     return found
 
 
-def test_every_warning_that_is_given_has_a_meaning_and_something_to_do():
+def test_every_warning_has_a_meaning_and_a_next_step():
     assert made() == set(WARNINGS)
     assert all(what.endswith(".") and do.endswith(".") for what, do in WARNINGS.values())
 

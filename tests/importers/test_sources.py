@@ -155,7 +155,7 @@ def test_lightning_zeus_and_plain_tables_become_runs(tmp_path):
     assert "'six' is not a number" in str(found.skipped[0])
 
 
-def test_wrong_requests_are_answered_with_what_would_be_valid(tmp_path):
+def test_wrong_requests_list_the_valid_values(tmp_path):
     (path := tmp_path / "plain.csv").write_text(PLAIN)
     with pytest.raises(UnknownNameError, match="did you mean 'mlperf'"):
         import_runs("mlperv", path)
@@ -197,7 +197,7 @@ def test_a_batch_of_half_a_sample_is_skipped_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize("source", [*SOURCES, "mlperf folder", "mlperf archive", "sacct json"])
-def test_damaged_input_gives_runs_or_one_clear_line(source, tmp_path):
+def test_damaged_input_gives_runs_or_a_one_line_error(source, tmp_path):
     rng = random.Random(source)
     name, text = SOURCES.get(source, ("result_0.txt", LOG))
     if source == "sacct json":

@@ -43,7 +43,7 @@ def test_time_falls_and_power_rises_with_the_clock():
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 3), max_size=5))
-def test_any_probes_give_finite_times_or_one_clear_line(points):
+def test_any_probes_give_finite_times_or_a_one_line_error(points):
     try:
         law = fit_clocks(*np.array(points, float).reshape(-1, 3).T)
     except FitError as error:

@@ -72,7 +72,7 @@ def test_curves_that_say_nothing_are_refused():
         st.tuples(st.integers(0, 12), st.floats(allow_nan=True, allow_infinity=True)), max_size=30
     )
 )
-def test_any_curve_gives_finite_scores_or_one_clear_line(rows):
+def test_any_curve_gives_finite_scores_or_a_one_line_error(rows):
     epochs, loss = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [])
     try:
         found = lcga(epochs, np.clip(loss, -1e100, 1e100))

@@ -119,7 +119,7 @@ def test_points_that_give_no_scaling_law_are_refused(devices, rates, message):
         max_size=8,
     )
 )
-def test_any_settings_give_finite_rates_or_one_clear_line(rows):
+def test_any_settings_give_finite_rates_or_a_one_line_error(rows):
     devices, batches, rates = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [], [])
     try:
         law = fit_scaling(Points.of(devices, batches), rates, PRIOR)
@@ -133,7 +133,7 @@ def test_any_settings_give_finite_rates_or_one_clear_line(rows):
 
 
 @given(st.lists(st.tuples(st.floats(allow_nan=True), st.floats(allow_nan=True)), max_size=8))
-def test_any_samples_give_a_critical_batch_or_one_clear_line(rows):
+def test_any_samples_give_a_critical_batch_or_a_one_line_error(rows):
     batches, samples = (list(c) for c in zip(*rows, strict=True)) if rows else ([], [])
     try:
         found = fit_samples(batches, samples).critical_batch()

@@ -180,7 +180,7 @@ def _start_and_stop(tmp_path: Path) -> None:
     assert sorted(p.name.partition("-")[0] for p in tmp_path.iterdir()) == ["host", "telemetry"]
 
 
-def test_a_folder_that_refuses_files_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_folder_that_refuses_files_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     done = subprocess.run(
         [sys.executable, "-m", "wattlaw", "measure", "-o", str(tmp_path / "taken"), "--", "true"],

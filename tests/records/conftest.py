@@ -12,7 +12,7 @@ from wattlaw.core.run_folder import write_run
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """The folder of a sweep of six runs: devices 1 and 2, three repeats."""
+    """Return the folder of a sweep of six runs: 1 and 2 devices, three repeats."""
     folder = tmp_path / "runs" / "demo"
     for devices in (1, 2):
         for repeat in range(3):

@@ -1,4 +1,4 @@
-"""``wattlaw runs``: data on stdout, words on stderr, one clear line where something is wrong."""
+"""``wattlaw runs``: data on stdout, messages on stderr, one-line errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wattlaw.core.setting import Setting, Stop
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]):
-    """Run the command line; returns exit code, stdout, stderr."""
+    """Run the command line and return exit code, stdout and stderr."""
 
     def called(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
@@ -41,7 +41,7 @@ def test_a_sweep_is_shown_as_a_row_for_each_setting(sweep: Path, call):
     assert "energy_per_sample_j est.: estimated by cpu: linear CPU power model" in err
 
 
-def test_what_all_rows_share_is_said_above_them(tmp_path: Path, call):
+def test_fields_shared_by_all_rows_are_shown_above_the_table(tmp_path: Path, call):
     options = {"activation_checkpointing": True, "strategy": "fsdp"}
     run = make_run(setting=Setting("gpt2", preset="tiny", stop=Stop(steps=30), options=options))
     write_run(tmp_path / "runs" / "demo" / run.trial, run)
@@ -50,13 +50,13 @@ def test_what_all_rows_share_is_said_above_them(tmp_path: Path, call):
     assert "strategy fsdp" in out.splitlines()[0]
 
 
-def test_a_missing_quantity_is_said_to_be_missing_with_the_reason(sweep: Path, call):
+def test_a_missing_quantity_is_shown_with_its_reason(sweep: Path, call):
     _, out, err = call("runs", "show", sweep, "--columns", "step_time_s,gpu_energy_j")
     assert "gpu_energy_j –: missing, because no GPU on this machine" in err
     assert "gpu_energy" not in out
 
 
-def test_shown_json_says_the_status_of_every_reading(sweep: Path, call):
+def test_shown_json_has_the_status_of_every_reading(sweep: Path, call):
     _, out, _ = call("runs", "show", sweep, "--json")
     whole = json.loads(out)
     assert (whole["kind"], whole["overall"]["runs"], len(whole["items"])) == ("runs", 6, 2)
@@ -148,7 +148,7 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
         (["compare", "{sweep}", "{none}"], 1, "there is no folder {none}"),
     ],
 )
-def test_a_wrong_call_is_one_clear_line(
+def test_a_wrong_call_is_a_one_line_error(
     sweep: Path, tmp_path: Path, call, words: list[str], code: int, says: str
 ):
     new_attempt(tmp_path / "empty" / "demo" / "schnet-0-r0")
@@ -163,7 +163,7 @@ def test_a_wrong_call_is_one_clear_line(
 @pytest.mark.parametrize(
     "words", [["runs", "export"], ["runs", "show"], ["runs", "show", "--json"]]
 )
-def test_a_full_disk_behind_stdout_is_one_clear_line(sweep: Path, words: list[str]):
+def test_a_full_disk_behind_stdout_is_a_one_line_error(sweep: Path, words: list[str]):
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-m", "wattlaw", *words, str(sweep)]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

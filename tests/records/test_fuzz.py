@@ -1,4 +1,4 @@
-"""Whatever a damaged summary still says, it is shown, compared and written, or named and left out."""
+"""A damaged summary is either used in every command or named and left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ODD += [
 
 
 def spoil(rng: random.Random, whole: object) -> object:
-    """Put an odd value somewhere into a tree of JSON values, or take something out of it."""
+    """Replace or remove a random value in a tree of JSON values."""
     if isinstance(whole, dict) and whole and rng.random() < 0.85:
         name = rng.choice(sorted(whole))
         if rng.random() < 0.1:
@@ -61,7 +61,7 @@ def spoil(rng: random.Random, whole: object) -> object:
     return rng.choice(ODD)
 
 
-def test_any_damaged_summary_is_used_or_named_and_stops_no_other(tmp_path: Path):
+def test_a_damaged_summary_is_used_or_named_and_the_others_are_loaded(tmp_path: Path):
     rng = random.Random(1)
     count = 10_000 if FULL else 200
     whole = json.loads(encode_run(make_run(2, 1)))

@@ -1,4 +1,4 @@
-"""The index of a sweep: what it holds is what the folders hold."""
+"""The index of a sweep gives the same runs as its folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def by_trial(runs: list) -> dict:
     return {run.trial: run for run in runs}
 
 
-def test_what_is_read_from_an_index_is_what_the_folders_hold(sweep: Path):
+def test_an_index_gives_the_same_runs_as_the_folders(sweep: Path):
     before = wattlaw.load_runs(sweep)
     assert compact(sweep) == [(sweep / INDEX, 6, (), 0)]
     assert wattlaw.load_runs(sweep) == before
@@ -37,7 +37,7 @@ def test_what_is_read_from_an_index_is_what_the_folders_hold(sweep: Path):
         assert text.encode() == (sweep / folder / SUMMARY).read_bytes()
 
 
-def test_an_index_is_really_what_is_read(sweep: Path):
+def test_runs_are_read_from_the_index_when_there_is_one(sweep: Path):
     compact(sweep)
     summary = next(sweep.glob(f"*/{SUMMARY}"))
     stat = summary.stat()
@@ -63,7 +63,7 @@ def test_a_trial_that_is_newer_than_the_index_or_not_in_it_is_read_from_its_fold
     assert len(runs) == 6
 
 
-def test_a_trial_whose_summary_was_taken_away_is_unfinished(sweep: Path):
+def test_a_trial_without_its_summary_is_unfinished(sweep: Path):
     compact(sweep)
     summary = sorted(sweep.glob(f"*/{SUMMARY}"))[0]
     (summary.parent / "attempt-1").mkdir()
@@ -82,7 +82,7 @@ def test_an_index_by_itself_is_enough(sweep: Path, tmp_path: Path):
     assert wattlaw.load_runs(alone.parent) == wattlaw.load_runs(alone / INDEX) == before
 
 
-def test_imported_runs_lie_in_the_index_alone_and_survive_compacting(sweep: Path):
+def test_imported_runs_are_only_in_the_index_and_survive_compacting(sweep: Path):
     before = wattlaw.load_runs(sweep)
     imported = [make_run(8, repeat, source="mlperf") for repeat in range(2)]
     write_index(sweep, imported)
@@ -92,13 +92,13 @@ def test_imported_runs_lie_in_the_index_alone_and_survive_compacting(sweep: Path
     assert wattlaw.load_runs(sweep) == [*before, imported[1], changed]
 
 
-def test_two_imported_runs_of_one_name_are_refused_and_nothing_is_written(tmp_path: Path):
+def test_two_imported_runs_with_the_same_name_are_refused_and_nothing_is_written(tmp_path: Path):
     with pytest.raises(RecordError, match="two runs are named"):
         write_index(tmp_path / "new", [make_run(1), make_run(1)])
     assert not (tmp_path / "new" / INDEX).exists()
 
 
-def test_a_damaged_run_is_no_part_of_the_index_and_named_by_every_load(sweep: Path):
+def test_a_damaged_run_is_left_out_of_the_index_and_named_by_every_load(sweep: Path):
     broken = sorted(sweep.glob(f"*/{SUMMARY}"))[3]
     broken.write_bytes(b"{")
     (written,) = compact(sweep)
@@ -155,9 +155,7 @@ def test_an_index_stays_whole_when_it_cannot_be_replaced(sweep: Path):
     assert not list(sweep.glob(".*"))
 
 
-def test_an_index_that_cannot_be_written_is_a_warning_to_the_sweep_that_wants_one(
-    sweep: Path, caplog
-):
+def test_an_index_that_cannot_be_written_is_a_warning_of_the_sweep(sweep: Path, caplog):
     (sweep / INDEX).mkdir()
     keep_index(sweep)
     assert "no index was written" in caplog.text
@@ -174,7 +172,7 @@ def test_a_quantity_may_have_any_name(tmp_path: Path):
     assert parquet.read_table(tmp_path / INDEX)["quantity_trial"].to_pylist() == [0.0, None]
 
 
-def test_duckdb_asks_all_indexes_in_place(sweep: Path):
+def test_duckdb_queries_all_indexes_in_place(sweep: Path):
     other = make_run(4, setting=Setting("resnet", options={"lr": 0.1}), sweep="other")
     write_run(sweep.parent / "other" / other.trial, other)
     compact(sweep.parent)

@@ -21,7 +21,7 @@ def test_runs_are_found_from_the_folder_of_all_of_a_sweep_and_of_a_trial(sweep: 
 
 
 @pytest.mark.parametrize(("above", "seen"), [(0, 6), (1, 6), (2, 6), (3, 0)])
-def test_an_index_is_seen_from_no_further_up_than_the_trials_beside_it(
+def test_an_index_is_found_from_the_same_folders_as_its_trials(
     sweep: Path, tmp_path: Path, above: int, seen: int
 ):
     pytest.importorskip("pyarrow")
@@ -55,14 +55,14 @@ def test_a_run_of_a_newer_format_is_named_and_left_out(sweep: Path):
         wattlaw.load_runs(sweep, on_damaged="raise")
 
 
-def test_a_trial_that_was_begun_and_not_ended_is_unfinished(sweep: Path):
+def test_a_started_trial_that_did_not_end_is_unfinished(sweep: Path):
     (sweep / "schnet-abc-r0" / "attempt-1").mkdir(parents=True)
     runs = wattlaw.load_runs(sweep)
     assert len(runs) == 6
     assert runs.unfinished == (sweep / "schnet-abc-r0",)
 
 
-def test_a_folder_that_is_not_there_is_an_error_and_an_empty_one_has_no_runs(tmp_path: Path):
+def test_a_missing_folder_is_an_error_and_an_empty_one_has_no_runs(tmp_path: Path):
     assert wattlaw.load_runs(tmp_path) == []
     with pytest.raises(RecordError, match="there is no folder"):
         wattlaw.load_runs(tmp_path / "none")

@@ -1,4 +1,4 @@
-"""Runs as a table, as files for other programs, and one set against another."""
+"""Tables of settings, exported files, and comparisons of runs."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_seeds_are_repeats_and_options_are_settings():
     assert [(row.group["lr"], row.runs) for row in tabulate(runs).rows] == [(0.1, 3), (0.2, 2)]
 
 
-def test_a_failed_run_is_counted_and_enters_no_mean():
+def test_a_failed_run_is_counted_and_left_out_of_means():
     runs = [run_with(0.1), run_with(9.0, repeat=1, state="failed")]
     (row,) = tabulate(runs, columns=["step_time_s"]).rows
     assert (row.runs, row.failed, row.quantities["step_time_s"].value) == (1, 1, 0.1)
     assert row.quantities["step_time_s"].low is None
 
 
-def test_a_group_says_what_is_missing_and_what_is_an_estimate():
+def test_a_group_shows_what_is_missing_and_what_is_estimated():
     (row,) = tabulate(
         [make_run(1, 0), make_run(1, 1)], columns=["energy_per_sample_j", "gpu_energy_j"]
     ).rows
@@ -65,7 +65,7 @@ def test_a_group_says_what_is_missing_and_what_is_an_estimate():
     assert row.quantities["step_time_s"].how.startswith("1 of 2 runs")
 
 
-def test_runs_are_grouped_by_what_is_asked_for():
+def test_runs_are_grouped_by_the_requested_fields():
     runs = [run_with(0.1, d, r) for d in (1, 2) for r in range(3)]
     assert [row.runs for row in tabulate(runs, by=["workload"]).rows] == [6]
     with pytest.raises(UnknownNameError, match="did you mean 'devices'"):
@@ -80,7 +80,7 @@ def test_a_quantity_of_some_runs_is_missing_in_the_others_and_a_misspelt_one_is_
         tabulate(runs, columns=["step_times_s"])
 
 
-def test_csv_has_a_row_a_run_with_recorded_and_derived_quantities():
+def test_csv_has_one_row_per_run_with_recorded_and_derived_quantities():
     runs = [
         make_run(1),
         make_run(2, state="failed", quantities={}, error='Traceback:\n  x\nValueError: bad, "x"\n'),
@@ -115,7 +115,7 @@ def test_json_has_the_whole_records(tmp_path: Path):
     assert msgspec.convert(whole["items"], list[Run]) == runs
 
 
-def test_a_file_of_no_known_format_is_refused_before_anything_is_written(tmp_path: Path):
+def test_an_unknown_file_format_is_refused_before_anything_is_written(tmp_path: Path):
     with pytest.raises(UsageError, match="the ending names no format"):
         export([make_run(1)], tmp_path / "runs.xlsx")
     with pytest.raises(UnknownNameError, match="unknown format 'xls'"):
@@ -126,7 +126,7 @@ def test_a_file_of_no_known_format_is_refused_before_anything_is_written(tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_runs_without_steps_show_what_they_took_in_all():
+def test_runs_without_steps_show_their_totals():
     counted = make_run(quantities={"elapsed_s": Reading(2.0), "gpu_energy_j": Reading(400.0)})
     assert columns_of([counted])[:2] == ["elapsed_s", "energy_j"]
     assert columns_of([make_run(), counted])[0] == "step_time_s"

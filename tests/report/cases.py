@@ -1,4 +1,4 @@
-"""Sets of runs that a report must survive."""
+"""Sets of unusual runs for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: every figure drawn, no error, nothing asked of the network."""
+"""The page in a real browser: every figure is drawn, without errors or network requests."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_no_table_is_cut_off_on_paper(browser, page_file):
     page.close()
 
 
-def test_pages_of_odd_runs_are_drawn_without_error_too(browser, tmp_path):
+def test_pages_of_unusual_runs_are_drawn_without_error(browser, tmp_path):
     faults: list[str] = []
     page = browser.new_page()
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
@@ -148,6 +148,6 @@ def test_a_table_is_sorted_by_its_values(opened):
 
 
 @pytest.mark.parametrize("opened", [("light", 1280)], indirect=True)
-def test_a_point_tells_its_numbers_when_pointed_at(opened):
+def test_a_tooltip_shows_the_values_of_a_point(opened):
     opened.locator("#figure-time [data-chart] svg .mark-symbol path").first.hover()
     assert "mean" in opened.locator("#tip").inner_text()

@@ -1,4 +1,4 @@
-"""Figures as files, and the command."""
+"""Figure files, and the command that writes them."""
 
 from __future__ import annotations
 

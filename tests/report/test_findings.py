@@ -1,4 +1,4 @@
-"""What the page says of laws, advice and single trials."""
+"""Findings on the page: laws, advice and single trials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_three_sizes_give_an_exponent_with_its_held_out_error():
     assert row["held-out error"].endswith(" %")
 
 
-def test_a_speedup_above_the_ideal_is_doubted():
+def test_a_speedup_above_the_ideal_has_a_warning():
     noise = random.Random(2)
     runs = [
         run(devices=d, repeat=r, step_s=s, noise=noise)
@@ -50,7 +50,7 @@ def test_a_speedup_above_the_ideal_is_doubted():
     assert "faster than ideal" in [row[0] for row in table.rows]
 
 
-def test_a_gain_that_the_scatter_hides_is_no_clear_gain():
+def test_a_gain_within_the_run_to_run_variation_is_not_called_clear():
     steps = {1: (0.10, 0.16, 0.12), 2: (0.17, 0.30, 0.22)}
     runs = [
         run(devices=d, repeat=r, step_s=s)
@@ -62,7 +62,7 @@ def test_a_gain_that_the_scatter_hides_is_no_clear_gain():
     assert "though not clearly" in line
 
 
-def test_measured_energy_can_make_a_slower_setting_the_advice():
+def test_a_slower_setting_can_be_recommended_for_its_measured_energy():
     noise = random.Random(3)
     runs = []
     for cap, step_s, energy in ((250.0, 0.1, "measured"), (150.0, 0.103, "measured")):
@@ -89,7 +89,7 @@ def test_measured_energy_can_make_a_slower_setting_the_advice():
     assert any(f.name == "pareto-energy" for s in made.sections for f in s.figures)
 
 
-def test_settings_are_listed_as_people_count():
+def test_settings_are_listed_in_natural_order():
     rows = (
         sections(sweep([("a", 0.1)], devices=(1, 2, 16), batches=(8, 16, 128)))["settings"]
         .tables[0]
@@ -103,14 +103,14 @@ def test_settings_are_listed_as_people_count():
     ]
 
 
-def test_a_file_of_a_figure_carries_its_legend():
+def test_a_figure_file_includes_its_legend():
     (figure,) = sections(sweep([("a", 0.1), ("b", 0.2)]))["phases"].figures
     last = paper_spec(figure)["concat"][-1]
     assert last["encoding"]["color"]["legend"]["orient"] == "bottom"
 
 
 def of_phases(**seconds):
-    """The section on phases of one run whose median step is 100 ms."""
+    """Return the section on phases of a run with a median step of 100 ms."""
     one = run(step_s=0.1)
     kept = {
         n: r
@@ -127,7 +127,7 @@ PARTS = {"data_s": 0.01, "forward_s": 0.02, "backward_s": 0.05, "optimiser_s": 0
 
 @pytest.mark.parametrize("rest", [{}, {"rest_s": 3e-7}])
 def test_phases_that_add_up_to_their_step_leave_no_rest(rest):
-    # medians of parts add up to 90 ms of a median step of 100 ms
+    # the medians of the phases add up to 90 ms of a median step of 100 ms
     figure = of_phases(**PARTS, **rest)
     assert "rest" not in figure.table.columns
     assert "Rest" not in figure.caption
@@ -161,21 +161,21 @@ def test_time_outside_of_the_marked_phases_is_the_rest(marked, rest):
         (0.0031, 0.0031, 0.0031, "3.1 ms"),
     ],
 )
-def test_ends_are_read_in_the_unit_of_their_value(value, low, high, text):
+def test_the_ends_of_an_interval_have_the_unit_of_its_value(value, low, high, text):
     assert with_ends(value, low, high, "s") == text
 
 
-def test_an_estimate_says_so_wherever_it_is_shown():
+def test_an_estimate_is_marked_everywhere():
     assert shown(run().quantities["cpu_energy_j"], "J").endswith("(estimate)")
 
 
-def test_labels_of_an_axis_keep_apart():
+def test_axis_labels_do_not_overlap():
     assert ticks([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) == [1, 2, 3, 4, 5, 6, 8, 10]
     assert ticks([1, 2]) == [1, 2]
 
 
 def attempt(folder, one, telemetry):
-    """Write the files of a trial as its ranks and the sampler would."""
+    """Write the files of a trial as its ranks and the sampler do."""
     write_run(folder / one.sweep / one.trial, one)
     path = folder / one.sweep / one.trial / "attempt-1"
     path.mkdir()
@@ -222,7 +222,7 @@ def test_a_counter_gives_a_rate_and_long_series_few_points():
     assert len(thinned([(float(i), 1.0) for i in range(10_000)], 240)) <= 240
 
 
-def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
+def test_meters_list_what_they_cannot_read_and_how_to_enable_it(tmp_path):
     path = attempt(tmp_path, run(), "")
     probes = (
         Probe(
@@ -240,25 +240,25 @@ def test_meters_say_what_they_do_not_read_and_what_would_change_that(tmp_path):
     assert "<code>sudo chmod o+r /sys/x</code>" in html(page)
 
 
-def test_a_folder_without_runs_is_said_so(tmp_path):
+def test_a_folder_without_runs_is_reported(tmp_path):
     with pytest.raises(RecordError, match="there are no runs in"):
         make_page(tmp_path)
 
 
-def test_what_all_settings_share_is_left_out_of_their_short_names():
+def test_short_names_leave_out_fields_that_all_settings_share():
     (group,) = make_page(sweep([("a", 0.1)], devices=(1,), batches=(8, 16))).context.groups
     assert [r.short for r in group.rows] == ["batch 8", "batch 16"]
     assert [r.label for r in group.rows] == ["1 process, batch 8", "1 process, batch 16"]
 
 
-def test_the_picture_of_fast_and_frugal_keeps_to_the_front():
+def test_the_time_and_energy_figure_shows_the_points_nearest_to_the_front():
     front = [CostPoint(None, 1.0, 4.0, True, False), CostPoint(None, 2.0, 2.0, True, True)]
     beaten = [CostPoint(None, 3.0 + i, 3.0, False, False) for i in range(30)]
     assert near([*front, *beaten]) == [*front, *beaten[:2]]
     assert near([*front, *beaten[:9]]) == [*front, *beaten[:9]]
 
 
-def test_settings_whose_names_were_cut_alike_stay_apart():
+def test_settings_with_the_same_shortened_name_stay_separate():
     long = "python train.py --data /very/long/path/that/goes/on/and/on/and/on --lr "
     runs = [run("command", command=long + rate) for rate in ("0.1", "0.2")]
     (group,) = make_page(runs).context.groups

@@ -1,4 +1,4 @@
-"""The report's section on what trials learned."""
+"""The section of the report on evaluations and targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MADE_UP = ((320, 90.0), (640, 75.0), (960, 58.0))
 
 
 def evaluated(folder, devices, is_met):
-    """Write a made-up run that was evaluated three times, and return it."""
+    """Write and return a synthetic run with three evaluations."""
     plain = run(devices=devices)
     learned = {"valid_mae_mev": measured(58.0 if is_met else 75.0)}
     learned |= {"target_time_s": measured(12.0) if is_met else missing("the target was not met")}
@@ -37,7 +37,7 @@ def evaluated(folder, devices, is_met):
     return found
 
 
-def test_each_evaluation_is_a_point_and_a_target_that_was_not_met_is_said_so(tmp_path):
+def test_each_evaluation_is_a_point_and_a_missed_target_is_reported(tmp_path):
     runs = [evaluated(tmp_path, 1, True), evaluated(tmp_path, 2, False)]
     section = learning(Context(runs, folder=tmp_path))
     (figure,) = section.figures
@@ -49,5 +49,5 @@ def test_each_evaluation_is_a_point_and_a_target_that_was_not_met_is_said_so(tmp
     assert [c["time to target"] for c in cells] == ["12 s", "not met"]
 
 
-def test_runs_that_were_never_evaluated_have_no_such_section():
+def test_runs_without_evaluation_have_no_learning_section():
     assert learning(Context([run()])) is None

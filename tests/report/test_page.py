@@ -1,4 +1,4 @@
-"""The page: whole, safe, and honest for whatever runs it is given."""
+"""The page is complete, safe and correct for any runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def text_of(page: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", sorted(plugins(SECTIONS)))
-def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
+def test_every_section_has_content_or_is_left_out_for_any_runs(name, case):
     made = page_of(case)
     found = load(SECTIONS, name)(made.context)
     assert found is None or isinstance(found, Section)
@@ -46,9 +46,9 @@ def test_every_section_speaks_or_is_silent_whatever_the_runs(name, case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_page_shows_nothing_that_is_not_finite(case):
+def test_a_page_shows_no_nan_or_infinity(case):
     page = html(page_of(case))
-    # why a law left such a run out may say so
+    # the reason for leaving out a run may contain the value
     shown = re.sub(r"it is (nan|inf)", "", text_of(page))
     assert not re.search(r"\b(nan|inf|infinity|not a number)\b", shown, re.I)
     figures = re.search(r'id="figures">(.*?)</script>', page, re.S)
@@ -56,7 +56,7 @@ def test_a_page_shows_nothing_that_is_not_finite(case):
         json.loads(figures[1], parse_constant=lambda word: pytest.fail(word))
 
 
-def test_a_page_asks_the_network_for_nothing():
+def test_a_page_makes_no_network_request():
     page = html(make_page(sweep()))
     assert "default-src 'none'" in page
     assert not re.search(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//""", page)
@@ -87,7 +87,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_stay_text(name):
+def test_names_with_markup_are_shown_as_text(name):
     note = Note(name, name)
     runs = sweep([(name, 0.1)], warnings=(note,), labels_of={name: name})
     runs.append(failed(name, error=f"Traceback\n{name}"))
@@ -106,7 +106,7 @@ def test_json_in_a_script_element_cannot_end_it():
     assert json.loads(text) == {"a": "</script><!--\u2028"}
 
 
-def test_the_answer_comes_first_and_says_what_it_rests_on():
+def test_the_answer_comes_first_with_its_evidence():
     page = text_of(html(make_page(sweep(warnings=(Note("unstable_steps", "they vary"),)))))
     answer = page[: page.index('id="speedup"')]
     assert re.search(
@@ -117,7 +117,7 @@ def test_the_answer_comes_first_and_says_what_it_rests_on():
     assert "unstable steps" in answer
 
 
-def test_estimated_energies_stand_apart_and_name_their_model():
+def test_estimated_energies_are_shown_separately_with_their_model():
     sections = {s.name: s for s in make_page(sweep()).sections}
     (figure,) = [f for f in sections["cost"].figures if "energy" in f.name]
     assert figure.name == "energy-estimate"
@@ -125,7 +125,7 @@ def test_estimated_energies_stand_apart_and_name_their_model():
     assert all("estimate" in row[2] for row in figure.table.rows)
 
 
-def test_missing_energy_says_why():
+def test_missing_energy_has_a_reason():
     sections = {s.name: s for s in make_page(sweep(energy="missing")).sections}
     assert sections["cost"].missing == "Energy is missing, because RAPL is not readable here."
     assert [f.name for f in sections["cost"].figures] == ["time"]
@@ -165,12 +165,12 @@ def test_a_damaged_run_is_named_among_the_warnings(tmp_path):
     assert "broken" in text_of(html(make_page(tmp_path)))
 
 
-def test_an_unknown_format_is_answered_with_the_valid_ones(tmp_path):
+def test_an_unknown_format_lists_the_valid_ones(tmp_path):
     with pytest.raises(UsageError, match="svg, png, pdf"):
         wattlaw.write_report([run()], tmp_path / "r.html", formats=["jpeg"])
 
 
-def test_a_folder_that_is_not_there_is_said_so(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(RecordError, match="there is no folder"):
         wattlaw.write_report(tmp_path / "nowhere", tmp_path / "r.html")
 

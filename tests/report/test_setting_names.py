@@ -1,4 +1,4 @@
-"""What figures and tables call settings, series and shares, and the colours that they wear."""
+"""Names of settings, series and shares in figures and tables, and their colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sections(runs, **more):
         ("memory_clock_mhz", (810, 1593), "memory 810 MHz"),
     ],
 )
-def test_a_page_of_limits_on_several_devices_names_each_speed_up_by_its_limit(field, values, words):
+def test_each_speedup_is_named_by_its_limit_if_there_are_several(field, values, words):
     noise = random.Random(4)
     runs = [
         run(
@@ -48,7 +48,7 @@ def test_a_page_of_limits_on_several_devices_names_each_speed_up_by_its_limit(fi
     assert words in {row[1] for row in figure.table.rows}
 
 
-def test_a_setting_without_a_cap_says_so_beside_those_with_one():
+def test_a_setting_without_a_cap_is_labelled_so_next_to_capped_ones():
     noise = random.Random(4)
     runs = [
         run(
@@ -92,17 +92,17 @@ def test_a_finding_spells_an_option_as_its_settings_do():
         (Interval(0.21), "21 %"),
     ],
 )
-def test_a_share_and_the_ends_of_its_interval_have_as_many_places(share, words):
+def test_a_share_and_the_ends_of_its_interval_have_the_same_number_of_digits(share, words):
     assert percentage(share) == words
 
 
-def test_trials_without_a_repeat_are_not_called_steady():
+def test_trials_without_repeats_are_not_called_stable():
     once = sections([run(devices=n, batch=b) for n in (1, 2) for b in (8, 16, 32)])["drift"]
     assert not once.figures
     assert "twice" in once.missing
 
 
-def test_twelve_workloads_wear_twelve_colours_and_those_beyond_share_a_grey_that_the_legend_names():
+def test_twelve_workloads_have_their_own_colours_and_others_share_a_grey_with_a_legend():
     runs = sweep([(f"net{k}", 0.01 * (k + 1)) for k in range(14)], devices=(1,), batches=(16,))
     (figure,) = sections(runs)["drift"].figures
     colours = dict(figure.legend)
@@ -119,7 +119,7 @@ def test_a_legend_has_room_for_its_names():
     assert long["labelLimit"] > 250
 
 
-def test_long_commands_are_named_by_where_they_differ():
+def test_long_commands_are_shortened_to_their_differences():
     start = "python train.py --data /a/very/long/path/that/all/of/the/commands/share --lr "
     runs = [run("command", command=start + rate) for rate in ("0.1", "0.2")]
     (group,) = make_page(runs).context.groups

@@ -95,7 +95,7 @@ def test_a_command_that_cannot_mean_what_it_says_is_refused_with_one_line(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_misspelt_swept_name_of_a_command_is_answered_with_the_nearest(tmp_path):
+def test_a_misspelt_swept_name_of_a_command_suggests_the_nearest_name(tmp_path):
     with pytest.raises(SettingError, match=r"changes nothing.*did you mean 'batch_per_device'"):
         sweep(tmp_path, {"batch_per_devise": [1, 2]}, command="sleep {devices}")
 

@@ -75,7 +75,7 @@ def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
         ("Sized", 'its batch is 8; it must map presets to sizes, such as {"base": 32}'),
     ],
 )
-def test_a_class_that_does_not_fill_the_role_is_told_in_one_line(name, says):
+def test_a_class_that_does_not_fill_the_role_is_reported_in_one_line(name, says):
     with pytest.raises(TrialError, match=rf"own:{name}:? {says}"):
         workload_of(f"tests.runner.own:{name}", "base", {})
 
@@ -144,7 +144,7 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
         ("loss", lambda *_: None, "returned nothing; it must be one number as a tensor"),
     ],
 )
-def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one_line(
+def test_a_class_that_gives_something_else_than_its_role_asks_for_is_reported_in_one_line(
     method, gives, says
 ):
     odd = type("Odd", (Line,), {method: gives})()
@@ -154,7 +154,7 @@ def test_a_class_that_gives_something_else_than_its_role_asks_for_is_told_in_one
 
 
 @pytest.mark.parametrize("gives", [None, 0.5, {"loss": [1, 2]}, {"loss": torch.zeros(3)}, {}])
-def test_metrics_that_are_no_numbers_by_name_are_told_in_one_line(tmp_path, gives):
+def test_metrics_that_are_no_numbers_by_name_are_reported_in_one_line(tmp_path, gives):
     odd = type("Odd", (Line,), {"evaluate": lambda *_: gives})()
     setting = setting_from(
         {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True}

@@ -126,6 +126,6 @@ def test_checkpointing_a_model_without_blocks_is_refused():
         strategy_for(Plain(), nn.Linear(2, 2), "fp32", options, torch.device("cpu"), HostClock())
 
 
-def test_a_misspelt_strategy_is_answered_with_the_nearest(tmp_path):
+def test_a_misspelt_strategy_suggests_the_nearest_name(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'fsdp'"):
         wattlaw.run("schnet", preset="tiny", out=tmp_path, strategy="fsd", **SMALL)

@@ -102,7 +102,7 @@ def test_a_planned_study_cannot_be_run_yet(capsys: pytest.CaptureFixture[str]) -
     assert (code, "not built yet" in err) == (2, True)
 
 
-def test_a_misspelt_study_or_scale_is_answered_with_the_nearest() -> None:
+def test_a_misspelt_study_or_scale_suggests_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="quickstart"):
         find_study("quickstrat")
     with pytest.raises(UnknownNameError, match="tiny"):

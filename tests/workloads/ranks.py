@@ -1,8 +1,9 @@
-"""One of several ranks: prints, for each workload and way, how far its gradients and loss lie from one device's.
+"""One of several ranks: print how far gradients and loss differ from those of one device.
 
-`python ranks.py RANK RANKS FILE WAYS WORKLOAD ...`; the ranks meet in FILE. WAYS is a list such as ddp,fsdp+parts:
-a strategy, with +parts where each rank takes its share of the batch in two parts that are added up. A WORKLOAD may
-have options: NAME={"option":"value"}. All is calculated in double precision, so that nothing hides in rounding.
+`python ranks.py RANK RANKS FILE WAYS WORKLOAD ...`; the ranks meet in FILE. WAYS is a list of
+strategies such as ddp,fsdp+parts; with +parts each rank accumulates its batch in two parts. A
+WORKLOAD may have options: NAME={"option":"value"}. The computation is in double precision, so that
+rounding hides no error.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def new_model(workload: Any, samples: list[Any]) -> nn.Module:
     torch.manual_seed(0)
     model = workload.model().double()
     for parameter in model.parameters():
-        # what begins at 0 may keep others' gradients at 0, where all would be equal
+        # parameters that start at 0 may keep the gradients of others at 0, so all would be equal
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if norms:
-        # statistics of the batch differ between one device and several: they are frozen at those of all samples
+        # batch statistics differ between one and several devices, so they are frozen
         for norm in norms:
             norm.momentum = 1.0
         with torch.no_grad():
@@ -72,7 +73,7 @@ def one_device(workload: Any, samples: list[Any]) -> tuple[float, dict[str, Tens
 def shared(
     workload: Any, way: str, samples: list[Any], rank: int
 ) -> tuple[float, dict[str, Tensor]]:
-    """Return the ranks' mean loss and the whole gradients, as the runner's loop would make them."""
+    """Return the mean loss and the full gradients of all ranks, as in the runner's loop."""
     kind, _, parts = way.partition("+")
     options = {**TRAINING, "strategy": kind}
     model = new_model(workload, samples)
@@ -98,7 +99,7 @@ def whole(gradient: Tensor | None) -> Tensor:
 
 
 def furthest(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float:
-    """Return the largest distance of any parameter's gradient, relative to that gradient's own largest entry."""
+    """Return the largest difference of a gradient, relative to the largest entry of the gradient."""
     assert ours.keys() == theirs.keys()
     largest = {n: float(g.abs().max()) for n, g in theirs.items()}
     # what a softmax cancels is rounding alone, and has no size of its own

@@ -1,4 +1,4 @@
-"""What every workload keeps, whichever file it lies in; `tiny` stands for all presets."""
+"""The contract of every workload, tested on its `tiny` preset."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wattlaw.workloads.base import Workload
 from wattlaw.workloads.make_counts import count
 
 STEPS = 40
-"""So many steps of its own optimiser bring a workload's loss to the share of its first four steps' that its
-documentation promises, or lower."""
+"""Training steps after which the loss is below the documented share of its first four steps."""
+
 DOCS = Path(__file__).parents[2] / "docs" / "workloads.md"
 
 every_workload = pytest.mark.parametrize("name", sorted(plugins(WORKLOADS)))
@@ -77,25 +77,25 @@ def test_a_step_gives_every_parameter_a_finite_gradient(name):
 
 
 def promised() -> dict[str, float]:
-    """Return the bound on the loss after STEPS steps that the documentation states, by workload."""
+    """Return the documented bound on the loss after STEPS steps, by workload."""
     rows = re.findall(
         r"^\| ((?:`[^`]+`(?:, )?)+) \| ≤ ([0-9.]+) \|$", DOCS.read_text(), re.MULTILINE
     )
     return {name: float(bound) for names, bound in rows for name in re.findall("`([^`]+)`", names)}
 
 
-def test_the_docs_promise_a_fall_of_the_loss_of_every_workload():
+def test_the_docs_state_the_decrease_of_the_loss_of_every_workload():
     assert set(promised()) == set(plugins(WORKLOADS))
 
 
 @every_workload
-def test_the_loss_falls_within_forty_steps_as_the_docs_promise(name):
+def test_the_loss_falls_within_forty_steps_as_documented(name):
     workload = tiny(name)
     model = new_model(workload)
     optimiser = workload.optimiser(model.parameters())
     size = workload.batch["tiny"]
     data = workload.data("train")
-    # four batches again and again, so that the fall is the model's and not the draw's
+    # the same four batches in every epoch, so that the loss falls by training and not by chance
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()[
         : 4 * size
     ]
@@ -111,7 +111,7 @@ def test_the_loss_falls_within_forty_steps_as_the_docs_promise(name):
 
 
 @every_workload
-def test_the_same_seed_gives_the_same_gradients_to_the_last_bit(name):
+def test_the_same_seed_gives_bit_identical_gradients(name):
     workload = tiny(name)
     batch = batch_of(workload, 8)
     first = gradients(workload, new_model(workload), batch)
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_gradients_to_the_last_bit(name):
 
 
 @every_workload
-def test_no_sample_is_all_zero_and_every_part_has_some(name):
+def test_no_sample_is_all_zero_and_no_split_is_empty(name):
     workload = tiny(name)
     for split in ("train", "valid", "test"):
         data = workload.data(split)
@@ -162,7 +162,7 @@ def test_generated_samples_have_the_layout_of_real_ones_and_train(name):
 
 
 @every_workload
-def test_a_bad_choice_for_bad_records_and_a_missing_file_are_answered(name, tmp_path):
+def test_a_wrong_choice_for_bad_records_and_a_missing_file_are_refused(name, tmp_path):
     kind = load(WORKLOADS, name)
     sample = kind("tiny").data("train")[0]
     preset = "base" if isinstance(sample, dict) and "pixels" in sample else "tiny"
@@ -185,7 +185,7 @@ def test_metrics_are_finite_numbers_with_names(name):
 
 
 @every_workload
-def test_a_preset_or_option_that_there_is_not_is_refused(name):
+def test_an_unknown_preset_or_option_is_refused(name):
     made = load(WORKLOADS, name)
     with pytest.raises(UnknownNameError):
         made("huge-and-misspelt")
@@ -213,7 +213,7 @@ def test_the_counts_table_holds_for_every_other_preset(name):
 
 def holds(workload: Workload, saved: counts.PresetCounts) -> None:
     counted = count(workload)
-    # autograd may keep a little more or less in another version of torch; nothing else may move
+    # the memory that autograd keeps may differ a little between versions of torch
     assert msgspec.structs.replace(counted, activation_bytes=0) == msgspec.structs.replace(
         saved, activation_bytes=0
     )
@@ -228,7 +228,7 @@ def test_every_base_preset_is_counted_and_costs_more_than_tiny():
         assert all(c.gradient_bytes == 4 * c.parameters for c in entry.presets)
 
 
-def test_a_misspelt_request_is_answered_from_the_table():
+def test_a_misspelt_workload_or_preset_suggests_a_name_of_the_table():
     counts.check_request("schnet", "tiny", {"target": "gap"})
     for name, preset, options in [
         ("shnet", "tiny", {}),

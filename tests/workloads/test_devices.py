@@ -1,4 +1,4 @@
-"""N devices of b samples give the gradients of one device with N·b: replicated, sharded, and in parts."""
+"""N devices with b samples give the gradients of one with N·b: DDP, sharded and accumulated."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WITH_BATCH_STATISTICS = {
     "inception3", "inception4", "pna", "resnet101", "resnet101-v2", "resnet152", "resnet152-v2", "resnet50",
     "resnet50-v1.5",
 }  # fmt: skip
-"""Their gradients depend on which samples share a device; here the statistics are frozen."""
+"""Workloads with gradients that depend on the batch statistics, which are frozen here."""
 ALL_WAYS = ["ddp", "fsdp", "ddp+parts", "fsdp+parts"]
 KINDS = ["gpt2", "nnconv", "resnet50", "schnet", "schnet-forces", "vgg11"]
-"""One of each way in which models are sharded: in blocks, as one, with batch norm, with second derivatives."""
+"""Workloads sharded by blocks, as a whole, with batch norm and with second derivatives."""
 ROUNDING = 1e-9
-"""In double precision, relative to each gradient."""
+"""Tolerance in double precision, relative to each gradient."""
 INTERPOLATED = 1e-6
-"""SchNet's filters are interpolated in batches of many pairs and not in those of few, see ``FILTER_POINTS``."""
+"""SchNet interpolates its filters only in batches of many pairs, see ``FILTER_POINTS``."""
 
 
 def distances(folder: Path, ranks: int, ways: list[str], names: list[str]) -> dict[str, float]:
-    """Return the largest relative distance from one device's gradients and loss, by workload and way."""
+    """Return the largest relative difference from one device, by workload and strategy."""
     words = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("ranks.py"))]
     started = [
         subprocess.Popen(
@@ -56,7 +56,7 @@ def far(found: dict[str, float]) -> dict[str, float]:
     return {name: distance for name, distance in found.items() if not distance <= bounds[name]}
 
 
-def test_these_workloads_and_no_others_have_statistics_of_their_batches():
+def test_only_these_workloads_have_batch_statistics():
     found = set()
     for name in NAMES:
         with torch.device("meta"):
@@ -66,15 +66,15 @@ def test_these_workloads_and_no_others_have_statistics_of_their_batches():
     assert found == WITH_BATCH_STATISTICS
 
 
-def test_two_devices_at_once_or_in_parts_give_the_gradients_of_one_for_every_workload(tmp_path):
+def test_two_devices_with_and_without_accumulation_give_the_gradients_of_one(tmp_path):
     assert far(distances(tmp_path, 2, ["ddp", "ddp+parts"], NAMES)) == {}
 
 
-def test_sharded_gradients_are_those_of_one_device(tmp_path):
+def test_sharded_gradients_equal_those_of_one_device(tmp_path):
     assert far(distances(tmp_path, 2, ["fsdp", "fsdp+parts"], KINDS)) == {}
 
 
-def test_devices_whose_molecules_or_texts_differ_in_size_count_each_sample_once(tmp_path):
+def test_devices_with_samples_of_different_sizes_weight_each_sample_equally(tmp_path):
     forces, table = mixed_frames(tmp_path / "mixed.xyz"), mixed_formulas(tmp_path / "mixed.csv")
     asked = {
         "schnet-forces": {"data": forces}, "painn-forces": {"data": forces}, "schnet": {"interpolate": False},
@@ -88,7 +88,7 @@ def test_devices_whose_molecules_or_texts_differ_in_size_count_each_sample_once(
 
 
 def mixed_frames(path: Path) -> str:
-    """Write 30 geometries of one to two dozen atoms with energies and forces that mean nothing."""
+    """Write 30 geometries of 1 to 24 atoms with random energies and forces."""
     table, draw = qm9(29), np.random.default_rng(0)
     ends = np.cumsum(table.atoms)
     parts = [slice(end - size, end) for end, size in zip(ends, table.atoms, strict=True)]
@@ -109,7 +109,7 @@ def mixed_frames(path: Path) -> str:
 
 
 def mixed_formulas(path: Path) -> str:
-    """Write a table of 30 formulas: chains of one atom and more, some of them rings."""
+    """Write a table of 30 molecules: chains of one or more atoms, and rings."""
     chains = ["C" * k for k in range(1, 16)] + [f"c1ccccc1{'CO' * k}" for k in range(15)]
     path.write_text(
         "\n".join(["smiles,logP", *(f"{text},{k / 7:.3f}" for k, text in enumerate(chains))]) + "\n"

@@ -1,4 +1,4 @@
-"""Networks of atoms in half precision: what has no room there is calculated in single precision."""
+"""Networks of atoms in half precision, with single precision where half has too small a range."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_atom_without_neighbours_has_finite_gradients_in_half_precision():
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_near_single(name, precision):
+def test_half_precision_is_close_to_single_precision(name, precision):
     workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(4)])

@@ -27,7 +27,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_gives_standardised_squares_with_the_class_of_their_folder(folder):
+def test_a_folder_gives_normalised_square_images_with_the_class_of_their_folder(folder):
     workload = ResNet50("base", {"data": str(folder)})
     data = workload.data("train")
     assert [int(data[k]["label"]) for k in range(len(data))] == [0, 0, 0, 1, 1, 1]
@@ -41,7 +41,9 @@ def test_a_folder_gives_standardised_squares_with_the_class_of_their_folder(fold
 
 
 @pytest.mark.parametrize("damage", [b"not an image", b"", "cut"])
-def test_a_file_that_is_no_image_is_named_before_training_or_left_out_with_a_count(folder, damage):
+def test_a_file_that_is_not_an_image_is_named_before_training_or_skipped_and_counted(
+    folder, damage
+):
     bad = folder / "train" / "cat" / "1.png"
     bad.write_bytes(bad.read_bytes()[:4000] if damage == "cut" else damage)
     with pytest.raises(DataError, match=r"cat/1\.png: the "):
@@ -53,7 +55,7 @@ def test_a_file_that_is_no_image_is_named_before_training_or_left_out_with_a_cou
     assert "cat/1.png" in workload.notes[0].message
 
 
-def test_an_image_that_is_cut_off_while_training_goes_on_is_named(folder):
+def test_an_image_truncated_during_training_is_named(folder):
     data = ResNet50("base", {"data": str(folder)}).data("train")
     path = folder / "train" / "cat" / "0.png"
     path.write_bytes(path.read_bytes()[:4000])
@@ -61,7 +63,7 @@ def test_an_image_that_is_cut_off_while_training_goes_on_is_named(folder):
         data[0]
 
 
-def test_grey_levels_of_sixteen_bits_are_not_cut_off_at_eight(folder):
+def test_sixteen_bit_grey_levels_are_not_clipped_to_eight_bits(folder):
     levels = np.linspace(0, 1, 64)[None].repeat(64, 0)
     for name, kind in (("8", np.uint8), ("16", np.uint16)):
         pillow.fromarray((levels * np.iinfo(kind).max).astype(kind)).save(
@@ -81,7 +83,7 @@ def test_an_image_whose_header_claims_too_many_pixels_is_named(folder):
         ResNet50("base", {"data": str(folder)}).data("train")
 
 
-def test_a_cut_off_jpeg_is_noticed_by_its_last_bytes(folder):
+def test_a_truncated_jpeg_is_detected_by_its_last_bytes(folder):
     path = folder / "train" / "dog" / "3.jpg"
     draw = np.random.default_rng(1)
     pillow.fromarray(draw.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(path)
@@ -91,7 +93,7 @@ def test_a_cut_off_jpeg_is_noticed_by_its_last_bytes(folder):
         ResNet50("base", {"data": str(folder)}).data("train")
 
 
-def test_drawn_parts_lie_within_the_image_and_cover_8_to_100_percent():
+def test_random_crops_are_within_the_image_and_cover_8_to_100_percent():
     torch.manual_seed(0)
     shares = []
     for _ in range(2000):
@@ -104,7 +106,7 @@ def test_drawn_parts_lie_within_the_image_and_cover_8_to_100_percent():
     assert max(shares) > 0.95
 
 
-def test_a_class_without_images_to_validate_keeps_the_numbers_of_the_others(folder):
+def test_a_class_without_validation_images_does_not_renumber_the_others(folder):
     for path in (folder / "val" / "cat").iterdir():
         path.unlink()
     (folder / "val" / "cat").rmdir()
@@ -112,7 +114,7 @@ def test_a_class_without_images_to_validate_keeps_the_numbers_of_the_others(fold
     assert [int(data[k]["label"]) for k in range(2)] == [1, 1]
 
 
-def test_a_small_network_learns_from_a_folder_in_grey(folder):
+def test_a_small_network_trains_on_a_folder_of_grey_images(folder):
     workload = ResNet50("tiny", {"data": str(folder)})
     data, model = workload.data("train"), workload.model()
     batch = workload.collate([data[k] for k in range(len(data))])
@@ -130,7 +132,7 @@ def test_a_small_network_learns_from_a_folder_in_grey(folder):
 
 
 @pytest.mark.parametrize("made", [ResNet50, VGG11, Inception3])
-def test_channels_lie_last_and_change_no_gradient(made):
+def test_the_channels_last_layout_changes_no_gradient(made):
     workload = made("tiny")
     torch.manual_seed(0)
     laid_out = workload.model().double()
@@ -154,7 +156,7 @@ def test_channels_lie_last_and_change_no_gradient(made):
         )
 
 
-def test_a_missing_folder_and_more_classes_than_the_network_knows_are_answered(folder):
+def test_a_missing_folder_and_too_many_classes_are_refused(folder):
     with pytest.raises(DataError, match="no such folder"):
         ResNet50("base", {"data": str(folder / "none")}).data("train")
     for k in range(9):

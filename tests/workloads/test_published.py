@@ -1,4 +1,4 @@
-"""Our models are the published ones: parameter counts, and outputs and gradients of independent
+"""Our models equal the published ones: parameter counts, and outputs and gradients of independent
 implementations with the same weights.
 """
 
@@ -50,7 +50,7 @@ def test_base_has_the_published_number_of_parameters(name, parameters):
 
 
 def copy_in_order(source: nn.Module, target: nn.Module, transposed: tuple[str, ...] = ()) -> None:
-    """Copy weights from one model to another whose parameters come in the same order."""
+    """Copy weights to a model with the same order of parameters."""
     ours = list(target.parameters())
     theirs = list(source.named_parameters())
     assert len(ours) == len(theirs)
@@ -75,7 +75,7 @@ def test_gpt2_equals_transformers_with_the_same_weights():
     )  # fmt: skip
     theirs = transformers.GPT2LMHeadModel(config).double()
     ours = GPT2(GPT2_SIZES["tiny"]).double()
-    # their linear layers keep the weight transposed
+    # transformers stores the weights of its linear layers transposed
     turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")
     copy_in_order(theirs, ours, turned)
     tokens = torch.randint(0, 256, (2, 65), generator=torch.Generator().manual_seed(0))
@@ -108,7 +108,7 @@ def test_resnet_equals_transformers_with_the_same_weights(stride_in_middle):
 
 
 def _shortcut_last(model: nn.Module) -> nn.Module:
-    """Name a block's own layers before its shortcut's, as ours are."""
+    """Order the layers of a block before those of its shortcut, as ours are."""
     for module in model.modules():
         if "shortcut" in module._modules:
             module._modules["shortcut"] = module._modules.pop("shortcut")
@@ -157,7 +157,7 @@ def test_bert_equals_transformers_with_the_same_weights(name, task):
 
 
 def copy_encoder(theirs: dict[str, torch.Tensor], ours: nn.Module) -> None:
-    """Copy an encoder whose query, key and value are three layers into ours, where they are one."""
+    """Copy an encoder with separate query, key and value layers into ours, which has one layer."""
     left = {n: p for n, p in theirs.items() if not any(w in n for w in ("position", "token_type"))}
     with torch.no_grad():
         for name, mine in ours.named_parameters():
@@ -192,7 +192,7 @@ def copy_encoder(theirs: dict[str, torch.Tensor], ours: nn.Module) -> None:
 
 
 def same_kind(theirs: str, ours: str) -> bool:
-    """Tell whether two names end alike (weight or bias) and neither belongs to attention's three layers."""
+    """Return whether both names are weights or both are biases, outside the attention layers."""
     inside = any(
         w in theirs
         for w in ("query", "key", "value", "q_lin", "k_lin", "v_lin", "predictions.bias")
@@ -204,14 +204,14 @@ MULTIPLY_ADDS = {
     "resnet50": 3.86e9, "resnet50-v1.5": 4.09e9, "resnet101": 7.6e9, "resnet152": 11.3e9,
     "vgg11": 7.6e9, "vgg16": 15.5e9, "vgg19": 19.6e9, "inception3": 5.7e9, "inception4": 12.3e9,
 }  # fmt: skip
-"""Multiply-adds of the forward pass of one image, as the models' papers and libraries give them."""
+"""Published multiply-adds of the forward pass on one image."""
 
 
 @pytest.mark.parametrize(("name", "published"), MULTIPLY_ADDS.items())
-def test_counted_operations_are_the_published_ones(name, published):
+def test_counted_operations_equal_the_published_ones(name, published):
     counted = counts.preset_counts(name, "base")
     assert counted is not None
-    # forward and backward are three forwards, less the first layer's input gradient
+    # forward and backward cost three forwards, minus the input gradient of the first layer
     assert counted.flop_per_sample / 6 == pytest.approx(published, rel=0.03)
 
 
@@ -242,11 +242,11 @@ def test_chemgpt_equals_transformers_gpt_neo_with_the_same_weights():
         state[f"blocks.{block}.qkv.weight"] = torch.cat(three)
     ours.load_state_dict(state)
     tokens = torch.randint(0, 64, (2, 40), generator=torch.Generator().manual_seed(0))
-    # their attention is calculated in single precision, whatever the model's
+    # transformers computes attention in single precision
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-5, atol=1e-6)
 
 
-def test_chemgpts_sizes_are_the_published_ones():
+def test_chemgpt_has_the_published_sizes():
     for preset, weights in (("base", 4_718_592), ("19m", 18_874_368), ("1.2b", 1_207_959_552)):
         with torch.device("meta"):
             model = GPTNeo(CHEMGPT_SIZES[preset])

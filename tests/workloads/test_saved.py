@@ -30,7 +30,7 @@ def trained(steps: int) -> tuple[SchNetForces, torch.nn.Module]:
     return workload, model.eval()
 
 
-def test_a_saved_model_comes_back_to_the_last_bit_with_its_options(tmp_path):
+def test_a_saved_model_is_loaded_bit_for_bit_with_its_options(tmp_path):
     workload = SchNetQM9("tiny", {"target": "gap"})
     model = workload.model().eval()
     save(tmp_path / "model.safetensors", "schnet", workload, model)
@@ -42,7 +42,7 @@ def test_a_saved_model_comes_back_to_the_last_bit_with_its_options(tmp_path):
 
 
 class Tied(Workload):
-    """Two layers with one weight."""
+    """Two layers that share one weight."""
 
     def model(self):
         layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
@@ -56,7 +56,7 @@ class Tied(Workload):
         return model(batch).mean()
 
 
-def test_a_model_whose_layers_share_a_weight_is_saved_and_shares_it_again(tmp_path):
+def test_a_model_with_a_shared_weight_still_shares_it_after_loading(tmp_path):
     model = Tied().model()
     save(tmp_path / "tied.safetensors", f"{__name__}:Tied", Tied(), model)
     again = restore(tmp_path / "tied.safetensors", trust=Tied).model
@@ -64,7 +64,7 @@ def test_a_model_whose_layers_share_a_weight_is_saved_and_shares_it_again(tmp_pa
     assert torch.equal(again[0].weight, model[0].weight)
 
 
-def test_a_file_runs_no_class_that_it_names_unless_it_is_trusted(tmp_path, monkeypatch):
+def test_a_class_named_in_a_file_is_imported_only_if_the_file_is_trusted(tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text("raise SystemExit('the planted code ran')\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "planted.safetensors"
@@ -91,7 +91,7 @@ def test_damaged_metadata_is_named(tmp_path, origin):
         restore(tmp_path / "odd.safetensors")
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path):
+def test_a_file_that_is_not_a_model_is_named(tmp_path):
     (tmp_path / "some.safetensors").write_bytes(b"nothing of the kind")
     for name in ("some.safetensors", "none.safetensors"):
         with pytest.raises(DataError, match=name):
@@ -118,7 +118,7 @@ def test_ase_gets_the_models_energy_and_forces(tmp_path):
 
 
 @pytest.mark.full
-def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picosecond(tmp_path):
+def test_energy_drifts_by_less_than_1_mev_per_atom_in_half_a_picosecond(tmp_path):
     ase = pytest.importorskip("ase")
     from ase import units
     from ase.md.verlet import VelocityVerlet
@@ -135,11 +135,11 @@ def test_energy_drifts_by_less_than_a_millielectronvolt_an_atom_in_half_a_picose
     run = VelocityVerlet(atoms, 0.25 * units.fs)
     run.attach(lambda: totals.append(atoms.get_total_energy()))
     run.run(2000)
-    # a step's energy swings to and fro with the fastest bond; the drift is what is left of it in the mean
+    # energy oscillates with the fastest bond, so the drift is that of the mean
     assert abs(np.mean(totals[-500:]) - np.mean(totals[:500])) / len(atoms) < 1e-3
 
 
-def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
+def test_a_force_field_refuses_elements_that_were_not_in_its_training_data(tmp_path):
     ase = pytest.importorskip("ase")
     from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
@@ -163,7 +163,7 @@ def test_a_force_field_refuses_elements_that_it_never_saw(tmp_path):
         ("", np.zeros((0, 3)), "at least one atom"),
     ],
 )
-def test_a_force_field_gives_no_energy_of_what_is_no_molecule(symbols, places, says):
+def test_a_force_field_refuses_what_is_not_a_molecule(symbols, places, says):
     ase = pytest.importorskip("ase")
     from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 

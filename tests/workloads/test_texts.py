@@ -1,4 +1,4 @@
-"""Texts: published vocabularies, a user's own, molecules as SELFIES, and files that are none of these."""
+"""Text data: published and own vocabularies, molecules as SELFIES, and damaged files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from wattlaw.workloads.molecules.sources.molecule_lines import read_lines
 from wattlaw.workloads.molecules.sources.smiles_table import read_column
 
 EXAMPLES = 5 * settings().max_examples
-"""What reads bytes gets more than other properties."""
+"""Number of examples for readers of arbitrary bytes, more than for other properties."""
 
 
 def test_text_becomes_the_published_tokens_of_gpt2():
     pytest.importorskip("tokenizers")
     found = of_gpt2()
     assert found.tokens == 50257
-    # as OpenAI's own encoder and the field's documentation have them
+    # the tokens of OpenAI's encoder
     assert found.encode("Hello world").tolist() == [15496, 995]
     assert found.encode("<|endoftext|>").tolist() != [50256]
     assert found.encode("a\n\n b").tolist() == [64, 628, 275]
@@ -39,7 +39,7 @@ def test_text_becomes_the_published_word_pieces_of_bert():
     pytest.importorskip("blingfire")
     found = of_bert()
     assert (found.size, found.marks) == (30522, (103, 101, 102))
-    # as the documentation of transformers has them
+    # the word pieces in the documentation of transformers
     assert found.encode("Hello, world!").tolist() == [7592, 1010, 2088, 999]
     assert found.encode("Using a Transformer network is simple").tolist() == [
         2478,
@@ -82,7 +82,7 @@ def test_a_users_own_vocabulary_sets_the_models_size(tmp_path):
      ("tokenizer.json", '{"model": 3}', "not a vocabulary"), ("x.json", '{"model', "not a vocabulary"),
      ("x.bin", b"\xff\xfe", "not a vocabulary")],
 )  # fmt: skip
-def test_a_file_that_is_no_vocabulary_is_named(tmp_path, name, content, fault):
+def test_a_file_that_is_not_a_vocabulary_is_named(tmp_path, name, content, fault):
     pytest.importorskip("tokenizers")
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -90,7 +90,9 @@ def test_a_file_that_is_no_vocabulary_is_named(tmp_path, name, content, fault):
         GPT2Workload("tiny", {"vocabulary": str(path)})
 
 
-def test_without_the_published_vocabulary_words_are_learnt_and_it_is_said(monkeypatch, tmp_path):
+def test_without_the_published_vocabulary_a_vocabulary_is_learned_with_a_warning(
+    monkeypatch, tmp_path
+):
     def absent() -> vocabulary.Vocabulary:
         raise MissingPartError("it comes with nothing")
 
@@ -107,7 +109,7 @@ def test_without_the_published_vocabulary_words_are_learnt_and_it_is_said(monkey
         )
 
 
-def test_kinds_of_text_are_told_apart_from_a_folder(tmp_path):
+def test_the_kinds_of_text_in_a_folder_are_recognised(tmp_path):
     for k, word in enumerate(["alpha ", "beta ", "gamma "]):
         (tmp_path / f"{k}.txt").write_text(word * 4000)
     workload = BertBase("tiny", {"task": "classify", "data": str(tmp_path)})
@@ -118,7 +120,7 @@ def test_kinds_of_text_are_told_apart_from_a_folder(tmp_path):
         BertBase("tiny", {"task": "classify", "data": str(tmp_path / "0.txt")}).data("train")
 
 
-def test_smiles_are_learnt_as_selfies_and_the_other_way_round(tmp_path):
+def test_smiles_are_converted_to_selfies_and_back(tmp_path):
     selfies = pytest.importorskip("selfies")
     smiles = ["CCO", "c1ccccc1 benzene", "C#N", "[NH4+]"]
     written = [selfies.encoder(s.split()[0]) for s in smiles]
@@ -135,7 +137,7 @@ def test_smiles_are_learnt_as_selfies_and_the_other_way_round(tmp_path):
     ] == written
 
 
-def test_a_nitro_group_with_five_bonds_is_written_as_qm9_has_it(tmp_path):
+def test_a_nitro_group_with_five_bonds_is_written_as_in_qm9(tmp_path):
     pytest.importorskip("selfies")
     (tmp_path / "a.smi").write_text("O=N(=O)C1=CC=CN1\n")
     assert read_lines(tmp_path / "a.smi", "selfies").lines[0].startswith("[O][=N][=Branch1]")
@@ -146,7 +148,7 @@ def test_a_nitro_group_with_five_bonds_is_written_as_qm9_has_it(tmp_path):
     [("CCO\nC1CC\n", "SMILES 'C1CC': unclosed ring"), ("[C][C]\nCCO\n", "is not SELFIES"),
      ("[C][C]\n[C][Nonsense]\n", r"\[Nonsense\] is not a symbol"), ("CCO\n\n\nhello!\n", "4: SMILES 'hello!'")],
 )  # fmt: skip
-def test_a_line_that_is_no_molecule_is_named_or_left_out_with_a_count(tmp_path, content, fault):
+def test_a_line_that_is_not_a_molecule_is_named_or_skipped_and_counted(tmp_path, content, fault):
     pytest.importorskip("selfies")
     path = tmp_path / "some.smi"
     path.write_text(content)
@@ -156,7 +158,7 @@ def test_a_line_that_is_no_molecule_is_named_or_left_out_with_a_count(tmp_path, 
     assert (len(found.lines), found.skipped) == (1, 1)
 
 
-def test_lines_left_out_are_counted_in_a_warning(tmp_path):
+def test_skipped_lines_are_counted_in_a_warning(tmp_path):
     path = tmp_path / "some.smi"
     path.write_text("CCO\n" * 1000 + "nonsense\n")
     workload = ChemGPT("tiny", {"data": str(path), "on_bad": "skip"})
@@ -164,7 +166,7 @@ def test_lines_left_out_are_counted_in_a_warning(tmp_path):
     assert "skipped 1 of 1001 records; the first: line 1001" in workload.notes[0].message
 
 
-def test_what_is_no_text_is_named(tmp_path):
+def test_a_file_that_is_not_text_is_named(tmp_path):
     path = tmp_path / "some.txt"
     for content, fault in [
         (b"\xff\xfe\x00", "line 1: not text .a NUL character at byte 3"),
@@ -176,7 +178,7 @@ def test_what_is_no_text_is_named(tmp_path):
             read_text(path)
 
 
-def test_lines_that_are_no_text_are_left_out_with_a_count(tmp_path):
+def test_lines_that_are_not_text_are_skipped_and_counted(tmp_path):
     good = "a line of text in which there is nothing wrong\n" * 400
     (tmp_path / "a.txt").write_bytes(good.encode() + b"caf\xe9\n" + good.encode() + b"\0\n")
     (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbf" + good.encode())
@@ -220,9 +222,7 @@ def test_a_text_shorter_than_a_sample_is_named(tmp_path):
         st.text(alphabet="CNO=#()[]1%@+-.:HFcn \n,\"'0", max_size=80).map(str.encode),
     )
 )
-def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_files_name(
-    tmp_path, content
-):
+def test_arbitrary_bytes_give_molecules_or_an_error_that_names_the_file(tmp_path, content):
     pytest.importorskip("selfies")
     path = tmp_path / "any"
     for before in (b"smiles,logP\n", b""):
@@ -238,7 +238,7 @@ def test_any_bytes_as_a_table_or_as_lines_give_molecules_or_an_error_with_the_fi
         assert not refusal or str(path) in refusal
 
 
-def test_tokens_of_a_long_text_are_kept_and_are_the_same(tmp_path, monkeypatch):
+def test_cached_tokens_of_a_long_text_are_unchanged(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "long.txt"
     path.write_text(json.dumps(list(range(160_000))))

@@ -152,7 +152,7 @@ def test_part_of_a_name_finds_the_device_or_the_candidates() -> None:
         (("plot", "--survey", "2025", "--years", "1990", "--zoom", "cards"), "loosen the filters"),
     ],
 )
-def test_a_filter_that_names_nothing_is_answered_with_what_would_be_valid(
+def test_a_filter_that_names_nothing_lists_the_valid_values(
     words: tuple[str, ...], answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:

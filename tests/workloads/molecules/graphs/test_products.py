@@ -1,4 +1,4 @@
-"""Products of layers by oneDNN: those of PyTorch, and differentiable as often as forces need."""
+"""Matrix products by oneDNN: equal to PyTorch's, with the second derivatives that forces need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wattlaw.workloads.molecules.graphs import products
 from wattlaw.workloads.molecules.graphs.products import Linear, linear
 
 LARGE, SMALL = (512, 96, 64), (3, 4, 5)
-"""Rows, inside and outside of a product that oneDNN makes, and of one that is left to PyTorch."""
+"""Rows, in_features and out_features of a product for oneDNN and of one for PyTorch."""
 
 
 def drawn(*shape: int) -> Tensor:
@@ -28,7 +28,7 @@ def derivatives(make, rows: Tensor, weights: Tensor, bias: Tensor) -> list[Tenso
 
 
 @pytest.mark.parametrize("shape", [LARGE, SMALL])
-def test_a_product_and_its_first_and_second_derivatives_are_those_of_double_precision(shape):
+def test_a_product_and_its_first_and_second_derivatives_agree_with_double_precision(shape):
     N, inside, outside = shape
     given = drawn(N, inside), drawn(outside, inside), drawn(outside)
     ours = derivatives(linear, *given)
@@ -37,7 +37,7 @@ def test_a_product_and_its_first_and_second_derivatives_are_those_of_double_prec
         assert float((mine - other).abs().max()) < 1e-5 * float(other.abs().max())
 
 
-def test_parts_of_matrices_and_rows_in_more_dimensions_are_multiplied_alike():
+def test_slices_of_matrices_and_inputs_of_more_dimensions_give_the_same_products():
     wide, many = drawn(64, 300), drawn(8, 64, 200)
     part, rows = wide[:, 100:200], many[..., 50:150]
     torch.testing.assert_close(
@@ -49,7 +49,7 @@ def test_parts_of_matrices_and_rows_in_more_dimensions_are_multiplied_alike():
     assert layer(rows).shape == (8, 64, 64)
 
 
-def test_autocast_and_other_precisions_are_left_to_pytorch(monkeypatch):
+def test_autocast_and_other_precisions_use_pytorchs_product(monkeypatch):
     layer, rows = Linear(96, 64), drawn(512, 96)
     plain = nn.Linear(96, 64)
     plain.load_state_dict(layer.state_dict())
@@ -66,14 +66,14 @@ def test_autocast_and_other_precisions_are_left_to_pytorch(monkeypatch):
 
 
 def test_this_pytorch_has_the_private_operation_of_onednn():
-    # where it fails: PyTorch dropped or changed torch.ops.mkldnn._linear_pointwise; products.py
-    # then takes PyTorch's own product, and the figures in docs/workloads.md no longer hold
+    # on failure, PyTorch has dropped or changed torch.ops.mkldnn._linear_pointwise; products.py
+    # then uses PyTorch's own product, and the figures in docs/workloads.md no longer hold
     if not torch.backends.mkldnn.is_available():
         pytest.skip("needs a build of PyTorch with oneDNN")
     assert products.has_onednn_linear()
 
 
-def test_a_build_without_the_operation_takes_the_product_of_pytorch(monkeypatch):
+def test_a_build_without_the_operation_uses_pytorchs_product(monkeypatch):
     def absent(rows: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
         raise AttributeError("no such operation")
 

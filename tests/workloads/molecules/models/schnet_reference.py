@@ -1,4 +1,4 @@
-"""Carries weights between torch-geometric's SchNet and ours."""
+"""Copy weights between torch-geometric's SchNet and ours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = SIZES["base"]._replace(hidden_channels=32, num_filters=24, num_interactio
 
 
 def edges(graph: Graph) -> Tensor:
-    """Return torch-geometric's edges (2, 2P): from the sender to the receiver, both ways."""
+    """Return torch-geometric's edges (2, 2P), from sender to receiver in both directions."""
     return torch.stack(
         [torch.cat([graph.second, graph.first]), torch.cat([graph.first, graph.second])]
     )

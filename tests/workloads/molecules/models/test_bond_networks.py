@@ -1,4 +1,4 @@
-"""Networks on bonds: NNConv equals torch-geometric's layers; bonds read off a geometry are chemistry."""
+"""Networks on bonds: NNConv and PNA equal torch-geometric's; bonds are found from a geometry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def graph_of(count: int) -> Graph:
 
 
 class Reference(nn.Module):
-    """torch-geometric's example for QM9, its layers in the order of ours."""
+    """The QM9 example of torch-geometric, with its layers in our order."""
 
     def __init__(self, width: int, bond: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_nnconv_equals_torch_geometric_with_the_same_weights():
         )
 
 
-def test_bonds_read_off_the_geometry_give_atoms_their_usual_valence():
+def test_bonds_found_from_the_geometry_give_atoms_their_usual_valence():
     data = bonded(qm9(128))
     valence = {1: 1, 6: 4, 7: 3, 8: 2, 9: 1}
     right = total = 0
@@ -93,18 +93,18 @@ def test_bonds_read_off_the_geometry_give_atoms_their_usual_valence():
         for z, bound in zip(molecule.numbers.tolist(), found.tolist(), strict=True):
             total += 1
             right += abs(bound - valence[z]) <= 0.5
-    # an estimate from distances alone; charged and strained molecules are in QM9
+    # bonds are estimated from distances, and QM9 has charged and strained molecules
     assert right / total > 0.95
 
 
-def test_hydrogens_are_counted_at_the_atom_that_holds_them():
+def test_hydrogens_are_counted_at_the_atom_that_they_are_bonded_to():
     table = qm9(64)
     data = bonded(table)
     held = sum(float(data[k].features[:, 10].sum()) for k in range(64))
     assert held == int((table.numbers == 1).sum())
 
 
-def test_hydrogens_implied_by_a_smiles_are_those_of_the_geometry():
+def test_hydrogens_implied_by_a_smiles_equal_those_of_the_geometry():
     count = 512
     texts, _ = qm9_smiles(count)
     table = qm9(count)
@@ -122,12 +122,12 @@ def test_hydrogens_implied_by_a_smiles_are_those_of_the_geometry():
                         ("C?C", "syntax error"), ("[Qqq]", "syntax error"), ("", "no atoms"),
                         ("CC(C)(C)(C)C", "greater than permitted"), ("*C", "unknown element")]
 )  # fmt: skip
-def test_a_broken_smiles_is_answered_with_its_fault(text, fault):
+def test_an_invalid_smiles_is_refused_with_its_fault(text, fault):
     with pytest.raises(DataError, match=fault):
         read_smiles(text)
 
 
-def test_a_table_like_zincs_is_read_and_its_bad_rows_named_or_counted(tmp_path):
+def test_a_table_in_the_layout_of_zinc_is_read_and_bad_rows_are_named_or_counted(tmp_path):
     path = tmp_path / "zinc.csv"
     path.write_text(
         "smiles,logP,qed\nc1ccccc1O,1.4,0.5\nCC(=O)[O-],nan,0.4\nC1CC,1.0,0.2\n[NH3+]CC(F)Cl,0.3,0.1\n"
@@ -175,13 +175,13 @@ def test_pna_equals_torch_geometric_with_the_same_weights():
         )
 
 
-def test_the_average_of_degrees_is_that_of_qm9():
+def test_the_mean_degree_is_that_of_qm9():
     found = degree_histogram(read_smiles(*qm9_smiles(2048)[0]))
     average = (found * np.log(np.arange(len(found)) + 1)).sum() / found.sum()
     assert average == pytest.approx(AVERAGE_LOG, rel=0.02)
 
 
-def test_nnconv_learns_a_column_of_a_table_like_zincs_with_its_own_bonds(tmp_path):
+def test_nnconv_trains_on_a_column_of_a_table_in_the_layout_of_zinc(tmp_path):
     path = tmp_path / "zinc.csv"
     path.write_text("smiles,logP\nC=O,1.0\nCC#N,2.0\nc1ccccc1,3.0\nCCS,0.5\nCCBr,0.1\n")
     workload = NNConvQM9("tiny", {"data": str(path), "target": "logP"})
@@ -194,7 +194,7 @@ def test_nnconv_learns_a_column_of_a_table_like_zincs_with_its_own_bonds(tmp_pat
     assert by_size[(6, 8)].bonds.tolist() == [2]
     assert by_size[(6, 6, 7)].bonds.tolist() == [1, 3]
     assert by_size[(6,) * 6].bonds.tolist() == [4] * 6
-    # C of C=O: an sp2 carbon with two hydrogens
+    # the C of C=O is an sp2 carbon with two hydrogens
     assert by_size[(6, 8)].features[0].tolist() == [0, 1, 0, 0, 0, 6, 0, 0, 1, 0, 2]
     assert workload.notes == []
     graph = workload.collate(data)

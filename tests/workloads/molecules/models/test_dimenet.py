@@ -1,4 +1,4 @@
-"""DimeNet and DimeNet++: equal to torch-geometric's, though they never list a triplet."""
+"""DimeNet and DimeNet++: equal to torch-geometric's, without a list of triplets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def graph_of(count: int, double: bool = True) -> Graph:
 
 
 def plain_triplets(graph: Graph) -> tuple[Tensor, Tensor]:
-    """Return the messages (k → j, j → i) of every triplet by two plain loops."""
+    """Return the messages (k → j, j → i) of every triplet with two loops."""
     starts = torch.cat([graph.second, graph.first]).tolist()
     ends = torch.cat([graph.first, graph.second]).tolist()
     arriving_at: dict[int, list[int]] = {}
@@ -55,8 +55,8 @@ def reference(
 ) -> nn.Module:
     """Return torch-geometric's model with the graph's edges and triplets.
 
-    Its own basis takes many seconds to derive and holds constants in single precision; without ``own_basis``
-    scipy's functions stand in.
+    Its own basis takes many seconds to derive and has constants in single precision. Without
+    ``own_basis`` it uses scipy's functions.
     """
     module: Any = pytest.importorskip("torch_geometric.nn.models.dimenet")
     ends, starts = torch.cat([graph.first, graph.second]), torch.cat([graph.second, graph.first])
@@ -104,7 +104,7 @@ def compare(theirs: nn.Module, graph: Graph, plus: bool, tolerance: float) -> No
 
 
 def relative(mine: Tensor, other: Tensor) -> float:
-    """Return the largest difference over the largest of the other's values."""
+    """Return the largest difference relative to the largest reference value."""
     return float((mine - other).detach().abs().max() / other.detach().abs().max())
 
 
@@ -124,7 +124,7 @@ def test_outputs_and_gradients_equal_torch_geometric(
 
 
 @pytest.mark.parametrize("plus", [False, True], ids=["dimenet", "dimenet++"])
-def test_single_precision_loses_less_than_a_hundred_thousandth_of_outputs_and_gradients(
+def test_single_precision_changes_outputs_and_gradients_by_less_than_1e_5(
     monkeypatch, request, plus
 ):
     default = torch.get_default_dtype()
@@ -165,7 +165,7 @@ def test_an_untrained_dimenet_gives_exactly_zero(plus):
     assert torch.equal(out, torch.zeros(3))
 
 
-def test_zeros_of_bessel_functions_are_those_of_the_tables():
+def test_zeros_of_bessel_functions_equal_the_published_tables():
     # Abramowitz and Stegun, table 10.6
     zeros = bessel_zeros(4, 3)
     assert zeros[0] == pytest.approx(np.pi * np.array([1, 2, 3]))

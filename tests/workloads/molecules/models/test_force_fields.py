@@ -1,4 +1,4 @@
-"""Force fields: forces are the energy's gradient, turn with the molecule, and agree with plain implementations."""
+"""Force fields: forces are gradients, rotate with the molecule, and match reference equations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def in_double():
 
 
 @pytest.mark.parametrize("kind", [SchNetForces, PaiNNForces])
-def test_forces_are_minus_the_energys_finite_differences(kind):
+def test_forces_equal_the_negative_finite_differences_of_the_energy(kind):
     workload = kind("tiny")
     torch.manual_seed(0)
     model = workload.model().eval()
@@ -60,7 +60,7 @@ def test_forces_are_minus_the_energys_finite_differences(kind):
 
 
 @pytest.mark.parametrize("kind", [SchNetForces, PaiNNForces])
-def test_energy_stays_and_forces_turn_with_the_molecule(kind):
+def test_energy_is_invariant_and_forces_rotate_with_the_molecule(kind):
     workload = kind("tiny")
     torch.manual_seed(0)
     model = workload.model().eval()
@@ -75,7 +75,7 @@ def test_energy_stays_and_forces_turn_with_the_molecule(kind):
 
 
 def plain_painn(model: PaiNN, numbers: Tensor, places: Tensor, cutoff: float) -> Tensor:
-    """PaiNN's equations for one molecule, every atom against every other: (N,), (N, 3) -> energy."""
+    """Return the energy of one molecule by PaiNN's equations over all pairs: (N,), (N, 3)."""
     size = len(numbers)
     others = ~torch.eye(size, dtype=torch.bool)
     apart = places[None, :] - places[:, None]
@@ -101,7 +101,7 @@ def plain_painn(model: PaiNN, numbers: Tensor, places: Tensor, cutoff: float) ->
     return model.head_out(F.silu(model.head_in(s))).sum()
 
 
-def test_painn_equals_its_equations_written_plainly():
+def test_painn_equals_a_direct_implementation_of_its_equations():
     torch.manual_seed(0)
     model = PaiNN(PaiNNSize(16, 2), 5.0)
     graph = graph_of(PaiNNForces("tiny"))
@@ -198,7 +198,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_a_bad_frame_is_named_or_left_out_with_a_count(tmp_path, fault):
+def test_a_bad_frame_is_named_or_skipped_and_counted(tmp_path, fault):
     path = tmp_path / "some.xyz"
     path.write_text(XYZ + BAD[fault])
     with pytest.raises(DataError, match=rf"\(frame 1\): .*{fault}"):

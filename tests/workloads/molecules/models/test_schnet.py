@@ -1,4 +1,4 @@
-"""SchNet: equal to torch-geometric's, blind to where a molecule lies, exact by its grid to single precision."""
+"""SchNet: equal to torch-geometric's, invariant to translation and rotation, with an exact grid."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_schnet_equals_torch_geometric_with_the_same_weights(request, precision,
     chosen = edges(graph)
     torch.manual_seed(0)
     default = torch.get_default_dtype()
-    # their constants are rounded when they are made, so both are made in the precision compared
+    # its constants are rounded at construction, so both are built in the precision compared
     request.addfinalizer(lambda: torch.set_default_dtype(default))
     torch.set_default_dtype(precision)
     theirs = geometric.SchNet(
@@ -67,7 +67,7 @@ def test_schnet_equals_torch_geometric_with_the_same_weights(request, precision,
         )
 
 
-def test_moving_turning_and_renumbering_a_molecule_changes_nothing():
+def test_translating_rotating_and_renumbering_a_molecule_changes_nothing():
     table = qm9(1)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0].numpy()
     order = np.random.default_rng(0).permutation(len(table.numbers))
@@ -97,7 +97,7 @@ def test_the_message_sum_has_the_right_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(lambda w, x: convolve(w, x, graph), (filters, atoms))
 
 
-def test_the_grid_gives_a_gaussian_to_a_millionth_and_its_gradient():
+def test_the_grid_interpolates_a_gaussian_and_its_gradient_to_a_millionth():
     distance = np.random.default_rng(0).uniform(0.5, 9.9, 3000).astype(np.float32)
     at = torch.tensor(grid_points(10.0, FILTER_POINTS), dtype=torch.float32)
     width = 10 / 49
@@ -111,11 +111,11 @@ def test_the_grid_gives_a_gaussian_to_a_millionth_and_its_gradient():
     values = interpolate(table, grid)
     assert float((values - exact).detach().abs().max()) < 2e-6
     values.sum().backward()
-    # each pair's weights add up to 1
+    # the weights of each pair add up to 1
     assert float(table.grad[:, 0].sum()) == pytest.approx(len(distance), rel=1e-4)
 
 
-def test_pairs_are_those_of_a_plain_double_loop():
+def test_pairs_equal_those_of_a_double_loop():
     table = qm9(5)
     pairs = find_pairs(table.positions, table.atoms, 3.0)
     begin = 0
@@ -134,6 +134,6 @@ def test_pairs_are_those_of_a_plain_double_loop():
         begin += size
 
 
-def test_an_unknown_target_is_answered_with_the_nearest():
+def test_an_unknown_target_suggests_the_nearest_name():
     with pytest.raises(Exception, match="did you mean 'homo'"):
         SchNetQM9("tiny", {"target": "hommo"})

@@ -1,4 +1,4 @@
-"""``data check`` and ``run`` say the same of a file, and of its units, cells, elements and columns."""
+"""``data check`` and ``run`` agree on a file and on its units, cells, elements and columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PERIODIC = ["{T T T}", "'T T T'", '"T,T,T"', '"T F F"', "T", "[True, True, True]
 
 
 @pytest.mark.parametrize("pbc", PERIODIC)
-def test_a_periodic_cell_is_refused_in_every_spelling(tmp_path, pbc):
+def test_a_periodic_cell_is_refused_in_every_notation(tmp_path, pbc):
     path = tmp_path / "a.xyz"
     cell = 'Lattice="20 0 0 0 20 0 0 0 20" Properties=species:S:1:pos:R:3 energy=-2078.5'
     path.write_text(water(f"{cell} pbc={pbc}"))
@@ -39,7 +39,7 @@ def test_a_periodic_cell_is_refused_in_every_spelling(tmp_path, pbc):
     assert check_file(path).molecules == 1
 
 
-def test_total_energies_in_another_unit_are_not_called_ev(tmp_path):
+def test_total_energies_in_another_unit_are_not_labelled_ev(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("".join(water(f"energy={-76.4 - k / 1000}") for k in range(3)))
     with pytest.raises(DataError, match="set energy_unit=hartree") as refusal:
@@ -124,7 +124,7 @@ def test_one_bad_file_of_a_folder_is_skipped(tmp_path):
     assert (fault.record, fault.fault in found.first_fault) == ("a0.xyz", True)
 
 
-def test_a_list_of_smiles_may_begin_with_a_molecule_of_brackets(tmp_path):
+def test_a_list_of_smiles_may_begin_with_a_bracketed_atom(tmp_path):
     pytest.importorskip("selfies")
     path = tmp_path / "a.smi"
     path.write_text("[Na+].[Cl-] salt\n" + "CCO\nCCC\n" * 500)
@@ -137,7 +137,7 @@ def test_a_list_of_smiles_may_begin_with_a_molecule_of_brackets(tmp_path):
 
 
 @pytest.mark.parametrize("first", ["smiles,logP,logP", "smiles,logP,smiles"])
-def test_two_columns_of_one_name_are_refused(tmp_path, first):
+def test_two_columns_with_the_same_name_are_refused(tmp_path, first):
     path = tmp_path / "a.csv"
     path.write_text(first + "\nCCO,1.0,2.0\nCCC,1.0,2.0\nCCN,1.0,2.0\n")
     name = first.split(",")[2]
@@ -146,7 +146,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path, first):
             read(path)
 
 
-def test_thiophene_has_four_hydrogens_and_nothing_of_rdkit_reaches_stderr(tmp_path, capfd):
+def test_thiophene_has_four_hydrogens_and_rdkit_prints_nothing_to_stderr(tmp_path, capfd):
     path = tmp_path / "a.csv"
     path.write_text("smiles,logP\nc1ccsc1,1\nC1CC,1\n[H+],1\nCC(C)(C)(C)C,1\n")
     found = check_file(path)
@@ -188,7 +188,7 @@ $$$$
 """
 
 
-def test_an_sdf_may_be_of_v3000(tmp_path):
+def test_an_sdf_of_version_v3000_is_read(tmp_path):
     path = tmp_path / "a.sdf"
     path.write_text(V3000)
     (record,) = read_molecules(path).records

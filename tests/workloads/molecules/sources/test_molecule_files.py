@@ -1,4 +1,4 @@
-"""Files of molecules: recognised by what they hold, read as others read them, and named where they are bad."""
+"""Molecule files: recognised by content, read as by ASE, and named when they are damaged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wattlaw.workloads.molecules.sources.smiles import read_smiles
 from wattlaw.workloads.molecules.sources.trajectories import ETHANOL, ethanol, read_frames
 
 EXAMPLES = 5 * settings().max_examples
-"""What reads bytes gets more than other properties."""
+"""Number of examples for readers of arbitrary bytes, more than for other properties."""
 
 GDB = """5
 gdb 1\t157.7118\t157.70997\t157.70699\t0.\t13.21\t-0.3877\t0.1171\t0.5048\t35.3641\t\
@@ -77,7 +77,7 @@ def atoms():
 
 
 @pytest.mark.parametrize("name", ["frames.xyz", "frames.extxyz", "frames.db", "frames.json"])
-def test_what_ase_writes_is_read_to_the_same_frames(tmp_path, atoms, name):
+def test_files_written_by_ase_are_read_as_the_same_frames(tmp_path, atoms, name):
     if name.endswith("xyz"):
         pytest.importorskip("ase.io").write(tmp_path / name, atoms, format="extxyz")
     else:
@@ -93,7 +93,7 @@ def test_what_ase_writes_is_read_to_the_same_frames(tmp_path, atoms, name):
         assert mine.numbers.tolist() == other.numbers.tolist()
 
 
-def test_a_data_set_of_schnetpack_is_read_with_its_own_units(tmp_path, atoms):
+def test_a_schnetpack_data_set_is_read_in_its_own_units(tmp_path, atoms):
     path = tmp_path / "set.db"
     with pytest.importorskip("ase.db").connect(path) as base:
         for one in atoms:
@@ -110,7 +110,7 @@ def test_a_data_set_of_schnetpack_is_read_with_its_own_units(tmp_path, atoms):
     assert np.allclose(read[1].forces, atoms[1].get_forces(), atol=1e-5)
 
 
-def test_a_periodic_cell_is_no_molecule(tmp_path, atoms):
+def test_a_periodic_cell_is_refused_as_a_molecule(tmp_path, atoms):
     one = atoms[0].copy()
     one.set_cell([9, 9, 9])
     one.pbc = True
@@ -141,7 +141,7 @@ def test_raw_qm9_is_read_from_a_file_a_folder_and_an_archive(tmp_path):
         assert given.records[0].values["mu"] == 0.0
 
 
-def test_qm9s_sdf_takes_its_properties_from_the_table_beside_it(tmp_path):
+def test_the_sdf_of_qm9_takes_its_properties_from_the_table_in_the_same_folder(tmp_path):
     (tmp_path / "gdb9.sdf").write_text(SDF * 3)
     (tmp_path / "gdb9.sdf.csv").write_text("mol_id,mu,u0,u298\n" + "gdb_1,0.0,-78.5,-78.4\n" * 3)
     given = read_molecules(tmp_path / "gdb9.sdf")
@@ -155,13 +155,13 @@ def test_nnconv_takes_the_orders_of_bonds_from_an_sdf(tmp_path):
     (tmp_path / "some.sdf").write_text(SDF * 5)
     workload = NNConvQM9("tiny", {"data": str(tmp_path / "some.sdf"), "target": "energy"})
     sample = workload.data("train")[0]
-    # the first pair is the double bond, which by its length alone would be one too: 1.33 Å; none is estimated
+    # the first pair is the double bond of 1.33 Å; no bond is estimated from its length
     assert sample.bonds[0] == 2
     assert workload.notes == []
     assert sample.features[0].tolist() == [0, 1, 0, 0, 0, 6, 0, 0, 1, 0, 2]
 
 
-def test_bonds_of_qm9_are_those_of_its_smiles_and_the_rest_is_told():
+def test_bonds_of_qm9_equal_those_of_its_smiles_and_the_rest_are_reported():
     workload = NNConvQM9("tiny")
     data = workload.data("train")
     assert data.estimated < 0.01 * len(data)
@@ -176,11 +176,11 @@ def test_bonds_of_qm9_are_those_of_its_smiles_and_the_rest_is_told():
         for z, bound in zip(molecule.numbers.tolist(), found.tolist(), strict=True):
             total += 1
             right += bound == valence[z]
-    # what is left is charged or aromatic
+    # the others are charged or aromatic
     assert right / total > 0.97
 
 
-def test_a_molecule_npz_of_qm9_is_read_molecule_by_molecule(tmp_path):
+def test_an_npz_of_qm9_is_read_one_molecule_at_a_time(tmp_path):
     frames = ethanol()[:5]
     np.savez(
         tmp_path / "qm9_eV.npz",
@@ -198,10 +198,10 @@ def test_a_molecule_npz_of_qm9_is_read_molecule_by_molecule(tmp_path):
     assert (known.unit, known.is_extensive, known.atoms.tolist()) == ("eV", True, [9] * 5)
 
 
-def test_energies_in_another_unit_than_custom_are_noticed_and_may_be_named(tmp_path):
+def test_energies_in_an_unusual_unit_are_noticed_and_the_unit_may_be_given(tmp_path):
     frames = ethanol()[:3]
     path = tmp_path / "wrong.npz"
-    # all electrons of ethanol have about -155 hartree
+    # the total energy of ethanol is about -155 hartree
     np.savez(path, z=frames[0].numbers, R=np.stack([f.positions for f in frames]),
              E=np.array([-154.1, -154.2, -154.0]), F=np.stack([f.forces for f in frames]))  # fmt: skip
     with pytest.raises(DataError, match=r"total energy in hartree.*energy_unit=hartree"):
@@ -235,14 +235,14 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, name):
+def test_a_broken_file_is_named_with_its_fault(tmp_path, name):
     content, fault = BAD_FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}.*({fault})"):
         read_molecules(tmp_path / name)
 
 
-def test_a_file_that_is_not_there_and_a_database_of_something_else_are_named(tmp_path):
+def test_a_missing_file_and_a_database_without_molecules_are_named(tmp_path):
     import sqlite3
 
     with pytest.raises(DataError, match=r"none\.xyz: no such file"):
@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_and_a_database_of_something_else_are_named(tmp
         read_molecules(tmp_path / "other.db")
 
 
-def test_a_kind_is_recognised_by_content_whatever_the_name(tmp_path):
+def test_a_file_format_is_recognised_by_content_and_not_by_name(tmp_path):
     for name, content, kind in [
         ("a.txt", SDF.encode(), "SDF"),
         ("b.sdf", GDB.encode(), "raw XYZ of QM9"),
@@ -266,7 +266,7 @@ def test_a_kind_is_recognised_by_content_whatever_the_name(tmp_path):
         assert open_molecules(tmp_path / name).kind == kind
 
 
-def test_records_left_out_are_counted_in_a_warning(tmp_path):
+def test_skipped_records_are_counted_in_a_warning(tmp_path):
     path = tmp_path / "some.sdf"
     path.write_text(SDF * 4 + SDF.replace(" C ", " Qq"))
     workload = SchNetQM9("tiny", {"data": str(path), "target": "energy", "on_bad": "skip"})
@@ -280,13 +280,13 @@ def test_records_left_out_are_counted_in_a_warning(tmp_path):
     )
 
 
-def test_a_target_that_a_file_lacks_is_answered_with_those_it_has(tmp_path):
+def test_an_unknown_target_lists_the_targets_of_the_file(tmp_path):
     (tmp_path / "some.sdf").write_text(SDF * 4)
     with pytest.raises(DataError, match="no number u0; it has energy"):
         SchNetQM9("tiny", {"data": str(tmp_path / "some.sdf")}).data("train")
 
 
-def test_two_samples_cannot_be_parted_in_three(tmp_path):
+def test_two_samples_cannot_be_split_into_three_parts(tmp_path):
     (tmp_path / "some.sdf").write_text(SDF * 2)
     with pytest.raises(DataError, match="at least 3 are needed"):
         SchNetQM9("tiny", {"data": str(tmp_path / "some.sdf"), "target": "energy"}).data("train")
@@ -301,7 +301,7 @@ def as_npz() -> bytes:
 
 
 def read_or_refused(path, on_bad: str) -> list[MoleculeRecord]:
-    """The records of a file; none where it was refused, which must name the file."""
+    """Return the records of a file, or none if it was refused with an error that names it."""
     refusal = ""
     try:
         return read_molecules(path, on_bad).records
@@ -320,9 +320,7 @@ WHOLE = {"sdf": SDF.encode(), "gdb": GDB.encode(), "npz": as_npz()}
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.sampled_from(sorted(WHOLE)), st.data())
-def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_its_name(
-    tmp_path, kind, data
-):
+def test_a_damaged_file_gives_valid_molecules_or_an_error_that_names_it(tmp_path, kind, data):
     whole = bytearray(WHOLE[kind])
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(whole) - 1))
@@ -344,7 +342,7 @@ def test_no_damage_to_a_file_gives_anything_but_good_molecules_or_an_error_with_
 @example(b"\x1f0")
 @example(b"9" * 5000)
 @given(st.binary(max_size=300))
-def test_bytes_of_any_kind_are_refused_with_the_files_name(tmp_path, content):
+def test_arbitrary_bytes_are_refused_with_the_name_of_the_file(tmp_path, content):
     path = tmp_path / "any"
     path.write_bytes(content)
     assert all(len(record.numbers) > 0 for record in read_or_refused(path, "fail"))
@@ -382,7 +380,7 @@ def test_pna_takes_the_bonds_of_a_file_with_geometries(tmp_path):
     assert [n.name for n in workload.notes] == ["estimated_bonds"]
 
 
-def test_heavy_atoms_and_bonds_of_a_geometry_are_those_of_its_smiles():
+def test_heavy_atoms_and_bonds_of_a_geometry_equal_those_of_its_smiles():
     table, texts, bonds = qm9(300), qm9_smiles(300)[0], qm9_bonds(300)
     ends = np.cumsum(table.atoms)[:-1]
     same = 0
@@ -399,7 +397,7 @@ def test_heavy_atoms_and_bonds_of_a_geometry_are_those_of_its_smiles():
 
 
 def summary(graph):
-    """The elements of a molecule with their hydrogens, and its bonds, both sorted."""
+    """Return the elements of a molecule with their hydrogens, and its bonds, both sorted."""
     bonds = [
         (*sorted((int(graph.numbers[a]), int(graph.numbers[b]))), int(kind))
         for a, b, kind in graph.bonds

@@ -1,4 +1,4 @@
-"""Databases of ASE whose columns hold something else than ASE writes there."""
+"""ASE databases with columns that ASE would not write."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def one_is_left_out(path):
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_row_with_values_of_another_kind_is_named_or_left_out(tmp_path, waters, column, value):
+def test_a_row_with_values_of_the_wrong_type_is_named_or_skipped(tmp_path, waters, column, value):
     path = written(tmp_path / "some.db", waters)
     with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute(f"UPDATE systems SET {column} = ? WHERE id = 3", (value,))
@@ -63,7 +63,7 @@ def test_a_row_with_values_of_another_kind_is_named_or_left_out(tmp_path, waters
 @pytest.mark.parametrize(
     "told", ["x", "5", "[]", "null", NESTED, b"\xff" * 8, '{"_property_unit_dict": [1]}']
 )
-def test_a_description_of_another_kind_is_named(tmp_path, waters, told):
+def test_a_description_of_the_wrong_type_is_named(tmp_path, waters, told):
     path = written(tmp_path / "some.db", waters)
     with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("UPDATE information SET value = ? WHERE name = 'metadata'", (told,))
@@ -73,7 +73,7 @@ def test_a_description_of_another_kind_is_named(tmp_path, waters, told):
         read_molecules(path)
 
 
-def test_a_schema_that_is_no_text_is_named(tmp_path, waters):
+def test_a_schema_that_is_not_text_is_named(tmp_path, waters):
     path = written(tmp_path / "some.db", waters)
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"CREATE TABLE systems", b"CREATE TABLE \xff \xc1tems", 1))
@@ -82,7 +82,7 @@ def test_a_schema_that_is_no_text_is_named(tmp_path, waters):
 
 
 @pytest.mark.parametrize("numbers", [5, 10**30, {"__ndarray__": [[3, 1], "int64", [8, 1, 1]]}])
-def test_a_row_of_json_with_values_of_another_kind_is_named_or_left_out(tmp_path, waters, numbers):
+def test_a_json_row_with_values_of_the_wrong_type_is_named_or_skipped(tmp_path, waters, numbers):
     path = written(tmp_path / "some.json", waters)
     whole = json.loads(path.read_text())
     whole["3"]["numbers"] = numbers

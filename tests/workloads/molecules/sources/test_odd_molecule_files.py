@@ -1,4 +1,4 @@
-"""Files of molecules that are whole as files, and hold what no molecule is."""
+"""Well-formed molecule files with contents that are not molecules."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ BOND = "  1  3  1  0\n"
         (SDF.replace("    0.9600", "      1e99"), "Cannot process coordinates"),
     ],
 )
-def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_lost(
-    tmp_path, odd, says
-):
+def test_a_contradictory_molecule_of_an_sdf_is_named_and_the_others_are_read(tmp_path, odd, says):
     path = tmp_path / "some.sdf"
     path.write_text(SDF + odd + SDF * 2)
     with pytest.raises(DataError, match=rf"some\.sdf, line 15 .molecule 1.: .*{says}"):
@@ -55,7 +53,7 @@ def test_a_molecule_of_an_sdf_that_is_at_odds_with_itself_is_named_and_none_is_l
 @pytest.mark.parametrize(
     "columns", ["pos:R:2", "species:S:2", "forces:R:-3", "forces:R:6", "charge:R:0"]
 )
-def test_a_column_of_another_width_in_extended_xyz_is_named(tmp_path, columns):
+def test_a_column_of_the_wrong_width_in_extended_xyz_is_named(tmp_path, columns):
     name = columns.split(":")[0]
     whole = "species:S:1:pos:R:3:forces:R:3:charge:R:1"
     odd = re.sub(rf"{name}:.:\d", columns, whole)
@@ -72,7 +70,7 @@ def test_a_column_of_another_width_in_extended_xyz_is_named(tmp_path, columns):
     assert read_molecules(path, "skip").skipped == 1
 
 
-def test_a_table_beside_an_sdf_that_cannot_be_read_is_named(tmp_path):
+def test_an_unreadable_table_next_to_an_sdf_is_named(tmp_path):
     (tmp_path / "some.sdf").write_text(SDF)
     (tmp_path / "some.sdf.csv").write_text("a" * 200_000 + ",energy\n1,2\n")
     with pytest.raises(DataError, match=r"some\.sdf\.csv: not a table"):
@@ -99,14 +97,14 @@ MOLECULES = {"R": np.zeros((6, 3)), "Z": np.array([8, 1, 1] * 2), "N": np.array(
         ({**MOLECULES, "N": np.array([np.nan, 3])}, "for 3 atoms"),
     ],
 )
-def test_arrays_of_another_kind_are_named(tmp_path, arrays, says):
+def test_arrays_of_the_wrong_type_are_named(tmp_path, arrays, says):
     path = tmp_path / "some.npz"
     np.savez(path, **arrays)
     with pytest.raises(DataError, match=rf"some\.npz.*{says}"):
         read_molecules(path)
 
 
-def test_an_archive_of_something_else_than_arrays_is_named(tmp_path):
+def test_an_archive_without_arrays_is_named(tmp_path):
     path, packed = tmp_path / "some.npz", io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("R.npy", b"x")

@@ -1,4 +1,4 @@
-"""Trajectories made by GFN2-xTB, and the one that comes along."""
+"""Trajectories generated with GFN2-xTB, and the shipped one."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ needs_tblite = pytest.mark.skipif(
 SHORT = xtb.TrajectoryPlan(frames=5, every=4, settle=8, seed=3)
 
 
-def test_the_trajectory_that_comes_along_is_a_file_of_rmd17():
+def test_the_shipped_trajectory_has_the_format_of_rmd17():
     read, told = read_frames(ETHANOL)
     assert (len(read), told.skipped, told.kind) == (1200, 0, ".npz of rMD17")
     assert all(a.energy == pytest.approx(b.energy) for a, b in zip(read, ethanol(), strict=True))
     assert sorted(read[0].numbers.tolist()) == [1] * 6 + [6, 6, 8]
 
 
-def test_it_moves_as_ethanol_at_500_kelvin_does():
+def test_the_shipped_trajectory_has_the_energy_of_ethanol_at_500_kelvin():
     frames = ethanol()
     energies = np.array([f.energy for f in frames])
-    # 21 vibrations share the potential energy: ½·k·T each, so this much on average above the bottom of the well
+    # each of 21 vibrations has a mean potential energy of ½·k·T above the minimum
     assert energies.mean() - energies.min() == pytest.approx(
         21 / 2 * xtb.BOLTZMANN_EV * 500, rel=0.5
     )
@@ -33,7 +33,7 @@ def test_it_moves_as_ethanol_at_500_kelvin_does():
 
 
 @needs_tblite
-def test_labels_that_come_along_are_those_of_the_method():
+def test_shipped_labels_equal_those_of_gfn2_xtb():
     for frame in ethanol()[::400]:
         energy, forces = xtb.energy_and_forces(frame.numbers, frame.positions.astype(float))
         assert energy == pytest.approx(frame.energy, abs=1e-4)
@@ -41,7 +41,7 @@ def test_labels_that_come_along_are_those_of_the_method():
 
 
 @needs_tblite
-def test_forces_are_minus_the_slope_of_the_energy():
+def test_forces_equal_the_negative_gradient_of_the_energy():
     frame = ethanol()[0]
     places = frame.positions.astype(float)
     _, forces = xtb.energy_and_forces(frame.numbers, places)
@@ -69,7 +69,7 @@ def test_a_seed_gives_the_same_trajectory_and_another_gives_another(tmp_path, mo
     assert not np.array_equal(mine[0].forces, different[0].forces)
 
 
-def test_a_plan_or_molecule_that_cannot_be_is_answered():
+def test_an_impossible_plan_or_molecule_is_refused():
     frame = ethanol()[0]
     for wrong in ({"frames": 0}, {"temperature_k": 0.0}, {"step_fs": 50.0}):
         with pytest.raises(SettingError, match="no trajectory"):
