@@ -1,4 +1,4 @@
-"""Runs `wattlaw accelerators` in this process."""
+"""Run `wattlaw accelerators` in this process."""
 
 from __future__ import annotations
 

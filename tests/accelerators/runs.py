@@ -1,4 +1,4 @@
-"""Makes runs on accelerators of the catalogue."""
+"""Make runs on accelerators of the catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands say: spans, a site's own rows, units, and which candidates stand on a guess."""
+"""The commands: ranges, rows of a site's own table, units, and candidates with assumptions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_difference_has_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert "125 TOPS" in line
 
 
-def test_a_sites_own_row_of_one_precision_hides_nothing_of_its_device(
+def test_a_sites_own_row_of_one_precision_keeps_the_other_precisions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + "NVIDIA,H100 SXM5 80GB,bf16,1.1e15,800\n")
@@ -75,7 +75,7 @@ def test_a_fault_of_a_whole_row_has_no_column(
     assert "mine.csv:3: 7 cells under 5 columns" in said
 
 
-def test_gigabytes_without_their_zeros_are_a_slip_of_the_unit(tmp_path: Path) -> None:
+def test_memory_in_gigabytes_instead_of_bytes_is_recognised(tmp_path: Path) -> None:
     columns = "memory_bytes,memory_bandwidth_bytes_per_s,link_bandwidth_bytes_per_s"
     (tmp_path / "mine.csv").write_text(
         f"{CSV_HEAD.strip()},{columns}\nA,B,bf16,1e14,300,80,2000,900\n"

@@ -1,4 +1,4 @@
-"""What devices delivered of what they promise, in the report and in `wattlaw runs show`."""
+"""The share of peak that devices achieved, in the report and in `wattlaw runs show`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back-testing, and caps of runs: fit and advice on what was hidden."""
+"""Back-tests: fits and advice compared with hidden sizes and caps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CAPS = np.array([100.0, 125, 150, 175, 200, 225, 250])
 
 
 def capped(caps=CAPS, noise=0.004, repeats=1, seed=0):
-    """Runs of a job that the cap slows."""
+    """Return runs of a job that the cap slows."""
     time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.asarray(caps) / 250)
     rng = np.random.default_rng(seed)
     made = []
@@ -60,7 +60,7 @@ def test_advice_from_three_caps_is_judged_by_the_hidden_ones():
     assert found[0].probes == [100, 175, 250]
 
 
-def test_back_tests_without_enough_to_hide_say_so():
+def test_back_tests_with_too_few_sizes_or_caps_are_refused():
     with pytest.raises(FitError, match="three sizes"):
         backtest_fit(scaled({1: 1.0, 2: 0.6}))
     with pytest.raises(UsageError, match="cannot hide 'smallest'"):
@@ -78,7 +78,7 @@ def test_runs_at_several_caps_are_fitted_by_the_cap_law():
     assert (min(x for x, *_ in found.curve), max(x for x, *_ in found.curve)) == (100, 250)
 
 
-def test_a_cap_that_nobody_ran_can_be_advised_and_says_that_it_was_not_run():
+def test_an_unmeasured_cap_can_be_recommended_and_is_marked():
     runs = capped(CAPS[[0, 3, 6]])
     (found,) = advise(runs, max_slowdown=0.2, unmeasured=True)
     assert not found.is_measured
@@ -88,7 +88,7 @@ def test_a_cap_that_nobody_ran_can_be_advised_and_says_that_it_was_not_run():
     assert measured.is_measured
 
 
-def test_the_run_that_would_tell_most_is_near_the_edge_of_the_bound_and_ends_with_certainty():
+def test_the_most_informative_run_is_near_the_bound_and_there_is_none_without_doubt():
     ((_, curve),) = find_cap_curves(capped(CAPS[[0, 3, 6]]))[0]
     options = evaluate_curve(curve, 0.08)
     telling = most_informative_cap(options, choose_cap(options))
@@ -102,7 +102,7 @@ def test_the_run_that_would_tell_most_is_near_the_edge_of_the_bound_and_ends_wit
     assert len(candidate_caps(still)) == 31
 
 
-def test_published_zeus_advice_has_little_regret(published):
+def test_advice_on_the_published_zeus_curves_has_little_regret(published):
     runs = import_runs("zeus", published / "zeus" / "summary_power_p100.csv").runs
     overall = summary_of_advice(backtest_advise(runs, 3, 0.05))
     assert overall["curves"] == 45

@@ -32,7 +32,7 @@ from wattlaw.laws.statistics.value_of_information import costs_with_fallback, ex
 
 
 def shared(n: float) -> float:
-    """Time per sample on n devices, s, with a serial twentieth and a little crosstalk."""
+    """Return the time per sample on n devices, s, with a serial share of 5 % and some crosstalk."""
     return (1 + 0.05 * (n - 1) + 0.001 * n * (n - 1)) / n
 
 
@@ -48,7 +48,7 @@ def metered(sizes=(1, 2, 8)):
     ]
 
 
-def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
+def test_an_unmeasured_number_of_devices_is_recommended_within_a_limit_on_device_hours():
     # 1.2 device-hours for 3600 samples are 1.2 device-seconds per sample
     request = {"limits": {"device_hours": 1.2}, "samples": 3600}
     (advice,) = advise(tried(), "time", **request, unmeasured=True)
@@ -66,7 +66,7 @@ def test_a_number_between_those_run_is_advised_within_a_limit_on_device_hours():
     assert measured.setting.devices == 2
 
 
-def test_a_number_beyond_those_run_is_marked_and_one_that_nobody_can_tell_is_not_advised():
+def test_an_extrapolated_number_is_marked_and_an_unpredictable_one_is_not_recommended():
     runs = tried((1, 2, 4), noise=0.002)
     (advice,) = advise(runs, "time", unmeasured=True)
     assert advice.setting.devices > 4
@@ -97,7 +97,7 @@ def test_a_higher_confidence_takes_more_devices_to_meet_a_deadline():
         advise(tried(), "device_hours", limits={"time": 0.001}, unmeasured=True)
 
 
-def test_energy_and_cost_of_unmeasured_numbers_follow_the_power_of_the_devices():
+def test_energy_and_cost_of_unmeasured_numbers_follow_from_the_power_of_a_device():
     (advice,) = advise(metered(), "energy", max_slowdown=0.5, unmeasured=True)
     assert advice.minimise == "gpu_energy_per_sample_j"
     assert advice.setting.devices == 6
@@ -110,14 +110,14 @@ def test_energy_and_cost_of_unmeasured_numbers_follow_the_power_of_the_devices()
     assert cost.predicted["cost_per_sample"].value == pytest.approx(value, rel=0.05)
 
 
-def test_draws_of_options_belong_to_one_law_so_that_their_ratio_is_surer_than_each():
+def test_the_ratio_of_two_options_is_more_certain_than_each():
     options = {o.devices: o for o in device_candidates(tried((1, 2)))}
     near, far = options[16].of_mean, options[32].of_mean
     assert len(near) == DRAWS
     assert np.std(far - near) < 0.7 * np.std(far)
 
 
-def test_the_same_global_batch_is_kept_where_it_always_was():
+def test_a_constant_global_batch_is_kept():
     runs = [run(shared(n), n, r, batch_per_device=64 // n) for n in (1, 2, 8) for r in range(2)]
     found = {o.devices: o.run.setting.batch_per_device for o in device_candidates(runs)}
     assert found[4] == 16
@@ -129,9 +129,7 @@ def test_the_same_global_batch_is_kept_where_it_always_was():
     st.lists(st.tuples(st.integers(1, 512), st.integers(1, 256)), min_size=1, max_size=8),
     st.integers(1, 16),
 )
-def test_numbers_weighed_are_whole_nodes_beyond_one_and_batches_are_some_that_were_run(
-    seen, per_node
-):
+def test_candidates_are_whole_nodes_and_measured_batches(seen, per_node):
     found = device_counts(per_node, 1024)
     assert found == sorted(set(found))
     assert all(1 <= n <= 1024 and (n <= per_node or n % per_node == 0) for n in found)
@@ -141,7 +139,7 @@ def test_numbers_weighed_are_whole_nodes_beyond_one_and_batches_are_some_that_we
             assert batch in {b for _, b in seen} or (len(totals) == 1 and n * batch in totals)
 
 
-def test_a_run_is_worth_what_choosing_after_it_saves():
+def test_the_value_of_a_run_is_the_expected_saving_of_the_choice_after_it():
     rng = np.random.default_rng(0)
     doubtful = rng.normal(1.0, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
@@ -156,7 +154,7 @@ def test_a_run_is_worth_what_choosing_after_it_saves():
     ) == pytest.approx([0, 0], abs=1e-12)
 
 
-def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
+def test_the_value_of_an_option_that_needs_a_run_comes_only_from_that_run():
     rng = np.random.default_rng(0)
     doubtful = rng.normal(0.8, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
@@ -167,7 +165,7 @@ def test_what_may_not_be_chosen_unseen_is_worth_its_own_run_alone():
     assert own == pytest.approx(0.2 * (0.2420 + 0.8413), rel=0.03)
 
 
-def test_a_setting_that_is_dearer_in_every_draw_changes_no_choice():
+def test_a_run_of_a_setting_that_always_costs_more_has_no_value():
     rng = np.random.default_rng(0)
     costs = np.abs(rng.normal(1.0, 0.1, (3, 1000)))
     shown = [[c] for c in costs]
@@ -176,14 +174,14 @@ def test_a_setting_that_is_dearer_in_every_draw_changes_no_choice():
     assert expected_savings(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(told)
 
 
-def test_a_broken_bound_costs_what_one_goes_back_to():
+def test_a_broken_bound_costs_the_fallback_setting():
     found = costs_with_fallback(
         np.array([[2.0, 2.0], [1.0, 1.0]]), np.array([[True, True], [True, False]]), 0
     )
     assert found.tolist() == [[2.0, 2.0], [1.0, 2.0]]
 
 
-def test_the_next_run_is_named_where_one_is_worth_it_and_else_nothing_is():
+def test_the_next_run_is_named_only_if_it_saves_enough():
     (open_one,) = advise(tried((1, 2)), "time", limits={"device_time": 1.3}, unmeasured=True)
     assert open_one.next_run is not None
     assert open_one.next_run_saves > 0.02
@@ -194,7 +192,7 @@ def test_the_next_run_is_named_where_one_is_worth_it_and_else_nothing_is():
     assert "No further run is worthwhile" in settled.words
 
 
-def test_caps_of_several_devices_are_weighed_by_the_energy_of_all():
+def test_caps_of_several_devices_are_compared_by_the_energy_of_all():
     time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.4, 0.7, 1.0]))
     rows = list(zip((100.0, 175.0, 250.0), np.exp(time[0]), 250 * np.exp(power[0]), strict=True))
     gains = []
@@ -205,7 +203,7 @@ def test_caps_of_several_devices_are_weighed_by_the_energy_of_all():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_forecast_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
+def test_a_prediction_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
     law, _, rates = fit_scaling_to_runs(
         scaled({n: shared(n) for n in (1, 2, 4)}, noise=0.03, seed=seed)
     )
@@ -250,7 +248,7 @@ def test_the_command_gives_a_sentence_and_json(tmp_path, capsysbinary):
     assert {"next_run", "next_run_saves", "extrapolated", "is_measured"} <= set(item)
 
 
-def test_runs_alike_that_lie_a_millionfold_apart_give_no_advice():
+def test_repeats_that_differ_a_millionfold_give_no_advice():
     runs = [
         run(t, n, r)
         for n, times in ((1, (1.0, 1e-6, 1e6)), (2, (0.5, 1e6, 1e-6)))

@@ -1,4 +1,4 @@
-"""Early ranking: scores of the first losses against the final ranking, and what stopping the rest saves."""
+"""Early ranking: scores of the first losses, the final ranking, and savings of stopping."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def curve(rate, steps=100, step_s=0.5):
 
 
 def trial(folder, rate, repeat=0, losses=None, ranks=1, joules=None, **options):
-    """A trial that is done, with a loss a step and steps of half a second."""
+    """Write a finished trial with a loss per step and steps of half a second."""
     values = losses if losses is not None else (np.exp(-rate * np.arange(100)) + 0.1).tolist()
     setting = setting_from(
         {"workload": "schnet", "preset": "tiny", "learning_rate": rate, **options}
@@ -59,7 +59,7 @@ def call(capsysbinary, *words):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
-def test_curves_that_never_cross_are_ranked_at_once_and_stopping_half_saves_half_of_what_is_left(
+def test_curves_that_never_cross_are_ranked_early_and_stopping_half_saves_half_of_the_rest(
     share,
 ):
     curves = [curve(r) for r in RATES]
@@ -80,7 +80,7 @@ def test_the_size_of_the_gradient_over_the_curvature_is_a_distance_from_the_floo
     assert found.slope_over_curvature == pytest.approx(-np.sqrt(losses / 2).mean(), rel=1e-3)
 
 
-def test_only_what_was_seen_enters_a_score():
+def test_a_score_uses_only_the_losses_logged_so_far():
     one, other = curve(0.01).losses, curve(0.01).losses.copy()
     other[10:] = 7.0
     assert scores(one, 0.1) == scores(other, 0.1)
@@ -124,7 +124,7 @@ def test_a_folder_is_ranked_with_repeats_as_one_configuration(tmp_path):
     assert {r.after for r in found.rankings} == {0.1, 0.2, 0.5}
 
 
-def test_an_estimated_energy_is_said_to_be_one_and_a_missing_one_missing(tmp_path, capsysbinary):
+def test_estimated_and_missing_energies_are_marked(tmp_path, capsysbinary):
     for rate in RATES[:3]:
         trial(tmp_path / "a" / "s", rate, joules=estimated(100.0, "a model"))
         trial(tmp_path / "b" / "s", rate)
@@ -146,7 +146,7 @@ def test_an_estimated_energy_is_said_to_be_one_and_a_missing_one_missing(tmp_pat
     } <= set(items[0])
 
 
-def test_a_metric_that_should_be_high_ranks_the_other_way(tmp_path):
+def test_a_metric_to_maximise_is_ranked_in_reverse(tmp_path):
     for index, rate in enumerate(RATES):
         trial(tmp_path / "runs" / "s", rate)
         place = tmp_path / "runs" / "s" / f"t-{rate}-0"
@@ -172,7 +172,7 @@ def test_a_diverged_or_a_short_trial_is_left_out_by_name(tmp_path):
     assert "t-9.0-0 is left out: its loss is not finite from step 50 on" in said[1]
 
 
-def test_runs_of_another_length_are_another_search(tmp_path):
+def test_runs_of_another_length_are_a_separate_search(tmp_path):
     for rate in RATES[:3]:
         trial(tmp_path / "runs" / "s", rate)
         trial(tmp_path / "runs" / "s", rate, 1, stop={"steps": 7})
@@ -194,7 +194,7 @@ def test_runs_of_another_length_are_another_search(tmp_path):
         (["--by", "steps"], "neither more nor less of steps is better"),
     ],
 )
-def test_a_wrong_request_is_one_line(tmp_path, capsysbinary, words, line):
+def test_a_wrong_request_is_a_one_line_error(tmp_path, capsysbinary, words, line):
     for rate in RATES:
         trial(tmp_path / "runs" / "s", rate)
     code, out, err = call(capsysbinary, "rank", tmp_path / "runs", *words)
@@ -204,7 +204,7 @@ def test_a_wrong_request_is_one_line(tmp_path, capsysbinary, words, line):
     assert err.count("\n") == 1
 
 
-def test_too_few_configurations_steps_or_trials_are_one_line(tmp_path):
+def test_too_few_configurations_steps_or_trials_are_a_one_line_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FitError, match=r"no trial under .* is done"):
         rank(tmp_path / "empty")

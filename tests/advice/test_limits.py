@@ -1,4 +1,4 @@
-"""What a limit is taken for: per sample, or in the quantity's own unit; never silently something else."""
+"""The interpretation of a limit: per sample, or in the unit of its quantity."""
 
 from __future__ import annotations
 
@@ -48,27 +48,27 @@ def test_a_limit_on_a_total_is_converted_to_one_per_sample(name, value, per_samp
         ("gpu_memory_peak_bytes", "gpu_memory_peak_bytes"),
     ],
 )
-def test_other_limits_hold_in_the_unit_of_their_quantity(name, quantity):
+def test_other_limits_have_the_unit_of_their_quantity(name, quantity):
     found = constraint(name, 0.5)
     assert (found.quantity, found.limit.value) == (quantity, 0.5)
     with pytest.raises(UsageError, match="samples is used only by a limit on a total"):
         constraint(name, 0.5, samples=100)
 
 
-def test_the_answer_says_what_a_limit_was_taken_for():
+def test_the_answer_shows_the_interpretation_of_a_limit():
     (found,) = advise(scaled(SIZES), "time", limits={"device_hours": 1.3}, samples=3600)
     assert found.setting.devices == 2
     expected = "device_time_per_sample_s ≤ 1.3 s (device_hours ≤ 1.3 h for 3600 samples)"
     assert f"Limit: {expected}." in found.words
 
 
-def test_a_limit_on_a_rate_is_the_least_that_it_may_be():
+def test_a_limit_on_a_rate_is_a_minimum():
     (found,) = advise(scaled(SIZES), "device_time", limits={"samples_per_s": 2.0})
     assert found.setting.devices == 4
     assert "Limit: samples_per_s ≥ 2/s." in found.words
 
 
-def test_of_several_limits_that_mean_one_quantity_the_tightest_holds():
+def test_of_several_limits_on_one_quantity_the_tightest_applies():
     limits = {"device_hours": 1.3, "device_time": 1.1, "device_time_per_sample_s": 1.7}
     found = parse_request(None, None, 0.5, limits, 3600, NO_PRICES).limit_values()
     assert found == {"device_time_per_sample_s": 1.1}

@@ -35,7 +35,7 @@ def values_of(name: str) -> Sequence[OptionValue]:
 
 
 def swept(name: str, values: Sequence[OptionValue]):
-    """Three runs of each value, the later values faster."""
+    """Return three runs of each value, faster for later values."""
     runs = []
     for index, value in enumerate(values):
         changes = {"devices": 2} if name == "nodes" else {}

@@ -1,4 +1,4 @@
-"""What advice says in words."""
+"""The sentences of advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wattlaw.core.findings import Interval
 
 
 def words(times: dict[int, tuple[float, ...]]) -> str:
-    """The advice on runs by number of processes, each with its step times at the same batch per process."""
+    """Return the advice on runs with the given step times by number of processes."""
     runs = [
         run(devices=d, repeat=r, step_s=s)
         for d, all_steps in times.items()
@@ -22,13 +22,13 @@ def words(times: dict[int, tuple[float, ...]]) -> str:
     return advice.words
 
 
-def test_a_gain_that_the_scatter_hides_is_no_clear_difference():
+def test_a_gain_within_the_run_to_run_variation_is_no_clear_difference():
     said = words({1: (0.10, 0.13, 0.11), 2: (0.21, 0.27, 0.24)})
     assert "no clear difference in time between 1 process and 2 processes. Take the first" in said
     assert "the fastest setting" not in said
 
 
-def test_a_clear_gain_is_the_fastest_setting():
+def test_a_setting_with_a_clear_gain_is_called_the_fastest():
     assert (
         "take 2 processes, the fastest setting. It is 1.67× [1.64, 1.69] as fast as 1 process."
         in words({1: (0.1, 0.101, 0.099), 2: (0.12, 0.121, 0.119)})
@@ -40,7 +40,7 @@ def test_single_runs_say_that_their_variation_is_unknown(second: float):
     assert "the run-to-run variation is unknown" in words({1: (0.1,), 2: (second,)})
 
 
-def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
+def test_errors_of_many_groups_stay_a_readable_line():
     faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
     told = summarise_faults(faults)
     assert told.count(";") == 3
@@ -49,7 +49,7 @@ def test_what_is_wrong_with_many_groups_stays_a_line_one_can_read():
     assert summarise_faults(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
 
 
-def test_an_option_that_a_setting_lacks_is_said_as_a_word():
+def test_an_option_that_a_setting_lacks_is_shown_as_a_word():
     runs = [run(1.0), run(1.0, options={"strategy": "fsdp"})]
     assert describe(runs[0], ["strategy"]).endswith("no strategy")
 

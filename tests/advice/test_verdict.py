@@ -1,4 +1,4 @@
-"""A gain counts only where its interval leaves out 0, in the choice and in its words alike."""
+"""A gain counts only if its interval excludes 0, in the choice and in its sentences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tried(cap_w: float, time: float, energies: tuple[float, ...]):
     ]
 
 
-def test_a_slower_setting_is_not_recommended_for_an_energy_that_chance_explains():
+def test_a_slower_setting_is_not_recommended_for_an_energy_within_the_noise():
     runs = tried(250.0, 1.0, (10.0, 12.0, 14.0)) + tried(150.0, 1.2, (9.0, 12.0, 14.0))
     (found,) = advise(runs, minimise="energy")
     assert found.setting.power_cap_w == 250
@@ -30,21 +30,21 @@ def test_a_slower_setting_is_not_recommended_for_an_energy_that_chance_explains(
     assert "which is no clear difference, and is slower." in found.words
 
 
-def test_a_slower_setting_is_recommended_for_an_energy_that_is_clearly_less():
+def test_a_slower_setting_is_recommended_for_clearly_less_energy():
     runs = tried(250.0, 1.0, (12.0, 12.1, 12.2)) + tried(150.0, 1.2, (9.0, 9.1, 9.2))
     (found,) = advise(runs, minimise="energy")
     assert found.setting.power_cap_w == 150
     assert "Per sample it takes 25 % [23, 26] less energy than 1 process, 250 W cap" in found.words
 
 
-def test_settings_that_differ_neither_in_energy_nor_in_time_are_no_clear_difference():
+def test_equal_settings_are_no_clear_difference():
     runs = tried(250.0, 1.0, (10.0, 12.0, 14.0)) + tried(150.0, 1.0002, (9.0, 12.0, 14.0))
     (found,) = advise(runs, minimise="energy")
     assert "no clear difference in energy between 1 process, 150 W cap and " in found.words
     assert "Take the first, whose mean is lower." in found.words
 
 
-def test_single_runs_are_recommended_by_their_values_and_say_so():
+def test_single_runs_are_compared_by_value_with_a_warning():
     runs = tried(250.0, 1.0, (12.0,)) + tried(150.0, 1.2, (9.0,))
     (found,) = advise(runs, minimise="energy")
     assert found.setting.power_cap_w == 150
@@ -66,7 +66,7 @@ def test_a_cap_that_slows_without_a_clear_saving_is_not_chosen():
 @pytest.mark.parametrize(
     ("low", "high", "clear"), [(-0.1, 0.2, False), (0.05, 0.2, True), (-0.2, -0.1, True)]
 )
-def test_an_interval_that_holds_0_is_not_clear(low, high, clear):
+def test_an_interval_that_contains_0_is_not_clear(low, high, clear):
     assert is_clear(Interval((low + high) / 2, low, high)) == clear
 
 
@@ -74,7 +74,7 @@ finite = st.floats(-1, 1)
 
 
 @given(st.lists(finite, min_size=3, max_size=3), st.lists(finite, min_size=3, max_size=3))
-def test_the_baseline_gives_way_to_every_clear_gain(gains, slowdowns):
+def test_the_baseline_is_replaced_by_every_clear_gain(gains, slowdowns):
     (low, value, high), (least, middle, most) = np.sort(gains), np.sort(slowdowns)
     gain, slowdown = Interval(value, low, high), Interval(middle, least, most)
     if low > 0:

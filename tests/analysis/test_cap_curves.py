@@ -18,13 +18,13 @@ CAPS = np.array([100.0, 125, 150, 175, 200, 225, 250])
 
 
 def curve(z, noise=0.0, seed=0):
-    """Times, s, and powers, W, at CAPS of the law with standardised parameters z."""
+    """Return times, s, and powers, W, at CAPS for standardised parameters z."""
     time, power = response(np.array([z]), CAPS / 250)
     rng = np.random.default_rng(seed)
     return (np.exp(v[0] + rng.normal(0, noise, len(CAPS))) for v in (time, power + np.log(250)))
 
 
-def test_three_probes_of_a_bound_job_give_the_caps_between_within_two_percent():
+def test_three_measured_caps_predict_those_between_within_two_percent():
     times, powers = curve([-1, 0.8, 0, 0, 0, 0, 0, 0])
     law = fit_caps(CAPS[[0, 3, 6]], times[[0, 3, 6]], powers[[0, 3, 6]])
     guess = np.exp(law.log_time(CAPS)[0])
@@ -46,7 +46,7 @@ def test_time_never_falls_and_power_never_rises_as_the_cap_is_lowered():
     assert (np.diff(power, axis=1) >= -1e-9).all()
 
 
-def test_intervals_hold_what_was_hidden_nine_times_in_ten():
+def test_intervals_cover_hidden_values_nine_times_in_ten():
     rng = np.random.default_rng(5)
     hits = []
     for seed in range(60):
@@ -58,7 +58,7 @@ def test_intervals_hold_what_was_hidden_nine_times_in_ten():
     assert 0.83 < np.mean(hits) < 0.97
 
 
-def test_the_cap_chosen_saves_energy_and_keeps_the_bound():
+def test_the_recommended_cap_saves_energy_within_the_bound():
     times, powers = curve([-1, 0.8, 0, 0, 0, 0, 0, 0])
     probes = [0, 3, 6]
     law = fit_caps(CAPS[probes], times[probes], powers[probes])
@@ -70,7 +70,7 @@ def test_the_cap_chosen_saves_energy_and_keeps_the_bound():
     assert choose_cap(evaluate_caps(law, CAPS.tolist(), 0.0, measured)).cap_w == 250
 
 
-def test_without_powers_the_law_gives_times_and_says_that_it_cannot_predict_energy():
+def test_without_powers_the_law_predicts_times_and_refuses_energy():
     times, _ = curve([-1, 0.8, 0, 0, 0, 0, 0, 0])
     law = fit_caps(CAPS[[0, 3, 6]], times[[0, 3, 6]])
     assert law.time(150).value == pytest.approx(times[2], rel=0.1)
@@ -89,13 +89,13 @@ def test_without_powers_the_law_gives_times_and_says_that_it_cannot_predict_ener
         ([], [], "there are 0"),
     ],
 )
-def test_points_that_give_no_law_are_refused_in_one_line(caps, times, message):
+def test_points_without_a_law_are_refused_in_one_line(caps, times, message):
     with pytest.raises(FitError, match=message):
         fit_caps(caps, times)
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 3), max_size=6))
-def test_any_probes_give_finite_times_or_a_one_line_error(points):
+def test_any_measurements_give_finite_times_or_a_one_line_error(points):
     try:
         law = fit_caps(*np.array(points, float).reshape(-1, 3).T)
     except FitError as error:
@@ -106,7 +106,7 @@ def test_any_probes_give_finite_times_or_a_one_line_error(points):
     assert "\n" not in line
 
 
-def test_published_curves_of_p100_are_predicted_from_three_probes(published):
+def test_published_curves_of_p100_are_predicted_from_three_caps(published):
     rows = {}
     with open(published / "zeus" / "summary_power_p100.csv", newline="") as file:
         for row in csv.DictReader(file):

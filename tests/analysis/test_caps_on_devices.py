@@ -1,4 +1,4 @@
-"""Caps tried on few devices, foretold and advised on others."""
+"""Caps measured on few devices, predicted and recommended on others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIGHEST_W = 250.0
 
 
 def truth(n: float, cap: float, lost: float = 0.05) -> tuple[float, float]:
-    """Time per sample, s, and energy of all n devices, J: a cap leaves alone what is lost to communication."""
+    """Return time per sample, s, and energy of n devices, J, if caps do not slow communication."""
     scaled = 1 + lost * (n - 1)
     time, power = response(
         with_work(np.zeros((1, 8)), np.array([-np.log(scaled)])), np.array([cap / HIGHEST_W, 1.0])
@@ -51,7 +51,7 @@ def tried(sizes=(1, 2, 4), caps=(125.0, 187.5), tried_on=(1,), lost=0.05):
 
 
 @given(st.lists(st.floats(-2, 2), min_size=8, max_size=8), st.floats(-3, 0.5))
-def test_a_device_that_works_less_waits_the_rest_and_is_else_the_same(z, log_share):
+def test_less_work_per_device_only_adds_waiting(z, log_share):
     before = np.array([z])
     after = with_work(before, np.array([log_share]))
     works = 1 - physical(before)[0, 0]
@@ -59,7 +59,7 @@ def test_a_device_that_works_less_waits_the_rest_and_is_else_the_same(z, log_sha
     np.testing.assert_array_equal(after[:, 1:], before[:, 1:])
 
 
-def test_where_caps_were_tried_a_cap_does_what_its_law_says():
+def test_on_the_measured_number_of_devices_a_cap_follows_its_law():
     (capping,) = cap_laws_by_devices(tried())
     effect = capping.effect(150.0, equal_work())
     best, _ = capping.law.log_time([150.0, HIGHEST_W])
@@ -76,7 +76,7 @@ def test_where_caps_were_tried_a_cap_does_what_its_law_says():
         capping.effect(100.0, equal_work())
 
 
-def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
+def test_a_cap_slows_less_and_saves_less_if_devices_wait_for_each_other():
     runs = tried((1, 2, 4, 8), lost=0.2)
     ratios = []
     for n in (1, 8):
@@ -92,8 +92,8 @@ def test_a_cap_slows_less_and_saves_less_where_devices_wait_for_one_another():
     assert 1 < ratios[1][0] < ratios[0][0] - 0.01
 
 
-def test_a_share_of_work_is_that_of_the_times_of_a_device():
-    # 8 devices take a fifth of the time of one: each works 5/8 of it
+def test_the_share_of_work_follows_from_the_times_of_a_device():
+    # 8 devices take a fifth of the time of one, so each works 5/8 of it
     found = work_share(
         LogDraws(0.0, np.zeros(3)), LogDraws(-np.log(5), np.full(3, -np.log(5))), 8, 1
     )
@@ -101,7 +101,7 @@ def test_a_share_of_work_is_that_of_the_times_of_a_device():
     assert np.exp(found.draws) == pytest.approx(5 / 8)
 
 
-def test_devices_and_cap_are_advised_at_once():
+def test_devices_and_cap_are_recommended_together():
     runs = tried((1, 2, 4, 8), caps=(125.0, 150.0, 200.0))
     (advice,) = advise(runs, "energy", limits={"time": 0.2}, unmeasured=True)
     n, cap = advice.setting.devices, advice.setting.power_cap_w
@@ -113,12 +113,12 @@ def test_devices_and_cap_are_advised_at_once():
     for name, value in (("time_per_sample_s", seconds), ("gpu_energy_per_sample_j", joules)):
         assert advice.predicted[name].low < value < advice.predicted[name].high
     assert seconds <= 0.2
-    # no setting that truly keeps the limit takes much less
+    # no setting that keeps the limit takes much less
     kept = [truth(k, c) for k in (1, 2, 3, 4, 6, 8, 12, 16) for c in range(125, 251, 5)]
     assert joules <= 1.05 * min(e for t, e in kept if t <= 0.2)
 
 
-def test_settings_that_were_run_or_foretold_at_their_own_cap_are_weighed_once():
+def test_measured_and_predicted_settings_are_considered_once():
     runs = tried((1, 2, 4), tried_on=(1, 2, 4))
     options = device_candidates(runs)
     places = [(o.devices, o.run.setting.power_cap_w) for o in options]
@@ -128,13 +128,13 @@ def test_settings_that_were_run_or_foretold_at_their_own_cap_are_weighed_once():
     assert any(o.is_at_new_cap and o.devices == 8 for o in options)
 
 
-def test_two_caps_make_no_law_and_each_has_a_law_over_devices_of_its_own():
+def test_with_two_caps_each_has_its_own_law_over_devices():
     options = device_candidates(tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2)))
     assert not any(o.is_at_new_cap for o in options)
     assert any(o.run.setting.power_cap_w == 125.0 and not o.is_measured for o in options)
 
 
-def test_caps_tried_at_another_batch_serve_only_where_asked_for():
+def test_caps_at_another_batch_are_used_only_on_request():
     runs = tried()
     with pytest.raises(FitError, match="three power caps with one device count"):
         nearest_cap_law(
@@ -145,14 +145,14 @@ def test_caps_tried_at_another_batch_serve_only_where_asked_for():
     assert nearest_cap_law([capping, capping._replace(devices=8)], 4, 32.0).devices == 8
 
 
-def test_the_prior_of_a_device_is_left_as_it_was():
+def test_the_prior_of_a_device_is_unchanged():
     before = PRIOR.copy()
     with_work(np.zeros((1, 8)), np.array([-1.0]))
     np.testing.assert_array_equal(PRIOR, before)
 
 
 def tried_below(base, sizes=(1, 2, 4, 8), tried_on=(1,)):
-    """Runs without a cap, which is the highest in truth, or at it; lower caps on some, but never the highest."""
+    """Return runs without a cap, which draw the highest cap, and at lower caps on some devices."""
     runs = tried(sizes, caps=(85.0, 105.0, 125.0), tried_on=tried_on)
     runs = [r for r in runs if r.setting.devices in sizes or r.setting.power_cap_w != HIGHEST_W]
     return [uncapped(r) if base is None and r.setting.power_cap_w == HIGHEST_W else r for r in runs]
@@ -167,7 +167,7 @@ def uncapped(made):
 @pytest.mark.parametrize(
     ("base", "sizes"), [(None, (1, 2, 4, 8)), (None, (2, 4, 8)), (HIGHEST_W, (2, 4, 8))]
 )
-def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_counts(base, sizes):
+def test_the_effect_of_the_highest_cap_on_uncapped_runs_is_included(base, sizes):
     runs = tried_below(base, sizes)
     for n in (1, 4, 8):
         (told,) = predict(runs, PredictionRequest(devices=n, power_cap_w=105.0))
@@ -175,12 +175,12 @@ def test_what_the_highest_cap_tried_does_to_runs_without_one_or_at_a_higher_one_
         for name, value in (("time_per_sample_s", seconds), ("energy_j", joules)):
             assert told.quantities[name].low < value < told.quantities[name].high
             assert told.quantities[name].value == pytest.approx(value, rel=0.05)
-    # the highest cap tried is one to choose, too
+    # the highest measured cap may be chosen, too
     places = {(o.devices, o.run.setting.power_cap_w) for o in device_candidates(runs)}
     assert {(4, 85.0), (4, 105.0), (4, 125.0)} <= places
 
 
-def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
+def test_an_option_at_a_new_cap_equals_its_prediction():
     runs = tried_below(None)
     for option in [o for o in device_candidates(runs) if o.is_at_new_cap and not o.is_beyond]:
         if option.devices not in (1, 2, 4, 8):
@@ -195,14 +195,14 @@ def test_an_option_at_a_new_cap_is_what_predict_says_of_it():
             )
 
 
-def test_one_run_without_a_cap_leaves_the_law_over_devices_to_those_with_one():
+def test_a_single_uncapped_run_does_not_replace_the_law_of_capped_runs():
     runs = [*tried((1, 2, 4)), run(1.0, 1, energy=200.0)]
     assert {r.setting.power_cap_w for r in baseline_runs(runs)} == {HIGHEST_W}
     (told,) = predict(runs, PredictionRequest(devices=3))
     assert told.setting["power_cap_w"] == HIGHEST_W
 
 
-def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
+def test_caps_are_predicted_for_the_only_measured_number_of_devices():
     runs = [r for r in tried((1,)) if r.setting.devices == 1]
     (told,) = predict(runs, PredictionRequest(devices=1, power_cap_w=150.0))
     seconds, joules = truth(1, 150.0)
@@ -217,7 +217,7 @@ def test_caps_of_the_only_number_of_devices_that_was_run_are_foretold():
         predict(runs, PredictionRequest(devices=2, power_cap_w=150.0))
 
 
-def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
+def test_a_cap_measured_on_every_number_of_devices_needs_no_cap_law():
     runs = tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2, 4))
     (told,) = predict(runs, PredictionRequest(devices=3, power_cap_w=125.0))
     seconds, _ = truth(3, 125.0)
@@ -229,7 +229,7 @@ def test_a_cap_at_which_every_number_of_devices_was_run_needs_no_law_of_caps():
 
 
 @pytest.mark.parametrize("batch", [32, None])
-def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(batch):
+def test_the_bound_counts_from_a_run_without_a_cap_on_one_device_too(batch):
     runs = [r for r in tried_below(None, (1,)) if r.setting.devices == 1]
     runs = [
         msgspec.structs.replace(
@@ -250,7 +250,7 @@ def test_beside_a_run_without_a_cap_the_bound_counts_from_it_on_one_device_too(b
         assert advice.gain.low < 1 - joules / truth(1, HIGHEST_W)[1] < advice.gain.high
 
 
-def test_many_times_as_much_is_not_told_in_percent():
+def test_a_large_ratio_is_shown_as_a_factor_and_not_in_percent():
     (advice,) = advise(tried((1, 2, 4, 8)), "energy", unmeasured=True)
     assert advice.slowdown.value > 3
     assert "less GPU energy than 8 processes" in advice.words

@@ -1,4 +1,4 @@
-"""Two sets of runs, setting by setting."""
+"""Comparison of two sets of runs by setting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def verdicts(found: Comparison) -> list[str]:
     return [d.verdict for d in found.differences]
 
 
-def test_a_difference_larger_than_the_noise_is_told_from_one_that_is_not():
+def test_a_difference_is_clear_only_if_it_exceeds_the_noise():
     found = compare(runs(0.1, 0.01, 1), runs(0.12, 0.01, 2), ["step_time_s"])
     assert verdicts(found) == ["worse", "worse"]
     assert all(d.ratio.low < 1.2 < d.ratio.high for d in found.differences)
@@ -43,7 +43,7 @@ def test_a_difference_larger_than_the_noise_is_told_from_one_that_is_not():
     )
 
 
-def test_nine_of_ten_intervals_hold_the_true_ratio():
+def test_nine_of_ten_intervals_cover_the_true_ratio():
     held = 0
     for seed in range(400):
         found = compare(
@@ -54,7 +54,7 @@ def test_nine_of_ten_intervals_hold_the_true_ratio():
     assert 345 <= held <= 392  # Welch's t is a little wide where three repeats differ in noise
 
 
-def test_one_run_a_side_gives_a_ratio_and_no_verdict():
+def test_one_run_per_side_gives_a_ratio_without_a_verdict():
     (found,) = compare([make_run(1, 0, 0.1)], [make_run(1, 0, 0.2)], ["step_time_s"]).differences
     assert found.ratio.value == pytest.approx(2)
     assert (found.ratio.low, found.larger_than_noise, found.verdict) == (
@@ -64,7 +64,7 @@ def test_one_run_a_side_gives_a_ratio_and_no_verdict():
     )
 
 
-def test_settings_in_one_set_only_are_counted_and_failed_runs_left_out():
+def test_settings_in_only_one_set_are_counted_and_failed_runs_left_out():
     a = [*runs(0.1, 0.01, 1, devices=(1, 2)), make_run(4, state="failed")]
     b = [*runs(0.1, 0.01, 2, devices=(2, 8)), make_run(4)]
     found = compare(a, b, ["step_time_s"])
@@ -72,7 +72,7 @@ def test_settings_in_one_set_only_are_counted_and_failed_runs_left_out():
     assert [d.group["devices"] for d in found.differences] == [2]
 
 
-def test_machines_may_differ_and_the_kind_of_device_asked_for_may_not():
+def test_machines_may_differ_but_not_the_requested_kind_of_device():
     other = Machine("cuda", "H100", 1, 8, "EPYC")
     b = [make_run(1, r, 0.01, machine=other) for r in range(3)]
     assert compare(runs(0.1, 0.01, 1), b).matched == 1
@@ -98,7 +98,7 @@ def test_energies_of_different_boundaries_are_not_compared():
     assert len(compare(a, a, ["energy_per_sample_j"]).differences) == 1
 
 
-def test_an_estimate_stays_one_and_a_misspelt_quantity_is_refused():
+def test_an_estimate_stays_an_estimate_and_a_misspelt_quantity_is_refused():
     (found,) = compare([make_run(1)], [make_run(1)], ["cpu_energy_j"]).differences
     assert found.status == "estimated"
     with pytest.raises(UnknownNameError, match="step_time_s"):

@@ -29,7 +29,7 @@ def test_two_sizes_give_a_speedup_per_sample_with_an_interval():
     assert speedup.high / speedup.low < 1.2
 
 
-def test_a_speedup_without_repeats_has_no_interval_and_says_so():
+def test_a_speedup_without_repeats_has_a_warning_and_no_interval():
     (found,) = fit(scaled({1: 1.0, 2: 0.6}, repeats=1))
     assert found.parameters["speedup_2"].low is None
     assert [n.name for n in found.warnings] == ["few_repeats"]
@@ -46,7 +46,7 @@ def test_three_sizes_give_back_the_exponent_of_60_times_at_416_devices():
 @pytest.mark.parametrize(
     ("sizes", "repeats"), [([1, 2, 4], 3), ([1, 2, 4, 8, 16], 1), ([2, 8, 64, 416], 2)]
 )
-def test_exponents_are_inside_their_90_percent_intervals_nine_times_in_ten(sizes, repeats):
+def test_nine_of_ten_intervals_cover_the_true_exponent(sizes, repeats):
     rng = np.random.default_rng(7)
     x = np.repeat(np.array(sizes, float), repeats)
     hits = 0
@@ -58,7 +58,7 @@ def test_exponents_are_inside_their_90_percent_intervals_nine_times_in_ten(sizes
     assert 0.86 < hits / 600 < 0.945
 
 
-def test_one_run_gone_wrong_does_not_bend_the_law():
+def test_one_outlier_does_not_change_the_law():
     runs = scaled(power_law(1.0, 0.9, [1, 2, 4, 8]), repeats=5)
     (found,) = fit([*runs, run(5.0, 8, 9)], law="power")
     assert found.parameters["beta"].value == pytest.approx(0.9, abs=0.05)
@@ -82,7 +82,7 @@ def test_alpha_beta_takes_runs_of_several_batches_as_one_family():
     assert found.parameters["sample_s"].value == pytest.approx(1.0, rel=0.1)
 
 
-def test_runs_are_grouped_by_everything_but_devices_and_chance():
+def test_runs_are_grouped_by_everything_but_devices_and_seed():
     runs = scaled({1: 1.0, 2: 0.6}, batch_per_device=16) + scaled(
         {1: 0.8, 2: 0.5}, batch_per_device=32, seed=3
     )
@@ -99,7 +99,7 @@ def test_no_law_is_fitted_to_estimated_energies():
         fit(runs, target="gpu_energy_per_sample_j")
 
 
-def test_warnings_of_runs_and_failed_runs_stand_beside_the_fit():
+def test_warnings_of_runs_and_failed_runs_are_shown_with_the_fit():
     unstable = Note("unstable_steps", "the step time varies by 20 %")
     runs = [run(1.0 / n, n, r, warnings=(unstable,)) for n in (1, 2) for r in range(3)]
     fits, notes = fit_groups([*runs, run(1.0, 2, 7, state="failed")])
@@ -107,7 +107,7 @@ def test_warnings_of_runs_and_failed_runs_stand_beside_the_fit():
     assert [n.name for n in notes] == ["failed_runs"]
 
 
-def test_advice_saves_energy_within_the_bound_and_says_how_sure_it_is():
+def test_advice_saves_energy_within_the_bound_with_a_stated_probability():
     runs = []
     rng = np.random.default_rng(1)
     for cap, time, joules in [(250, 1.0, 10.0), (200, 1.02, 8.5), (150, 1.2, 7.0)]:
@@ -122,7 +122,7 @@ def test_advice_saves_energy_within_the_bound_and_says_how_sure_it_is():
     assert advise(runs, minimise="gpu_energy_j", max_slowdown=0.5)[0].setting.power_cap_w == 150
 
 
-def test_a_limit_on_another_quantity_is_kept_or_said_to_be_impossible():
+def test_a_limit_on_another_quantity_is_kept_or_reported_as_impossible():
     runs = scaled({1: 1.0, 2: 0.6, 4: 0.4})
     (found,) = advise(runs, minimise="time", limits={"device_time_per_sample_s": 1.3})
     assert found.setting.devices == 2
@@ -130,7 +130,7 @@ def test_a_limit_on_another_quantity_is_kept_or_said_to_be_impossible():
         advise(runs, limits={"device_time_per_sample_s": 0.1})
 
 
-def test_where_nothing_measures_energy_advice_speaks_of_device_time():
+def test_without_measured_energy_advice_minimises_device_time():
     (found,) = advise(scaled({1: 1.0, 2: 0.6}))
     assert found.minimise == "device_time_per_sample_s"
     assert found.setting.devices == 1
@@ -140,12 +140,12 @@ def test_where_nothing_measures_energy_advice_speaks_of_device_time():
         )
 
 
-def test_a_different_global_batch_is_said_to_change_the_optimisation():
+def test_a_different_global_batch_has_a_warning_on_optimisation():
     (found,) = advise(scaled({1: 1.0, 2: 0.6}))
     assert "changes the optimisation" in found.words
 
 
-def test_nothing_on_the_front_is_beaten_in_both():
+def test_no_setting_on_the_front_is_dominated():
     runs = scaled({1: 1.0, 2: 0.6, 4: 0.59, 8: 0.65}, noise=0.0)
     assert [rs[0].setting.devices for rs in pareto(runs)] == [4, 2, 1]
 
@@ -156,7 +156,7 @@ def test_nothing_on_the_front_is_beaten_in_both():
         max_size=8,
     )
 )
-def test_any_points_give_a_law_with_finite_ends_or_a_one_line_error(points):
+def test_any_points_give_finite_intervals_or_a_one_line_error(points):
     runs = [run(1.0, n, i) for i, (n, _) in enumerate(points)]
     runs = [_with_time(r, t) for r, (_, t) in zip(runs, points, strict=True)]
     try:
@@ -196,7 +196,7 @@ def test_wrong_requests_list_the_valid_values():
         fit([])
 
 
-def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
+def test_other_differences_between_runs_are_reported_once():
     with pytest.raises(FitError) as refused:
         fit([run(0.1, repeat=r, batch_per_device=batch) for batch in (8, 16, 32) for r in range(2)])
     assert str(refused.value).count("one value of devices") == 1
@@ -204,7 +204,7 @@ def test_runs_that_differ_in_something_else_are_pointed_to_it_once():
     assert "(--over batch_per_device)" in str(refused.value)
 
 
-def test_a_speedup_beyond_the_ideal_is_doubted_where_even_its_low_end_is():
+def test_a_speedup_has_a_warning_if_its_whole_interval_exceeds_the_ideal():
     names = [[n.name for n in fit(scaled({1: 1.0, 2: t}))[0].warnings] for t in (0.2, 0.45, 0.6)]
     assert ["faster_than_ideal" in n for n in names] == [True, True, False]
     (note,) = [
@@ -221,7 +221,7 @@ def test_groups_with_and_without_a_cap_are_both_labelled():
     assert [group_title(f.group) for f in found] == ["schnet, no cap", "schnet, power_cap_w 150"]
 
 
-def test_a_law_of_whole_runs_is_drawn_in_their_own_units():
+def test_a_law_of_whole_runs_is_plotted_in_their_units():
     runs = []
     for cap, time, watts in [(250, 1.0, 180.0), (200, 1.01, 178.0), (150, 1.1, 145.0)]:
         runs += [run(time, 1, r, energy=watts * time, power_cap_w=float(cap)) for r in range(2)]

@@ -1,4 +1,4 @@
-"""Formulas of the network, and predictions composed of laws."""
+"""Formulas of communication, and predictions that combine laws."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wattlaw.laws.network import (
 )
 
 
-def test_a_ring_never_beats_its_bandwidth_bound_and_has_the_published_times():
+def test_a_ring_has_the_published_times_and_respects_its_bandwidth_bound():
     devices = np.array([2, 8, 64, 1024])
     bound = 2 * (devices - 1) / devices * 102e6 / 3.125e9
     assert ring_all_reduce(devices, 102e6, 0.0, 3.125e9) == pytest.approx(bound)
@@ -36,7 +36,7 @@ def test_a_ring_never_beats_its_bandwidth_bound_and_has_the_published_times():
     assert nic_bytes([2], 100.0)[0] == 100.0
 
 
-def test_a_tree_pays_less_latency_than_a_ring_and_a_hierarchy_lies_between():
+def test_a_tree_has_less_latency_than_a_ring_and_a_hierarchy_is_between():
     ring = ring_all_reduce([512], 1e6, 1e-5, 1e10)[0]
     tree = tree_all_reduce([512], 1e6, 1e-5, 1e10)[0]
     both = hierarchical_all_reduce([64], 8, 1e6, (1e-6, 1e11), (1e-5, 1e10))[0]
@@ -47,7 +47,7 @@ def test_the_backward_pass_hides_communication_up_to_its_length():
     assert exposed_communication([0.1, 0.3], 0.2).tolist() == pytest.approx([0.0, 0.1])
 
 
-def test_the_slowest_of_many_is_as_slow_as_simulation_says():
+def test_the_slowest_of_many_devices_agrees_with_simulation():
     rng = np.random.default_rng(0)
     for n in (2, 64, 1000):
         simulated = (1 + 0.05 * rng.normal(size=(4000, n))).max(axis=1).mean()
@@ -69,7 +69,7 @@ def test_a_setting_between_the_runs_is_predicted_with_time_energy_and_cost():
     assert found.extrapolated == ""
 
 
-def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
+def test_energy_and_cost_are_less_certain_than_time_if_power_varies():
     watts = (90, 110, 95, 105, 100, 120)
     runs = [
         run(t, n, r, energy=watts[2 * i + r] * n * t)
@@ -84,7 +84,7 @@ def test_energy_and_cost_are_less_sure_than_time_where_power_scatters():
     assert cost.value == pytest.approx(1.5 * 0.3 * energy.value / 3.6e6)
 
 
-def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so():
+def test_a_price_of_unmeasured_energy_leaves_out_the_cost_with_a_warning():
     (found,) = predict(
         scaled({1: 1.0, 2: 0.6}),
         PredictionRequest(devices=2, price_per_kwh=0.3, price_per_device_hour=1.0),
@@ -101,7 +101,7 @@ def test_a_price_of_energy_that_nobody_measured_leaves_the_cost_out_and_says_so(
         ("usl", lambda n: (1 + 0.02 * (n - 1) + 0.002 * n * (n - 1)) / n),
     ],
 )
-def test_an_exact_law_over_devices_is_predicted_as_if_it_had_been_named(law, truth):
+def test_an_exact_law_is_selected_and_predicted(law, truth):
     runs = scaled({n: truth(n) for n in (1, 2, 4, 8, 16, 32)}, noise=0.005)
     (found,) = predict(runs, PredictionRequest(devices=64))
     assert found.quantities["time_per_sample_s"].value == pytest.approx(truth(64), rel=0.05)
@@ -111,16 +111,16 @@ def test_an_exact_law_over_devices_is_predicted_as_if_it_had_been_named(law, tru
 @pytest.mark.full
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["power_ahead", "amdahl_ahead", "usl_ahead", "alpha_beta_ahead"])
-def test_the_next_size_of_a_thousand_simulated_laws_lies_within_nine_intervals_in_ten(kind):
+def test_nine_of_ten_intervals_cover_the_next_size_of_simulated_laws(kind):
     sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
     synthetic = importlib.import_module("synthetic")
     rng = np.random.default_rng(3)
     held = sum(getattr(synthetic, kind)(rng) for _ in range(1000))
-    # the universal law's second share shows only beyond the runs, and the other forms outvote it till then
+    # crosstalk of the universal law appears only beyond the runs; until then other forms fit better
     assert held >= (780 if kind == "usl_ahead" else 880)
 
 
-def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():
+def test_a_far_extrapolation_is_refused_unless_requested():
     runs = scaled({1: 0.002, 2: 0.0012}, batch_per_device=4)
     with pytest.raises(FitError, match="spans a factor of"):
         predict(runs, PredictionRequest(devices=50_000))
@@ -128,7 +128,7 @@ def test_far_beyond_the_runs_a_prediction_is_refused_unless_asked_for():
     assert found.extrapolated
 
 
-def test_a_cap_slows_and_saves_as_its_law_says():
+def test_a_cap_changes_time_and_energy_as_its_law_predicts():
     time, power = response(np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.5, 0.75, 1.0]))
     runs = []
     for cap, t, p in zip(
@@ -143,7 +143,7 @@ def test_a_cap_slows_and_saves_as_its_law_says():
         predict(runs, PredictionRequest(devices=2, power_cap_w=50.0))
 
 
-def test_one_device_and_a_link_give_a_prediction_that_says_it_is_a_formula():
+def test_one_device_and_a_link_give_a_prediction_marked_as_a_formula():
     runs = scaled({1: 0.01})
     with pytest.raises(FitError, match="run a second"):
         predict(runs, PredictionRequest(devices=8))
@@ -170,7 +170,7 @@ def test_impossible_settings_are_refused(wanted):
 
 
 def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
-    """A run that reached its target: a rate that falls off a little, samples that grow with the global batch."""
+    """Return a run that reached its target, with samples that grow with the global batch."""
     rng = np.random.default_rng(seed)
     made = run(
         1e-3 * devices**-0.95 * float(np.exp(rng.normal(0, 0.01))), devices, batch_per_device=batch
@@ -181,7 +181,7 @@ def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
     )
 
 
-def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt_of_both():
+def test_time_to_target_is_samples_times_time_per_sample_with_both_uncertainties():
     runs = [aimed(n, 32, 2000.0, 10 * n + k) for n in (1, 2, 4, 8, 16) for k in range(2)]
     (found,) = predict(runs, PredictionRequest(devices=64, samples=None), extrapolate=True)
     truth = 1e6 * (1 + 64 * 32 / 2000)
@@ -197,12 +197,12 @@ def test_time_to_a_target_is_samples_needed_times_time_per_sample_with_the_doubt
     )
 
 
-def test_a_target_that_no_run_reached_is_said_in_one_line():
+def test_a_target_that_no_run_reached_is_a_one_line_error():
     with pytest.raises(FitError, match="no run reached a target; set one for the runs"):
         predict(scaled(power_law(1e-3, 0.9, (1, 2, 4))), PredictionRequest(devices=8, samples=None))
 
 
-def test_groups_that_fail_alike_are_told_once():
+def test_groups_that_fail_for_the_same_reason_are_reported_once():
     runs = [r for w in ("gpt2", "pna", "schnet") for r in scaled({1: 1e-3}, workload=w)]
     with pytest.raises(FitError) as error:
         predict(runs, PredictionRequest(devices=8))
@@ -215,7 +215,7 @@ def test_groups_that_fail_alike_are_told_once():
     assert "no_prediction" in {n.name for n in found.warnings}
 
 
-def test_runs_that_lack_energy_or_a_rate_are_told_of():
+def test_runs_without_energy_or_rate_are_reported():
     runs = [run(1 / n, n, energy=10.0 if n < 4 else None) for n in (1, 2, 4)]
     (told,) = predict([*runs, run(0.0, 8)], PredictionRequest(devices=3))
     assert "energy_j" not in told.quantities
@@ -225,13 +225,13 @@ def test_runs_that_lack_energy_or_a_rate_are_told_of():
 
 
 @pytest.mark.parametrize("joules", [1e300, 1e-300, 0.0])
-def test_what_no_device_draws_is_no_energy(joules):
+def test_an_energy_beyond_any_device_is_not_predicted(joules):
     runs = [run(1 / n, n, energy=joules if n == 2 else 10.0) for n in (1, 2, 4)]
     (told,) = predict(runs, PredictionRequest(devices=3))
     assert "energy_j" not in told.quantities
 
 
-def test_runs_that_are_no_law_at_all_are_refused_whatever_is_asked():
+def test_runs_without_a_law_are_refused_for_every_request():
     runs = [run(t, n) for n, t in ((1, 1.0), (2, 1e-9), (4, 1e12), (8, 1e-12))]
     with pytest.raises(FitError, match="some runs are outliers"):
         predict(runs, PredictionRequest(devices=4), extrapolate=True)

@@ -1,4 +1,4 @@
-"""Money: what settings cost at given prices, and advice that makes it small."""
+"""Cost of settings at given prices, and advice that minimises it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wattlaw.laws.caps import response
 
 
 def sized(energies=(100.0, 130.0, 200.0)):
-    """Runs on 1, 2 and 4 devices: ever faster, ever dearer."""
+    """Return runs on 1, 2 and 4 devices, faster and more expensive with each."""
     times = {1: 1.0, 2: 0.55, 4: 0.35}
     return [
         run(t * (1 + 0.002 * r), n, r, energy=e)
@@ -25,7 +25,7 @@ def sized(energies=(100.0, 130.0, 200.0)):
 
 
 def capped():
-    """Runs of one device at five caps."""
+    """Return runs of one device at five caps."""
     time, power = response(
         np.array([[-1, 0.8, 0, 0, 0, 0, 0, 0]]), np.array([0.4, 0.55, 0.7, 0.85, 1.0])
     )
@@ -35,7 +35,7 @@ def capped():
     return [run(float(t), 1, 0, energy=float(t * p), power_cap_w=cap) for cap, t, p in rows]
 
 
-def test_a_cost_is_device_hours_and_metered_energy_times_the_overhead_of_the_building():
+def test_a_cost_is_device_hours_plus_measured_energy_times_pue():
     one = run(0.5, 4, energy=3600.0)
     reading = priced(one, COST, Prices(per_device_hour=1.8, per_kwh=0.2, pue=1.5))
     assert reading.value == pytest.approx(4 * 0.5 * 1.8 / 3600 + 0.001 * 0.2 * 1.5)
@@ -58,7 +58,7 @@ def test_a_limit_on_the_cost_bounds_the_fastest_setting():
         advise(sized(), "time", limits={"cost": 0.5}, prices=prices)
 
 
-def test_unmeasured_caps_are_weighed_by_their_cost():
+def test_unmeasured_caps_are_compared_by_cost():
     runs = capped()
     dear_energy = advise(runs, "cost", unmeasured=True, prices=Prices(0.01, 1.0))[0]
     dear_time = advise(runs, "cost", unmeasured=True, prices=Prices(10.0, 0.01))[0]
@@ -69,7 +69,7 @@ def test_unmeasured_caps_are_weighed_by_their_cost():
     assert bounded.predicted["time_per_sample_s"].value <= 1.05
 
 
-def test_the_front_of_time_and_cost_holds_what_nothing_beats():
+def test_the_front_of_time_and_cost_has_the_undominated_settings():
     runs = [*sized(), *[run(2.0, 8, r, energy=500.0) for r in range(3)]]
     found = pareto_points(runs, "time", "cost", Prices(per_device_hour=1.0))
     assert [p.setting.devices for p in found] == [4, 2, 1]
@@ -96,12 +96,12 @@ def test_energy_with_a_price_must_have_been_measured():
         (Prices(1.0, 0.0, 1.3), "give a price per kWh with it"),
     ],
 )
-def test_prices_that_mean_nothing_are_refused(prices, message):
+def test_invalid_prices_are_refused(prices, message):
     with pytest.raises(UsageError, match=message):
         advise(sized(), "cost", prices=prices)
 
 
-def test_a_front_is_of_one_workload_and_of_energies_that_compare():
+def test_a_front_has_one_workload_and_comparable_energies():
     runs = [
         run(t, n, energy=e, workload=w)
         for w in ("bert", "schnet")
@@ -121,12 +121,12 @@ def test_a_front_is_of_one_workload_and_of_energies_that_compare():
     ("prices", "said"),
     [(Prices(1e308), "price per device-hour is 1e\\+308; give a number from 0 to")],
 )
-def test_a_price_that_nobody_pays_is_refused(prices, said):
+def test_an_unrealistic_price_is_refused(prices, said):
     with pytest.raises(UsageError, match=said):
         advise([run(1.0)], "cost", prices=prices)
 
 
-def test_readings_that_nothing_measures_are_no_points_of_a_cap_curve():
+def test_impossible_readings_are_not_points_of_a_cap_curve():
     runs = [
         run(1.0 + 10 / cap, energy=cap, power_cap_w=cap) for cap in (100.0, 150.0, 200.0, 250.0)
     ]
@@ -136,6 +136,6 @@ def test_readings_that_nothing_measures_are_no_points_of_a_cap_curve():
         assert curve.caps.tolist() == [100.0, 150.0, 200.0, 250.0]
 
 
-def test_a_time_or_energy_that_nothing_measures_has_no_cost():
+def test_an_impossible_time_or_energy_has_no_cost():
     for bad in (run(1e200), run(1.0, energy=-1.0), run(1.0, energy=1e200)):
         assert priced(bad, COST, Prices(1.0, 1.0)).value is None

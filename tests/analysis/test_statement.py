@@ -1,4 +1,4 @@
-"""The paragraph for a paper: sums by status, and nothing assumed."""
+"""The paragraph for a paper: totals by status, without assumptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(gpu: Reading, cpu: Reading, devices: int = 2) -> Run:
     )
 
 
-def test_measured_and_estimated_energies_are_told_apart() -> None:
+def test_measured_and_estimated_energies_are_stated_separately() -> None:
     said = statement([run(measured(2 * KWH, "nvml counter"), estimated(0.5 * KWH, "model: x"))] * 2)
     assert "Energy of the GPUs: 4 kWh (measured) [nvml counter]." in said.text
     assert "Energy of the CPU packages: 1 kWh (estimated) [model: x]." in said.text
@@ -39,7 +39,7 @@ def test_measured_and_estimated_energies_are_told_apart() -> None:
     assert (said.counted_j, said.counted_status) == (5 * KWH, "estimated")
 
 
-def test_records_of_others_are_not_called_our_measurement() -> None:
+def test_imported_records_are_not_described_as_measured_by_us() -> None:
     ours = run(measured(KWH), missing("shared"))
     theirs = [msgspec.structs.replace(ours, source="mlperf", wattlaw="")] * 2
     assert statement([ours]).text.startswith(
@@ -54,7 +54,7 @@ def test_records_of_others_are_not_called_our_measurement() -> None:
     )
 
 
-def test_emissions_and_money_follow_from_what_is_given() -> None:
+def test_emissions_and_cost_follow_from_the_given_factors() -> None:
     said = statement(
         [run(measured(10 * KWH), missing("shared"))], grid_g_per_kwh=400, pue=1.5, price_per_kwh=0.2
     )
@@ -63,7 +63,7 @@ def test_emissions_and_money_follow_from_what_is_given() -> None:
     assert "The energy of the GPUs means 6 kg CO2e at a PUE of 1.5 and 400 g CO2e/kWh." in said.text
 
 
-def test_a_run_without_energy_is_counted_as_missing_not_as_nothing() -> None:
+def test_a_run_without_energy_is_counted_as_missing_and_not_as_zero() -> None:
     said = statement(
         [run(measured(KWH, "nvml counter"), missing("x")), run(missing("GPU lost"), missing("x"))]
     )

@@ -1,4 +1,4 @@
-"""One job's efficiency, from what sacct prints."""
+"""The efficiency of one job, from the output of sacct."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_memory_per_cpu_of_older_slurms_is_parsed() -> None:
     assert use.memory_asked_bytes == 8500 * 2**20 * 40
 
 
-def test_the_memory_of_all_tasks_counts() -> None:
+def test_the_memory_of_all_tasks_is_added_up() -> None:
     lines = table().splitlines()
     step = dict(zip(FIELDS, lines[2].split("|"), strict=True))
 
@@ -111,7 +111,7 @@ def test_the_memory_of_all_tasks_counts() -> None:
     assert used(NTasks="4", TRESUsageInTot="cpu=1,mem=30G") == 30 * GIB
 
 
-def test_a_job_that_slurm_does_not_know_is_a_clear_error() -> None:
+def test_an_unknown_job_is_an_error() -> None:
     with pytest.raises(DataError, match="sacct knows no such job"):
         read_job("|".join(FIELDS) + "\n")
     with pytest.raises(UsageError, match="not a job number"):
@@ -133,7 +133,7 @@ def test_a_running_job_has_no_cpu_time_and_no_memory_yet() -> None:
     assert "unknown until the job ends, of 40 cores" in text(page(use))
 
 
-def test_a_job_that_waits_has_used_nothing() -> None:
+def test_a_pending_job_has_used_nothing() -> None:
     with pytest.raises(DataError, match="job 123 is PENDING: it has not run"):
         read_job(table(State="PENDING", AllocNodes="0", ElapsedRaw="0"))
 

@@ -85,7 +85,7 @@ def test_a_real_job_is_compared_with_its_request_also_in_its_epilog(
         assert "of 10 min 00 s" in said
 
 
-def test_a_running_and_a_pending_job_say_so(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_running_and_a_pending_job_are_labelled(cluster: Cluster, tmp_path: Path) -> None:
     running = cluster.start("srun sleep 60", tmp_path, ask="-N1 -n1 -t 10")
     wait_until(
         lambda: "RUNNING" in job(cluster, running)[0], "the job was not accounted as running"
@@ -100,7 +100,7 @@ def test_a_running_and_a_pending_job_say_so(cluster: Cluster, tmp_path: Path) ->
     assert "sacct knows no such job" in job(cluster, "99999")[1]
 
 
-def test_an_arrays_tasks_are_jobs_of_their_own(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_tasks_of_an_array_are_separate_jobs(cluster: Cluster, tmp_path: Path) -> None:
     array = cluster.start("srun true", tmp_path, ask="-N1 -n1 -t 10 --array=1-2")
     wait_until(lambda: cluster.ask("squeue", "-h") == "", "the array did not end")
     ended(cluster, f"{array}_2")

@@ -1,4 +1,4 @@
-"""Small records of other people's tools."""
+"""Small records of other tools."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ COLUMNS = {"devices": "gpus", "elapsed_s": "seconds", "gpu_energy_j": "joules"}
 
 
 def results(folder, log=LOG, power=POWER):
-    """A results folder as MLPerf publishes it."""
+    """Write a results folder in the layout of MLPerf."""
     home = folder / "training_results_v4.1"
     for name, text in {
         "Someone/systems/box.json": SYSTEM,

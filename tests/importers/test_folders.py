@@ -1,4 +1,4 @@
-"""Folders and files as people have them: names used twice, links to nowhere, columns that stand twice."""
+"""Imports of real folders: duplicate names, broken links, duplicate columns."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wattlaw.records import load_runs, write_index
     ("source", "name", "text"),
     [("lightning", "metrics.csv", LIGHTNING), ("zeus", "summary_power_v100.csv", ZEUS)],
 )
-def test_what_is_no_file_stops_no_import_of_the_others(tmp_path, source, name, text):
+def test_what_is_not_a_file_does_not_stop_the_import_of_others(tmp_path, source, name, text):
     for folder in ("good", "folder", "gone", "circle", "pipe"):
         (tmp_path / folder).mkdir()
     (tmp_path / "good" / name).write_text(text)
@@ -36,7 +36,7 @@ def test_what_is_no_file_stops_no_import_of_the_others(tmp_path, source, name, t
     assert {"folder", "pipe"} <= {Path(s.file).parent.name for s in found.skipped}
 
 
-def test_a_link_to_nowhere_among_results_is_named(tmp_path):
+def test_a_broken_link_among_results_is_named(tmp_path):
     results(tmp_path / "v3.0")
     log = next((tmp_path / "v3.0").rglob("result_0.txt"))
     (log.parent / "result_1.txt").symlink_to("nowhere")
@@ -45,7 +45,7 @@ def test_a_link_to_nowhere_among_results_is_named(tmp_path):
     assert "result_1.txt: it is not a readable file" in str(found.skipped[0])
 
 
-def test_versions_of_several_experiments_stay_apart(tmp_path):
+def test_versions_of_several_experiments_stay_separate(tmp_path):
     for experiment in ("a", "b"):
         (tmp_path / experiment / "version_0").mkdir(parents=True)
         (tmp_path / experiment / "version_0" / "metrics.csv").write_text(LIGHTNING)
@@ -53,7 +53,7 @@ def test_versions_of_several_experiments_stay_apart(tmp_path):
     assert names == ["lightning-a-version_0", "lightning-b-version_0"]
 
 
-def test_a_job_that_was_requeued_and_tables_of_one_name_give_runs_of_their_own(tmp_path):
+def test_a_requeued_job_and_tables_with_the_same_name_give_separate_runs(tmp_path):
     (path := tmp_path / "sacct.txt").write_text(SACCT + SACCT.split("\n")[1] + "\n")
     assert [r.trial for r in import_runs("sacct", path).runs] == ["slurm-7", "slurm-8", "slurm-7-2"]
     for folder in ("one", "two"):
@@ -69,7 +69,7 @@ def test_a_job_that_was_requeued_and_tables_of_one_name_give_runs_of_their_own(t
     )
 
 
-def test_the_longest_of_a_trackers_rows_counts(tmp_path):
+def test_the_longest_row_of_a_tracker_is_used(tmp_path):
     row = "2024-01-01T10:00:00,bert,a1,{},0.001,{},0,2\n"
     table = CARBON + row.format(300.0, 0.006) + row.format(200.0, 0.004)
     (path := tmp_path / "emissions.csv").write_text(table)
@@ -78,7 +78,7 @@ def test_the_longest_of_a_trackers_rows_counts(tmp_path):
     assert sum(s.reason.startswith("one of several rows of a run") for s in found.skipped) == 2
 
 
-def test_a_column_that_stands_twice_is_not_guessed_at(tmp_path):
+def test_a_duplicate_column_is_not_guessed(tmp_path):
     (path := tmp_path / "x.csv").write_text("gpus,rate,rate,note,note\n1,100,200,a,b\n")
     with pytest.raises(DataError, match=r"x\.csv:1: there are two columns 'rate'"):
         import_runs("csv", path, columns={"devices": "gpus", "samples_per_s": "rate"})
@@ -90,14 +90,14 @@ def test_a_column_that_stands_twice_is_not_guessed_at(tmp_path):
     assert "y.csv:1: there are two columns 'step_time_s'; neither is read" in str(found.skipped[0])
 
 
-def test_one_cell_that_names_no_precision_costs_its_row_only(tmp_path):
+def test_a_cell_with_an_unknown_precision_drops_only_its_row(tmp_path):
     (path := tmp_path / "x.csv").write_text("precision,samples_per_s\nbf16,1\nhalf,2\n")
     found = import_runs("csv", path)
     assert len(found.runs) == 1
     assert "x.csv:3: unknown precision 'half'" in str(found.skipped[0])
 
 
-def test_an_import_that_takes_the_place_of_another_says_so(tmp_path, capsys):
+def test_an_import_that_replaces_another_reports_it(tmp_path, capsys):
     for name, rate in (("a", 100), ("b", 200)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.csv").write_text(f"samples_per_s\n{rate}\n")
@@ -112,20 +112,20 @@ def test_an_import_that_takes_the_place_of_another_says_so(tmp_path, capsys):
     assert "replaced 1 earlier run of the same name" in imported("b")
 
 
-def test_a_file_that_is_still_packed_is_called_so(tmp_path):
+def test_a_compressed_file_is_reported_as_compressed(tmp_path):
     for source, name in (("csv", "x.csv.gz"), ("sacct", "jobs.gz"), ("nvidia-smi", "smi.csv.gz")):
         (tmp_path / name).write_bytes(gzip.compress(SACCT.encode()))
         with pytest.raises(DataError, match="is compressed; unpack it first"):
             import_runs(source, tmp_path / name)
 
 
-def test_control_characters_of_a_header_reach_no_terminal(tmp_path):
+def test_control_characters_of_a_header_are_not_printed(tmp_path):
     (path := tmp_path / "x.csv").write_text("\x1b[31mgpus,ra\x08te\n1,2\n")
     with pytest.raises(DataError, match=r"x\.csv:1: the file is not text"):
         import_runs("csv", path, columns={"samples_per_s": "rate"})
 
 
-def test_a_number_of_four_hundred_digits_is_none(tmp_path):
+def test_a_number_of_four_hundred_digits_is_not_a_value(tmp_path):
     assert number(10**400) is None
     assert number(-(10**400)) is None
     assert number(float("nan")) is None
@@ -133,7 +133,7 @@ def test_a_number_of_four_hundred_digits_is_none(tmp_path):
     assert import_runs("mlperf", tmp_path).runs[0].setting.batch_per_device is None
 
 
-def test_a_meter_that_stands_twice_costs_its_file_only(tmp_path):
+def test_a_duplicate_meter_drops_only_its_file(tmp_path):
     (path := tmp_path / "V100+x+gpu0.csv").write_text(WINDOWS.replace("gpu1_energy", "gpu0_energy"))
     (tmp_path / "summary_power_v100.csv").write_text(ZEUS)
     found = import_runs("zeus", tmp_path)
@@ -144,7 +144,7 @@ def test_a_meter_that_stands_twice_costs_its_file_only(tmp_path):
     )
 
 
-def test_a_zip_whose_lzma_is_broken_is_called_damaged(tmp_path):
+def test_a_zip_with_broken_lzma_is_reported_as_damaged(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("x/result_0.txt", "a long enough text " * 50)
     data = bytearray((tmp_path / "a.zip").read_bytes())

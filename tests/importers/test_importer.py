@@ -24,14 +24,14 @@ def record_of(source, folder):
     return folder / name
 
 
-def test_an_importer_says_what_it_reads(source):
+def test_an_importer_describes_what_it_reads(source):
     kind = load(IMPORTERS, source)
     assert issubclass(kind, Importer)
     assert kind.summary
     assert kind.__doc__
 
 
-def test_a_record_is_recognised_by_its_own_source_alone(source, tmp_path):
+def test_a_record_is_recognised_by_its_own_source_only(source, tmp_path):
     found = sources_of(record_of(source, tmp_path))
     assert found == ([] if source == "csv" else [source])
 
@@ -78,7 +78,7 @@ def test_the_command_checks_for_pyarrow_before_it_reads(tmp_path, monkeypatch, c
     assert "pip install 'wattlaw[analysis]'" in capsys.readouterr().err
 
 
-def test_the_command_says_how_many_runs_it_read(tmp_path, capsys):
+def test_the_command_reports_how_many_runs_it_read(tmp_path, capsys):
     (tmp_path / "x.csv").write_text(PLAIN)
     words = [f"--column={name}={column}" for name, column in COLUMNS.items()]
     with pytest.raises(SystemExit) as stop:

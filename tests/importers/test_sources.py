@@ -1,4 +1,4 @@
-"""What each source gives: quantities, statuses, warnings, skipped parts."""
+"""What each source provides: quantities, statuses, warnings, skipped parts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_mlperf_log_gives_time_samples_and_a_rate_from_its_time_stamps(tmp_pa
     assert not [n for n in run.warnings if n.name == "throughput_disagrees"]
 
 
-def test_the_samples_of_an_evaluation_are_not_taken_for_those_trained(tmp_path):
+def test_the_samples_of_an_evaluation_are_not_counted_as_trained(tmp_path):
     log = "\n".join(
         [
             event("submission_benchmark", "bert"),
@@ -69,7 +69,7 @@ def test_the_samples_of_an_evaluation_are_not_taken_for_those_trained(tmp_path):
     assert run.quantities["samples_per_s"].value == 250
 
 
-def test_node_energy_is_the_trapezoid_of_the_run_and_says_ac_and_dc(tmp_path):
+def test_node_energy_is_the_trapezoid_of_the_run_with_ac_and_dc(tmp_path):
     (run,) = import_runs("mlperf", results(tmp_path)).runs
     energy = run.quantities["node_energy_j"]
     assert energy.value == pytest.approx(800 * (1000 + 1400))
@@ -85,7 +85,7 @@ def test_a_throughput_in_another_unit_is_a_named_warning(tmp_path):
     assert [n.name for n in run.warnings] == ["throughput_disagrees"]
 
 
-def test_power_that_does_not_cover_the_run_is_missing_not_less(tmp_path):
+def test_energy_is_missing_if_power_does_not_cover_the_run(tmp_path):
     half = "\n".join(POWER.splitlines()[:400])
     (run,) = import_runs("mlperf", results(tmp_path, power=half)).runs
     assert run.quantities["node_energy_j"].value is None
@@ -118,7 +118,7 @@ def test_nvidia_smi_energy_is_summed_over_gpus_and_a_gap_is_reported(tmp_path):
     )
 
 
-def test_codecarbons_zero_is_missing_and_its_model_an_estimate(tmp_path):
+def test_a_zero_of_codecarbon_is_missing_and_its_model_is_an_estimate(tmp_path):
     (path := tmp_path / "emissions.csv").write_text(CARBON)
     found = import_runs("codecarbon", path)
     (run,) = found.runs
@@ -172,7 +172,7 @@ def test_wrong_requests_list_the_valid_values(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "reason"), [("1 0", "'1 0' is not a positive number"), ("-3", "not a positive number")]
 )
-def test_two_numbers_in_a_cell_are_none_and_the_row_is_skipped(tmp_path, cell, reason):
+def test_a_row_with_two_numbers_in_a_cell_is_skipped(tmp_path, cell, reason):
     (path := tmp_path / "summary_power_v100.csv").write_text(ZEUS.replace(",150,", f",{cell},"))
     found = import_runs("zeus", path)
     assert len(found.runs) == 1
@@ -272,9 +272,7 @@ def test_published_mlperf_power_is_the_trapezoid_to_a_thousandth(published):
         ("9 %", "has another unit"),
     ],
 )
-def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column(
-    tmp_path, cell, reason
-):
+def test_an_impossible_cell_is_skipped_with_its_line_and_column(tmp_path, cell, reason):
     (tmp_path / "x.csv").write_text(f"gpus,rate\n1,100\n2,{cell}\n")
     found = import_runs(
         "csv", tmp_path / "x.csv", columns={"devices": "gpus", "samples_per_s": "rate"}
@@ -284,7 +282,7 @@ def test_a_cell_that_no_run_could_have_given_is_skipped_with_its_line_and_column
     assert reason in str(found.skipped[0])
 
 
-def test_a_file_that_is_no_text_is_called_so_instead_of_being_shown(tmp_path):
+def test_a_binary_file_is_reported_without_its_content(tmp_path):
     (tmp_path / "x.csv").write_bytes(bytes(range(128, 256)))
     with pytest.raises(DataError, match=r"x\.csv:1: the file is not text"):
         import_runs("csv", tmp_path / "x.csv")

@@ -14,12 +14,12 @@ CLOCKS = np.array([600.0, 800, 1000, 1200, 1400])
 
 
 def job(z=(0.0, 0.0, 0.0, 0.0)):
-    """Times, s, and powers, W, of a job with standardised parameters z."""
+    """Return times, s, and powers, W, of a job with standardised parameters z."""
     time, power = response(np.array([[*z, 0.0, np.log(250.0)]]), CLOCKS / 1400)
     return np.exp(time[0]), np.exp(power[0])
 
 
-def test_three_probes_give_the_clocks_between():
+def test_three_measured_clocks_predict_those_between():
     times, powers = job((-0.5, 0.3, 0.2, 0.0))
     law = fit_clocks(CLOCKS[[0, 2, 4]], times[[0, 2, 4]], powers[[0, 2, 4]])
     for i in (1, 3):
@@ -43,7 +43,7 @@ def test_time_falls_and_power_rises_with_the_clock():
 
 
 @given(st.lists(st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 3), max_size=5))
-def test_any_probes_give_finite_times_or_a_one_line_error(points):
+def test_any_measurements_give_finite_times_or_a_one_line_error(points):
     try:
         law = fit_clocks(*np.array(points, float).reshape(-1, 3).T)
     except FitError as error:

@@ -1,4 +1,4 @@
-"""The contract of every law: wattlaw's own, and those that other packages provide."""
+"""The contract of every law, built in or provided by another package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wattlaw.laws.law import Law, applies
 
 NOISE = 0.01
 REPEATS = 40
-"""Data sets per law: with 40, an interval of 90 % covers at least 31 of them in 99.6 % of cases."""
+"""Data sets per law. Of 40, a 90 % interval covers at least 31 in 99.6 % of cases."""
 
 MIN_COVERED = 31
 
@@ -25,7 +25,7 @@ def law_of(name):
 
 
 def made_by(law, rng):
-    """Observations that a law predicts at its example's points, with noise in every measured quantity."""
+    """Return a law's predictions at its example's points, with noise in every measured quantity."""
     example = type(law).example
     noise = np.exp(rng.normal(0, NOISE, (len(example.beside) + 1, len(example.x))))
     beside = dict(example.beside)
@@ -37,7 +37,7 @@ def made_by(law, rng):
 
 @pytest.fixture(scope="module", params=ALL)
 def trials(request):
-    """A law, and laws fitted to noisy data that it made, each with one more run at the same points."""
+    """Return a law, and fits to noisy data from it, each with one more run at the same points."""
     law = law_of(request.param)
     truth = law.fit(law.example)
     rng = np.random.default_rng(11)
@@ -45,14 +45,14 @@ def trials(request):
     return truth, fitted, [made_by(truth, rng) for _ in range(REPEATS)]
 
 
-def test_there_are_the_laws_that_the_documentation_names():
+def test_every_documented_law_exists():
     assert {"speedup", "power", "amdahl", "usl", "alpha-beta", "cap", "clock", "samples"} <= set(
         ALL
     )
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_law_plays_the_role_and_applies_to_its_own_example(name):
+def test_a_law_implements_the_role_and_applies_to_its_example(name):
     law = law_of(name)
     assert issubclass(law, Law)
     assert law.__doc__
@@ -60,7 +60,7 @@ def test_a_law_plays_the_role_and_applies_to_its_own_example(name):
     assert set(law.beside) <= set(law.targets) or not law.targets
 
 
-def test_a_law_finds_the_parameters_of_data_that_it_made(trials):
+def test_a_law_recovers_the_parameters_of_its_own_data(trials):
     truth, fitted, _ = trials
     for name, true in truth.parameters().items():
         found = [law.parameters()[name] for law in fitted]
@@ -108,7 +108,7 @@ def test_a_hidden_size_lies_in_the_predictive_interval_of_the_others(trials):
     assert np.mean(covered) >= 0.8
 
 
-def test_an_interval_encloses_the_prediction_and_is_wider_for_a_run(trials):
+def test_an_interval_contains_the_prediction_and_is_wider_for_a_run(trials):
     _, (law, *_), _ = trials
     points = law.example
     pairs = zip(
@@ -120,7 +120,7 @@ def test_an_interval_encloses_the_prediction_and_is_wider_for_a_run(trials):
         assert of_run.high / of_run.low > of_law.high / of_law.low
 
 
-def test_the_held_out_error_is_of_the_size_of_the_noise(trials):
+def test_the_held_out_error_is_about_the_noise(trials):
     truth, _, (runs, *_) = trials
     error = type(truth).held_out_error(runs)
     assert error is None or 0 < error < 10 * NOISE

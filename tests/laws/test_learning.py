@@ -1,4 +1,4 @@
-"""Loss against size, and what the beginning of a training curve says."""
+"""Loss against size, and scores from the beginning of a training curve."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def curve(published):
 
 
 @pytest.mark.parametrize("epochs", PUBLISHED_SCORES)
-def test_training_speed_estimates_are_the_published_ones(curve, epochs):
+def test_training_speed_estimates_equal_the_published_ones(curve, epochs):
     means = epoch_means(*curve)
     found = tse(means, epochs), tse_e(means, epochs), tse_ema(means, epochs)
     assert found == pytest.approx(PUBLISHED_SCORES[epochs], rel=1e-12)
 
 
-def test_the_loss_curve_gradient_approximation_is_the_published_one(curve):
+def test_the_loss_curve_gradient_approximation_equals_the_published_one(curve):
     found = lcga(*curve)
     assert (found.b1, found.b2, found.b3) == pytest.approx((0.93441, 0.028303, 0.0096737), rel=1e-4)
     assert found.slope_over_curvature == pytest.approx(-1.87481, rel=1e-4)
     assert found.slope == pytest.approx(-0.0244703, rel=1e-4)
 
 
-def test_a_floor_is_told_from_a_power_law():
+def test_a_loss_floor_is_distinguished_from_a_power_law():
     sizes = np.geomspace(1e5, 1e9, 8)
     rng = np.random.default_rng(4)
     hits = 0
@@ -58,7 +58,7 @@ def test_a_floor_is_told_from_a_power_law():
     assert hits > 46
 
 
-def test_curves_that_say_nothing_are_refused():
+def test_curves_without_information_are_refused():
     with pytest.raises(UsageError, match="20 epochs requested; the curve has 3"):
         tse([3.0, 2.0, 1.0], 20)
     with pytest.raises(FitError, match="loss of step 1 is not finite"):

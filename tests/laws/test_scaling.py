@@ -1,4 +1,4 @@
-"""Rates over devices, nodes and batch; samples to a target; what families teach one another."""
+"""Rates over devices, nodes and batch; samples to a target; priors from other families."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PRIOR = shipped_prior()
 
 
 def made(devices, batches, z=(0.0,) * 8, sample_s=0.002):
-    """Points on 8-device nodes and their exact rates."""
+    """Return points on nodes of 8 devices and their exact rates."""
     points = Points.of(devices, batches, np.maximum(np.array(devices) / 8, 1))
     return points, points.batches / np.exp(
         log_step(np.array([z]), points, scale_prior(PRIOR, sample_s))[0]
     )
 
 
-def test_the_next_size_is_forecast_from_three():
+def test_the_next_size_is_predicted_from_three():
     points, rates = made([8, 16, 32, 64], [256, 512, 1024, 2048])
     law = fit_scaling(Points(*(v[:3] for v in points)), rates[:3], PRIOR)
     (found,) = law.rate(Points(*(v[3:] for v in points)))
@@ -40,14 +40,14 @@ def test_the_next_size_is_forecast_from_three():
     assert found.low < rates[3] < found.high
 
 
-def test_a_smaller_batch_a_device_costs_rate_even_with_the_same_devices():
+def test_a_smaller_batch_per_device_lowers_the_rate():
     points, rates = made([8, 64, 64], [1024, 8192, 128])
     law = fit_scaling(Points(*(v[:2] for v in points)), rates[:2], PRIOR)
     full, starved = law.rate(Points.of([64, 64], [8192, 128], [8, 8]))
     assert starved.value < 0.7 * full.value
 
 
-def test_intervals_widen_with_the_distance_from_what_was_run():
+def test_intervals_widen_with_the_distance_from_the_runs():
     points, rates = made([8, 16, 32], [256, 512, 1024])
     law = fit_scaling(points, rates, PRIOR)
     near, far = law.rate(Points.of([64, 4096], [2048, 131072], [8, 512]))
@@ -55,7 +55,7 @@ def test_intervals_widen_with_the_distance_from_what_was_run():
     assert law.extrapolates(Points.of([16, 64], [512, 2048], [2, 8])).tolist() == [False, True]
 
 
-def test_time_to_a_target_is_samples_over_rate_with_both_uncertainties():
+def test_time_to_target_is_samples_over_rate_with_both_uncertainties():
     points, rates = made([8, 16, 32], [256, 512, 1024])
     needed = 1e6 * (1 + points.batches / 4000)
     law, samples = fit_scaling(points, rates, PRIOR), fit_samples(points.batches, needed)
@@ -65,7 +65,7 @@ def test_time_to_a_target_is_samples_over_rate_with_both_uncertainties():
     assert time.high / time.low > rate.high / rate.low
 
 
-def test_the_critical_batch_is_found_where_samples_begin_to_grow():
+def test_the_critical_batch_is_where_the_number_of_samples_starts_to_grow():
     batches = np.array([256, 1024, 4096, 16384])
     found = fit_samples(
         batches, 2e6 * (1 + batches / 8000), shipped_critical_batch("")
@@ -86,7 +86,7 @@ def test_a_family_never_informs_its_own_prior():
     assert not np.array_equal(pool.prior("task"), changed.prior("task"))
 
 
-def test_the_shipped_table_has_a_row_for_each_parameter_and_serves_unknown_tasks():
+def test_the_shipped_prior_has_every_parameter_and_a_default_task():
     assert (
         shipped_prior("resnet").shape
         == shipped_prior("nobody trained this").shape
@@ -104,7 +104,7 @@ def test_the_shipped_table_has_a_row_for_each_parameter_and_serves_unknown_tasks
         ([8, 16], [1.0, -1.0], "a rate is -1"),
     ],
 )
-def test_points_that_give_no_scaling_law_are_refused(devices, rates, message):
+def test_points_without_a_scaling_law_are_refused(devices, rates, message):
     with pytest.raises(FitError, match=message):
         fit_scaling(Points.of(devices, [32.0 * n for n in devices]), rates, PRIOR)
 

@@ -1,4 +1,4 @@
-"""Datasheet peaks, and what runs and MLPerf results achieve of them."""
+"""Datasheet peaks, and the shares of them that runs and MLPerf results achieve."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_no_mlperf_result_exceeds_the_peak_of_its_device() -> None:
     assert all(0.02 < s < 0.9 for s in shares)
 
 
-def test_the_operations_of_bert_agree_with_what_its_own_model_counts() -> None:
+def test_the_operations_of_bert_agree_with_the_count_of_its_model() -> None:
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -98,12 +98,12 @@ def test_the_operations_of_bert_agree_with_what_its_own_model_counts() -> None:
             model(text, asked).sum().backward()
         return counter.get_total_flops()
 
-    # of a mean of 256 tokens: least where all sequences are as long, most where half are of 512 and half empty
+    # for a mean of 256 tokens, the minimum is at equal lengths, the maximum at half 512 and half 0
     least, most = counted(256), counted(512) / 2
     assert least < BENCHMARK_FLOP["bert"] < most < 1.05 * least
 
 
-def test_the_half_of_an_mi250x_that_a_driver_shows_has_half_of_its_peak() -> None:
+def test_one_of_the_two_devices_of_an_mi250x_has_half_of_its_peak() -> None:
     half, whole = sixteen_bit("amd-mi250x-die"), sixteen_bit("amd-radeon-instinct-mi250x")
     assert half
     assert whole

@@ -1,4 +1,4 @@
-"""A table of accelerators is read whatever is wrong in it, and every fault is named by line and column."""
+"""Tables of accelerators are read despite faults, which are named by line and column."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def faults(table: CatalogueTable) -> set[tuple[int, str, str]]:
         ("Acme,A1,fp16,1e14,300,card", "accelerator", "repeated-row"),
     ],
 )
-def test_a_row_that_says_nothing_usable_is_dropped_and_named(
+def test_an_unusable_row_is_dropped_and_named(
     tmp_path: Path, row: str, column: str, name: str
 ) -> None:
     table = read(tmp_path, HEADER + GOOD + row + "\nAcme,C1,int8,2e14,100,chip\n")
@@ -87,7 +87,7 @@ def test_a_catalogue_of_a_newer_version_is_named_and_its_known_columns_are_read(
     assert table.entries[0].peak_op_per_s == 1e14
 
 
-def test_marks_tabs_line_ends_and_foreign_bytes_are_mended(tmp_path: Path) -> None:
+def test_byte_order_marks_tabs_line_ends_and_encodings_are_repaired(tmp_path: Path) -> None:
     text = (
         "\ufeff"
         + HEADER
@@ -101,7 +101,7 @@ def test_marks_tabs_line_ends_and_foreign_bytes_are_mended(tmp_path: Path) -> No
     assert latin.entries[0].company == "M\u00fcller"
 
 
-def test_the_words_of_all_survey_years_become_one_vocabulary(tmp_path: Path) -> None:
+def test_the_terms_of_all_survey_years_become_one_vocabulary(tmp_path: Path) -> None:
     rows = [
         "Acme,A,A,1e12,float,10,Dataflow/FPGA,Training,Card,6/9/20,https://a.example;https://b.example",
         "Acme,B,B,1e12,fp16.32,10,GPU,training,card,,",
@@ -125,7 +125,7 @@ def test_the_words_of_all_survey_years_become_one_vocabulary(tmp_path: Path) -> 
     } <= faults(table)
 
 
-def test_a_survey_row_that_disagrees_and_a_label_used_twice_are_doubted_but_kept(
+def test_a_contradictory_row_and_a_duplicate_label_are_kept_with_a_warning(
     tmp_path: Path,
 ) -> None:
     rows = [
@@ -149,7 +149,7 @@ def test_a_power_that_changes_between_years_is_named(tmp_path: Path) -> None:
     assert not list(find_power_changes([tables[0], tables[0]]))
 
 
-def test_what_is_no_table_of_accelerators_says_what_one_needs(tmp_path: Path) -> None:
+def test_a_wrong_table_lists_the_columns_that_accelerators_need(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"mine\.csv: line 1: .*company, product, precision"):
         read(tmp_path, "a,b,c\n1,2,3\n")
     with pytest.raises(DataError, match="no header"):
@@ -159,7 +159,7 @@ def test_what_is_no_table_of_accelerators_says_what_one_needs(tmp_path: Path) ->
 
 
 @given(st.binary(max_size=400), st.booleans())
-def test_no_bytes_break_the_reader(
+def test_arbitrary_bytes_do_not_crash_the_reader(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, headed: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed_2021.csv"
@@ -173,7 +173,7 @@ def test_no_bytes_break_the_reader(
     assert all(f.line >= 1 and f.fault for f in table.faults)
 
 
-def test_a_quote_that_is_not_closed_costs_its_own_row_only(tmp_path: Path) -> None:
+def test_an_open_quote_drops_only_its_row(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     rows = (
         'Acme,A,fp16,1e14,300,"two\nlines"', 'Acme,"B,fp16,1e14,300,', "Acme,C,fp16,1e14,300,x",

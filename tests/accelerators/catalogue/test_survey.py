@@ -1,4 +1,4 @@
-"""The catalogue and what the surveys compute from it: counts, frontier, trends, changes."""
+"""The catalogue and the results of the surveys: counts, frontier, trends, changes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def survey_table(published: Path, year: int) -> Path:
 
 
 @pytest.mark.parametrize("year", PUBLISHED)
-def test_the_counts_of_every_survey_are_those_of_its_table(published: Path, year: int) -> None:
+def test_the_counts_of_every_survey_equal_those_of_its_table(published: Path, year: int) -> None:
     rows, forms, uses, both, least, middle, pareto = PUBLISHED[year]
     found = counts(read_table(survey_table(published, year)).entries)
     assert (found.rows, tuple(found.form_factor.values()), tuple(found.use.values())) == (
@@ -68,7 +68,7 @@ def test_the_seven_unit_slips_and_the_two_high_outliers_are_found_by_rule(publis
     assert high == {"Netcast", "Ergo"}
 
 
-def test_the_catalogue_reads_without_a_mend_and_every_row_has_its_source() -> None:
+def test_the_catalogue_needs_no_repair_and_every_row_has_a_source() -> None:
     table = built_in()
     assert {f.name for f in table.faults} <= {"high-outlier", "no-value"}
     assert len(table.entries) > 600
@@ -82,10 +82,10 @@ def test_every_alias_means_an_entry_of_the_catalogue() -> None:
     assert set(aliases().values()) <= {e.accelerator for e in built_in().entries}
 
 
-def test_an_edition_of_the_catalogue_counts_as_that_years_survey_did() -> None:
+def test_an_edition_of_the_catalogue_has_the_counts_of_its_survey() -> None:
     for year in surveys():
         found, published = counts(edition(year)), PUBLISHED[year]
-        # the 2023 survey lists one device, Greco, of which no survey ever gave a peak
+        # the 2023 survey lists one device, Greco, without a peak in any survey
         assert (found.with_peak_and_power, found.pareto_points) == (published[3], published[6])
         assert tuple(found.at_least.values()) == published[4]
         if year != 2023:
@@ -104,7 +104,7 @@ def test_a_diff_contains_new_gone_and_changed() -> None:
     assert not diff(2022, 2022)
 
 
-def test_filters_keep_what_they_name() -> None:
+def test_filters_keep_matching_devices() -> None:
     entries = built_in().entries
     found = select(
         entries,
@@ -120,7 +120,7 @@ def test_filters_keep_what_they_name() -> None:
         select(entries, CatalogueFilter(precision=("f16",)))
 
 
-def test_a_name_of_a_driver_finds_the_device_and_a_wrong_name_the_nearest() -> None:
+def test_a_driver_name_finds_the_device_and_a_wrong_name_the_nearest() -> None:
     assert named(built_in().entries, "nvidia a100-sxm4-80gb")[0].product == "A100 SXM4 80 GB"
     with pytest.raises(UnknownNameError, match="nvidia-b200"):
         named(built_in().entries, "nvidia-b20")
@@ -152,7 +152,7 @@ def test_part_of_a_name_finds_the_device_or_the_candidates() -> None:
         (("plot", "--survey", "2025", "--years", "1990", "--zoom", "cards"), "loosen the filters"),
     ],
 )
-def test_a_filter_that_names_nothing_lists_the_valid_values(
+def test_a_filter_that_matches_nothing_lists_the_valid_values(
     words: tuple[str, ...], answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -173,7 +173,7 @@ def test_a_sites_own_table_wins_over_the_built_in_one(tmp_path: Path) -> None:
     assert len(entries) == len(built_in().entries)
 
 
-def test_the_frontier_contains_exactly_what_nothing_dominates() -> None:
+def test_the_frontier_contains_exactly_the_undominated_devices() -> None:
     def made(name: str, peak: float, power: float) -> CatalogueEntry:
         return CatalogueEntry(
             accelerator=name,

@@ -1,4 +1,4 @@
-"""The roofline fitted to measured devices, and the candidates that it ranks."""
+"""The roofline fitted to measured devices, and its ranking of candidates."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wattlaw.core.errors import FitError, UnknownNameError, UsageError
 from wattlaw.workloads.counts import preset_counts
 
 
-def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None:
+def test_a_roofline_is_recovered_despite_one_outlier() -> None:
     def point(k: int, slow: float = 1.0) -> MeasuredDevice:
         promise = DeviceLimits(
             1e14 * (k + 1), 1e12 * (1 + k % 3), 200.0 + 50 * (k % 4), 6.4e10 * (1 + 9 * (k % 2))
@@ -51,7 +51,7 @@ def test_a_roofline_is_found_again_and_one_odd_device_does_not_move_it() -> None
 @pytest.mark.parametrize(
     ("benchmark", "devices", "error"), [("resnet", 12, 0.05), ("bert", 15, 0.15)]
 )
-def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
+def test_a_device_left_out_is_predicted_within_the_documented_error(
     benchmark: str, devices: int, error: float
 ) -> None:
     held = leave_one_out(measured_devices(benchmark), BENCHMARK_FLOP[benchmark])
@@ -62,7 +62,7 @@ def test_a_device_left_out_is_predicted_as_well_as_the_docs_say(
 
 @pytest.mark.full
 @pytest.mark.parametrize(("benchmark", "held"), [("resnet", 10 / 12), ("bert", 14 / 15)])
-def test_the_intervals_hold_as_many_devices_left_out_as_the_docs_say(
+def test_the_intervals_have_the_documented_coverage_of_devices_left_out(
     benchmark: str, held: float
 ) -> None:
     assert coverage(measured_devices(benchmark), BENCHMARK_FLOP[benchmark]) == pytest.approx(held)
@@ -77,7 +77,7 @@ def test_an_unknown_link_is_assumed_to_be_pcie_and_named() -> None:
     assert "link_taken" in {n.name for n in found.warnings}
 
 
-def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
+def test_choosing_ranks_within_the_budget_and_states_its_error() -> None:
     found = choose("mlperf-bert", built_in().entries, budget_kw=10, samples=1e6, by="energy")
     energies = [c.energy_j.value for c in found.candidates]
     assert energies == sorted(energies)
@@ -91,7 +91,7 @@ def test_choosing_ranks_within_the_budget_and_says_how_far_it_errs() -> None:
     )
 
 
-def test_a_small_network_is_predicted_in_whole_steps_of_no_less_than_the_floor() -> None:
+def test_a_small_network_is_predicted_with_whole_steps_of_at_least_the_minimum_time() -> None:
     found = choose("schnet", built_in().entries, budget_kw=100, samples=1e6)
     batch = preset_counts("schnet", "base").batch
     for c in found.candidates:
@@ -118,7 +118,7 @@ def test_only_networks_like_bert_and_resnet_get_an_interval() -> None:
         )
 
 
-def test_own_runs_correct_what_is_chosen() -> None:
+def test_own_runs_correct_the_predictions_for_candidates() -> None:
     entries = [e for e in built_in().entries if e.accelerator == "nvidia-a100-sxm4-80-gb"]
     own = [run_on(workload="gpt2", rate=100.0)]
     (found,) = choose("gpt2", entries, budget_kw=1, samples=1e5, runs=own).candidates
@@ -126,7 +126,7 @@ def test_own_runs_correct_what_is_chosen() -> None:
     assert found.time_s.value == pytest.approx(1e5 / 100.0)
 
 
-def test_what_cannot_be_chosen_says_what_would_be() -> None:
+def test_an_impossible_choice_lists_the_valid_values() -> None:
     with pytest.raises(UnknownNameError, match="mlperf-bert"):
         choose("mlperf-bertt", built_in().entries)
     with pytest.raises(UsageError, match="raise the budget"):

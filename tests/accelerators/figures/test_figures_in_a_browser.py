@@ -1,4 +1,4 @@
-"""The interactive figure in a real browser: drawn, filtered, explained under the pointer; nothing fetched."""
+"""The interactive figure in a real browser: drawing, filters, tooltips, no requests."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ TEXTS = """() => [...document.querySelectorAll("g.mark-text text")].map(text => 
 
 
 @pytest.mark.parametrize("zoom", ["", *(s.name for s in SEGMENTS)])
-def test_no_text_of_the_figure_covers_another_as_the_browser_measures_it(
-    tmp_path: Path, zoom: str
-) -> None:
+def test_no_text_of_the_figure_covers_another_in_the_browser(tmp_path: Path, zoom: str) -> None:
     from playwright.sync_api import sync_playwright
 
     today = representative(select(built_in().entries, CatalogueFilter(years=(2019, 2026))))

@@ -1,4 +1,4 @@
-"""The figures: what is drawn, where labels stand, and the commands that draw and print."""
+"""The figures: points, labels, and the commands that draw and print."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_labels_cover_neither_each_other_nor_a_point(spots: list[tuple[float, fl
     assert all(b.left >= -1e-9 and b.right <= 400 + 1e-9 for b in boxes)
 
 
-def test_a_lone_point_is_labelled_at_its_right() -> None:
+def test_a_single_point_is_labelled_at_its_right() -> None:
     (spot,) = place_labels([(100.0, 100.0)], ["A100"], Box(0, 0, 400, 300))
     assert 100 < spot.x < 115
     assert spot.y == pytest.approx(100)
@@ -79,7 +79,7 @@ def test_legends_explain_colour_shape_and_fill(tmp_path: Path) -> None:
     assert words["form factor"] == "chip, card, system"
 
 
-def test_no_name_of_a_line_or_a_device_lies_on_the_frontier() -> None:
+def test_no_label_of_a_line_or_a_device_covers_the_frontier() -> None:
     entries = edition(2025)
     frame = frame_of(entries, "")
     steps = frontier_boxes(frame, entries)
@@ -109,7 +109,7 @@ def test_a_figure_is_written_in_the_format_its_name_says(
         write(plot(edition(2019)[:2]), tmp_path / "a.doc")
 
 
-def test_a_zoom_shows_its_segment_only() -> None:
+def test_a_zoom_shows_only_its_segment() -> None:
     entries = representative(built_in().entries)
     spec = plot(entries, zoom="embedded").to_dict(validate=False)
     powers = [r["power"] for rows in spec["datasets"].values() for r in rows if "peak_text" in r]
@@ -119,7 +119,7 @@ def test_a_zoom_shows_its_segment_only() -> None:
         plot([e for e in entries if (e.power_w or 0) > 100], zoom="embedded")
 
 
-def test_lines_of_equal_efficiency_are_what_they_say() -> None:
+def test_lines_of_equal_efficiency_have_the_labelled_value() -> None:
     spec = plot(edition(2025), labels=False).to_dict(validate=False)
     rows = [r for rows in spec["datasets"].values() for r in rows if "power2" in r]
     ratios = [r["peak"] / r["power"] for r in rows]
@@ -139,7 +139,7 @@ def test_trends_and_shares_are_drawn(tmp_path: Path) -> None:
         plot_measured([])
 
 
-def test_list_prints_the_agreed_items_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prints_the_documented_fields_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = command(capsys, "list", "--company", "google", "--years", "2021-2026", "--json")
     whole = json.loads(out)
     assert (code, whole["kind"]) == (0, "accelerators")
@@ -158,7 +158,7 @@ def test_list_prints_the_agreed_items_as_json(capsys: pytest.CaptureFixture[str]
     assert whole["overall"]["rows"] == len(whole["items"]) > 5
 
 
-def test_a_plot_prints_as_json_what_it_drew(
+def test_a_plot_prints_its_points_as_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "p.svg"
@@ -170,7 +170,7 @@ def test_a_plot_prints_as_json_what_it_drew(
     assert path.read_text().count('aria-roledescription="point"') == len(whole["items"]) > 10
 
 
-def test_a_diff_is_filtered_by_what_the_catalogue_says_of_a_device(
+def test_a_diff_is_filtered_by_the_catalogue_data_of_a_device(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, out, _ = command(

@@ -15,7 +15,7 @@ from wattlaw.laws.statistics.repeats import summarise_readings, summarise_repeat
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 31, 60, 400])
-def test_the_interval_is_that_of_students_t_on_logarithms(count):
+def test_the_interval_is_students_t_on_logarithms(count):
     logs = np.random.default_rng(count).normal(1.0, 0.1, count)
     found = summarise_repeats(np.exp(logs))
     low, high = stats.t.interval(0.9, count - 1, logs.mean(), stats.sem(logs))
@@ -27,7 +27,7 @@ def test_one_repeat_has_no_interval():
     assert summarise_repeats([3.0]) == (pytest.approx(3.0), None, None, 1)
 
 
-def test_values_that_are_not_positive_get_the_arithmetic_mean():
+def test_values_that_are_not_positive_have_the_arithmetic_mean():
     found = summarise_repeats([-1.0, 0.0, 4.0])
     assert found.value == 1.0
     assert found.low < 1.0 < found.high
