@@ -200,7 +200,7 @@ def test_processes_that_outlive_the_command_are_named() -> None:
     pid = int(done.stdout)
     os.kill(pid, signal.SIGKILL)
     assert (
-        f"processes_left: the command has ended, but one of its processes still runs ({pid})"
+        f"processes_left: the command has ended, but one of its processes is still running ({pid})"
         in done.stderr
     )
 
@@ -245,7 +245,7 @@ def test_windows_inside_the_command_count_its_steps(tmp_path: Path) -> None:
 
 def test_a_missing_command_is_named_and_wrong_usage() -> None:
     done = run("--", "no-such-command")
-    assert (done.returncode, done.stderr) == (2, "wattlaw: there is no command 'no-such-command'\n")
+    assert (done.returncode, done.stderr) == (2, "wattlaw: command not found: 'no-such-command'\n")
 
 
 def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell(

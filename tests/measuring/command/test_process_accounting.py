@@ -1,4 +1,4 @@
-"""What the system's account of a command gives, and between which bounds a peak lies that nobody saw."""
+"""CPU time and peak memory of a command by the kernel's accounting, and bounds of a peak that was missed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sampled(cpu_time_s: float | None = None, memory: float | None = None) -> dic
 
 def test_cpu_time_is_the_accounts_unless_more_was_seen() -> None:
     assert accounted(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(
-        1.0, "the system's account of the command"
+        1.0, "the kernel's accounting of the command"
     )
     more = accounted(ended(1.0), sampled(1.5))["cpu_time_s"]
     assert (more.value, more.how[:9]) == (1.5, "at least:")

@@ -1,1 +1,1 @@
-"""Measures any command: runs it as if alone, and reports its cost."""
+"""Measures any command: runs it unchanged and reports its cost."""

@@ -1,6 +1,6 @@
 """Measures any command; its output, terminal, signals and exit code pass through unchanged.
 
-run_command.py runs the command, a HostSampler reads the meters meanwhile, and summary.py reduces
+run_command.py runs the command, a HostSampler reads the meters, and summary.py reduces
 what was read.
 """
 
@@ -255,7 +255,7 @@ def _summary(
     between: Span,
     left: Sequence[Note],
 ) -> Summary:
-    """Summarise, with the system's account if the command's processes were the whole job."""
+    """Summarise, with the kernel's accounting if the command's processes were the whole job."""
     cpu_time_s = ended.cpu_time_s if is_whole_job else None
     summary = summarise(record.attempt, None, between, cpu_time_s)
     quantities = dict(summary.quantities)

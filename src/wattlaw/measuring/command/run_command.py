@@ -1,6 +1,6 @@
-"""A command run as if alone: its terminal, signals and exit code pass through.
+"""Run a command transparently: its terminal, signals and exit code pass through.
 
-Also the system's account of its CPU time and memory, and what that account leaves out.
+Also its CPU time and peak memory by the kernel's accounting, and what that accounting leaves out.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from wattlaw.core.units import show
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-"""The terminal sends these to the command too; without a witness this is assumed."""
+"""The terminal sends these to the command too; without a witness, assume that it did."""
 
 _SHELL = "/bin/sh"
 
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
-"""Values to which Python sets LC_CTYPE if it starts in the locale C (PEP 538)."""
+"""Values to which Python sets LC_CTYPE when it starts in the locale C (PEP 538)."""
 
 _GROUP_DELAY_S = 0.005
-"""A signal to the group may reach this process so much earlier than the witness."""
+"""A signal to the group may reach this process this much earlier than the witness."""
 
 _WITNESS_PROGRAM = """
 import os, _signal
@@ -41,12 +41,12 @@ while os.read(0, 1):
         pass
 """
 
-_ACCOUNT = "the system's account of the command"
+_ACCOUNT = "the kernel's accounting of the command"
 _TWO_TICKS_S = 0.02
-"""The account and the sampled CPU time of the same processes differ by less than this."""
+"""Accounted and sampled CPU time of the same processes differ by less than this."""
 
 _MIN_SEEN_SHARE = 0.5
-"""A peak last read before this share of a process's life is no estimate of its final peak."""
+"""A peak last read before this share of a process's lifetime is not used for its final peak."""
 
 _MAX_LISTED = 4096
 _MAX_NAMED = 5
@@ -55,10 +55,10 @@ T = TypeVar("T")
 
 
 class EndedCommand(NamedTuple):
-    """A command that has ended. ``exit_code`` is negative for the signal that ended it.
+    """A command that has ended. ``exit_code`` is negative if a signal ended it.
 
-    ``peak_bytes`` is the peak memory of its own first process when it was last read, and
-    ``seen_share`` the share of the process's life at that time; 0 if it ended before a reading.
+    ``peak_bytes`` is the peak memory of its first process when it was last read, and
+    ``seen_share`` the share of the process's lifetime at that time; 0 if it ended before a reading.
     """
 
     exit_code: int
@@ -74,7 +74,7 @@ class EndedCommand(NamedTuple):
 
 
 class PeakMemory:
-    """The peak memory of a process, read at every twentieth of its life."""
+    """The peak memory of a process, read at every twentieth of its lifetime."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -88,7 +88,7 @@ class PeakMemory:
         return min(1.0, max(1e-3, age_s / 20))
 
     def read(self) -> None:
-        """Read the peak; the last value stays if the process has just ended."""
+        """Read the peak; keep the last value if the process has just ended."""
         now = time.monotonic()
         try:
             status = Path(f"/proc/{self.pid}/status").read_bytes()
@@ -99,21 +99,21 @@ class PeakMemory:
             self.bytes, self.last_s = int(rest.split(None, 1)[0]) * 1024, now
 
     def seen_share(self) -> float:
-        """Return the share of the process's life, up to now, at which the peak was last read."""
+        """Return when the peak was last read, as a share of the process's lifetime up to now."""
         now = time.monotonic()
         return (self.last_s - self.began_s) / (now - self.began_s) if now > self.began_s else 0.0
 
 
 class SignalWitness:
-    """A small process that shows whether a signal was sent to this process alone or to its group.
+    """A small process that shows whether a signal was sent to this process only or to its group.
 
-    The terminal and `timeout` send a signal to the whole process group: the command has it
-    already, and passed on it would have it twice. `kill`, and Slurm if it tracks processes by
-    control group, send it to this process alone: the command has it only when it is passed on.
+    The terminal and `timeout` send a signal to the whole process group: the command
+    receives it anyway, and would receive it twice if it were forwarded. `kill`, and Slurm if it
+    tracks processes by cgroup, send it to this process only: it must be forwarded.
     The witness is in the same group and blocks every signal, so a signal to the group stays
     pending there.
 
-    It ends with ``close``, and when this process ends. Raises OSError.
+    It ends with ``close`` and when this process ends. The constructor raises OSError.
     """
 
     def __init__(self) -> None:
@@ -148,11 +148,11 @@ class SignalWitness:
 
     def forget(self) -> None:
         """Clear the signals that are pending in the witness."""
-        with suppress(OSError):  # it was killed; from now on it sees no signal
+        with suppress(OSError):  # it was killed; from now on it receives no signal
             os.write(self._write_end, b".")
 
     def close(self) -> None:
-        """End it; a child that was forked since then only closes its pipe."""
+        """End the witness; a child forked since it started only closes its pipe."""
         os.close(self._write_end)
         if os.getpid() != self._owner:
             return
@@ -171,7 +171,7 @@ class SignalWitness:
 
 @contextmanager
 def signal_witness() -> Iterator[SignalWitness | None]:
-    """Provide a witness while the context lasts; None if the system allows no more processes."""
+    """Provide a witness in the context; None if no further process can be started."""
     try:
         witness = SignalWitness()
     except OSError:
@@ -184,7 +184,7 @@ def signal_witness() -> Iterator[SignalWitness | None]:
 
 
 class Child:
-    """The process that signals are passed on to; signals before it runs wait for it."""
+    """The process to which signals are forwarded; earlier signals wait until it has started."""
 
     def __init__(self, wakeup: int, witness: SignalWitness | None) -> None:
         self.pid = 0
@@ -193,7 +193,7 @@ class Child:
         self.waiting: list[int] = []
 
     def start(self, pid: int) -> None:
-        """Pass signals on to a process from now on, first those that came before."""
+        """Forward signals to a process from now on, first those that arrived before."""
         if self.waiting and self.witness:
             self.witness.forget()
         self.pid = pid
@@ -201,7 +201,7 @@ class Child:
             os.kill(pid, number)
 
     def wait(self, peak: PeakMemory) -> EndedCommand:
-        """Wait for the end. Every signal wakes it: a plain wait would miss one just before it."""
+        """Wait for the end. Every signal wakes it: a plain wait would miss one just before."""
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
@@ -214,7 +214,7 @@ class Child:
                 os.read(self.wakeup, 4096)
 
     def pass_on(self, number: int, frame: object) -> None:
-        """Handle a signal: pass it on, unless it was sent to the group and the process has it."""
+        """Handle a signal: forward it, unless the process received it through its group."""
         if not self.pid:
             self.waiting.append(number)
             return
@@ -226,10 +226,10 @@ class Child:
 
 @contextmanager
 def signals_passed_on(witness: SignalWitness | None) -> Iterator[tuple[Child, list[int]]]:
-    """Pass on the signals that this process receives while the context lasts.
+    """Forward the signals that this process receives in the context.
 
     A signal that was ignored before, as under nohup, stays ignored here and in the command. Yields
-    the child, and the signals whose default the command must get back.
+    the child, and the signals whose default handler the command must get back.
     """
     wakeup, wakeup_write = os.pipe()
     for end in (wakeup, wakeup_write):
@@ -305,7 +305,7 @@ def describe_exit(exit_code: int) -> str:
 
 
 def accounted(ended: EndedCommand, sampled: Mapping[str, Reading]) -> dict[str, Reading]:
-    """Return CPU time and peak memory of a command, from the system's account and from samples."""
+    """Return CPU time and peak memory of a command, from kernel accounting and from samples."""
     found = {"cpu_time_s": _cpu_time(ended.cpu_time_s, sampled["cpu_time_s"])}
     memory = _peak_memory(ended, sampled["memory_peak_bytes"])
     if memory is not None:
@@ -316,8 +316,8 @@ def accounted(ended: EndedCommand, sampled: Mapping[str, Reading]) -> dict[str, 
 def processes_left(mark: str, first: int) -> list[Note]:
     """Return the warning that processes of a command still run after its end.
 
-    ``mark`` is a variable of their environment as "NAME=value", and ``first`` the number of the
-    command's own process: only processes of this user with later numbers are checked.
+    ``mark`` is a variable of their environment as "NAME=value", and ``first`` the PID of the
+    command: only processes of this user with higher PIDs are checked.
     """
     left = []
     for pid in _later_processes(first):
@@ -328,10 +328,10 @@ def processes_left(mark: str, first: int) -> list[Note]:
     pids = ", ".join(map(str, left[:_MAX_NAMED]))
     if len(left) > _MAX_NAMED:
         pids += ", …"
-    still = "one of its processes still runs"
+    still = "one of its processes is still running"
     if len(left) > 1:
-        still = f"{len(left)} of its processes still run"
-    text = f"the command has ended, but {still} ({pids}); their further use is not counted"
+        still = f"{len(left)} of its processes are still running"
+    text = f"the command has ended, but {still} ({pids}); their later use is not counted"
     return [Note("processes_left", text)]
 
 
@@ -350,8 +350,8 @@ def _execute(words: Sequence[str], execute: Callable[[str, list[str]], T]) -> T:
             return execute(_SHELL, [_SHELL, found, *words[1:]])
     except FileNotFoundError:
         if not found:
-            raise UsageError(f"there is no command {name!r}") from None
-        why = "the program in its first line does not exist"
+            raise UsageError(f"command not found: {name!r}") from None
+        why = "the interpreter in its first line does not exist"
     except PermissionError:
         raise UsageError(f"{name!r} is not executable") from None
     except OSError as error:
@@ -378,25 +378,25 @@ def _original_environment() -> Mapping[str, str]:
 def _cpu_time(accounted_s: float, sampled: Reading) -> Reading:
     if sampled.value is not None and sampled.value > accounted_s + _TWO_TICKS_S:
         more = show(sampled.value - accounted_s, "s")
-        how = f"at least: {more} of it by processes that no one waited for, as sampled"
+        how = f"at least: {more} of it was sampled in processes that were not waited for"
         return measured(sampled.value, how)
     if accounted_s > 0:
         return measured(accounted_s, _ACCOUNT)
-    return missing(f"it is below the tick of {_ACCOUNT}")
+    return missing(f"it is below the resolution of {_ACCOUNT}")
 
 
 def _peak_memory(ended: EndedCommand, sampled: Reading) -> Reading | None:
-    """Return the peak memory; None if the sampled one is the best."""
+    """Return the peak memory; None if the sampled one is better."""
     largest = ended.usage.ru_maxrss * 1024
-    # before it became the command the process was a copy of this one, which the system counts too
+    # before exec, the process was a copy of this one, which the kernel counts too
     copy = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     known = sampled.value or 0
     if largest > max(known, copy):
-        how = "at least: its largest single process, by the system's account"
+        how = "at least: its largest single process, by the kernel's accounting"
         return measured(float(largest), how)
     if ended.peak_bytes > known and (known or ended.seen_share >= _MIN_SEEN_SHARE):
         how = (
-            f"at least: the command's own process {ended.seen_share:.0%} through its life; "
+            f"at least: the command's own process, read at {ended.seen_share:.0%} of its lifetime; "
             f"its largest process had at most {show(copy, 'B')}"
         )
         return measured(float(ended.peak_bytes), how)
@@ -404,7 +404,7 @@ def _peak_memory(ended: EndedCommand, sampled: Reading) -> Reading | None:
         return None
     low = ""
     if ended.peak_bytes:
-        low = f"more than {show(ended.peak_bytes, 'B')}, as seen early in its life, and "
+        low = f"more than {show(ended.peak_bytes, 'B')}, as read early in its lifetime, and "
     return missing(f"it ended too soon: its largest process had {low}at most {show(copy, 'B')}")
 
 
@@ -421,9 +421,9 @@ def _later_processes(first: int) -> list[int]:
 
 def _environment_of(pid: int) -> bytes:
     try:
-        # a thread has a number too, and shows its process's environment
+        # thread IDs are listed too, with the environment of their process
         if f"\nTgid:\t{pid}\n".encode() not in Path(f"/proc/{pid}/status").read_bytes():
             return b""
         return Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return b""  # it has ended, or is another user's
+        return b""  # it has ended, or belongs to another user

@@ -1,6 +1,6 @@
-"""From the files of an attempt to its totals: each quantity with its status, and the warnings.
+"""Reduce the files of an attempt to a summary: quantities with their status, and warnings.
 
-Pure functions below ``summarise`` and ``summarise_spans``, which read the files.
+``summarise`` and ``summarise_spans`` read the files; the functions below them are pure.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ from wattlaw.measuring.reduce.series import growth, highest_sum, mean, peak, wit
 from wattlaw.measuring.reduce.slurm_clocks import clock_notes
 from wattlaw.measuring.reduce.step_quantities import step_notes, step_quantities
 
-Take = Callable[[TelemetryColumn, float, float], float | None]
+Reduction = Callable[[TelemetryColumn, float, float], float | None]
 """Reduces one column between two times to one value; None if there is none."""
 
 _ALL_GPUS = "gpu:"
 
 _NEVER_0 = {
-    "cpu_time_s": "the CPU time of the job's processes is below the system's tick, "
-    "or they were never seen alive",
-    "memory_peak_bytes": "no process of the job was alive when its memory was read",
+    "cpu_time_s": "the CPU time of the job's processes is below the kernel's clock tick, "
+    "or they ended before a sample",
+    "memory_peak_bytes": "no process of the job was running when memory was sampled",
 }
 """Quantities that are missing when they are 0 or were not read, and the reason."""
 
@@ -91,10 +91,10 @@ def summarise(
     """Summarise an attempt: the steps of all ranks and the telemetry of all hosts.
 
     devices     number of processes that were requested, if known
-    between     the measured window, s on this host's monotonic clock; None: from the latest first
-                start to the latest last end of the steps after warm-up
-    cpu_time_s  the job's CPU time as the system accounts it; an energy that is estimated from CPU
-                time uses the larger of it and the sampled one
+    between     the measured window, s on this host's monotonic clock; None: from the latest start
+                of a first step after warm-up to the latest end of a last step
+    cpu_time_s  the job's CPU time by the kernel's accounting; an energy that is estimated from CPU
+                time uses the larger of this and the sampled one
 
     Raises DamagedRunError or RecordError naming the file.
     """
@@ -161,7 +161,7 @@ def _summary(
         quantities |= pause_times(read.pauses)
     notes += rank_notes(ranks, windows, read.known, devices) + clock_comparison_notes(windows)
     if not any(e.reading.status == "measured" for e in energies):
-        text = "nothing measures energy here; `wattlaw doctor` says what would"
+        text = "nothing measures energy here; `wattlaw doctor` shows how to change that"
         notes.append(Note("no_energy_meter", text))
     start_utc, end_utc = whole[0] + read.base_s, whole[1] + read.base_s
     return Summary(
@@ -235,7 +235,7 @@ def energy_quantities(
 ) -> dict[str, Reading]:
     """Return energy and mean power within each boundary; the CPU's is estimated if not measured."""
     sampled_s = sum_over_hosts(windows, "job", "cpu_time_s", growth)
-    # the system's account lacks processes that no one waited for, samples lack those never seen
+    # kernel accounting lacks processes that were not waited for, samples lack short-lived ones
     cpu_times = [t for t in (sampled_s, cpu_time_s) if t is not None]
     cpu_time = max(cpu_times, default=None)
     quantities = {f"{b}_energy_j": boundary_energy(b, windows, energies) for b in BOUNDARIES}
@@ -292,24 +292,26 @@ def sum_readings(readings: Sequence[Reading]) -> Reading:
     return Reading(sum(r.value or 0.0 for r in readings), status, how)
 
 
-def values_of(windows: Sequence[HostWindow], device: str, column: str, take: Take) -> list[float]:
+def values_of(
+    windows: Sequence[HostWindow], device: str, column: str, reduce: Reduction
+) -> list[float]:
     """Return the reduced column of every device of that name, on all hosts.
 
-    A name that ends with ":" means every device that begins with it, such as "gpu:".
+    A name that ends with ":" is a prefix, such as "gpu:" for all GPUs.
     """
     values = []
     for window in windows:
         for name, series in window.series.items():
             if name == device or (device.endswith(":") and name.startswith(device)):
-                values.append(take(series.column(column), window.start_s, window.end_s))
+                values.append(reduce(series.column(column), window.start_s, window.end_s))
     return [v for v in values if v is not None and math.isfinite(v)]
 
 
 def sum_over_hosts(
-    windows: Sequence[HostWindow], device: str, column: str, take: Take
+    windows: Sequence[HostWindow], device: str, column: str, reduce: Reduction
 ) -> float | None:
     """Return the sum of one device's reduced column over hosts; None if a host lacks it."""
-    values = values_of(windows, device, column, take)
+    values = values_of(windows, device, column, reduce)
     return sum(values) if values and len(values) == len(windows) else None
 
 
@@ -431,7 +433,7 @@ def _highest(values: list[float]) -> float | None:
 
 def _over_time(energy: Reading, elapsed_s: float) -> Reading:
     if energy.value is None or elapsed_s <= 0:
-        return missing(energy.how or "the window has no length")
+        return missing(energy.how or "the window is empty")
     return Reading(energy.value / elapsed_s, energy.status, energy.how)
 
 
