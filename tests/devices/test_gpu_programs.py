@@ -32,7 +32,7 @@ def test_nvidia_smi_stands_in_and_a_device_without_power_says_so(nvidia_smi: Non
     meter = NvidiaSmi(Scope(root_pid=1))
     first, second = meter.probe().devices
     assert (first.id, first.energy, first.limits) == ("gpu:0", "power", {"power_limit_w": 300.0})
-    assert (second.energy, second.reason) == ("none", "nvidia-smi gives no power of it")
+    assert (second.energy, second.reason) == ("none", "nvidia-smi reports no power of it")
     time.sleep(0.2)
     samples = {s.device: s for s in meter.read()}
     assert samples["gpu:0"].power_w == 101.5
@@ -130,4 +130,4 @@ def test_without_its_library_the_amd_meter_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "amdsmi", None)
     assert AmdSmi(scope).probe().grant == "pip install 'wattlaw[amd]'"
-    assert "no AMD GPU here" in AmdSmi(Scope(root_pid=1, sys="/nowhere")).probe().reason
+    assert "no AMD GPU on this machine" in AmdSmi(Scope(root_pid=1, sys="/nowhere")).probe().reason

@@ -38,8 +38,8 @@ def test_a_plug_in_that_sees_the_whole_node_is_a_meter_of_it(scontrol) -> None:
 @pytest.mark.parametrize(("plugin", "joules", "why"), [
     ("rapl", "5000", "Slurm's energy plug-in is rapl; the whole node is read by ipmi, xcc, pm_counters"),
     ("none", "0", "Slurm's energy plug-in is none"),
-    ("ipmi", "n/s", "Slurm's plug-in ipmi gives no energy of n7"),
-    ("ipmi", "0", "Slurm's plug-in ipmi gives no energy of n7"),
+    ("ipmi", "n/s", "Slurm's plug-in ipmi reports no energy of n7"),
+    ("ipmi", "0", "Slurm's plug-in ipmi reports no energy of n7"),
 ])  # fmt: skip
 def test_what_is_not_the_whole_node_or_no_energy_is_missing(
     scontrol, plugin: str, joules: str, why: str

@@ -62,7 +62,7 @@ OPTIONS: dict[str, TrainingOption] = {
         0, "steps until cosine and linear reach their end; 0 takes all that the stop allows"
     ),
     "schedule_end": TrainingOption(
-        0.0, "final share of the learning rate, and the lowest that plateau reaches"
+        0.0, "final share of the learning rate, and the minimum of plateau"
     ),
     "schedule_every": TrainingOption(
         0, "steps after which step multiplies the learning rate by schedule_factor"
@@ -72,10 +72,10 @@ OPTIONS: dict[str, TrainingOption] = {
         10, "evaluations without improvement before plateau multiplies the learning rate"
     ),
     "schedule_metric": TrainingOption(
-        "", "metric that plateau follows; -NAME if more is better; empty takes the first"
+        "", "metric that plateau monitors; -NAME if more is better; empty: the first"
     ),
     "clip_norm": TrainingOption(
-        0.0, "largest norm of all gradients together; 0 keeps the workload's published one"
+        0.0, "norm to which the gradients are clipped; 0 keeps the workload's published one"
     ),
     "evaluate_every": TrainingOption(
         0, "measured steps between evaluations on the validation set; 0 never evaluates"
@@ -142,9 +142,7 @@ def training_options(setting: Setting) -> dict[str, OptionValue]:
     if chosen["accumulation"] == 0:
         raise SettingError("option accumulation is 0; it must be at least 1")
     if setting.stop.target and not chosen["evaluate_every"]:
-        raise SettingError(
-            "a target needs evaluate_every, the steps between two looks at the valid part"
-        )
+        raise SettingError("a target needs evaluate_every, the steps between two evaluations")
     _check_schedule(setting, chosen)
     return chosen
 
@@ -153,11 +151,11 @@ def _check_schedule(setting: Setting, chosen: dict[str, OptionValue]) -> None:
     kind, stop = chosen["schedule"], setting.stop
     if kind == "step" and not chosen["schedule_every"]:
         raise SettingError(
-            "schedule step needs schedule_every, the steps between two falls of the learning rate"
+            "schedule step needs schedule_every, the steps between two decays of the learning rate"
         )
     if kind == "plateau" and not chosen["evaluate_every"]:
         raise SettingError(
-            "schedule plateau needs evaluate_every, the steps between two looks at the valid part"
+            "schedule plateau needs evaluate_every, the steps between two evaluations"
         )
     if kind == "plateau" and not 0 < float(chosen["schedule_factor"]) < 1:
         raise SettingError(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 Loaded: TypeAlias = Any
-"""What an import gives: its type is known only to the caller."""
+"""The result of an import, whose type is known only to the caller."""
 
 
 class PluginKind(NamedTuple):
@@ -74,8 +74,8 @@ class Plugin(NamedTuple):
     """One plug-in: its public name, and where it is.
 
     version   of what it computes; a new version gives its trials new identities
-    folder    the folder of its file in our package, or what the file declares as DOMAIN; "" for
-              none
+    folder    the folder of its file in our package, or what the file declares as DOMAIN; "" if
+              neither
     provider  "wattlaw", or the name and version of the package that provides it
     """
 
@@ -96,7 +96,7 @@ def plugins(kind: PluginKind) -> dict[str, Plugin]:
     found: dict[str, Plugin] = {}
     for plugin in (*_our_plugins(kind), *_plugins_of_others(kind)):
         if plugin.name in found:
-            raise _twice(kind, found[plugin.name], plugin)
+            raise _declared_twice(kind, found[plugin.name], plugin)
         found[plugin.name] = plugin
     return found
 
@@ -194,7 +194,7 @@ def _module_of_another(name: str) -> _Module:
 
 
 def _entry_points(kind: PluginKind) -> list[EntryPoint]:
-    if not kind.group or not _is_any_package_declaring():
+    if not kind.group or not _declares_any_package():
         return []
     from importlib.metadata import entry_points
 
@@ -202,7 +202,7 @@ def _entry_points(kind: PluginKind) -> list[EntryPoint]:
 
 
 @functools.cache
-def _is_any_package_declaring() -> bool:
+def _declares_any_package() -> bool:
     """Return whether a package names a group of ours: importlib.metadata takes 40 ms to import."""
     for folder in sys.path:
         try:
@@ -224,7 +224,7 @@ def _names_our_group(folder: str, name: str) -> bool:
 
 
 def _source(module: str) -> Path | None:
-    """Return the source file of a module, importing neither it nor its parents; None for none."""
+    """Return the source file of a module without importing it or its parents; None if none."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
     for part in rest:
@@ -235,7 +235,7 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin and is_source else None
 
 
-def _twice(kind: PluginKind, one: Plugin, other: Plugin) -> UsageError:
+def _declared_twice(kind: PluginKind, one: Plugin, other: Plugin) -> UsageError:
     if one.provider == other.provider:
         return UsageError(
             f"the {kind.noun} {one.name!r} is declared twice: {one.module}, {other.module}"

@@ -39,7 +39,7 @@ Rule = Callable[[Run], Reading]
 class Quantity(NamedTuple):
     """A named quantity.
 
-    title       for people
+    title       shown in tables and figures
     unit        SI unit, as in units.py; "" for a pure number
     better      LESS, MORE, or 0 if neither is better
     heading     short title for a column of a table, without the unit; "" derives it from the name
@@ -94,9 +94,9 @@ def energy(run: Run) -> tuple[Reading, str]:
     """Return the energy within the widest boundary that was *measured*, and that boundary's name.
 
     A node contains its other boundaries; GPUs, CPU packages and memory are disjoint. Without a
-    meter of the node, those are added as far as they were measured. Where nothing was measured, the
-    sum of the estimates is returned, marked as estimated. Where there is neither, the reason is
-    that of the boundary of the devices that trained.
+    meter of the node, the measured ones of those are added. If nothing was measured, the sum of the
+    estimates is returned, marked as estimated. If there is neither, the reason is that of the
+    boundary of the devices that trained.
     """
     node = run.reading("node_energy_j")
     if node.status == "measured":
@@ -157,7 +157,7 @@ def parse_limit(text: str) -> Limit:
     """Read a limit such as "gpu_energy_j=3 kWh" or "step_time_s=20 ms".
 
     A value without a unit is in the quantity's own. Raises UnknownNameError for the name, and
-    UsageError if the value is no positive number or its unit is of another dimension.
+    UsageError if the value is not a positive number or its unit is of another dimension.
     """
     name, equals, value = text.partition("=")
     name = name.strip()

@@ -136,7 +136,7 @@ def setting_from(values: PlainValues) -> Setting:
 def check_setting(setting: Setting) -> None:
     """Raise SettingError if a setting could run on no machine at all."""
     if not setting.workload:
-        raise SettingError("workload is empty; `wattlaw list workloads` says what there is")
+        raise SettingError("workload is empty; `wattlaw list workloads` lists them")
     for name in ("nodes", "devices_per_node", "batch_per_device"):
         value = getattr(setting, name)
         if value is not None and value < 1:
@@ -152,7 +152,7 @@ def check_setting(setting: Setting) -> None:
         _check_target(setting.stop.target, setting.command)
     if not setting.command and all(s is None for s in stop):
         lacks = (
-            "has a target alone; also give the most" if setting.stop.target else "is empty; give"
+            "has only a target; also set a maximum of" if setting.stop.target else "is empty; set"
         )
         raise SettingError(
             f"stop {lacks} steps, epochs or seconds, such as stop = {{ steps = 100 }}"

@@ -32,21 +32,24 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "not_ranked": WarningText(
         "A finished trial logged too few losses, or one that is not finite, and is not ranked.",
-        "Run it longer, or check its learning rate if its loss is not finite.",
+        "Run it longer, or lower its learning rate if its loss is not finite.",
     ),
     "only_settings_run": WarningText(
-        "Settings without runs were requested as candidates, and nothing here predicts any.",
+        "Settings without runs were requested as candidates, but none can be predicted from "
+        "these runs.",
         "Run a second number of devices with the same batch per device, or three power "
         "caps with GPU energy.",
     ),
     "no_cost": WarningText(
-        "Energy has a price, but not every run measured its energy, so no cost is given.",
-        "Price device-hours alone, or run again where a meter works (`wattlaw doctor`).",
+        "Energy has a price, but not every run measured its energy, so no cost is computed.",
+        "Set a price for device-hours only, or run again on a machine with a working meter "
+        "(`wattlaw doctor`).",
     ),
     "no_energy": WarningText(
         "Not every run behind the prediction measured the energy of its GPUs, so no "
         "energy is predicted.",
-        "Run those again where a meter works (`wattlaw doctor`); `wattlaw runs show` lists them.",
+        "Run those again on a machine with a working meter (`wattlaw doctor`); `wattlaw runs "
+        "show` lists them.",
     ),
     "no_prediction": WarningText(
         "Some groups of runs are too few to predict this setting, and are left out.",
@@ -87,7 +90,8 @@ WARNINGS: dict[str, WarningText] = {
         "Check that the machine was steady, and run the sweep again on a quiet one.",
     ),
     "formula": WarningText(
-        "No run measured the time of communication, so it follows the formula of the ring.",
+        "No run measured the time of communication, so it is computed with the "
+        "formula of a ring all-reduce.",
         "Run two devices; the prediction is then corrected by what they measure.",
     ),
     "prior": WarningText(
@@ -106,8 +110,8 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "link_taken": WarningText(
         "For some accelerators no source gives the bandwidth between the devices of a "
-        "node; PCIe 4.0 x16 was assumed.",
-        "Give link_bandwidth_bytes_per_s in your own table and name it with --catalogue.",
+        "node; PCIe 4.0 x16 is assumed.",
+        "Set link_bandwidth_bytes_per_s in your own table and pass it with --catalogue.",
     ),
     "one_node_scaling": WarningText(
         "Devices are assumed to scale as within one node; a network slows many small ones down.",
@@ -119,8 +123,9 @@ WARNINGS: dict[str, WarningText] = {
         "Measure the workload on one device: the prediction has no launch overhead of its steps.",
     ),
     "device_power_only": WarningText(
-        "Power and energy are the devices' at promised peak power, without hosts and cooling.",
-        "Add the figures of the node's maker.",
+        "Power and energy are those of the devices at their specified peak power, without "
+        "hosts and cooling.",
+        "Add the values of the node's manufacturer.",
     ),
     "not_measured": WarningText(
         "The figure comes from other workloads; no run of this one supports it.",
@@ -133,7 +138,7 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "throughput_unit": WarningText(
         "The log counts its rate in a unit other than samples, so the rate is samples over time.",
-        "Nothing, unless you compare with the log's own figure.",
+        "None needed, unless you compare with the log's own figure.",
     ),
     "throughput_disagrees": WarningText(
         "The rate in the log and samples over time differ.",
@@ -158,8 +163,8 @@ WARNINGS: dict[str, WarningText] = {
         "See the message; `wattlaw data check FILE` lists all bad molecules of a file.",
     ),
     "molecule_warnings": WarningText(
-        "RDKit read some molecules, but warned of them.",
-        "See whether the first that is named is read as you mean it; correct the file if not.",
+        "RDKit read some molecules with warnings.",
+        "Check how the named molecule was read; correct the file if that is wrong.",
     ),
     "estimated_bonds": WarningText(
         "Bonds were estimated from distances, because the data have none.",
@@ -172,7 +177,7 @@ WARNINGS: dict[str, WarningText] = {
     ),
     "learnt_vocabulary": WarningText(
         "The vocabulary was built from the data and differs from the published one.",
-        "Install what the message names, or give vocabulary=FILE; nothing if only time "
+        "Install what the message names, or set vocabulary=FILE; not needed if only time "
         "and energy matter.",
     ),
     # steps
@@ -185,7 +190,7 @@ WARNINGS: dict[str, WarningText] = {
         "Run more steps: stop = { steps = 100 }.",
     ),
     "steps_smoothed": WarningText(
-        "Lines of a command's output arrived together, so single step times are unknown: "
+        "Lines of a command's output arrived together, so individual step times are unknown: "
         "no spread is given.",
         "Print and flush a line for every step, or use wattlaw.measure in the script.",
     ),
@@ -212,15 +217,15 @@ WARNINGS: dict[str, WarningText] = {
         "The trial was stopped and resumed from a checkpoint in a new attempt. Rates, "
         "times and energies are of the last attempt's steps; totals over all attempts "
         "have all_attempts in their name.",
-        "Nothing, unless you compare totals: use those of all attempts.",
+        "None needed, unless you compare totals: use those of all attempts.",
     ),
     "target_not_met": WarningText(
-        "The training ended at its stop before the validation metric reached the target.",
-        "Raise the stop in steps or seconds, or choose a target that this training can meet.",
+        "The training ended before the validation metric reached the target.",
+        "Allow more steps or seconds in `stop`, or choose a target that this training can meet.",
     ),
     "compiled_gradients": WarningText(
-        "On one batch, before training, torch.compile gave other gradients than the same "
-        "model without it, so it learns differently. Time and energy are valid.",
+        "On one batch, before training, the gradients of the compiled model differed from "
+        "those of the uncompiled model, so it learns differently. Time and energy are valid.",
         "Leave out compile, or find and rewrite the layer that the compiler gets wrong.",
     ),
     # meters
@@ -234,7 +239,7 @@ WARNINGS: dict[str, WarningText] = {
         "Prefer longer runs; compare `wattlaw runs show` of this trial.",
     ),
     "counter_went_back": WarningText(
-        "An energy counter fell, by a reset or an overflow; the gap was bridged.",
+        "An energy counter decreased, by a reset or an overflow; the gap was bridged.",
         "Repeat the run if it happens often.",
     ),
     "window_short": WarningText(
@@ -266,7 +271,7 @@ WARNINGS: dict[str, WarningText] = {
     "clock_jump": WarningText(
         "The machine's UTC clock was set during the run; durations use another clock and "
         "are valid.",
-        "Nothing, unless you compare with logs of other machines.",
+        "None needed, unless you compare with logs of other machines.",
     ),
     "clocks_not_compared": WarningText(
         "The clocks of two hosts could not be compared closely enough, so the energy of a "
@@ -278,19 +283,19 @@ WARNINGS: dict[str, WarningText] = {
         "Energy and utilisation of that host are incomplete; run the trial again.",
     ),
     "clock_not_as_asked": WarningText(
-        "Slurm was requested to set a clock, and the device ran at another.",
+        "A clock was requested from Slurm, but the device ran at a different one.",
         "Ask the operators whether --gpu-freq is allowed (gpu/nvml plug-in), or choose a "
-        "clock that the device offers.",
+        "clock that the device supports.",
     ),
     "clock_not_read_back": WarningText(
-        "Slurm was requested to set a clock, and nothing reports whether it was in force.",
+        "A clock was requested from Slurm, but nothing reports whether it was in force.",
         "Look at the sampled clocks before you compare clocks; run again on GPUs whose "
         "driver reports them.",
     ),
     "gpus_unread": WarningText(
         "The process that reads the meters saw only some of the job's GPUs, so their "
         "total energy is missing.",
-        "Start `wattlaw measure -- srun CMD` outside the step, or give srun --gpu-bind=none.",
+        "Start `wattlaw measure -- srun CMD` outside the step, or use srun --gpu-bind=none.",
     ),
     "nodes_unmeasured": WarningText(
         "The job has nodes on which no process of wattlaw ran; their time and energy are "
@@ -298,17 +303,17 @@ WARNINGS: dict[str, WarningText] = {
         "Start it once on every node: `srun wattlaw measure -- CMD`.",
     ),
     "processes_left": WarningText(
-        "The command ended and left processes of its own running; what they use after its "
-        "end is not counted.",
-        "Let the command wait for them, or end them if they were left by mistake.",
+        "The command ended, but processes that it started are still running; what they use "
+        "from then on is not counted.",
+        "Let the command wait for them, or end them if they were not meant to continue.",
     ),
     "record_lost": WarningText(
-        "The disk refused the record at the end; the result was printed, and not kept.",
+        "The record could not be written at the end; the result was printed, but not saved.",
         "Free some space, or choose another folder, and run it again; what was written "
         "before is still there.",
     ),
     "sampling_trouble": WarningText(
-        "A meter failed now and then.",
+        "Some readings of a meter failed.",
         "See the message; readings in between are missing, not zero.",
     ),
 }

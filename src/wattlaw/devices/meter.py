@@ -26,8 +26,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     update_s      how often its energy counter or power reading changes, s, if known
     lag_s         mean delay of a power reading behind the power that it reports, s, if known
     resolution_j  smallest step of its energy counter, J, if known
-    reason        what of it cannot be read, and why
-    lacks         single quantities that it does not give, by the name of a field of Sample, and why
+    reason        what cannot be read, and why
+    lacks         why single quantities are not reported, by the name of a field of Sample
     part_of       id of the device that it is a part of, such as the GPU of a MIG instance; "" for
                   none
     shared        why its energy may include other jobs, though the user named it; "" if it does
@@ -51,9 +51,9 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One reading of one device; its fields are the columns of telemetry-<host>.csv. None is
-    unread.
+    """One reading of one device; its fields are the columns of telemetry-<host>.csv.
 
+    None means not read.
     ``time_s`` is time.monotonic() at the reading. ``energy_j``, ``cpu_time_s`` and the bytes
     (received and sent over PCIe, and over NVLink) are running counters. An application clock is the
     clock that was requested for the device under load, as Slurm's ``--gpu-freq`` does. ``throttle``
@@ -84,7 +84,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 TELEMETRY_COLUMNS = Sample.__struct_fields__
 """Columns of telemetry-<host>.csv: ``time_s`` on the host's monotonic clock, ``utilisation`` as a
-share of 1, ``throttle`` is "-" if nothing limited the clocks. An empty cell was not read."""
+share of 1, ``throttle`` is "-" if nothing limited the clocks. An empty cell means not read."""
 
 LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_sent_bytes")
 """The counters of bytes that a GPU moved over PCIe and NVLink."""
@@ -93,9 +93,9 @@ LINK_BYTES = ("received_bytes", "sent_bytes", "nvlink_received_bytes", "nvlink_s
 class Probe(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a meter can read on this host.
 
-    boundaries  of the energies that the meter reads if its devices are present
+    boundaries  of the energies that the meter reads on hosts with its devices
     reason      what it cannot read, and why
-    grant       the command that would permit it
+    grant       the command that would grant permission
     doubt       why what it reads may not be the job's
     """
 
@@ -134,7 +134,7 @@ class Meter(ABC):
 
     boundaries  of the energies that it reads; () if it reads none
     priority    if two meters read one device, the one of higher priority is used. Meters of this
-                package have 50 to 100; give more to replace one of them on purpose
+                package have 50 to 100; use more to replace one of them on purpose
     """
 
     boundaries: ClassVar[tuple[Boundary, ...]] = ()
@@ -159,7 +159,7 @@ class Meter(ABC):
         return []
 
     def read_quick(self) -> list[Sample]:
-        """Read the energy counter alone, or power if a device has no counter.
+        """Read only the energy counter, or power if a device has no counter.
 
         Called up to a thousand times a second around a window's edge. Empty if readings are slow
         or the counter is updated within milliseconds.

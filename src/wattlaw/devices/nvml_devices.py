@@ -72,7 +72,7 @@ def open_nvml() -> NvmlObject:
     try:
         ctypes.CDLL(LIBRARY)
     except OSError:
-        raise DeviceError(f"no NVIDIA driver here ({LIBRARY} is not found)") from None
+        raise DeviceError(f"no NVIDIA driver on this machine ({LIBRARY} is not found)") from None
     import pynvml
 
     try:

@@ -91,7 +91,7 @@ class LinkCounters:
     def _why_none(self) -> str:
         if not self._links():
             return "no NVLink of this GPU is up"
-        return "the driver gives no byte counters of NVLink, or they do not count bytes"
+        return "the driver reports no byte counters of NVLink, or they do not count bytes"
 
     def _lack(self, prefix: str, why: str) -> None:
         self.lacks |= {f"{prefix}received_bytes": why, f"{prefix}sent_bytes": why}

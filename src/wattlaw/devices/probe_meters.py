@@ -30,8 +30,8 @@ class ProbedMeter(NamedTuple):
 def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[ProbedMeter]:
     """Make and probe the meters, all of them without ``names``.
 
-    A meter that cannot be made says why in its probe. With a trace to play, the trace replaces the
-    devices.
+    A meter that cannot be made says why in its probe. With a trace to replay, the trace
+    replaces the devices.
     """
     if names is None:
         names = _names_of_all(scope)
@@ -39,7 +39,7 @@ def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[Probe
 
 
 def one_meter_for_each_device(found: Sequence[tuple[Meter, Probe]]) -> list[ProbedMeter]:
-    """Return the meters with their probes, each device being left to one of them.
+    """Return the meters with their probes, with each device assigned to one of them.
 
     A meter that reads a device's energy precedes one that does not; after that, the higher priority
     decides. Different devices with equal ids get new ids.
@@ -116,7 +116,7 @@ def _limited(
     is_whole = not read_by and all(device == new for device, new in ids.items())
 
     def limited(read: Read) -> Read:
-        # quick readings are taken a thousand times a second: leave them alone if all are kept
+        # quick readings are taken a thousand times a second: nothing to filter if all are kept
         return read if is_whole else lambda: _renamed(read(), ids)
 
     slow = quick = None

@@ -1,11 +1,11 @@
-"""Which process carries out which trial. Processes agree on it through the sweep's folder alone.
+"""Which process carries out which trial. They agree on it only through the sweep's folder.
 
     <sweep>/.runners/<name>.json              a process that works on the sweep: a *runner*
     <sweep>/<trial>/attempt-<k>/.claim.json   the runner of this attempt; deleted when it ends
 
 A runner claims a trial by renaming a folder that holds its claim to the trial's next attempt. A
 folder is never renamed onto one that has files, so if several runners try, one succeeds, also on a
-network file system; file locks are not relied on there. A claim holds as long as its runner lives:
+network file system; file locks are not reliable there. A claim holds as long as its runner lives:
 
 - on the same machine, as long as the process exists;
 - elsewhere, as long as the runner touches its file (every ``BEAT_S``), and ``LOST_S``

@@ -1,4 +1,4 @@
-"""The role of an executor, and the specification of a trial that it is handed."""
+"""The role of an executor, and the specification of a trial that it receives."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True):
     id            name of the trial's folder
     sweep         name of the sweep, and ``folder``, where its trials are recorded
     hz            readings per second of every meter
-    time_limit_s  the trial is stopped and recorded as failed after this time, s; None is no limit
+    time_limit_s  the trial is stopped and recorded as failed after this time, s; None: no limit
     cooldown_s    pause before the trial if another one has just ended on the same devices, s
     launcher      name of the launcher that starts the trial's ranks
     directory     working directory from which relative paths are resolved
@@ -71,9 +71,9 @@ class TrialSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def result_of(spec: TrialSpec) -> Run | None:
-    """Return the result that ends a trial; None while it is left to do.
+    """Return the result of a trial; None if it has none yet.
 
-    A damaged summary is no result. The failed result that the trial replaces is none either.
+    A damaged summary does not count, nor does the failed result that the trial replaces.
     Raises NewerFormatError for a summary of a newer wattlaw, which must not be overwritten.
     """
     summary = spec.trial_folder / SUMMARY
@@ -118,7 +118,7 @@ class Watcher(Protocol):
         """A trial has been carried out by another process."""
 
     def wait(self, runners: Sequence[Runner]) -> None:
-        """All trials that are left run in other processes, and this one waits for them."""
+        """All remaining trials run in other processes, and this one waits for them."""
 
 
 class Executor(ABC):

@@ -1,7 +1,7 @@
 """Runs trials on this machine, one after another, in this process.
 
 Several processes may work on one sweep, on this machine or on others that see its folder: each
-claims the next trial that nobody carries out. At the end each waits for the trials of the others,
+claims the next trial that no other carries out. At the end each waits for the trials of the others,
 and takes over those whose process has died, so that the sweep is complete when any of them returns.
 """
 

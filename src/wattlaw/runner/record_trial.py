@@ -40,7 +40,7 @@ def record(
     quantities |= _memory_peak(attempt, setting)
     if _is_sharded(setting):
         quantities["communication_s"] = missing(
-            "fsdp communicates inside the passes, where waiting cannot be told apart"
+            "fsdp communicates inside the passes, where waiting cannot be separated"
         )
     return Run(
         setting=setting,

@@ -173,7 +173,8 @@ def _prepare_all(planned: PlannedSweep, is_retry: bool) -> list[TrialSpec]:
 def undone(plan: SweepPlan, folder: Path, is_retry: bool = False) -> list[Trial]:
     """Return the trials that have no result; with ``is_retry`` the failed ones too.
 
-    A damaged summary is no result. One of a newer format is: it must not be overwritten.
+    A damaged summary does not count as a result. One of a newer format does: it must not be
+    overwritten.
     """
     found = []
     for trial in plan.trials:

@@ -60,7 +60,7 @@ def test_each_way_of_counting_gives_the_same_bytes(library: Path, tmp_path: Path
         ({"links": 0}, "gpu:1 on .*: no NVLink of this GPU is up"),
         (
             {"links": 2, "link_way": OLD_COUNTERS_OF_PACKETS},
-            "the driver gives no byte counters of NVLink",
+            "the driver reports no byte counters of NVLink",
         ),
     ],
 )

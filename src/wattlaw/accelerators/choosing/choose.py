@@ -301,7 +301,7 @@ def _warnings(
     notes = [
         Note(
             "device_power_only",
-            "budget and energy count devices at their peak power; hosts and cooling come on top",
+            "budget and energy count devices at their peak power, without hosts and cooling",
         ),
         Note(
             "one_node_scaling",

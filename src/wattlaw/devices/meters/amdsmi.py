@@ -54,7 +54,7 @@ class AmdSmi(Meter):
         if self.scope.gpus == ():
             return Probe(meter="amdsmi", reason="no GPU is used")
         if not (Path(self.scope.sys) / "class" / "kfd").exists():
-            reason = "no AMD GPU here (the kernel shows no compute device of AMD's)"
+            reason = "no AMD GPU on this machine (the kernel reports no AMD compute device)"
             return Probe(meter="amdsmi", reason=reason)
         try:
             self.smi = importlib.import_module("amdsmi")
@@ -67,7 +67,7 @@ class AmdSmi(Meter):
             self.smi.amdsmi_init()
             found = list(self.smi.amdsmi_get_processor_handles())
         except self.smi.AmdSmiException as error:
-            return Probe(meter="amdsmi", reason=f"no AMD driver here: {error}")
+            return Probe(meter="amdsmi", reason=f"no AMD driver on this machine: {error}")
         uuids = []
         for index, handle in enumerate(found):
             uuids.append(str(self._ask("amdsmi_get_gpu_device_uuid", handle) or index))
@@ -108,7 +108,7 @@ class AmdSmi(Meter):
         energy: EnergyBy = "counter" if has_counter else "power"
         reason = ""
         if not has_counter and not has_power:
-            energy, reason = "none", "AMD SMI gives neither energy nor power of it"
+            energy, reason = "none", "AMD SMI reports neither its energy nor its power"
         return DeviceInfo(
             id=device,
             boundary="gpu",
@@ -170,5 +170,5 @@ class AmdSmi(Meter):
 
 
 def _number(value: object) -> float | None:
-    # the library answers "N/A" if a device gives no value
+    # the library returns "N/A" if a device reports no value
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

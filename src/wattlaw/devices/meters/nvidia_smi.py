@@ -35,7 +35,7 @@ _MIB = 2**20
 
 
 class NvidiaSmi(Meter):
-    """Follows one nvidia-smi that prints ten times a second; it gives power, but no energy counter.
+    """Follows one nvidia-smi that prints power ten times a second; it has no energy counter.
 
     The time of a reading is when its line arrived, a few milliseconds after the device was read.
     """
@@ -52,7 +52,7 @@ class NvidiaSmi(Meter):
     def probe(self) -> Probe:
         with contextlib.suppress(OSError):
             ctypes.CDLL(LIBRARY)
-            return Probe(meter="nvidia-smi", reason="not needed: NVML itself is here")
+            return Probe(meter="nvidia-smi", reason="not needed: NVML is available")
         if self.scope.gpus == () or not shutil.which("nvidia-smi"):
             return Probe(meter="nvidia-smi", reason="no nvidia-smi on the PATH")
         query = f"--query-gpu={','.join(_FIELDS)}"
@@ -133,7 +133,7 @@ def _info(row: list[str]) -> DeviceInfo:
     energy: EnergyBy = "power"
     reason = ""
     if power is None:
-        energy, reason = "none", "nvidia-smi gives no power of it"
+        energy, reason = "none", "nvidia-smi reports no power of it"
     return DeviceInfo(
         id=f"gpu:{row[0]}",
         boundary="gpu",

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs through NVML: energy or power, use, clocks, temperature, throttling, links."""
+"""NVIDIA GPUs through NVML: energy, power, utilisation, clocks, temperature, throttling, links."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _GRAPHICS, _GRAPHICS_SM, _MEMORY_CLOCK, _CORE_SENSOR = 0, 1, 2, 0
 
 
 class _NvmlGpu:
-    """A GPU or a MIG instance; of an instance, energy, power and use are those of the whole GPU."""
+    """A GPU or a MIG instance, which has no energy, power and utilisation of its own."""
 
     def __init__(
         self, info: DeviceInfo, handle: NvmlHandle, memory: NvmlHandle, is_instance: bool
@@ -75,7 +75,7 @@ class _NvmlGpu:
         return scaled(self.handle.ask("GetTotalEnergyConsumption"), 1e-3)
 
     def power_w(self) -> float | None:
-        """Return the power, from one source throughout.
+        """Return the power, always from the same source.
 
         The plain call averages over a second on recent GPUs; the field is the sensor's newest
         value.
@@ -87,7 +87,7 @@ class _NvmlGpu:
         return scaled(self.handle.ask("GetPowerUsage"), 1e-3)
 
     def utilisation(self) -> tuple[float | None, float | None]:
-        """Return the busy shares of the GPU and of its memory bus."""
+        """Return the utilisation of the GPU and of its memory bus."""
         use = None
         if not self.is_instance:
             use = self.handle.ask("GetUtilizationRates")
@@ -165,7 +165,7 @@ class Nvml(Meter):
             if not handle.is_hidden and handle.ask("GetUUID") is None:
                 lost.append(f"gpu:{index} does not answer: {handle.failed}")
         if not lost and not self.gpus:
-            return "the driver shows no GPU that the job may use"
+            return "the driver reports no GPU that the job may use"
         return "; ".join(lost)
 
     def _read_one(self, gpu: _NvmlGpu) -> Sample | None:
@@ -242,7 +242,7 @@ def _describe(one: ChosenGpu) -> DeviceInfo:
         shared = f"{reason}, and other jobs may use some of them"
     if not has_counter and handle.ask("GetPowerUsage") is None:
         energy = "none"
-        reason = f"the driver gives neither energy nor power: {handle.failed}"
+        reason = f"the driver reports neither energy nor power: {handle.failed}"
     return DeviceInfo(
         id=f"gpu:{one.gpu}",
         boundary="gpu",
@@ -272,7 +272,7 @@ def _describe_instance(one: ChosenGpu, instance: MigInstance) -> DeviceInfo:
         name=word(instance.handle.ask("GetName")),
         uuid=instance.uuid,
         part_of=gpu,
-        reason=f"it is a MIG instance of {parent}, which has one power meter for all; {where}",
+        reason=f"it is a MIG instance of {parent}, which has one power meter; {where}",
         lacks=dict.fromkeys(LINK_BYTES, "it is counted for the whole GPU, not for a MIG instance"),
     )
 

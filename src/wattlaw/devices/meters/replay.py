@@ -49,7 +49,7 @@ class Replay(Meter):
     def probe(self) -> Probe:
         if not self.scope.replay:
             return Probe(
-                meter="replay", reason="no trace to play", grant="export WATTLAW_REPLAY=TRACE.csv"
+                meter="replay", reason="no trace to replay", grant="export WATTLAW_REPLAY=TRACE.csv"
             )
         try:
             rows = read_trace(self.scope.replay)

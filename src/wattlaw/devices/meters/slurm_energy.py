@@ -46,7 +46,7 @@ class SlurmEnergy(Meter):
                 return Probe(meter="slurm-energy", reason=reason)
             every = re.match(r"\d+", _value(settings, "AcctGatherNodeFreq"))
             if self._joules() is None:
-                reason = f"Slurm's plug-in {plugin} gives no energy of {self.node}"
+                reason = f"Slurm's plug-in {plugin} reports no energy of {self.node}"
                 return Probe(meter="slurm-energy", reason=reason)
         except DeviceError as error:
             return Probe(meter="slurm-energy", reason=str(error))

@@ -30,7 +30,7 @@ _WAIT_S = 0.05
 _MAX_SHARED = 0.05
 """If more than this share of the steps have no time of their own, single step times are unknown."""
 _FINEST = 20
-"""Single step times are unknown if a step lasts less than this many looks."""
+"""Single step times are unknown if a step lasts less than this many reads."""
 _MAX_SKIPPED = 1000
 _LAST_LINES = 3
 _HIGHEST = 2.0**53
@@ -45,7 +45,7 @@ class LinesSeen(msgspec.Struct):
     lines    of the output, of which the pattern matched ``found``
     shared   matches that were read together with an earlier one and have no time of their own
     skipped  steps without a line
-    look_s   time between two looks; 0 if the kernel reports each write
+    look_s   time between two reads; 0 if the kernel reports each write
     last     lines of the output
     """
 
@@ -145,7 +145,7 @@ class OutputSteps:
         matches = [match for match in map(self._pattern.search, lines) if match]
         self.seen.found += len(matches)
         self.seen.shared += max(0, len(matches) - (now != self._last_s))
-        # lines that were read together share the time evenly: they cannot be told apart
+        # lines that were read together share the time evenly: they cannot be separated
         start = self._last_s
         for index, match in enumerate(matches, 1):
             if start is None:
@@ -268,7 +268,7 @@ def _why_smoothed(seen: LinesSeen, step: Reading | None) -> str:
     if share > _MAX_SHARED:
         return f"{share:.0%} of the steps have no line or arrived with another"
     if step.value < _FINEST * seen.look_s:
-        return "steps pass between two looks"
+        return "several steps pass between two reads"
     return ""
 
 

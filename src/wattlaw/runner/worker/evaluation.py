@@ -41,7 +41,7 @@ class Evaluation:
         size = length_of(data)
         self.samples = min(size, most_samples or size)
         if self.samples == 0:
-            raise TrialError("the valid split has no sample, so nothing can be evaluated")
+            raise TrialError("the validation set is empty, so nothing can be evaluated")
         own = shares(self.samples, batch_size, ranks)[rank::ranks]
         self._weight = sum(map(len, own))
         # a rank without samples takes part with the first sample, which then has no weight

@@ -55,7 +55,7 @@ class Corpus:
         try:
             return self.published()
         except MissingPartError as error:
-            message = f"the tokens are bytes and the {self.words} commonest words of the text"
+            message = f"the tokens are bytes and the {self.words} most frequent words of the text"
             self._vocabulary_notes.append(Note("learnt_vocabulary", f"{message}: {error}"))
             return of_words(self.words)
 

@@ -25,7 +25,7 @@ from wattlaw.workloads.language.vocabulary import Vocabulary
 
 METRICS = {
     "perplexity": {"title": "perplexity", "better": "less"},
-    "accuracy": {"title": "share of right answers", "better": "more"},
+    "accuracy": {"title": "share of correct answers", "better": "more"},
 }
 
 SOURCE_BYTES = 8 * 2**20

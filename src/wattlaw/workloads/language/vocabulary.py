@@ -68,7 +68,7 @@ def of_bytes() -> Vocabulary:
 
 
 def of_words(tokens: int) -> Vocabulary:
-    """Return a vocabulary of bytes and the commonest words of each text."""
+    """Return a vocabulary of bytes and the most frequent words of each text."""
     return Vocabulary(f"words-{tokens}", tokens, lambda text: as_words(text, tokens))
 
 
@@ -124,15 +124,15 @@ def _shipped(module: str, package: str, what: str) -> Path:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise MissingPartError(
-            f"{what} come with {package}: {how_to_install(package)}; or give vocabulary=FILE"
+            f"{what} come with {package}: {how_to_install(package)}; or set vocabulary=FILE"
         )
     return Path(spec.origin).parent
 
 
 def _byte_pairs(name: str, vocabulary: Path, merges: Path) -> Vocabulary:
-    tokenizers = need("tokenizers", "a vocabulary of byte pairs")
-    pairs = need("tokenizers.pre_tokenizers", "a vocabulary of byte pairs")
-    models = need("tokenizers.models", "a vocabulary of byte pairs")
+    tokenizers = need("tokenizers", "a BPE vocabulary")
+    pairs = need("tokenizers.pre_tokenizers", "a BPE vocabulary")
+    models = need("tokenizers.models", "a BPE vocabulary")
     made = _made(
         vocabulary, lambda: tokenizers.Tokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     )

@@ -129,7 +129,7 @@ def test_a_list_of_smiles_may_begin_with_a_bracketed_atom(tmp_path):
     path = tmp_path / "a.smi"
     path.write_text("[Na+].[Cl-] salt\n" + "CCO\nCCC\n" * 500)
     found = check_file(path)
-    assert (found.kind, found.molecules) == ("list of SMILES (heavy atoms are counted)", 1001)
+    assert (found.kind, found.molecules) == ("list of SMILES (only heavy atoms are counted)", 1001)
     assert (found.faults, found.elements["Na"]) == ([], 1)
     workload = ChemGPT("tiny", {"data": str(path)})
     workload.data("train")

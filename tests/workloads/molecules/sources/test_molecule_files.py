@@ -251,7 +251,7 @@ def test_a_missing_file_and_a_database_without_molecules_are_named(tmp_path):
     base.execute("CREATE TABLE songs (name TEXT)")
     base.commit()
     base.close()
-    with pytest.raises(DataError, match="not of ASE"):
+    with pytest.raises(DataError, match="not an ASE database"):
         read_molecules(tmp_path / "other.db")
 
 
@@ -275,7 +275,7 @@ def test_skipped_records_are_counted_in_a_warning(tmp_path):
     )
     assert [n.name for n in workload.notes] == ["bad_records"]
     assert (
-        "skipped 1 of 5 records; the first: line 81 (molecule 4): not a molecule of SDF: unknown element Qq"
+        "skipped 1 of 5 records; the first: line 81 (molecule 4): not a valid SDF record: unknown element Qq"
         in workload.notes[0].message
     )
 

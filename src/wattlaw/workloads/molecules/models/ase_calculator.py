@@ -1,4 +1,4 @@
-"""A trained force field as a calculator of ASE: energies in eV, forces in eV/Å, without a cell."""
+"""A trained force field as an ASE calculator: energies in eV, forces in eV/Å, without a cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wattlaw.workloads.molecules.graphs.batches import Molecules, batch_molecule
 from wattlaw.workloads.molecules.models.force_fields import EnergyAndForces, ForceField
 from wattlaw.workloads.saved import load_model
 
-_PURPOSE = "a calculator of ASE"
+_PURPOSE = "an ASE calculator"
 _ase = need("ase.calculators.calculator", _PURPOSE)
 _Calculator: Any = _ase.Calculator
 

@@ -73,7 +73,9 @@ def _stated_units(path: Path) -> _StatedUnits:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as base:
             tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
             if "systems" not in tables:
-                raise DataError(f"{path}: an SQLite database, but not of ASE: no table systems")
+                raise DataError(
+                    f"{path}: an SQLite database, but not an ASE database: no table systems"
+                )
             if "information" not in tables:
                 return _StatedUnits()
             information = dict(base.execute("SELECT name, value FROM information"))
@@ -107,7 +109,7 @@ def _units(stated: _StatedUnits) -> FileUnits:
 
 
 def _rows(path: Path) -> Iterator[MoleculeRecord]:
-    connect = need("ase.db", "a database of ASE").connect
+    connect = need("ase.db", "an ASE database").connect
     try:
         # inside ``with`` ASE keeps one connection, rather than several for each row
         with connect(path, type="db") as base:
@@ -186,13 +188,13 @@ def is_json_database(text: str) -> bool:
 
 def read_json_database(path: Path, text: str) -> MoleculeFile:
     """Return the rows of a JSON database of ASE. Raises DataError if it is damaged."""
-    jsonio = need("ase.io.jsonio", "a database of ASE")
-    row_of = need("ase.db.row", "a database of ASE").AtomsRow
+    jsonio = need("ase.io.jsonio", "an ASE database")
+    row_of = need("ase.db.row", "an ASE database").AtomsRow
     try:
         whole = jsonio.decode(text)
         rows = [(number, whole[number]) for number in whole["ids"]]
     except _BAD_ROW as error:
-        raise DataError(f"{path}: a damaged JSON database of ASE ({error})") from None
+        raise DataError(f"{path}: a damaged ASE JSON database ({error})") from None
     records = (_json_record(row_of, number, row) for number, row in rows)
     return MoleculeFile("ASE database (JSON)", FileUnits(), records, [])
 

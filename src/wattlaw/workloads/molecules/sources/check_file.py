@@ -45,7 +45,7 @@ class FileContents(msgspec.Struct, frozen=True, kw_only=True):
     least_atoms, most_atoms   of one of them
     elements      atoms of each element, by symbol
     numbers       molecules that bring each number, by the number's name
-    energy_unit   of its energies; "" if it has none, or if they are plainly in another unit
+    energy_unit   of its energies; "" if it has none, or if they are clearly in another unit
                   than its kind implies
     forces, bonds molecules that bring them
     faults        records that cannot be used
@@ -71,7 +71,7 @@ def check_file(path: Path, energy_unit: str = "") -> FileContents:
     if is_table(path):
         table = read_table(path)
         faults = [RecordFault(*fault) for fault in table.faults]
-        kind = "table of SMILES (heavy atoms are counted)"
+        kind = "table of SMILES (only heavy atoms are counted)"
         return _graph_contents(kind, table.molecules, table.columns, faults)
     try:
         file = open_molecules(path)
@@ -179,4 +179,6 @@ def _list_contents(path: Path) -> FileContents:
             except DataError as error:
                 faults.append(RecordFault(f"line {number}", str(error)))
     notation = "SELFIES" if from_selfies else "SMILES"
-    return _graph_contents(f"list of {notation} (heavy atoms are counted)", molecules, {}, faults)
+    return _graph_contents(
+        f"list of {notation} (only heavy atoms are counted)", molecules, {}, faults
+    )

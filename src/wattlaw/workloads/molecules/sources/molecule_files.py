@@ -1,4 +1,4 @@
-"""Reads a file of molecules; its kind is recognised by its content, whatever its name."""
+"""Reads a molecule file; its format is recognised by its content, whatever its name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from wattlaw.workloads.molecules.sources.xyz import is_xyz, read_xyz
 
 KINDS = (
     "extended XYZ, QM9's raw XYZ (a file, folder or archive), SDF, .npz of MD17, rMD17 or QM9, "
-    "or a database of ASE"
+    "or an ASE database"
 )
 _UNPACK: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
@@ -72,7 +72,7 @@ def read_molecules(
     ``energy_unit`` is the unit of the file's energies, "" for the one that the file states or its
     kind implies. ``lacks`` names what a record lacks for its purpose, "" for nothing. Raises
     DataError with the file and the record if one cannot be used, unless ``on_bad`` is "skip";
-    if no record can be used; and if an energy is plainly in another unit.
+    if no record can be used; and if an energy is clearly in another unit.
     """
     file = open_molecules(path)
     scales = file.units.scales(path, energy_unit)
@@ -163,7 +163,7 @@ def _open_text(path: Path, data: bytes) -> MoleculeFile:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: neither text (byte {error.start}) nor a known kind of data; known are {KINDS}"
+            f"{path}: neither text (byte {error.start}) nor a known format; known are {KINDS}"
         ) from None
     lines = text.splitlines()
     begin = next((k for k, line in enumerate(lines) if line.strip()), len(lines))
@@ -179,8 +179,7 @@ def _open_text(path: Path, data: bytes) -> MoleculeFile:
             f"{path}: a table of SMILES has no geometries; train pna, nnconv or chemgpt on it"
         )
     raise DataError(
-        f"{path}: not a known kind of file of molecules; it begins with {first!r}. "
-        f"Known are {KINDS}"
+        f"{path}: not a known format of molecule files; it begins with {first!r}. Known are {KINDS}"
     )
 
 

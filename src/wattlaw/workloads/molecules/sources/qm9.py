@@ -104,7 +104,7 @@ def _files() -> list[Path]:
     for path in files:
         if not path.is_file():
             raise DataError(
-                f"{path} is missing; install it again with `pip install --force-reinstall qm9pack`"
+                f"{path} is missing; reinstall it with `pip install --force-reinstall qm9pack`"
             )
     return files
 

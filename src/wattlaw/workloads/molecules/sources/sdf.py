@@ -1,6 +1,6 @@
-"""SDF files (V2000 and V3000), read by RDKit; a table beside one, as QM9's has, gives properties.
+"""SDF files (V2000 and V3000), read by RDKit, with the properties in a table beside them.
 
-``gdb9.sdf`` has its properties in ``gdb9.sdf.csv``, one row per molecule.
+QM9's ``gdb9.sdf`` has its properties in ``gdb9.sdf.csv``, one row per molecule.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _molecule(where: str, block: Sequence[str], log: RdkitLog) -> tuple[Molecule
     messages = [message for message in log.take() if _HARMLESS not in message]
     if molecule is None:
         reason = messages[0] if messages else "RDKit cannot read it"
-        return bad_record(where, f"not a molecule of SDF: {reason}"), ""
+        return bad_record(where, f"not a valid SDF record: {reason}"), ""
     warning = ""
     if need("rdkit.Chem", "an SDF").SanitizeMol(molecule, catchErrors=True):
         warning = f"its bonds are kept as they are ({' '.join(log.take()) or 'not sanitised'})"

@@ -56,7 +56,7 @@ def bond_kinds_of_rdkit() -> Mapping[object, int]:
 class SmilesReader:
     """Reads SMILES while RDKit's log is captured, see ``smiles_reader``.
 
-    warnings  what RDKit warned of, with the SMILES
+    warnings  warnings of RDKit, with the SMILES
     """
 
     def __init__(self, log: RdkitLog) -> None:
@@ -88,7 +88,7 @@ class SmilesReader:
         )
 
     def notes(self, source: Path | str) -> list[Note]:
-        """Return the note that RDKit warned of molecules of ``source``; none if it did not."""
+        """Return the note that RDKit warned about molecules of ``source``; none if it did not."""
         return rdkit_warnings(source, self.warnings)
 
 
@@ -106,11 +106,11 @@ def read_smiles(*texts: str) -> list[MolecularGraph]:
 
 
 def rdkit_warnings(source: Path | str, warnings: Sequence[str]) -> list[Note]:
-    """Return the note that RDKit warned of some molecules; none if it did not."""
+    """Return the note that RDKit warned about some molecules; none if it did not."""
     if not warnings:
         return []
     found = counted(len(warnings), "molecule")
-    message = f"{source}: RDKit warns of {found}; the first: {warnings[0]}"
+    message = f"{source}: RDKit warns about {found}; the first: {warnings[0]}"
     return [Note("molecule_warnings", message)]
 
 

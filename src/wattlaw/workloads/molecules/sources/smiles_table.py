@@ -110,9 +110,9 @@ def read_text_file(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text in UTF-8 (byte {error.start})") from None
+        raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from None
     if "\0" in text:
-        raise DataError(f"{path}: not a text (a zero character at {text.index(chr(0))})")
+        raise DataError(f"{path}: not text (a NUL character at {text.index(chr(0))})")
     return text
 
 

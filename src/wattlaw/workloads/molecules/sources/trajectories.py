@@ -79,7 +79,7 @@ def ethanol() -> list[Frame]:
             energies = data["energies"] * KCAL_EV
             forces = (data["forces"] * KCAL_EV).astype(np.float32)
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{ETHANOL}: cannot be read ({error}); install wattlaw again") from None
+        raise DataError(f"{ETHANOL}: cannot be read ({error}); reinstall wattlaw") from None
     frames = zip(positions, energies.tolist(), forces, strict=True)
     return [Frame(numbers, *parts) for parts in frames]
 

@@ -95,7 +95,7 @@ def make_trajectory_file(
 def starting_geometry(molecule: str) -> tuple[Array, Array]:
     """Return elements (N,) and positions (N, 3) in Å of a molecule.
 
-    ``molecule`` is a SMILES as QM9 has it, or a file, of which the first geometry is taken. Raises
+    ``molecule`` is a SMILES as QM9 has it, or a file, whose first geometry is used. Raises
     UsageError if it is neither.
     """
     if Path(molecule).is_file():

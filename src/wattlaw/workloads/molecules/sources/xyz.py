@@ -90,12 +90,12 @@ def atomic_number(word: str) -> int:
 
 @functools.cache
 def _numbers_by_symbol() -> Mapping[str, int]:
-    numbers: Mapping[str, int] = need("ase.data", "a file of XYZ").atomic_numbers
+    numbers: Mapping[str, int] = need("ase.data", "an XYZ file").atomic_numbers
     return numbers
 
 
 def _frames(path: Path, lines: Sequence[str]) -> Iterator[MoleculeRecord]:
-    parse_comment = need("ase.io.extxyz", "a file of XYZ").key_val_str_to_dict
+    parse_comment = need("ase.io.extxyz", "an XYZ file").key_val_str_to_dict
     at = frame = 0
     while at < len(lines):
         if not lines[at].strip():
@@ -127,7 +127,7 @@ def _frame(
         forces = [name for name in _FORCES if name in columns]
         vectors = _vectors(rows, columns[forces[0]]) if forces else None
     except (ValueError, IndexError, KeyError) as error:
-        return bad_record(where, f"not a frame of XYZ ({error})")
+        return bad_record(where, f"not an XYZ frame ({error})")
     numbers = np.array([atomic_number(symbol) for symbol in symbols], np.int64)
     if not numbers.all():
         return bad_record(where, f"unknown element {symbols[int(numbers.argmin())]}")
