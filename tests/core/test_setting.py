@@ -178,7 +178,7 @@ def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs
 @pytest.mark.parametrize(
     ("stop", "says"),
     [
-        ({"target": TARGET}, "also give the most steps, epochs or seconds"),
+        ({"target": TARGET}, "also set a maximum of steps, epochs or seconds"),
         ({"steps": 5, "target": {"metric": "mae_mev"}}, "incomplete"),
         ({"steps": 5, "target": {**TARGET, "above": 3}}, "incomplete"),
         ({"steps": 5, "target": {"metric": "mae_mev", "below": float("nan")}}, "incomplete"),

@@ -116,7 +116,7 @@ def test_one_bad_file_of_a_folder_is_skipped(tmp_path):
     for k in range(1, 5):
         (tmp_path / f"a{k}.xyz").write_text(water("energy=-2078.5"))
     (tmp_path / "a0.xyz").write_text(water("energy=-2078.5").replace("3", "3,", 1))
-    with pytest.raises(DataError, match=r"a0\.xyz: not a known kind"):
+    with pytest.raises(DataError, match=r"a0\.xyz: not a known format"):
         read_molecules(tmp_path)
     found = read_molecules(tmp_path, "skip")
     assert (len(found.records), found.skipped) == (4, 1)
