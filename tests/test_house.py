@@ -32,7 +32,7 @@ sys.meta_path[:] = [Hidden(f) if "PathFinder" in repr(f) else f for f in sys.met
 """
 
 
-def test_the_public_names_are_what_the_docs_say():
+def test_the_public_names_are_the_documented_ones():
     page = (ROOT / "docs" / "python.md").read_text()
     named = {
         name
@@ -46,12 +46,12 @@ def test_the_public_names_are_what_the_docs_say():
 @pytest.mark.parametrize(
     "page", ["README.md", "docs/python.md", "docs/record.md", "docs/sweeps.md"]
 )
-def test_the_docs_call_public_names_only(page: str):
+def test_the_docs_use_only_public_names(page: str):
     called = set(re.findall(r"\bwattlaw\.([a-z_]+)\(", (ROOT / page).read_text()))
     assert called <= set(wattlaw.__all__)
 
 
-def test_every_public_name_stands_for_the_same_thing_each_time():
+def test_every_public_name_is_always_the_same_object():
     for name in wattlaw.__all__:
         first, again = getattr(wattlaw, name), getattr(wattlaw, name)
         assert callable(first) or isinstance(first, str)
@@ -70,7 +70,7 @@ def test_the_docs_name_every_column_and_quantity_of_a_record():
 @pytest.mark.parametrize(
     "what", ["import wattlaw", "from wattlaw.cli.main import wattlaw; wattlaw(['--help'])"]
 )
-def test_importing_and_asking_for_help_load_nothing_heavy(what: str):
+def test_import_and_help_load_no_heavy_library(what: str):
     script = f"import sys\ntry:\n    {what}\nexcept SystemExit: pass\nprint(*sorted(sys.modules), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

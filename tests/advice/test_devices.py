@@ -212,7 +212,7 @@ def test_a_prediction_of_many_forms_has_as_many_draws_as_a_cap_law(seed):
     assert len(found.draws) == len(found.of_law) == DRAWS
 
 
-def test_without_a_law_the_advice_says_so_and_takes_a_setting_that_was_run():
+def test_without_a_law_advice_recommends_a_measured_setting_with_the_reason():
     (advice,) = advise(scaled({2: 1.0}), unmeasured=True)
     assert "only_settings_run" in {n.name for n in advice.warnings}
     with_memory = [

@@ -45,7 +45,7 @@ def test_no_help_of_a_command_is_cut():
         assert "..." not in listed.split("Commands:")[1]
 
 
-def test_options_are_named_alike_in_all_commands():
+def test_options_have_the_same_names_in_all_commands():
     for name, command in COMMANDS.items():
         given = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
         assert not given & {"--output", "--power-cap", "--cap", "--sm-clock", "--memory-clock"}, (
@@ -67,7 +67,7 @@ def test_a_table_in_a_pipe_folds_no_line(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(("width", "is_table"), [(80, True), (30, False)])
-def test_no_terminal_is_so_narrow_that_a_table_breaks_a_word(width: int, is_table: bool):
+def test_a_table_breaks_no_word_in_a_narrow_terminal(width: int, is_table: bool):
     rows = [["schnet", "16", "unstable_steps, no_energy_meter"], ["bert", "", "unstable_steps"]]
     script = f"from wattlaw.cli.tables import print_table\nprint_table(['workload', 'batch_per_device', 'warnings'], {rows})"
     ours, theirs = pty.openpty()
@@ -117,7 +117,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("error", "times"), ERRORS.items())
-def test_a_failure_is_told_once_and_nothing_recorded_is_called_missing(
+def test_a_failure_is_reported_once_and_no_recorded_value_is_called_missing(
     capsys: pytest.CaptureFixture[str], error: str, times: int
 ):
     run = make_run(
@@ -146,7 +146,7 @@ def test_every_misspelt_choice_suggests_the_nearest_name():
     assert "'worklods' is none of them; did you mean 'workloads'?" in answer
 
 
-def test_a_missing_choice_or_command_is_answered_in_one_line():
+def test_a_missing_choice_or_command_is_a_one_line_error():
     answers = {
         ("job",): "Missing argument",
         ("measure",): "put it after --, such as `wattlaw measure -- python train.py`",
@@ -177,7 +177,7 @@ def test_a_missing_choice_or_command_is_answered_in_one_line():
 
 
 @pytest.mark.parametrize("command", ["fit", "advise", "statement", "runs show"])
-def test_a_folder_without_runs_is_answered_alike_by_every_command(command: str, tmp_path: Path):
+def test_every_command_gives_the_same_error_for_a_folder_without_runs(command: str, tmp_path: Path):
     ended = CliRunner().invoke(wattlaw, [*command.split(), str(tmp_path)])
     assert f"there are no runs in {tmp_path}; `wattlaw sweep start SWEEP.toml`" in str(
         ended.exception

@@ -12,7 +12,7 @@ from wattlaw.workloads.molecules.sources.trajectories import ETHANOL
 FRAME = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH 0 0 0 0 0 0\n"
 
 
-def test_check_tells_what_a_good_file_holds():
+def test_check_describes_a_valid_file():
     done = CliRunner().invoke(wattlaw, ["data", "check", str(ETHANOL), "--json"])
     told = json.loads(done.stdout)
     assert (done.exit_code, told["items"]) == (0, [])

@@ -86,7 +86,7 @@ def call(capsysbinary, *words):
         ),
     ],
 )  # fmt: skip
-def test_an_option_without_effect_is_named_with_what_goes_together(
+def test_an_option_without_effect_is_named_with_valid_combinations(
     folder, capsysbinary, words, line
 ):
     code, out, err = call(capsysbinary, *(folder if word == "DIR" else word for word in words))
@@ -106,9 +106,7 @@ def test_one_trial_is_shown_in_full_and_takes_no_columns(tmp_path, capsysbinary)
     assert "--columns has no effect with a single trial, which is shown in full" in err
 
 
-def test_options_of_a_users_own_code_are_compared_where_they_are_called_tunable(
-    tmp_path, capsysbinary
-):
+def test_options_of_user_code_are_compared_if_declared_tunable(tmp_path, capsysbinary):
     for index, workers in enumerate((1, 2)):
         made = law_run(1.0 / workers, 1, 0, workers=workers)
         write_run(tmp_path / "runs" / "demo" / f"t{index}", made)

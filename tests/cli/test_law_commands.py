@@ -55,7 +55,7 @@ def test_json_has_the_published_items(folder, capsysbinary, words, kind, keys):
         ["predict", "--devices", "3"],
     ],
 )
-def test_without_json_people_get_words_and_tables(folder, capsysbinary, words):
+def test_without_json_the_output_is_text_and_tables(folder, capsysbinary, words):
     code, out, _ = call(capsysbinary, words[0], folder, *words[1:])
     assert code == 0
     assert "schnet" in out

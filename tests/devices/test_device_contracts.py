@@ -14,7 +14,7 @@ from wattlaw.devices.meter import Meter, Sample, Scope, boundary_of
 
 
 @pytest.mark.parametrize("name", sorted(plugins(METERS)))
-def test_a_meter_reads_its_devices_or_says_why_not(name: str) -> None:
+def test_a_meter_reads_its_devices_or_gives_a_reason(name: str) -> None:
     meter: Meter = load(METERS, name)(Scope(root_pid=os.getpid()))
     probe = meter.probe()
     assert probe.meter == name
@@ -39,7 +39,7 @@ def test_a_meter_is_documented_and_final(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(plugins(CONTROLS)))
-def test_a_control_carries_the_name_of_the_setting_that_asks_for_it(name: str) -> None:
+def test_a_control_has_the_name_of_its_setting(name: str) -> None:
     kind = load(CONTROLS, name)
     assert issubclass(kind, Control)
     assert name in FIELDS

@@ -28,7 +28,7 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
-def test_nvidia_smi_stands_in_and_a_device_without_power_says_so(nvidia_smi: None) -> None:
+def test_nvidia_smi_replaces_nvml_and_a_device_without_power_has_a_reason(nvidia_smi: None) -> None:
     meter = NvidiaSmi(Scope(root_pid=1))
     first, second = meter.probe().devices
     assert (first.id, first.energy, first.limits) == ("gpu:0", "power", {"power_limit_w": 300.0})
@@ -45,7 +45,7 @@ def test_nvidia_smi_stands_in_and_a_device_without_power_says_so(nvidia_smi: Non
     assert process.returncode is not None
 
 
-def test_nvidia_smi_reads_only_what_is_asked_for(nvidia_smi: None) -> None:
+def test_nvidia_smi_reads_only_the_selected_gpus(nvidia_smi: None) -> None:
     meter = NvidiaSmi(Scope(root_pid=1, gpus=("GPU-bbbb",)))
     assert [d.uuid for d in meter.probe().devices] == ["GPU-bbbb"]
     meter.close()
@@ -125,7 +125,7 @@ def test_calls_that_an_amd_gpu_refuses_leave_their_cells_empty(
     assert (sample.energy_j, sample.sm_clock_mhz, sample.power_w) == (None, None, 432)
 
 
-def test_without_its_library_the_amd_meter_says_how_to_get_it(
+def test_without_its_library_the_amd_meter_names_the_install_command(
     monkeypatch: pytest.MonkeyPatch, scope: Scope
 ) -> None:
     monkeypatch.setitem(sys.modules, "amdsmi", None)

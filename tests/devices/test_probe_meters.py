@@ -64,7 +64,7 @@ def test_a_meter_that_reads_energy_precedes_one_that_does_not() -> None:
     assert (ids(found["silent"]), ids(found["speaking"])) == ([], ["gpu:0"])
 
 
-def test_gpus_of_two_makers_with_one_number_keep_apart() -> None:
+def test_gpus_of_two_vendors_with_the_same_index_are_separate() -> None:
     nvidia = Played("nvidia", 20, info("gpu:0", "GPU-a"))
     found = chosen(nvidia, Played("amd", 10, info("gpu:0", "62ff-b")))
     assert (ids(found["nvidia"]), ids(found["amd"])) == (["gpu:0"], ["gpu:amd:0"])
@@ -84,7 +84,7 @@ def test_the_use_of_a_node_and_its_energy_may_come_from_two_meters() -> None:
     assert (ids(found["procfs"]), ids(found["pdu"])) == (["node"], ["node:pdu"])
 
 
-def test_a_meter_alone_is_read_directly() -> None:
+def test_a_single_meter_is_read_directly() -> None:
     meter = Played("only", 0, info("gpu:0", "GPU-a"))
     assert chosen(meter)["only"].read == meter.read
 

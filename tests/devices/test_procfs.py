@@ -22,25 +22,25 @@ def process(pid: int, parent: int, own_s: float, children_s: float = 0.0) -> Pro
     return Process(pid, parent, 0, own_s, children_s, 0)
 
 
-def test_a_child_that_was_waited_for_counts_once() -> None:
+def test_a_reaped_child_is_counted_once() -> None:
     before = {1: process(1, 0, 1.0), 2: process(2, 1, 5.0)}
     after = {1: process(1, 0, 1.5, children_s=5.2)}
     assert spent(before, after) == 0.5 + (5.2 - 5.0)
 
 
-def test_a_child_that_nobody_waited_for_keeps_its_time() -> None:
+def test_an_unreaped_child_keeps_its_time() -> None:
     before = {1: process(1, 0, 1.0), 2: process(2, 1, 5.0)}
     assert spent(before, {1: process(1, 0, 1.0)}) == 0
 
 
-def test_a_grandchild_that_went_with_its_parent_counts_once() -> None:
+def test_a_grandchild_that_ended_with_its_parent_is_counted_once() -> None:
     before = {1: process(1, 0, 0.0), 2: process(2, 1, 1.0), 3: process(3, 2, 4.0)}
     after = {1: process(1, 0, 0.0, children_s=5.5)}
     assert spent(before, after) == 0.5
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 2), st.booleans()), max_size=60))
-def test_cpu_time_of_any_tree_is_the_time_that_was_spent(
+def test_cpu_time_of_any_process_tree_is_the_time_spent(
     moves: list[tuple[int, float, bool]],
 ) -> None:
     own: dict[int, float] = {1: 0.0}
@@ -103,7 +103,7 @@ def test_the_machine_and_the_job_are_read_from_proc() -> None:
     assert any(row.memory_used_bytes for row in meter.read_slow() if row.device == "node")
 
 
-def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
+def test_an_ended_job_keeps_its_last_cpu_time() -> None:
     job = subprocess.Popen(
         [sys.executable, "-c", BURN.format(s=0.15) + "\ninput()"], stdin=subprocess.PIPE
     )
@@ -120,7 +120,7 @@ def test_a_vanished_job_leaves_its_last_cpu_time() -> None:
     assert tree.alive == {}
 
 
-def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
+def test_an_orphaned_process_is_found_at_the_next_reading() -> None:
     burn = BURN.format(s=0.2) + "\ninput()"
     script = f"import subprocess, sys\nprint(subprocess.Popen([sys.executable, '-c', {burn!r}]).pid, flush=True)\ninput()"
     job = subprocess.Popen(
@@ -144,7 +144,7 @@ def test_a_process_that_nobody_waits_for_is_found_at_the_next_look() -> None:
         job.communicate()
 
 
-def test_threads_are_not_taken_for_processes() -> None:
+def test_threads_are_not_counted_as_processes() -> None:
     tree = ProcessTree(os.getpid())
     tree.update()
     done = threading.Event()
@@ -179,7 +179,7 @@ def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
         older.communicate(b"\n")
 
 
-def test_a_process_started_right_after_the_first_look_is_found_at_the_next() -> None:
+def test_a_process_started_after_the_first_reading_is_found_at_the_next() -> None:
     tree = ProcessTree(os.getpid())
     tree.update(1000.0)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -51,7 +51,7 @@ def test_packages_memory_and_platform_are_kept_apart_and_none_is_counted_twice(
     meter.close()
 
 
-def test_a_wrapped_counter_goes_on_and_a_reset_one_is_seen_to_fall(machine: Path) -> None:
+def test_a_wrapped_counter_is_continued_and_a_reset_one_decreases(machine: Path) -> None:
     energy = machine / "class/powercap/intel-rapl:0/energy_uj"
     energy.write_text(f"{RANGE_UJ - 300}\n")
     meter = Rapl(Scope(root_pid=1, sys=str(machine)))
@@ -89,7 +89,7 @@ def test_counters_that_only_root_may_read_are_missing_with_the_command_that_gran
     assert probe.grant == f"sudo sh -c 'chmod a+r {machine}/class/powercap/intel-rapl*/energy_uj'"
 
 
-def test_a_machine_without_counters_is_told_how_to_load_the_module(tmp_path: Path) -> None:
+def test_a_machine_without_counters_gets_the_command_to_load_the_module(tmp_path: Path) -> None:
     probe = Rapl(Scope(root_pid=1, sys=str(tmp_path), proc=str(tmp_path))).probe()
     assert probe.devices == ()
     assert probe.grant == "sudo modprobe intel_rapl_msr"

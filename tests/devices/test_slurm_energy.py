@@ -50,6 +50,6 @@ def test_what_is_not_the_whole_node_or_no_energy_is_missing(
     assert why in probe.reason
 
 
-def test_outside_slurm_it_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_slurm_scontrol_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert SlurmEnergy(Scope(root_pid=1)).probe().reason == "not inside a Slurm job"

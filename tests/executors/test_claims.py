@@ -57,7 +57,7 @@ def test_a_claim_is_shown_while_it_lasts_and_leaves_no_file(tmp_path):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
-def test_nothing_is_claimed_of_a_trial_that_is_done(tmp_path):
+def test_a_finished_trial_cannot_be_claimed(tmp_path):
     with joined(tmp_path) as mine:
         assert mine.claim(tmp_path / "trial", lambda: False) is None
         answers = iter([True, False])
@@ -90,7 +90,7 @@ def test_of_many_processes_that_claim_a_trial_at_the_same_moment_one_gets_it(tmp
     assert len(list(tmp_path.glob("trial-*/attempt-*"))) == 20
 
 
-def test_a_runner_on_another_machine_holds_its_trial_as_long_as_it_gives_signs_of_life(tmp_path):
+def test_a_runner_on_another_machine_keeps_its_trial_while_its_heartbeat_lasts(tmp_path):
     attempt = elsewhere(tmp_path, age_s=claims.LOST_S - 20)
     assert claimed(tmp_path) is None
     assert is_latest(attempt)
@@ -99,18 +99,14 @@ def test_a_runner_on_another_machine_holds_its_trial_as_long_as_it_gives_signs_o
     assert not is_latest(attempt)
 
 
-def test_signs_of_life_are_dated_by_the_file_system_not_by_this_machines_clock(
-    tmp_path, monkeypatch
-):
+def test_heartbeats_are_dated_by_the_file_system_and_not_by_the_local_clock(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 10_000)
     assert claimed(tmp_path) is None
 
 
-def test_a_runner_gives_signs_of_life_and_comes_back_if_it_was_taken_for_dead(
-    tmp_path, monkeypatch
-):
+def test_a_runner_writes_heartbeats_and_continues_if_it_was_considered_dead(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "BEAT_S", 0.02)
     with joined(tmp_path) as mine:
         os.utime(mine.path, (1.0, 1.0))
@@ -124,7 +120,7 @@ def test_a_runner_gives_signs_of_life_and_comes_back_if_it_was_taken_for_dead(
         assert [runner.pid for runner in runners(tmp_path)] == [os.getpid()]
 
 
-def test_a_process_that_has_ended_holds_nothing_on_this_machine(tmp_path):
+def test_an_ended_process_has_no_claim_on_this_machine(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as process:
         fields = {"machine": machine_id(), "start_ticks": start_ticks(process.pid)}
         runner = Runner(name="here", host="h", pid=process.pid, **fields)
@@ -156,7 +152,7 @@ def test_another_process_with_the_same_number_is_not_the_runner(tmp_path):
         ("echo RUNNING", 200, False),
     ],
 )
-def test_a_late_runner_of_a_slurm_job_is_dead_as_soon_as_slurm_says_so(
+def test_a_late_runner_of_a_slurm_job_is_dead_once_slurm_reports_its_end(
     tmp_path, monkeypatch, script, age_s, is_alive
 ):
     claims._is_job_active.cache_clear()

@@ -24,5 +24,5 @@ def test_an_executor_of_a_new_sweep_has_no_process_to_show_or_cancel(tmp_path, n
 
 
 @pytest.mark.parametrize("name", plugins(LAUNCHERS))
-def test_a_launcher_fills_its_role(name):
+def test_a_launcher_implements_its_role(name):
     assert issubclass(load(LAUNCHERS, name), Launcher)

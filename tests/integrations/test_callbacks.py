@@ -102,7 +102,7 @@ def test_an_accelerate_script_is_measured_with_one_tracker(tmp_path: Path) -> No
     assert run.reading("loss_first").value is not None
 
 
-def test_a_training_whose_trainer_tells_of_no_error_leaves_a_failed_run(tmp_path: Path) -> None:
+def test_a_training_without_an_error_callback_leaves_a_failed_run(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
         "from wattlaw.integrations.measured_training import MeasuredTraining\n"

@@ -62,7 +62,7 @@ def test_a_measured_command_serves_its_live_values() -> None:
     assert job.wait(30) == 0
 
 
-def test_a_port_that_is_taken_is_a_one_line_error() -> None:
+def test_a_port_in_use_is_a_one_line_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -37,7 +37,7 @@ def test_three_lines_leave_a_record_that_loads_as_a_run(tmp_path: Path) -> None:
     assert run.reading("loss_first").value == 1
 
 
-def test_each_use_of_a_folder_adds_a_repeat_and_a_decorated_function_is_measured_each_time(
+def test_each_use_of_a_folder_adds_a_repeat_also_for_a_decorated_function(
     tmp_path: Path,
 ) -> None:
     @wattlaw.measure(tmp_path / "mine", name="f")
@@ -101,7 +101,7 @@ def test_inside_a_sweep_only_steps_are_written(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rank-0.json", "steps-0.csv"]
 
 
-def test_inside_a_sweep_a_block_without_steps_leaves_the_next_one_whole(
+def test_inside_a_sweep_a_block_without_steps_does_not_affect_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATTLAW_ATTEMPT", str(tmp_path))
@@ -139,7 +139,7 @@ def environment(more: dict[str, str], rank: str) -> dict[str, str]:
     return {**os.environ, **more, "RANK": rank, "LOCAL_RANK": rank}
 
 
-def test_an_error_in_the_block_is_recorded_and_goes_on(tmp_path: Path) -> None:
+def test_an_error_in_the_block_is_recorded_and_raised(tmp_path: Path) -> None:
     @wattlaw.measure(tmp_path / "mine", name="x")
     def divide(by: int) -> float:
         return 1 / by
@@ -199,7 +199,7 @@ def test_a_decorated_task_is_measured_until_it_returns(tmp_path: Path) -> None:
     assert (run.reading("elapsed_s").value or 0) >= 0.3
 
 
-def test_a_generator_cannot_be_decorated_for_its_body_runs_elsewhere() -> None:
+def test_a_generator_cannot_be_decorated() -> None:
     def rows() -> Iterator[int]:
         yield 1
 
@@ -211,7 +211,7 @@ def test_a_generator_cannot_be_decorated_for_its_body_runs_elsewhere() -> None:
             wattlaw.measure("mine")(function)
 
 
-def test_a_child_that_is_forked_in_a_block_leaves_the_record_to_its_parent(tmp_path: Path) -> None:
+def test_a_child_forked_in_a_block_does_not_write_the_record(tmp_path: Path) -> None:
     script = """
 import os, sys, wattlaw
 with wattlaw.measure("mine", name="f") as m:

@@ -55,7 +55,7 @@ def test_a_steady_run_has_no_warning_and_the_energy_it_used(tmp_path: Path) -> N
     assert names(found) == set()
 
 
-def test_a_jump_of_the_hosts_clock_is_named_and_touches_no_duration(tmp_path: Path) -> None:
+def test_a_jump_of_the_hosts_clock_is_named_and_changes_no_duration(tmp_path: Path) -> None:
     fabricated(tmp_path, jumps=(Jump(50.0, 3600.0),))
     found = summarise(tmp_path)
     assert names(found) == {"clock_jump"}
@@ -63,7 +63,7 @@ def test_a_jump_of_the_hosts_clock_is_named_and_touches_no_duration(tmp_path: Pa
     assert found.quantities["gpu_energy_j"].value == pytest.approx(200 * 80)
 
 
-def test_a_device_that_answers_no_more_has_no_energy_rather_than_part_of_it(tmp_path: Path) -> None:
+def test_a_device_that_stops_answering_has_no_energy_instead_of_part_of_it(tmp_path: Path) -> None:
     fabricated(tmp_path, rows_until_s=60)
     found = summarise(tmp_path)
     assert found.quantities["gpu_energy_j"].value is None
@@ -106,7 +106,7 @@ def test_a_hundred_thousand_steps_and_a_million_rows_are_summarised_in_seconds(
     assert found.quantities["gpu_energy_j"].value == pytest.approx(200 * rows / 200, rel=1e-6)
 
 
-def test_a_meter_that_hangs_holds_up_no_other() -> None:
+def test_a_hanging_meter_does_not_delay_others() -> None:
     sink: deque[Sample] = deque()
     free = threading.Event()
 
@@ -156,7 +156,7 @@ def test_a_slow_reading_skips_its_missed_turns() -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_cycles_of_starting_and_stopping_leave_nothing_behind(tmp_path: Path) -> None:
+def test_repeated_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
     # in memory where there is such a place: each cycle waits for the disk twice
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as place:
@@ -180,7 +180,7 @@ def _start_and_stop(tmp_path: Path) -> None:
     assert sorted(p.name.partition("-")[0] for p in tmp_path.iterdir()) == ["host", "telemetry"]
 
 
-def test_a_folder_that_refuses_files_is_a_one_line_error(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     done = subprocess.run(
         [sys.executable, "-m", "wattlaw", "measure", "-o", str(tmp_path / "taken"), "--", "true"],

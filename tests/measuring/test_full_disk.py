@@ -150,7 +150,7 @@ def test_rows_that_were_never_written_are_counted_with_their_times(tmp_path: Pat
     assert summary["quantities"]["gpu_energy_j"]["value"] is None
 
 
-def test_a_disk_that_stays_full_costs_neither_the_command_nor_what_was_written(
+def test_a_disk_that_stays_full_stops_no_command_and_loses_no_written_row(
     disk: Path, trace
 ) -> None:
     done = measured(disk, "stays", trace(200, 60))

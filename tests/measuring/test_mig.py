@@ -40,7 +40,7 @@ def gpu_energy(found: dict) -> dict:
 @pytest.mark.parametrize(
     ("is_old_driver", "is_old_name"), [(False, False), (False, True), (True, True)]
 )
-def test_an_instance_is_chosen_by_each_name_that_its_driver_takes(
+def test_an_instance_is_selected_by_every_name_that_its_driver_accepts(
     fake: FakeNvml, is_old_driver: bool, is_old_name: bool
 ) -> None:
     uuids = fake.cut(0, 3, 3)
@@ -53,7 +53,7 @@ def test_an_instance_is_chosen_by_each_name_that_its_driver_takes(
     assert item["memory_peak_bytes"] == 2 * 2**30
 
 
-def test_an_instance_is_named_as_its_gpus_and_has_no_energy(fake: FakeNvml) -> None:
+def test_an_instance_is_named_after_its_gpu_and_has_no_energy(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 2, 2)
     found = result(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids[:2])))
     assert list(gpus(found)) == ["gpu:0/mig:0", "gpu:0/mig:1"]
@@ -65,7 +65,7 @@ def test_an_instance_is_named_as_its_gpus_and_has_no_energy(fake: FakeNvml) -> N
     assert "MIG instance of gpu:0" in gpu_energy(found)["how"]
 
 
-def test_a_job_that_holds_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) -> None:
+def test_a_job_with_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 4, 3)
     found = result(measure(fake, CUDA_VISIBLE_DEVICES=",".join(uuids)))
     assert list(gpus(found)) == ["gpu:0", "gpu:0/mig:0", "gpu:0/mig:1"]
@@ -74,14 +74,14 @@ def test_a_job_that_holds_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) ->
     assert gpus(found)["gpu:0/mig:1"]["energy_j"] is None
 
 
-def test_a_whole_gpu_beside_an_instance_is_not_taken_for_the_jobs_energy(fake: FakeNvml) -> None:
+def test_the_energy_of_a_whole_gpu_does_not_include_an_instance(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 3)
     found = result(measure(fake, CUDA_VISIBLE_DEVICES=f"1,{uuids[0]}"))
     assert gpus(found)["gpu:1"]["energy_j"] is not None
     assert gpu_energy(found)["status"] == "missing"
 
 
-def test_a_gpu_in_mig_mode_means_the_instances_that_the_job_sees(fake: FakeNvml) -> None:
+def test_a_gpu_in_mig_mode_selects_its_visible_instances(fake: FakeNvml) -> None:
     fake.cut(0, 3, 3)
     fake.cut(1, 7, is_hidden=True)
     found = result(measure(fake))
@@ -96,7 +96,7 @@ def test_a_gpu_named_by_its_number_is_read_whole_with_a_warning(fake: FakeNvml) 
     assert "gpu_shared" in {w["name"] for w in found["warnings"]}
 
 
-def test_a_name_that_no_instance_has_ends_the_list_as_in_cuda(fake: FakeNvml) -> None:
+def test_an_unknown_instance_ends_the_list_as_in_cuda(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 3)
     found = result(measure(fake, CUDA_VISIBLE_DEVICES=f"{uuids[1]},MIG-not-there,{uuids[0]}"))
     assert list(gpus(found)) == ["gpu:0/mig:1"]
@@ -110,7 +110,7 @@ def test_other_processes_are_distinguished_from_the_jobs_on_an_instance(fake: Fa
 
 
 @pytest.mark.parametrize("how", ["instance", "number", "all that there is"])
-def test_no_limit_is_set_on_a_gpu_whose_instances_others_may_use(fake: FakeNvml, how: str) -> None:
+def test_no_limit_is_set_on_a_gpu_with_instances_of_other_jobs(fake: FakeNvml, how: str) -> None:
     uuids = fake.cut(0, 3, 3)
     words = ["--gpus", "0"] if how == "number" else []
     more = {"CUDA_VISIBLE_DEVICES": uuids[0]} if how == "instance" else {}
@@ -123,14 +123,14 @@ def test_no_limit_is_set_on_a_gpu_whose_instances_others_may_use(fake: FakeNvml,
     assert (fake.get(0, "sets"), fake.get(1, "sets")) == (0, 0)
 
 
-def test_a_job_that_holds_every_slice_may_limit_the_gpu(fake: FakeNvml) -> None:
+def test_a_job_with_every_slice_may_limit_the_gpu(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 4, 3)
     found = result(measure(fake, "--power-cap-w", "200", CUDA_VISIBLE_DEVICES=",".join(uuids)))
     assert gpus(found)["gpu:0"]["mean_power_w"] == pytest.approx(200, rel=0.1)
     assert (fake.get(0, "sets"), fake.get(0, "limit_w")) == (2, 380)
 
 
-def test_doctor_says_why_an_instance_has_no_energy(fake: FakeNvml) -> None:
+def test_doctor_explains_why_an_instance_has_no_energy(fake: FakeNvml) -> None:
     (uuid, *_) = fake.cut(0, 3, 3)
     environment = {**fake.environment, "CUDA_VISIBLE_DEVICES": uuid}
     done = subprocess.run(

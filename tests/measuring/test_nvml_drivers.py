@@ -67,7 +67,7 @@ def test_a_gpu_that_this_user_may_not_open_is_not_counted_by_number(fake: FakeNv
     assert list(gpus(measure(fake))) == ["gpu:1"]
 
 
-def test_numbers_of_different_gpus_are_doubted_unless_their_order_is_said(fake: FakeNvml) -> None:
+def test_indices_of_different_gpus_have_a_warning_unless_their_order_is_set(fake: FakeNvml) -> None:
     fake.set(1, kind=1)
     assert "gpu_order_unknown" in names(measure(fake, CUDA_VISIBLE_DEVICES="1"))
     refused = measure(fake, "--power-cap-w", "200", CUDA_VISIBLE_DEVICES="1")
@@ -80,7 +80,7 @@ def test_numbers_of_different_gpus_are_doubted_unless_their_order_is_said(fake: 
         assert "gpu_order_unknown" not in names(done)
 
 
-def test_an_older_pynvml_in_front_is_one_refused_call_and_no_crash() -> None:
+def test_an_older_pynvml_refuses_one_call_without_a_crash() -> None:
     class NVMLError(Exception):
         value = 0
 

@@ -137,7 +137,7 @@ def test_calls_that_fail_now_and_then_leave_gaps_but_no_wrong_energy(fake: FakeN
     assert item["mean_power_w"] == pytest.approx(230, rel=0.05)
 
 
-def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(
+def test_a_device_lost_during_a_run_has_no_energy_and_is_named(
     fake: FakeNvml, tmp_path: Path
 ) -> None:
     words = [*MEASURE, "--to", str(tmp_path / "cost.json"), "--", "sh", "-c", "echo on; sleep 7"]
@@ -154,7 +154,7 @@ def test_a_device_that_is_lost_in_mid_run_has_no_energy_and_is_named(
     assert "device_lost" in names(result)
 
 
-def test_a_counter_that_goes_backwards_is_noticed(fake: FakeNvml, tmp_path: Path) -> None:
+def test_a_counter_that_decreases_is_noticed(fake: FakeNvml, tmp_path: Path) -> None:
     fake.set(0, load=1, counter_shift_j=100_000)
     job = subprocess.Popen(
         [*MEASURE, "--hz", "100", "--to", str(tmp_path / "cost.json"), "--", "sh", "-c", "echo ready; sleep 2.5"],
@@ -170,12 +170,12 @@ def test_a_counter_that_goes_backwards_is_noticed(fake: FakeNvml, tmp_path: Path
     assert gpu(result)["mean_power_w"] == pytest.approx(380, rel=0.05)
 
 
-def test_throttling_and_strangers_on_the_device_are_warned_about(fake: FakeNvml) -> None:
+def test_throttling_and_other_processes_on_the_device_have_warnings(fake: FakeNvml) -> None:
     fake.set(0, throttle=0x40, other_pid=1)
     assert {"throttled", "other_process_on_device"} <= names(measure(fake, "--", "sleep", "0.5"))
 
 
-def test_a_cap_is_read_back_and_the_value_found_before_comes_back(fake: FakeNvml, capped) -> None:
+def test_a_cap_is_read_back_and_the_original_is_restored(fake: FakeNvml, capped) -> None:
     process = capped(200)
     assert first_line(process) == [380, 200]
     assert fake.get(0, "limit_w") == 200
@@ -194,7 +194,9 @@ def test_a_killed_process_leaves_no_cap_behind(
     wait_for(fake, 380)
 
 
-def test_of_two_on_one_device_the_first_ones_old_value_wins(fake: FakeNvml, capped) -> None:
+def test_with_two_processes_on_a_device_the_first_original_value_is_restored(
+    fake: FakeNvml, capped
+) -> None:
     first, second = capped(200), None
     assert first_line(first) == [380, 200]
     second = capped(150)
@@ -205,7 +207,7 @@ def test_of_two_on_one_device_the_first_ones_old_value_wins(fake: FakeNvml, capp
     assert fake.get(0, "limit_w") == 380
 
 
-def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -> None:
+def test_a_process_that_still_runs_gets_its_cap_back(fake: FakeNvml, capped) -> None:
     first = capped(200)
     first_line(first)
     second = capped(150)
@@ -216,7 +218,7 @@ def test_the_one_that_still_runs_gets_its_own_cap_back(fake: FakeNvml, capped) -
     assert fake.get(0, "limit_w") == 380
 
 
-def test_a_value_that_a_killed_process_set_gives_way_to_the_running_ones(
+def test_a_cap_of_a_running_process_replaces_that_of_a_killed_one(
     fake: FakeNvml, tmp_path: Path
 ) -> None:
     script = """
@@ -239,7 +241,7 @@ with open_control("power_cap_w") as control:
     assert done.stdout.split() == ["200.0", "380.0"]
 
 
-def test_jobs_with_a_temporary_folder_each_note_their_limits_in_one_place(
+def test_jobs_with_separate_temporary_folders_share_their_limit_records(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("WATTLAW_STATE", raising=False)
@@ -257,7 +259,7 @@ def test_the_limits_of_a_guard_that_is_killed_alone_are_restored(fake: FakeNvml,
     assert fake.get(0, "limit_w") == 380
 
 
-def test_a_limit_that_a_killed_guard_left_is_restored_by_the_next(fake: FakeNvml, capped) -> None:
+def test_a_limit_left_by_a_killed_guard_is_restored_by_the_next(fake: FakeNvml, capped) -> None:
     process = capped(200)
     first_line(process)
     (guard,) = guards(fake)
@@ -295,7 +297,7 @@ def test_a_device_that_ignores_a_cap_is_an_error(fake: FakeNvml, capped) -> None
     assert "was set to 200 W, but it reads back 380 W" in errors
 
 
-def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
+def test_clock_limits_are_set_and_removed(fake: FakeNvml) -> None:
     script = (
         "from wattlaw.measuring.limits.limits import limited\n"
         "with limited({'sm_clock_mhz': 900, 'memory_clock_mhz': 800}) as limits:\n    input()\n"
@@ -312,7 +314,7 @@ def test_clock_limits_are_set_and_lifted(fake: FakeNvml) -> None:
     assert [fake.get(i, n) for i in (0, 1) for n in ("sm_lock", "memory_lock")] == [0, 0, 0, 0]
 
 
-def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(
+def test_a_measured_command_runs_under_its_cap_which_is_recorded(
     fake: FakeNvml, tmp_path: Path
 ) -> None:
     fake.set(0, load=1)
@@ -336,7 +338,7 @@ def test_a_measured_command_runs_under_its_cap_and_its_record_says_so(
     assert (limit["asked"], limit["now"], limit["previous"]) == (200, 200, 380)
 
 
-def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(
+def test_a_signal_to_a_task_that_holds_limits_reaches_the_command(
     fake: FakeNvml,
 ) -> None:
     # where Slurm tracks processes by control group it sends signals to the task alone, which is the guard
@@ -355,9 +357,7 @@ def test_a_signal_for_the_task_of_a_step_that_holds_limits_reaches_the_command(
     assert fake.get(0, "limit_w") == 380
 
 
-def test_doctor_shows_the_ranges_and_the_limits_that_a_killed_guard_left(
-    fake: FakeNvml, capped
-) -> None:
+def test_doctor_shows_the_ranges_and_limits_left_by_a_killed_guard(fake: FakeNvml, capped) -> None:
     process = capped(200)
     first_line(process)
     for pid in guards(fake):
@@ -376,7 +376,7 @@ def test_doctor_shows_the_ranges_and_the_limits_that_a_killed_guard_left(
     assert fake.get(0, "limit_w") == 380
 
 
-def test_without_a_wish_nothing_is_touched(fake: FakeNvml) -> None:
+def test_without_a_requested_limit_nothing_is_changed(fake: FakeNvml) -> None:
     script = "from wattlaw.measuring.limits.limits import limited\nwith limited({'power_cap_w': None}) as l: assert l == []"
     subprocess.run([sys.executable, "-c", script], check=True, env=fake.environment)
     assert fake.get(0, "calls") == 0

@@ -29,7 +29,7 @@ class Event:
         return struct.unpack("f", struct.pack("f", (other.at_s - self.at_s) * 1e3))[0]
 
 
-def test_a_gpus_times_stay_exact_to_microseconds_through_a_day(monkeypatch):
+def test_gpu_times_stay_exact_to_microseconds_for_a_day(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)

@@ -88,7 +88,7 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
         ({"command": "echo", "step_pattern": "a{99999999999}"}, "not a valid regular expression"),
     ],
 )
-def test_a_command_that_cannot_mean_what_it_says_is_refused_with_one_line(tmp_path, setting, says):
+def test_a_contradictory_command_is_refused_with_one_line(tmp_path, setting, says):
     with pytest.raises(UsageError, match=says) as refusal:
         sweep(tmp_path, **setting)
     assert "\n" not in str(refusal.value)
@@ -100,7 +100,7 @@ def test_a_misspelt_swept_name_of_a_command_suggests_the_nearest_name(tmp_path):
         sweep(tmp_path, {"batch_per_devise": [1, 2]}, command="sleep {devices}")
 
 
-def test_what_was_given_fills_the_braces_even_where_it_is_the_default(tmp_path):
+def test_given_values_fill_the_braces_even_if_they_are_the_default(tmp_path):
     given = {"command": "echo {steps} {precision}", "stop": {"steps": 100}}
     runs = sweep(tmp_path, {"precision": ["fp32"]}, **given)
     output = tmp_path / "c" / runs[0].trial / "attempt-1" / "output-0.log"
@@ -108,13 +108,13 @@ def test_what_was_given_fills_the_braces_even_where_it_is_the_default(tmp_path):
     assert factors(runs[0])["precision"] == "fp32"
 
 
-def test_threads_may_be_swept_over_a_command_for_they_reach_it(tmp_path):
+def test_threads_may_be_swept_over_a_command(tmp_path):
     runs = sweep(tmp_path, {"threads": [1, 2]}, command="sh -c 'echo $OMP_NUM_THREADS'")
     outputs = [(tmp_path / "c" / r.trial / "attempt-1" / "output-0.log").read_text() for r in runs]
     assert outputs == [f"{r.setting.options['threads']}\n" for r in runs]
 
 
-def test_nothing_is_claimed_of_a_command_but_what_was_given():
+def test_the_setting_of_a_command_has_only_the_given_fields():
     run = wattlaw.Run(setting=Setting("command", command="sleep 1"), trial="t")
     shared = tabulate([run]).shared
     assert not {"precision", "preset", "backend"} & set(shared)
@@ -128,7 +128,7 @@ def test_nothing_is_claimed_of_a_command_but_what_was_given():
     )
 
 
-def test_odd_numbers_in_the_output_end_no_trial_and_each_step_has_a_number_of_its_own(tmp_path):
+def test_unusual_numbers_in_the_output_end_no_trial_and_steps_are_numbered_once(tmp_path):
     words = ["0", "nan", "inf", "-3", "1e300", "x", "7", "7", "8"]
     code = "import time\n" + "".join(
         f"time.sleep(0.01); print('it {w} loss nan samples -1', flush=True)\n" for w in words
@@ -140,7 +140,7 @@ def test_odd_numbers_in_the_output_end_no_trial_and_each_step_has_a_number_of_it
     assert run.quantities["samples"].status == "missing"
 
 
-def test_samples_are_missing_unless_the_batch_or_the_output_tells_them(tmp_path):
+def test_samples_are_missing_unless_the_batch_or_the_output_gives_them(tmp_path):
     line = b"it %d\n"
     batch = Setting("c", batch_per_device=4, devices_per_node=2, warmup_steps=0)
     for name, setting, piece, samples in (
@@ -153,7 +153,7 @@ def test_samples_are_missing_unless_the_batch_or_the_output_tells_them(tmp_path)
         assert [r["samples"] for r in found] == samples, name
 
 
-def test_a_line_every_few_steps_stands_for_all_of_them_also_where_the_count_begins_anew(tmp_path):
+def test_a_line_every_few_steps_covers_all_of_them_even_if_the_count_restarts(tmp_path):
     setting = Setting("c", batch_per_device=4, warmup_steps=5)
     steps, found = follow(
         tmp_path,
@@ -185,7 +185,7 @@ def test_lines_are_timed_as_they_arrive(tmp_path):
     assert late[len(late) // 2] < 0.002
 
 
-def test_lines_that_arrive_together_give_no_spread_and_a_warning(tmp_path):
+def test_lines_that_arrive_together_give_a_warning_and_no_spread(tmp_path):
     code = (
         "import time\n"
         "for i in range(0, 40, 4):\n"
@@ -199,9 +199,7 @@ def test_lines_that_arrive_together_give_no_spread_and_a_warning(tmp_path):
     assert "steps_smoothed" in {n.name for n in run.warnings}
 
 
-def test_without_word_from_the_kernel_the_output_is_looked_at_and_fast_steps_have_no_spread(
-    tmp_path, monkeypatch
-):
+def test_without_inotify_the_output_is_polled_and_fast_steps_have_no_spread(tmp_path, monkeypatch):
     monkeypatch.setattr(
         output_steps, "_IN_CLOEXEC", -1
     )  # the kernel refuses this, as it does a used-up quota
@@ -214,12 +212,12 @@ def test_without_word_from_the_kernel_the_output_is_looked_at_and_fast_steps_hav
     assert "steps_smoothed" in {n.name for n in run.warnings}
 
 
-def test_the_last_line_counts_without_an_end_of_line(tmp_path):
+def test_the_last_line_is_read_without_a_newline(tmp_path):
     _, found = follow(tmp_path, [b"it 1\n", b"it 2\n", b"it 3"])
     assert [r["step"] for r in found] == ["2", "3"]
 
 
-def test_an_output_file_that_the_command_deletes_harms_no_step(tmp_path):
+def test_an_output_file_deleted_by_the_command_loses_no_step(tmp_path):
     code = (
         "import os, time\nos.unlink(os.environ['WATTLAW_ATTEMPT'] + '/output-0.log')\n"
         "for i in range(5):\n    time.sleep(0.02)\n    print('it', i, flush=True)\n"
@@ -229,7 +227,7 @@ def test_an_output_file_that_the_command_deletes_harms_no_step(tmp_path):
     assert run.quantities["steps"].value == 4
 
 
-def test_an_output_that_cannot_be_followed_fails_its_trial_and_not_the_sweep(tmp_path):
+def test_an_unreadable_output_fails_its_trial_and_not_the_sweep(tmp_path):
     with (
         pytest.raises(TrialError, match="cannot be followed: there is no"),
         StepLog(tmp_path) as log,
@@ -238,7 +236,7 @@ def test_an_output_that_cannot_be_followed_fails_its_trial_and_not_the_sweep(tmp
         pass
 
 
-def test_a_pattern_that_finds_nothing_is_named_with_the_end_of_the_output(tmp_path):
+def test_a_pattern_without_a_match_is_named_with_the_end_of_the_output(tmp_path):
     run = printing(tmp_path, "print('epoch 1')\nprint('step 5 of 7')\n")
     notes = {n.name: n.message for n in run.warnings}
     assert "ranks_missing" not in notes

@@ -51,11 +51,11 @@ def looked_at(between, precision="fp32"):
     return [note.message for note in found]
 
 
-def test_gradients_that_a_compiler_keeps_give_no_warning_and_leave_the_model_as_it_was():
+def test_unchanged_gradients_give_no_warning_and_do_not_modify_the_model():
     assert looked_at("right") == []
 
 
-def test_gradients_that_a_compiler_loses_are_named_with_dropout_and_in_half_precision_too():
+def test_missing_gradients_are_named_even_with_dropout_and_half_precision():
     for kind, precision in (
         ("lost", "fp32"),
         ("dropout", "fp32"),
@@ -69,7 +69,7 @@ def test_gradients_that_a_compiler_loses_are_named_with_dropout_and_in_half_prec
         )
 
 
-def test_gradients_that_a_compiler_changes_are_told_in_full_precision():
+def test_changed_gradients_are_reported_in_full_precision():
     (message,) = looked_at("scaled")
     assert "% from the plain ones" in message
     assert looked_at("scaled", "bf16") == []
@@ -103,7 +103,7 @@ def losses(**options):
     return rows, [note.name for note in workload.notes]
 
 
-def test_a_look_at_the_gradients_takes_no_batch_and_is_told(monkeypatch):
+def test_the_gradient_check_uses_no_batch_and_is_reported(monkeypatch):
     # without a C++ compiler, and the time it takes: the trace alone decides here
     plain, compiled = torch.compile, lambda model, **given: plain(model, backend="eager")
     monkeypatch.setattr(torch, "compile", compiled)

@@ -25,7 +25,7 @@ def first(source, count):
 
 
 @pytest.mark.parametrize("start", [Position(0, 5), Position(1, 3)])
-def test_a_position_brings_back_the_batches_and_what_was_drawn_for_them(start):
+def test_a_position_restores_the_batches_and_their_random_numbers(start):
     whole = first(batches(1), 18)  # 200 samples are 12 batches an epoch
     again = batches(1)
     again.move_to(start)
@@ -35,7 +35,7 @@ def test_a_position_brings_back_the_batches_and_what_was_drawn_for_them(start):
         assert torch.equal(y, y_again)
 
 
-def test_the_number_of_loading_processes_changes_no_batch():
+def test_the_number_of_loader_workers_changes_no_batch():
     for (x, y), (x_again, y_again) in zip(first(batches(1), 14), batches(2), strict=False):
         assert torch.equal(x, x_again)
         assert torch.equal(y, y_again)
@@ -53,7 +53,7 @@ def test_two_ranks_share_the_samples_of_one():
 @pytest.mark.parametrize(
     "name", ["schnet", "dimenet++", "painn-forces", "bert-base", "gpt2", "resnet50"]
 )
-def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
+def test_a_packed_batch_is_one_block_and_is_unpacked_unchanged(name):
     workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     batch = workload.collate([data[k] for k in range(3)])
@@ -65,7 +65,7 @@ def test_a_packed_batch_is_one_block_and_comes_back_whole(name):
     assert torch.equal(workload.loss(model := workload.model(), batch), workload.loss(model, again))
 
 
-def test_what_is_no_plain_tensor_is_left_as_it_is():
+def test_a_batch_that_is_not_of_plain_tensors_is_not_packed():
     odd = {
         "n": 3,
         "word": "x",
@@ -82,7 +82,7 @@ def test_what_is_no_plain_tensor_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("name", ["schnet", "nnconv", "pna", "painn-forces"])
-def test_a_batch_taken_at_once_is_the_batch_of_its_samples(name):
+def test_a_batch_loaded_in_one_call_equals_the_batch_of_its_samples(name):
     workload = load(WORKLOADS, name)("tiny")
     data = workload.data("train")
     indices = [5, 0, 17, 5]

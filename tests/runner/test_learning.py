@@ -40,7 +40,7 @@ def evaluated(tmp_path_factory):
     return out, found
 
 
-def test_a_trial_is_evaluated_every_so_many_measured_steps_on_the_whole_valid_part(evaluated):
+def test_a_trial_is_evaluated_at_regular_steps_on_the_whole_validation_split(evaluated):
     out, found = evaluated
     for name in ("one", "two"):
         rows = read_metrics(attempt(out, found[name]))
@@ -58,7 +58,7 @@ def test_evaluating_changes_no_step_of_the_training(evaluated):
     assert not (attempt(out, found["plain"]) / "metrics.csv").exists()
 
 
-def test_pauses_lie_in_no_step_and_in_no_rate(evaluated):
+def test_pauses_are_not_part_of_any_step_or_rate(evaluated):
     out, found = evaluated
     run = found["one"]
     pauses = read_pauses(attempt(out, run))
@@ -78,7 +78,7 @@ def test_pauses_lie_in_no_step_and_in_no_rate(evaluated):
     )
 
 
-def test_a_perplexity_of_several_ranks_is_that_of_their_joined_loss(evaluated):
+def test_the_perplexity_of_several_ranks_is_that_of_their_mean_loss(evaluated):
     _, found = evaluated
     for name in ("one", "two"):
         loss, perplexity = (found[name].reading(f"valid_{n}").value for n in ("loss", "perplexity"))
@@ -104,7 +104,7 @@ def importable(monkeypatch):
     sys.modules.pop("own", None)
 
 
-def test_a_saved_model_is_loaded_in_one_line_and_finds_what_the_record_says(evaluated, importable):
+def test_a_saved_model_is_loaded_in_one_line_and_has_the_recorded_metric(evaluated, importable):
     out, found = evaluated
     for name in ("one", "two"):
         workload, model = wattlaw.load_model(out / "run" / found[name].trial, trust=True)
@@ -113,7 +113,7 @@ def test_a_saved_model_is_loaded_in_one_line_and_finds_what_the_record_says(eval
         assert again["loss"] == pytest.approx(found[name].reading("valid_loss").value, rel=1e-5)
 
 
-def test_a_trial_stops_at_its_target_and_says_what_that_cost(tmp_path):
+def test_a_trial_stops_at_its_target_and_records_time_and_samples_to_it(tmp_path):
     stop = {"steps": 200, "target": {"metric": "loss", "below": 0.5}}
     options = {**SMALL, "stop": stop, "batch_per_device": 16, "evaluate_every": 5}
     run = wattlaw.run("own:Line", out=tmp_path, **options)[0]
@@ -129,7 +129,7 @@ def test_a_trial_stops_at_its_target_and_says_what_that_cost(tmp_path):
     assert "target_not_met" not in {n.name for n in run.warnings}
 
 
-def test_a_target_that_is_not_met_is_said_plainly(tmp_path):
+def test_a_missed_target_is_reported(tmp_path):
     stop = {"steps": 4, "target": {"metric": "loss", "below": 1e-9}}
     run = wattlaw.run("own:Line", out=tmp_path, **{**SMALL, "stop": stop, "evaluate_every": 2})[0]
     assert run.state == "done"
@@ -142,7 +142,7 @@ def test_a_target_that_is_not_met_is_said_plainly(tmp_path):
     assert raw["setting"]["stop"]["target"] == {"metric": "loss", "below": 1e-9}
 
 
-def test_a_target_in_a_metric_that_the_workload_has_not_ends_the_trial_before_its_first_step(
+def test_an_unknown_target_metric_ends_the_trial_before_its_first_step(
     tmp_path,
 ):
     stop = {"steps": 4, "target": {"metric": "mae", "below": 1}}

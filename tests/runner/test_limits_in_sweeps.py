@@ -43,7 +43,7 @@ def sweep_file(tmp_path, seconds, caps):
     return str(path)
 
 
-def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
+def test_a_uuid_in_cuda_visible_devices_selects_only_that_gpu(gpus):
     script = "from wattlaw.runner.node_devices import here; print(here().gpus)"
     first, second = "Fake GPU (no hardware)", "Fake GPU 1 (no hardware)"
     gpus.set(1, kind=1)
@@ -59,7 +59,7 @@ def test_a_uuid_in_cuda_visible_devices_means_that_gpu_and_no_other(gpus):
         assert done.stdout.strip() == str(names)
 
 
-def test_a_sweep_over_caps_sets_each_reads_it_back_and_leaves_what_it_found(gpus, tmp_path):
+def test_a_sweep_over_caps_sets_each_reads_it_back_and_restores_the_original(gpus, tmp_path):
     done = wattlaw(
         "sweep",
         "start",
@@ -115,7 +115,7 @@ def test_a_refused_permission_is_recorded_with_the_ways_to_get_it(gpus, tmp_path
     assert [gpus.get(i, "limit_w") for i in (0, 1)] == [380, 380]
 
 
-def test_a_killed_sweep_puts_every_cap_back(gpus, tmp_path):
+def test_a_killed_sweep_restores_every_cap(gpus, tmp_path):
     words = [
         sys.executable,
         "-m",

@@ -38,15 +38,13 @@ def losses(out, name, devices, **options):
     [("Parts", {}), ("Parts", {"strategy": "fsdp", "evaluate_every": 2}), ("Experts", {})],
     ids=["parts of a model", "parts of a sharded model", "parameters left out"],
 )
-def test_a_loss_may_call_parts_of_a_model_or_leave_some_out_on_two_devices_too(
-    tmp_path, name, options
-):
+def test_a_loss_may_use_only_parts_of_a_model_on_two_devices(tmp_path, name, options):
     assert losses(tmp_path, name, 2, **options) == pytest.approx(
         losses(tmp_path, name, 1), rel=1e-5
     )
 
 
-def test_parameters_left_out_unannounced_end_a_trial_on_two_devices_with_their_names(tmp_path):
+def test_undeclared_unused_parameters_end_a_trial_on_two_devices_and_are_named(tmp_path):
     run = wattlaw.run("own:Idle", out=tmp_path, devices=2, batch_per_device=1, **SMALL)[-1]
     assert run.state == "failed"
     assert run.error.count("\n") == 1
@@ -54,7 +52,7 @@ def test_parameters_left_out_unannounced_end_a_trial_on_two_devices_with_their_n
     assert "set uses_all = False" in run.error
 
 
-def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
+def test_unused_parameters_are_not_sharded_and_reported(tmp_path):
     run = wattlaw.run(
         "own:Experts", out=tmp_path, devices=2, batch_per_device=2, strategy="fsdp", **SMALL
     )[-1]
@@ -75,7 +73,7 @@ def test_parameters_left_out_are_not_sharded_and_it_is_said(tmp_path):
         ("Sized", 'its batch is 8; it must map presets to sizes, such as {"base": 32}'),
     ],
 )
-def test_a_class_that_does_not_fill_the_role_is_reported_in_one_line(name, says):
+def test_a_class_that_does_not_implement_the_role_is_reported_in_one_line(name, says):
     with pytest.raises(TrialError, match=rf"own:{name}:? {says}"):
         workload_of(f"tests.runner.own:{name}", "base", {})
 
@@ -144,9 +142,7 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
         ("loss", lambda *_: None, "returned nothing; it must be one number as a tensor"),
     ],
 )
-def test_a_class_that_gives_something_else_than_its_role_asks_for_is_reported_in_one_line(
-    method, gives, says
-):
+def test_a_class_that_returns_a_wrong_type_is_reported_in_one_line(method, gives, says):
     odd = type("Odd", (Line,), {method: gives})()
     setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}})
     with pytest.raises(TrialError, match=says):
@@ -154,7 +150,7 @@ def test_a_class_that_gives_something_else_than_its_role_asks_for_is_reported_in
 
 
 @pytest.mark.parametrize("gives", [None, 0.5, {"loss": [1, 2]}, {"loss": torch.zeros(3)}, {}])
-def test_metrics_that_are_no_numbers_by_name_are_reported_in_one_line(tmp_path, gives):
+def test_metrics_that_are_not_numbers_by_name_are_reported_in_one_line(tmp_path, gives):
     odd = type("Odd", (Line,), {"evaluate": lambda *_: gives})()
     setting = setting_from(
         {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, "evaluate_at_end": True}
@@ -187,7 +183,7 @@ class Odd(torch.nn.Linear):
     ],
 )
 @pytest.mark.parametrize("options", [{"save_model": True}, {"checkpoint_every": 2}])
-def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path, model, says, options):
+def test_a_state_that_cannot_be_saved_is_reported_before_training(tmp_path, model, says, options):
     odd = type("Odd", (Line,), {"model": model})()
     setting = setting_from(
         {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, **options}
@@ -196,7 +192,7 @@ def test_a_state_that_no_file_can_hold_is_told_before_training(tmp_path, model, 
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path)
 
 
-def test_layout_of_small_convolutions_gives_no_warning_on_two_devices(tmp_path):
+def test_the_layout_of_small_convolutions_gives_no_warning_on_two_devices(tmp_path):
     run = wattlaw.run(
         "resnet50", preset="tiny", out=tmp_path, devices=2, batch_per_device=4, **SMALL
     )[-1]

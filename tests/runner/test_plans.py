@@ -51,9 +51,7 @@ def guessed(plan):
         ("broken:Line", "broken.py:2 is not valid Python"),
     ],
 )
-def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(
-    tmp_path, monkeypatch, name, says
-):
+def test_a_misspelt_user_class_is_refused_before_anything_runs(tmp_path, monkeypatch, name, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("x = 1\nclass Line(:\n")
     with pytest.raises(SettingError, match=says):
@@ -61,9 +59,7 @@ def test_a_misspelt_class_of_ones_own_is_refused_before_anything_runs(
     assert "own" not in sys.modules
 
 
-def test_the_options_and_presets_of_ones_own_class_are_checked_where_they_are_plain(
-    tmp_path, monkeypatch
-):
+def test_literal_options_and_presets_of_a_user_class_are_checked(tmp_path, monkeypatch):
     check(Setting("own:Line", options={"noise": 0.2, "threads": 1}), HERE)
     check(Setting("own:Raises"), HERE)
     with pytest.raises(UnknownNameError, match="did you mean 'noise'"):
@@ -74,7 +70,7 @@ def test_the_options_and_presets_of_ones_own_class_are_checked_where_they_are_pl
         check(Setting("own:Line", preset="tiny"), HERE)
 
 
-def test_what_only_running_a_file_would_tell_is_left_to_the_rank(tmp_path, monkeypatch):
+def test_options_that_are_not_literals_are_checked_by_the_rank(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "late.py").write_text(
         "import own\nfrom own import Line as Base\nMade = type('Made', (Base,), {})\n"
@@ -92,7 +88,7 @@ def test_what_only_running_a_file_would_tell_is_left_to_the_rank(tmp_path, monke
         inspect_class("deep.model:Mine")
 
 
-def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path):
+def test_missing_data_are_refused_before_anything_runs(tmp_path):
     (tmp_path / "mine.xyz").touch()
     with pytest.raises(
         SettingError, match=r"there is no such file or folder; name another, or generated"
@@ -105,7 +101,7 @@ def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path):
     assert planned({"workload": "schnet", "data": "generated"}).trials
 
 
-def test_without_torch_a_workload_says_how_to_get_it_before_anything_is_recorded(monkeypatch):
+def test_without_torch_a_workload_is_refused_with_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(
         MissingPartError, match=r"schnet needs torch: pip install 'wattlaw\[train\]'"
@@ -123,7 +119,7 @@ def test_a_time_estimate_comes_from_runs_of_the_same_setting_scaled_to_its_steps
         assert not guessed(made)
 
 
-def test_a_time_borrowed_from_another_setting_is_a_guess_and_the_nearest_is_taken():
+def test_a_time_estimate_from_another_setting_is_a_guess_from_the_nearest():
     runs = [
         ran(Setting("schnet", batch_per_device=8), 5.0, 4.0, 100),
         ran(Setting("schnet", batch_per_device=64), 50.0, 40.0, 100),
@@ -135,7 +131,7 @@ def test_a_time_borrowed_from_another_setting_is_a_guess_and_the_nearest_is_take
     assert 5.0 <= seconds(far)[0] <= 50.0
 
 
-def test_one_command_says_nothing_of_how_long_another_takes():
+def test_the_time_of_one_command_is_no_estimate_for_another():
     long = ran(Setting("command", command="sleep 900"), 900.0, 900.0)
     other = planned({"command": "echo done"}, [long])
     assert (seconds(other), guessed(other)) == ([10 * START_UP_S], True)

@@ -67,7 +67,7 @@ def test_bf16_gives_nearly_the_loss_and_gradients_of_fp32(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fp16_learns_once_its_scale_has_settled(name):
+def test_fp16_trains_after_its_loss_scale_has_settled(name):
     step = Step(name, "fp16")
     scaler = torch.amp.GradScaler("cpu")
     optimiser = step.workload.optimiser(step.model.parameters())
@@ -116,7 +116,7 @@ def test_a_compiled_model_gives_the_same_gradients_and_is_compiled_at_most_twice
     assert counters["stats"]["unique_graphs"] == graphs
 
 
-def test_compiling_what_cannot_be_is_refused(monkeypatch):
+def test_compiling_an_unsupported_workload_is_refused(monkeypatch):
     with pytest.raises(SettingError, match="second derivatives"):
         Step("painn-forces", is_compiled=True)
     monkeypatch.setenv("PATH", "")

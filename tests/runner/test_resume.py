@@ -84,9 +84,7 @@ def losses(out, run, ranks=1):
         pytest.param("own:SlowBert", ("strategy=fsdp",), 2, marks=pytest.mark.full),
     ],
 )
-def test_a_killed_trial_goes_on_to_the_same_losses_to_the_last_bit(
-    tmp_path, workload, more, devices
-):
+def test_a_killed_trial_resumes_with_bit_identical_losses(tmp_path, workload, more, devices):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [*words(workload, killed, *more), "--devices", str(devices)]
     killed_at(command, killed, 7)
@@ -156,7 +154,7 @@ def trained(name, attempt, steps, resume=None, precision="fp32", **options):
 
 
 @pytest.mark.parametrize("name", ["schnet", "painn-forces", "resnet50", "gpt2"])
-def test_a_checkpoint_brings_back_every_number_of_a_training(tmp_path, name):
+def test_a_checkpoint_restores_every_number_of_a_training(tmp_path, name):
     torch.set_num_threads(1)
     whole = trained(name, tmp_path / "whole", 6)
     torch.rand(17)  # whatever else drew in between
@@ -199,7 +197,7 @@ PLATEAU = {
     ],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(
+def test_a_checkpoint_restores_scaler_schedules_and_random_numbers(
     tmp_path, name, precision, options
 ):
     torch.set_num_threads(1)
@@ -218,7 +216,7 @@ def test_a_checkpoint_brings_back_scaler_schedules_and_random_numbers(
         assert found[0][3:] == found[1][3:]
 
 
-def test_what_an_optimiser_keeps_lies_in_memory_as_its_parameter_does_once_brought_back():
+def test_a_restored_optimiser_state_has_the_memory_layout_of_its_parameter():
     made = load(WORKLOADS, "resnet50")("tiny")
 
     def optimiser():
@@ -240,7 +238,7 @@ def test_what_an_optimiser_keeps_lies_in_memory_as_its_parameter_does_once_broug
     assert all(torch.equal(a["momentum_buffer"], b["momentum_buffer"]) for a, b in kept)
 
 
-def test_a_plateau_that_is_brought_back_keeps_the_rate_down(tmp_path):
+def test_a_restored_plateau_keeps_the_reduced_rate(tmp_path):
     # a metric that is to rise and falls: the rate is a tenth after each evaluation but the first
     options = {**PLATEAU, "schedule_metric": "-loss"}
     trained("tests.runner.own:Line", tmp_path / "whole", 5, **options)

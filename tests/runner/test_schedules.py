@@ -19,17 +19,17 @@ def shares(steps, **options):
     return [share(k) for k in range(steps + 1)]
 
 
-def test_warm_up_rises_in_equal_steps_and_then_the_rate_is_whole():
+def test_warm_up_rises_linearly_to_the_full_rate():
     assert shares(8, schedule_warmup=4) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1, 1])
 
 
-def test_cosine_and_linear_come_down_to_their_end_at_the_last_step():
+def test_cosine_and_linear_reach_their_end_at_the_last_step():
     cosine, linear = shares(10, schedule="cosine", schedule_end=0.1), shares(10, schedule="linear")
     assert (cosine[0], cosine[5], cosine[10]) == pytest.approx((1, 0.55, 0.1))
     assert linear == pytest.approx([1 - k / 10 for k in range(11)])
 
 
-def test_the_cosine_is_that_of_torch():
+def test_the_cosine_schedule_equals_that_of_torch():
     weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     ours, theirs = (torch.optim.SGD([w], lr=0.3) for w in weights)
     mine = scheduler(ours, {**TRAINING, "schedule": "cosine"}, 20)
@@ -41,7 +41,7 @@ def test_the_cosine_is_that_of_torch():
             schedule.step()
 
 
-def test_step_multiplies_the_rate_every_so_many_steps():
+def test_the_step_schedule_multiplies_the_rate_at_regular_steps():
     assert shares(6, schedule="step", schedule_every=2, schedule_factor=0.5) == [
         1,
         1,
@@ -78,7 +78,7 @@ def test_a_plateau_lowers_the_rate_as_torch_does():
     assert ours.param_groups[0]["lr"] == pytest.approx(0.03)
 
 
-def test_a_plateau_takes_metrics_that_rise_and_names_one_that_there_is_not():
+def test_a_plateau_accepts_metrics_to_maximise_and_names_an_unknown_one():
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
 
     def share(metric, name):
@@ -141,7 +141,7 @@ def moved(workload=None, **options):
     return before - float(loop.trainer.bare.weight.detach())
 
 
-def test_the_loop_steps_with_the_rate_that_was_asked_for():
+def test_the_loop_uses_the_requested_learning_rate():
     assert moved() == pytest.approx(2 * 0.1 * 3, rel=1e-4)
     assert moved(learning_rate=0.2) == pytest.approx(2 * 0.2 * 3, rel=1e-4)
     assert moved(learning_rate_scaling="linear", batch_per_device=8) == pytest.approx(
@@ -157,7 +157,7 @@ class Clipped(Flat):
     clip_norm = 2.0
 
 
-def test_gradients_are_clipped_as_asked_for_or_else_as_published():
+def test_gradients_are_clipped_as_requested_or_as_published():
     assert moved(clip_norm=1) == pytest.approx(2 * 0.1 * 1, rel=1e-4)
     assert moved(Clipped()) == pytest.approx(2 * 0.1 * 2, rel=1e-4)
     assert moved(Clipped(), clip_norm=1) == pytest.approx(2 * 0.1 * 1, rel=1e-4)
@@ -184,6 +184,6 @@ def test_gradients_are_clipped_as_asked_for_or_else_as_published():
         ),
     ],
 )
-def test_a_schedule_that_cannot_be_followed_is_refused(options, error, says):
+def test_an_impossible_schedule_is_refused(options, error, says):
     with pytest.raises(error, match=says):
         training_options(setting_from({"workload": "schnet", **options}))

@@ -68,13 +68,13 @@ def train(stop):
 
 
 @pytest.mark.parametrize("seconds", [0.4, 2.0, 5.0])
-def test_a_stop_in_seconds_ends_within_half_a_step_of_them(seconds):
+def test_a_stop_in_seconds_is_kept_to_half_a_step(seconds):
     rows, _ = train(Stop(seconds=seconds))
     counted = [r for r in rows if not r[1]]
     assert counted[-1][3] - counted[0][2] == pytest.approx(seconds, abs=0.0151)
 
 
-def test_steps_timed_by_the_clock_have_numbers_of_their_own_and_one_pass_over_the_data():
+def test_steps_of_a_stop_in_seconds_are_numbered_once_and_pass_over_the_data_once():
     rows, position = train(Stop(seconds=0.5))
     assert [r[0] for r in rows] == list(range(len(rows)))
     assert [r[1] for r in rows[:6]] == [True] * 5 + [False]
@@ -86,7 +86,7 @@ def test_the_earlier_of_steps_and_seconds_ends_a_trial(stop):
     assert len(train(stop)[0]) == 5 + 7
 
 
-def test_the_clock_is_asked_at_growing_intervals_but_once_a_second():
+def test_the_clock_is_read_at_growing_intervals_of_at_most_a_second():
     asked = [(0, 0.0), (1, 0.001)]
     while more := steps_to_take(asked, None, 10.0):
         done = asked[-1][0] + more
@@ -95,7 +95,7 @@ def test_the_clock_is_asked_at_growing_intervals_but_once_a_second():
     assert asked[-1][1] == pytest.approx(10.0, abs=0.0005)
 
 
-def test_ranks_agree_on_the_last_step_of_a_trial_that_ends_by_the_clock(tmp_path):
+def test_ranks_agree_on_the_last_step_of_a_stop_in_seconds(tmp_path):
     options = {
         "stop": {"seconds": 0.3},
         "batch_per_device": 8,
@@ -113,6 +113,6 @@ def test_ranks_agree_on_the_last_step_of_a_trial_that_ends_by_the_clock(tmp_path
 @pytest.mark.parametrize(
     "stop", [{"seconds": float("inf")}, {"epochs": float("inf")}, {"seconds": float("nan")}]
 )
-def test_a_stop_that_never_comes_is_refused(stop):
+def test_a_stop_that_never_happens_is_refused(stop):
     with pytest.raises(SettingError, match="finite"):
         setting_from({"workload": "schnet", "stop": stop})

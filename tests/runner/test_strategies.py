@@ -31,9 +31,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize(("precision", "rounding"), [("fp32", 1e-5), ("bf16", 2e-3)])
-def test_shards_learn_as_whole_models_do_and_are_saved_and_loaded_whole(
-    tmp_path, precision, rounding
-):
+def test_sharded_models_train_like_whole_ones_and_are_saved_whole(tmp_path, precision, rounding):
     script = str(Path(__file__).with_name("sharded_ranks.py"))
     ranks = [
         subprocess.Popen(
@@ -55,7 +53,7 @@ def test_shards_learn_as_whole_models_do_and_are_saved_and_loaded_whole(
         assert found["resumed whole"] < rounding
 
 
-def test_a_sharded_trial_says_that_its_waiting_is_missing_and_why(tmp_path):
+def test_a_sharded_trial_has_no_waiting_time_with_the_reason(tmp_path):
     run = wattlaw.run("schnet", preset="tiny", out=tmp_path, devices=2, strategy="fsdp", **SMALL)[0]
     assert run.state == "done", run.error
     reading = run.quantities["communication_s"]
@@ -82,7 +80,7 @@ def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tens
 
 
 @pytest.mark.parametrize("name", sorted(plugins(WORKLOADS)))
-def test_checkpointed_blocks_keep_less_and_give_the_same_gradients_and_statistics(name):
+def test_activation_checkpointing_saves_memory_and_changes_no_gradient_or_statistic(name):
     held, gradients, buffers = kept_and_gradients(name, False)
     held_less, same_gradients, same_buffers = kept_and_gradients(name, True)
     # a force's own derivative is kept all the same
@@ -91,7 +89,7 @@ def test_checkpointed_blocks_keep_less_and_give_the_same_gradients_and_statistic
         assert torch.equal(ours, theirs)
 
 
-def test_blocks_are_the_layered_elements_of_lists():
+def test_blocks_are_the_elements_of_module_lists():
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -61,7 +61,7 @@ def summaries(out):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_goes_on_without_repeating_or_losing_a_trial(sweep, tmp_path, number):
+def test_a_stopped_sweep_resumes_without_repeating_or_losing_a_trial(sweep, tmp_path, number):
     path, log = sweep
     out = tmp_path / "runs"
     runner = start(path, out)
@@ -82,7 +82,7 @@ def test_a_stopped_sweep_goes_on_without_repeating_or_losing_a_trial(sweep, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_stopped_runner_leaves_no_process_behind_not_even_a_grandchild(tmp_path, number):
+def test_a_stopped_runner_leaves_no_descendant_process(tmp_path, number):
     path = tmp_path / "naps.toml"
     path.write_text(
         "name = 'naps'\nrepeats = 1\n[setting]\ncommand = \"bash -c 'sleep 300; echo'\"\n"
@@ -184,7 +184,7 @@ def test_a_trial_whose_process_was_killed_is_taken_over_by_the_other(sweep, tmp_
     assert sorted(p.name for p in out.glob("naps/*/attempt-*")) == ["attempt-1"] * 2 + ["attempt-2"]
 
 
-def test_a_prepared_trial_is_carried_out_by_a_worker_from_anywhere_and_only_once(sweep, tmp_path):
+def test_a_worker_in_any_folder_runs_a_prepared_trial_only_once(sweep, tmp_path):
     path, log = sweep
     out = tmp_path / "runs"
     prepared = wattlaw("sweep", "prepare", str(path), "-o", str(out), cwd=tmp_path)
@@ -236,7 +236,7 @@ def test_cancel_stops_a_sweep_that_a_shell_put_in_the_background(sweep, tmp_path
         assert runner.wait(10) == 130
 
 
-def test_a_damaged_summary_is_no_result_its_trial_runs_again(sweep, tmp_path):
+def test_a_trial_with_a_damaged_summary_runs_again(sweep, tmp_path):
     path, log = sweep
     out = tmp_path / "runs"
     assert wattlaw("sweep", "start", str(path), "-o", str(out)).returncode == 0

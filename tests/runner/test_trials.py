@@ -35,7 +35,7 @@ def test_a_users_own_class_runs_on_two_devices_unchanged(on_one_and_two):
     assert both.quantities["samples"].value == 6 * 8 * 2
 
 
-def test_two_devices_of_batch_b_learn_as_one_of_batch_2b(on_one_and_two):
+def test_two_devices_with_batch_b_train_like_one_with_batch_2b(on_one_and_two):
     out, one, both = on_one_and_two
     alone = [float(r["loss"]) for r in steps(out, one)]
     shared = [[float(r["loss"]) for r in steps(out, both, rank)] for rank in (0, 1)]
@@ -181,7 +181,7 @@ def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_gets_no_rank_of_wattlaws_making(tmp_path):
+def test_a_command_gets_no_rank_variables_from_wattlaw(tmp_path):
     code = "import os; raise SystemExit(any(n in os.environ for n in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')))"
     run = wattlaw.sweep(
         {"name": "e", "repeats": 1, "setting": {"command": f'python -c "{code}"'}}, out=tmp_path
@@ -189,14 +189,14 @@ def test_a_command_gets_no_rank_of_wattlaws_making(tmp_path):
     assert run.state == "done", run.error
 
 
-def test_a_users_file_named_like_a_module_of_python_harms_no_worker(tmp_path, monkeypatch):
+def test_a_users_file_named_like_a_standard_module_does_not_affect_workers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "queue.py").write_text("raise RuntimeError('not this one')\n")
     run = wattlaw.run("own:Line", out=tmp_path / "runs", **SMALL)[0]
     assert run.state == "done", run.error
 
 
-def test_a_failed_run_runs_again_when_it_is_asked_for_again(tmp_path, monkeypatch):
+def test_a_failed_run_runs_again_on_request(tmp_path, monkeypatch):
     file = tmp_path / "mended.py"
     monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}{os.pathsep}{tmp_path}")
     file.write_text("from own import Diverges as Model\n")
@@ -206,7 +206,7 @@ def test_a_failed_run_runs_again_when_it_is_asked_for_again(tmp_path, monkeypatc
     assert (again.state, again.attempt) == ("done", 2)
 
 
-def test_a_sweep_given_in_python_is_kept_as_a_file_that_says_the_same(tmp_path):
+def test_a_sweep_given_in_python_is_saved_as_an_equivalent_file(tmp_path):
     stop = wattlaw.Stop(steps=3)
     run = wattlaw.run(
         "own:Line", out=tmp_path, stop=stop, batch_per_device=None, threads=1, warmup_steps=0

@@ -21,7 +21,7 @@ time.sleep(1.5)  # the sampler reads the whole CPU time, however busy the machin
 """
 
 
-def test_two_sweeps_on_one_machine_each_count_their_own_processes_only(tmp_path):
+def test_two_sweeps_on_one_machine_count_only_their_own_processes(tmp_path):
     script = tmp_path / "burn.py"
     script.write_text(BURN)
     running = []

@@ -34,7 +34,7 @@ def test_a_job_of_a_table_and_of_json_is_the_same_job() -> None:
     )
 
 
-def test_a_row_without_columns_is_a_job_of_which_nothing_is_accounted() -> None:
+def test_a_row_without_columns_is_a_job_without_accounting() -> None:
     job = job_of_row({"JobID": "7"})
     assert (job.id, job.nodes, job.gpus, job.elapsed_s) == ("7", 0, 0, 0)
     assert (job.cpu_time_s, job.memory_used_bytes, job.energy_j) == (None, None, None)

@@ -45,7 +45,7 @@ def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, 
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_a_built_study_plays_its_role(name: str) -> None:
+def test_a_built_study_implements_its_role(name: str) -> None:
     study = find_study(name)
     assert study.name == name
     assert study.title
@@ -161,7 +161,7 @@ def test_published_values_are_compared_with_the_findings_of_their_key() -> None:
 
 
 @pytest.mark.parametrize("name", SURVEYS)
-def test_a_survey_counts_what_its_table_counts(tmp_path: Path, name: str) -> None:
+def test_a_survey_study_has_the_counts_of_its_table(tmp_path: Path, name: str) -> None:
     study = find_study(name)
     inputs = run_work(study, "tiny", tmp_path)
     result = study.analyse(inputs)

@@ -11,13 +11,13 @@ from wattlaw.accelerators.catalogue.catalogue import CATALOGUE, LISTINGS
 from wattlaw.accelerators.catalogue.mlperf_results import MLPERF_TABLE
 
 
-def test_the_catalogue_and_the_listings_are_what_the_conversion_makes(published: Path) -> None:
+def test_the_conversion_reproduces_the_catalogue_and_the_listings(published: Path) -> None:
     entries, listings = convert.convert(published / "accelerators")
     assert convert.catalogue_text(entries) == CATALOGUE.read_text(encoding="utf-8")
     assert convert.listings_text(listings) == LISTINGS.read_text(encoding="utf-8")
 
 
-def test_every_value_that_was_mended_by_hand_names_its_source() -> None:
+def test_every_manually_corrected_value_names_its_source() -> None:
     with open(convert.HERE / "mends.csv", encoding="utf-8", newline="") as file:
         mends = list(csv.DictReader(file))
     bare = [
@@ -29,6 +29,6 @@ def test_every_value_that_was_mended_by_hand_names_its_source() -> None:
     assert all(m["why"] for m in mends if not m["value"])
 
 
-def test_the_mlperf_rates_are_what_the_table_of_runs_gives(published: Path) -> None:
+def test_the_mlperf_rates_follow_from_the_table_of_runs(published: Path) -> None:
     text = mlperf_rates.table_text(published / "mlperf" / "training_runs_v1.0_v3.0_v4.1.csv")
     assert text == MLPERF_TABLE.read_text(encoding="utf-8")

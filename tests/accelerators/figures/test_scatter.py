@@ -99,7 +99,7 @@ def test_the_page_fetches_nothing_and_has_filters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("json", b"{")]
 )
-def test_a_figure_is_written_in_the_format_its_name_says(
+def test_a_figure_is_written_in_the_format_of_its_file_name(
     tmp_path: Path, ending: str, begin: bytes
 ) -> None:
     path = tmp_path / f"a.{ending}"

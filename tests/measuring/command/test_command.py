@@ -32,12 +32,12 @@ def test_output_input_and_exit_code_pass_through() -> None:
     assert "exit code 7" in done.stderr
 
 
-def test_a_command_that_a_signal_ends_ends_wattlaw_by_the_same_signal() -> None:
+def test_wattlaw_ends_by_the_same_signal_as_its_command() -> None:
     assert run("-q", "--", "sh", "-c", "kill -TERM $$").returncode == -signal.SIGTERM
     assert run("-q", "--", "sh", "-c", "kill -KILL $$").returncode == -signal.SIGKILL
 
 
-def test_a_signal_reaches_the_command_which_alone_decides() -> None:
+def test_only_the_command_decides_how_to_handle_a_signal() -> None:
     script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     job = subprocess.Popen(
         [*MEASURE, "-q", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True
@@ -82,7 +82,7 @@ def test_a_signal_reaches_the_command_once_whether_sent_to_wattlaw_or_to_its_gro
                 os.killpg(job.pid, signal.SIGKILL)
 
 
-def test_what_a_group_was_sent_once_hides_nothing_that_comes_later() -> None:
+def test_a_signal_to_the_group_does_not_suppress_later_signals() -> None:
     with signal_witness() as witness:
         assert witness
         assert not witness.saw(signal.SIGTERM)
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_command_runs(tmp_pa
     assert "choose one" in done.stderr
 
 
-def test_a_file_that_vanishes_costs_neither_the_table_nor_the_exit_code(tmp_path: Path) -> None:
+def test_a_deleted_file_loses_neither_the_table_nor_the_exit_code(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     words = ["-q", "--to", str(folder / "cost.json"), "--", "sh", "-c"]
@@ -170,14 +170,14 @@ def test_a_file_that_vanishes_costs_neither_the_table_nor_the_exit_code(tmp_path
     assert run("-q", "--to", "/dev/stdout", "--", "true").stdout.startswith("{")
 
 
-def test_what_was_never_seen_is_missing_and_not_0() -> None:
+def test_an_unobserved_value_is_missing_and_not_0() -> None:
     document = json.loads(run("-q", "--json", "--", "true").stdout)
     for name in ("cpu_time_s", "memory_peak_bytes"):
         reading = document["overall"]["quantities"][name]
         assert reading.get("value") or (reading["status"] == "missing" and reading["how"])
 
 
-def test_a_process_that_no_one_waits_for_counts_as_far_as_it_was_sampled() -> None:
+def test_a_process_without_a_waiting_parent_is_counted_by_its_samples() -> None:
     burn = "import time\nwhile time.process_time() < 1: pass"
     script = (
         "import subprocess, sys, time\n"
@@ -205,7 +205,7 @@ def test_processes_that_outlive_the_command_are_named() -> None:
     )
 
 
-def test_the_machines_cores_stand_on_a_line_of_their_own() -> None:
+def test_the_cores_of_the_machine_have_their_own_line() -> None:
     said = run("--", "sleep", "1").stderr.splitlines()
     (job,) = [line for line in said if line.startswith("job ")]
     (machine,) = [line for line in said if line.startswith("machine ")]
@@ -243,12 +243,12 @@ def test_windows_inside_the_command_count_its_steps(tmp_path: Path) -> None:
     assert inner.reading("samples").value == 36
 
 
-def test_a_missing_command_is_named_and_wrong_usage() -> None:
+def test_a_missing_command_is_named_as_wrong_usage() -> None:
     done = run("--", "no-such-command")
     assert (done.returncode, done.stderr) == (2, "wattlaw: command not found: 'no-such-command'\n")
 
 
-def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell(
+def test_a_script_without_a_shebang_runs_as_from_a_shell(
     tmp_path: Path,
 ) -> None:
     script = tmp_path / "job"
@@ -258,7 +258,7 @@ def test_a_script_without_a_first_line_that_names_its_shell_runs_as_from_a_shell
     assert (done.returncode, done.stdout) == (3, "a b\n")
 
 
-def test_a_first_line_that_names_no_program_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_shebang_with_a_missing_program_is_an_error(tmp_path: Path) -> None:
     script = tmp_path / "job"
     script.write_text("#!/no/such/python\n")
     script.chmod(0o755)
@@ -267,7 +267,7 @@ def test_a_first_line_that_names_no_program_is_a_clear_error(tmp_path: Path) -> 
     assert "first line" in done.stderr
 
 
-def test_words_that_are_no_text_reach_the_command_and_leave_a_record(tmp_path: Path) -> None:
+def test_arguments_that_are_not_text_reach_the_command_and_the_record(tmp_path: Path) -> None:
     done = subprocess.run(
         [*MEASURE, "-q", "-o", str(tmp_path), "--", "printf", "%s", b"\xff"],
         capture_output=True,
@@ -284,7 +284,7 @@ def test_the_command_gets_the_environment_of_the_caller() -> None:
     assert {line.partition("=")[0] for line in found} == {*given, "WATTLAW_SAMPLER"}
 
 
-def test_a_folder_that_is_gone_is_no_hindrance(tmp_path: Path) -> None:
+def test_a_deleted_working_folder_does_not_stop_a_measurement(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     words = f'cd "{gone}" && rmdir "{gone}" && exec "$@"'
@@ -295,7 +295,7 @@ def test_a_folder_that_is_gone_is_no_hindrance(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "on\n")
 
 
-def test_nohup_stays_nohup() -> None:
+def test_nohup_still_ignores_hangups() -> None:
     quiet = subprocess.Popen(
         [
             "sh",
@@ -319,7 +319,7 @@ def test_nohup_stays_nohup() -> None:
     assert quiet.returncode == 0
 
 
-def test_doctor_says_what_is_measured_and_what_to_do_about_the_rest() -> None:
+def test_doctor_lists_what_is_measured_and_how_to_enable_the_rest() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "wattlaw", "doctor", "--json"],
         capture_output=True,
@@ -340,7 +340,7 @@ def test_measuring_leaves_no_process_and_no_folder_behind(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_no_file_can_be_written_the_command_still_runs() -> None:
+def test_the_command_runs_even_if_no_file_can_be_written() -> None:
     words = [
         "sh",
         "-c",

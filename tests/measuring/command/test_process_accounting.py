@@ -36,7 +36,7 @@ def sampled(cpu_time_s: float | None = None, memory: float | None = None) -> dic
     }
 
 
-def test_cpu_time_is_the_accounts_unless_more_was_seen() -> None:
+def test_cpu_time_is_from_process_accounting_unless_samples_show_more() -> None:
     assert accounted(ended(1.0), sampled(0.98))["cpu_time_s"] == measured(
         1.0, "the kernel's accounting of the command"
     )
@@ -45,12 +45,12 @@ def test_cpu_time_is_the_accounts_unless_more_was_seen() -> None:
     assert accounted(ended(0.0), sampled())["cpu_time_s"].status == "missing"
 
 
-def test_a_peak_above_the_starters_own_is_the_accounts() -> None:
+def test_a_peak_above_that_of_the_parent_is_from_process_accounting() -> None:
     found = accounted(ended(most_kib=50 * 1024), sampled(memory=40 * 2**20))["memory_peak_bytes"]
     assert (found.value, found.status) == (50 * 2**20, "measured")
 
 
-def test_a_peak_that_was_only_sampled_is_kept() -> None:
+def test_a_sampled_peak_is_kept() -> None:
     assert "memory_peak_bytes" not in accounted(ended(), sampled(memory=5 * 2**20))
 
 

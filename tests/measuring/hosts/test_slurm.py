@@ -103,7 +103,7 @@ def test_nodes_without_a_sampler_are_named(slurm, tmp_path: Path) -> None:
     assert note["message"].startswith("only 1 of the job's 2 nodes were measured")
 
 
-def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(
+def test_on_a_shared_node_node_energy_is_not_counted_for_the_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
@@ -134,7 +134,7 @@ def test_on_a_shared_node_the_nodes_own_energy_is_not_the_jobs(
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "4,5,6,7"}, [0, 1, 2, 3]),
     ],
 )
-def test_only_the_jobs_own_gpus_are_its_own(
+def test_only_the_gpus_of_the_job_are_measured(
     monkeypatch: pytest.MonkeyPatch, variables, gpus
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)

@@ -131,9 +131,7 @@ def test_each_node_sets_records_and_restores_its_own_limits(
     assert (run.setting.power_cap_w, run.machine.hosts) == (200, 2)
 
 
-def test_where_slurm_kills_the_guards_too_a_new_step_restores_the_caps(
-    cluster, nodes, tmp_path
-) -> None:
+def test_a_new_step_restores_the_caps_if_slurm_kills_the_guards(cluster, nodes, tmp_path) -> None:
     script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sh -c 'touch runs; sleep 4'\necho code $?\n"
     cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until((tmp_path / "runs").exists, "the command was never run")
@@ -143,7 +141,7 @@ def test_where_slurm_kills_the_guards_too_a_new_step_restores_the_caps(
     assert nodes.all("limit_w") == [380] * 4
 
 
-def test_a_cancelled_job_puts_every_cap_back(cluster, nodes, tmp_path) -> None:
+def test_a_cancelled_job_restores_every_cap(cluster, nodes, tmp_path) -> None:
     script = f"{WATTLAW} measure -q --power-cap-w 200 -- srun sleep 60"
     job = cluster.start(script, tmp_path, nodes.variables, TWO_GPUS)
     wait_until(lambda: nodes.all("limit_w") == [200] * 4, "the caps were never set")
@@ -158,7 +156,7 @@ def test_only_the_jobs_own_devices_are_limited(cluster, nodes, tmp_path) -> None
     assert nodes.all("sets") == [2, 0, 2, 0]
 
 
-def test_a_limit_that_one_node_refuses_stays_set_on_none(cluster, nodes, tmp_path) -> None:
+def test_a_limit_refused_by_one_node_is_removed_from_all(cluster, nodes, tmp_path) -> None:
     for i in (0, 1):
         nodes.gpus["b"].set(i, may_set=0)
     said = cluster.run(
@@ -220,7 +218,7 @@ def test_clocks_that_nvml_may_set_are_not_requested_from_slurm(cluster, nodes, t
     }
 
 
-def test_two_askers_for_clocks_are_refused(cluster, nodes, tmp_path) -> None:
+def test_two_sources_of_clock_limits_are_refused(cluster, nodes, tmp_path) -> None:
     script = (
         f"{WATTLAW} measure -q --sm-clock-mhz 900 -- srun --gpu-freq=low sleep 1\necho code $?\n"
     )
@@ -252,7 +250,7 @@ def test_a_sweep_of_sruns_limits_and_measures_every_node(cluster, nodes, tmp_pat
     assert nodes.all("limit_w") == [380] * 4
 
 
-def test_a_sweep_of_sruns_asks_slurm_for_clocks(cluster, nodes, tmp_path) -> None:
+def test_a_sweep_of_sruns_requests_clocks_from_slurm(cluster, nodes, tmp_path) -> None:
     nodes.set(may_set=0, sm_application=900)
     (tmp_path / "clocks.toml").write_text(
         SWEEP.format(over="sm_clock_mhz = [900, 1200]").replace("caps", "clocks")
@@ -285,7 +283,7 @@ def energies(folder: Path) -> tuple[set[str], dict]:
 COST = f"{WATTLAW} measure -q --to cost.json -o runs"
 
 
-def test_a_job_without_gpus_reads_none_of_its_neighbours(cluster, nodes, tmp_path) -> None:
+def test_a_job_without_gpus_reads_no_gpu_of_other_jobs(cluster, nodes, tmp_path) -> None:
     cluster.run(f"{COST} -- srun sleep 1", tmp_path, nodes.variables, "-N2 -n2")
     assert energies(tmp_path)[0] == set()
 

@@ -36,7 +36,7 @@ def measure(fake: FakeNvml, seconds: float = 3) -> dict:
     return json.loads(done.stdout)
 
 
-def test_each_way_of_counting_gives_the_same_bytes(library: Path, tmp_path: Path) -> None:
+def test_every_kind_of_counter_gives_the_same_bytes(library: Path, tmp_path: Path) -> None:
     fake = FakeNvml(library, tmp_path / "state", count=4)
     for gpu, way in enumerate((SUMMED, BY_LINK, NEWER, OLD_COUNTERS)):
         fake.set(gpu, links=3, link_way=way, link_rate=RATE, pcie_rate=2e9)
@@ -78,7 +78,7 @@ def test_a_sum_that_lacks_one_gpu_is_missing_with_the_reason(
     assert re.search(why, total["how"])
 
 
-def test_an_old_driver_has_the_links_own_counters_only(tmp_path: Path) -> None:
+def test_an_old_driver_has_only_the_counters_of_links(tmp_path: Path) -> None:
     fake = FakeNvml(build(tmp_path / "old", is_old=True), tmp_path / "state", count=1)
     fake.set(0, links=2, link_way=OLD_COUNTERS, link_rate=RATE, pcie_rate=2e9)
     found = measure(fake)
@@ -98,7 +98,7 @@ def column(*rows: tuple[float, float]) -> TelemetryColumn:
     return made
 
 
-def test_a_counter_that_rests_grew_by_nothing_and_one_that_fell_has_no_total() -> None:
+def test_an_idle_counter_gives_0_and_a_falling_one_no_total() -> None:
     assert bytes_total(column((0, 5), (1, 5), (2, 5)), 0.5, 1.5).value == 0
     assert bytes_total(column((0, 0), (1, 10), (2, 20)), 0.5, 1.5).value == 10
     assert "fell" in bytes_total(column((0, 4e9), (1, 10), (2, 20)), 0.5, 1.5).why

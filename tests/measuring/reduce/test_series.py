@@ -41,7 +41,7 @@ def test_a_steady_load_is_exact_whatever_the_update_period(
     assert found.value == pytest.approx(250 * (end - start), abs=250 * 1.01 * max(update, 1 / hz))
 
 
-def test_a_counter_that_rests_between_bursts_is_not_smeared_over_the_rest() -> None:
+def test_energy_of_a_burst_is_not_spread_over_idle_time() -> None:
     burst = column(
         [i / 10 for i in range(201)], [100.0 * max(0.0, min(i / 10 - 10, 2)) for i in range(201)]
     )
@@ -56,7 +56,7 @@ def test_a_fall_of_the_counter_is_bridged_and_counted() -> None:
     assert found.steps_back == 1
 
 
-def test_a_fall_that_hides_much_of_the_window_gives_no_energy() -> None:
+def test_a_fall_of_the_counter_over_much_of_the_window_gives_no_energy() -> None:
     found = counter_total(column([0, 1, 2, 10, 11], [0, 10, 20, 3, 13]), 0, 11)
     assert (found.value, found.why) == (None, "its counter went backwards")
 
@@ -67,7 +67,7 @@ def test_readings_that_end_before_the_window_give_no_energy() -> None:
     assert integral(steady, 1, 20).value is None
 
 
-def test_a_hole_in_the_readings_is_not_integrated() -> None:
+def test_a_gap_in_the_readings_is_not_integrated() -> None:
     times = [i / 10 for i in range(100)] + [30 + i / 10 for i in range(100)]
     found = integral(column(times, [100.0] * 200), 0, 39)
     assert found.value is None

@@ -20,7 +20,7 @@ def step(number: int, seconds: float, **phases: float) -> Step:
     )
 
 
-def test_what_no_phase_holds_is_recorded_step_by_step():
+def test_time_outside_of_phases_is_recorded_for_each_step():
     # the medians alone would leave 0.1 s: 0.4 - 0.2 - 0.1
     whole = [(0.4, 0.3, 0.1), (0.6, 0.2, 0.4), (0.3, 0.2, 0.1)]
     steps = [step(i, t, forward_s=a, backward_s=b) for i, (t, a, b) in enumerate(whole)]

@@ -63,7 +63,7 @@ def test_a_shifted_clock_is_measured_within_its_uncertainty(tmp_path: Path) -> N
     assert compare_clock(tmp_path) is None  # nobody serves any more
 
 
-def test_a_stranger_at_the_same_address_is_not_believed(tmp_path: Path) -> None:
+def test_an_unrelated_server_at_the_same_address_is_ignored(tmp_path: Path) -> None:
     with clock_served(tmp_path):
         served = msgspec.json.decode((tmp_path / CLOCK_FILE).read_bytes(), type=ClockAddress)
         other = msgspec.structs.replace(served, host="first", secret="of another job")
@@ -71,7 +71,7 @@ def test_a_stranger_at_the_same_address_is_not_believed(tmp_path: Path) -> None:
         assert compare_clock(tmp_path) is None
 
 
-def test_two_samplers_with_clocks_far_apart_tell_the_energy_of_the_same_window(
+def test_two_samplers_with_different_clocks_measure_the_energy_of_the_same_window(
     tmp_path: Path, trace
 ) -> None:
     if os.geteuid() != 0 or not shutil.which("unshare"):

@@ -63,7 +63,7 @@ def test_each_kept_pair_encloses_one_update_of_the_counter(update_s: float, phas
         assert (turns - math.floor(turns + 1e-9)) * update_s < 0.0011
 
 
-def test_a_steady_power_keeps_no_look_and_a_jump_keeps_the_two_around_it() -> None:
+def test_a_steady_power_keeps_no_reading_and_a_jump_keeps_the_two_around_it() -> None:
     kept = play(
         DenseSchedule([POWER], 0.0),
         lambda t: Sample(time_s=t, device="gpu:0", power_w=100.0 + t / 100),
@@ -81,7 +81,7 @@ def test_a_steady_power_keeps_no_look_and_a_jump_keeps_the_two_around_it() -> No
 
 @pytest.mark.parametrize("device", [COUNTER, POWER])
 @pytest.mark.parametrize("cost_s", [2e-5, 2e-4, 5e-3])
-def test_looking_takes_no_more_than_its_share_of_a_core_however_slow_a_look_is(
+def test_dense_readings_stay_within_their_share_of_a_core(
     device: DeviceInfo, cost_s: float
 ) -> None:
     looks = []
@@ -95,7 +95,7 @@ def test_looking_takes_no_more_than_its_share_of_a_core_however_slow_a_look_is(
     assert len(looks) * cost_s < 0.1 + CPU_SHARE * 120 + 0.3
 
 
-def test_edges_without_end_cannot_overdraw_the_share_either() -> None:
+def test_many_window_edges_stay_within_the_share_of_a_core() -> None:
     rule, now, looks, last_edge = DenseSchedule([COUNTER], 0.0), 0.0, 0, -1.0
     show = counter(300, 0.1, 0.03)
     while now < 60:
@@ -122,7 +122,7 @@ def test_the_update_period_is_found_from_the_readings() -> None:
 
 @example(0.05, 0.06228455612916416, 3.5, 1.0)
 @given(st.floats(0.05, 0.11), st.floats(0, 0.1), st.floats(3, 4), st.floats(0, 1))
-def test_pinned_updates_give_the_time_of_an_unpinned_reading(
+def test_known_update_times_give_the_time_of_another_reading(
     update_s: float, phase_s: float, start_s: float, more_s: float
 ) -> None:
     show = counter(300, update_s, phase_s)
@@ -143,7 +143,7 @@ def test_pinned_updates_give_the_time_of_an_unpinned_reading(
     )
 
 
-def test_a_counter_without_an_even_beat_has_no_clock() -> None:
+def test_a_counter_with_irregular_updates_has_no_update_period() -> None:
     times, values, at = [], [], 0.0
     for i in range(40):
         at += (0.02, 0.09, 0.05)[i % 3] * (1 + (i * 7 % 5) / 5)

@@ -125,7 +125,7 @@ def test_rows_reach_the_disk_within_a_second_or_so(tmp_path: Path) -> None:
         wait_until(lambda: path.stat().st_size > first, 5)
 
 
-def test_children_know_of_a_running_sampler_until_it_ends(tmp_path: Path) -> None:
+def test_child_processes_see_a_running_sampler_until_it_ends(tmp_path: Path) -> None:
     assert running_sampler() is None
     with start_sampler(tmp_path, meters=["procfs"]):
         assert running_sampler() == tmp_path
@@ -213,7 +213,7 @@ def test_windows_of_several_threads_each_get_their_answer(tmp_path: Path) -> Non
         assert all(threads.map(sampler._request, ["edge"] * 100))
 
 
-def test_a_sampler_that_has_ended_is_not_borrowed_though_its_number_lives_on(
+def test_an_ended_sampler_is_not_reused_even_if_its_pid_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with start_sampler(tmp_path, meters=["procfs"]):
