@@ -32,6 +32,13 @@ NAMES = {"import": "import_"}
     help="NAME=COLUMN of a CSV table, such as elapsed_s=seconds; repeat it.",
 )
 @click.option("--workload", default=None, help="Name of the workload, if the file has none.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=float,
+    default=None,
+    help="Seconds between two readings of nvidia-smi dmon, if it printed no time.",
+)
 @json_option
 def import_(
     source: str,
@@ -39,6 +46,7 @@ def import_(
     folder: Path,
     columns: tuple[str, ...],
     workload: str | None,
+    interval_s: float | None,
     as_json: bool,
 ) -> None:
     """Read PATH, recorded by SOURCE, as runs.
@@ -60,6 +68,8 @@ def import_(
         options["columns"] = dict(_pair(text) for text in columns)
     if workload:
         options["workload"] = workload
+    if interval_s is not None:
+        options["interval_s"] = interval_s
     need("pyarrow", "the index that `wattlaw import` writes")
     found = import_runs(source, path, **options)
     written = write_index(folder, found.runs)

@@ -4,6 +4,45 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median_low
+
+GAP_PERIODS = 5.0
+MIN_GAP_S = 1.0
+_NEIGHBOURS = 5
+
+
+def gaps(times: Sequence[float]) -> list[int]:
+    """Return each index i for which nothing was sampled from ``times[i - 1]`` to ``times[i]``.
+
+    ``times`` ascend. The sampling period may change, so a spacing is compared with the median of
+    the five spacings before it and of the five after it. It is a gap if it exceeds 1 s and five
+    times the larger of the two.
+    """
+    spacings = [after - before for before, after in pairwise(times)]
+    found = []
+    for i, spacing in enumerate(spacings):
+        if spacing <= MIN_GAP_S:
+            continue
+        sides = (spacings[max(0, i - _NEIGHBOURS) : i], spacings[i + 1 : i + 1 + _NEIGHBOURS])
+        period = max((median_low(side) for side in sides if side), default=spacing)
+        if spacing > GAP_PERIODS * period:
+            found.append(i + 1)
+    return found
+
+
+def sampled_integral(times: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Return the integral of ``values`` over ``times`` without ``gaps``, and the s that it covers.
+
+    ``times`` ascend and are at least one.
+    """
+    edges = [0, *gaps(times), len(times)]
+    total = seconds = 0.0
+    for first, stop in pairwise(edges):
+        start_s, stop_s = times[first], times[stop - 1]
+        total += trapezoid(times[first:stop], values[first:stop], start_s, stop_s)
+        seconds += stop_s - start_s
+    return total, seconds
 
 
 def trapezoid(times: Sequence[float], values: Sequence[float], start: float, stop: float) -> float:

@@ -152,6 +152,14 @@ WARNINGS: dict[str, WarningText] = {
         "Network switches were metered too; their energy is not part of the nodes' energy.",
         "Add it for the whole system.",
     ),
+    "sampling_gap": WarningText(
+        "The imported log of power has a gap of more than five sampling periods.",
+        "Compare such a run by its mean power; record each run in a file of its own.",
+    ),
+    "partly_sampled": WarningText(
+        "The power of a GPU was read for less than 90 % of the imported log.",
+        "The energy is a lower bound; use the mean power, or record the run again.",
+    ),
     "tracker_scope": WarningText(
         "CodeCarbon counts the whole machine by default, so each of several simultaneous "
         "runs includes the others.",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 from wattlaw.core.errors import DataError
-from wattlaw.core.integrate import trapezoid
+from wattlaw.core.integrate import gaps, trapezoid
 from wattlaw.core.reading import Note, Reading, measured
 from wattlaw.core.units import counted
 from wattlaw.importers.importer import Imported, number
 from wattlaw.importers.mlperf_result import events
 
 _SLACK_S = 2.0
+_SLACK_PERIODS = 1.5
 """The log may begin or end this long inside the run; the nearest reading is used there."""
+
+_MAX_GAP_SHARE = 0.05
+"""Gaps in the readings are interpolated over if they are at most this share of the run."""
 
 
 class PowerLog(NamedTuple):
@@ -32,6 +38,15 @@ class PowerLog(NamedTuple):
         times, powers = zip(*self.points, strict=True)
         return trapezoid(times, powers, *window)
 
+    def gap_s(self, window: tuple[float, float]) -> float:
+        """Return the time in s of ``window`` that lies in gaps between readings."""
+        start, stop = window
+        times = [time for time, _ in self.points]
+        total = 0.0
+        for i in gaps(times):
+            total += max(0.0, min(times[i], stop) - max(times[i - 1], start))
+        return total
+
 
 def window_energy(
     logs: dict[str, str], window: tuple[float, float]
@@ -43,7 +58,7 @@ def window_energy(
     of the nodes.
     Raises DataError if the readings of a node do not cover the window.
     """
-    nodes, switch_energies = [], []
+    nodes, switch_energies, notes = [], [], []
     energy = 0.0
     for name, text in sorted(logs.items()):
         log = _parse(text, name)
@@ -55,14 +70,19 @@ def window_energy(
         if not is_covered:
             raise DataError(f"{name}: its power readings do not cover the run")
         nodes.append(log)
+        gap_s = log.gap_s(window)
+        if gap_s > 0:
+            text = f"{name} was not read for {gap_s:.3g} s; its power there is interpolated"
+            notes.append(Note("sampling_gap", text))
         energy += log.energy(window)
     if not nodes:
         raise DataError("power was logged for switches only")
     reading = measured(energy, _how(nodes, energy))
     if not switch_energies:
-        return reading, ()
+        return reading, tuple(notes)
     text = f"the network switch used {sum(switch_energies):.4g} J more; the nodes exclude it"
-    return reading, (Note("switch_energy", text),)
+    notes.append(Note("switch_energy", text))
+    return reading, tuple(notes)
 
 
 def _how(nodes: list[PowerLog], energy: float) -> str:
@@ -83,9 +103,14 @@ def _how(nodes: list[PowerLog], energy: float) -> str:
 
 def _covers(log: PowerLog, window: tuple[float, float]) -> bool:
     start, stop = window
-    if len(log.points) < 2:
+    times = [time for time, _ in log.points]
+    if len(times) < 2:
         return False
-    return log.points[0][0] <= start + _SLACK_S and log.points[-1][0] >= stop - _SLACK_S
+    period = median(after - before for before, after in pairwise(times))
+    slack = max(_SLACK_S, _SLACK_PERIODS * period)
+    if log.gap_s(window) > _MAX_GAP_SHARE * (stop - start):
+        return False
+    return times[0] <= start + slack and times[-1] >= stop - slack
 
 
 def _parse(text: str, name: str) -> PowerLog:
