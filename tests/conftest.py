@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, settings
 FULL = os.environ.get("DEPTH") == "full"
 MAY_BE_MISSING = ("needs a GPU", "needs an AMD device", "needs RAPL", "needs the published data",
                   "needs a name space of its own")  # fmt: skip
-"""Only a skip whose reason begins so is accepted where every installable part is required (DEPTH=full)."""
+"""The start of the only skip reasons that are accepted with DEPTH=full."""
 
-# a shell has its background jobs ignore these, and what they start would ignore them too
+# background jobs of a shell ignore these signals, and so would their children
 for _number in (signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
 
-# Regular runs draw the same examples each time, so that a failure is of the change and not of luck;
-# EXAMPLES=5000 draws so many others, to look harder for what breaks a property.
+# Regular runs use the same examples each time, so that a failure comes from the change;
+# EXAMPLES=5000 uses that many random ones, to search longer for a counterexample.
 EXAMPLES = int(os.environ.get("EXAMPLES", "400" if FULL else "40"))
 settings.register_profile("wattlaw", max_examples=EXAMPLES, derandomize="EXAMPLES" not in os.environ, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Makes runs for tests: as the runner records them, from known laws, or as a whole grid.
+"""Make runs for tests: as the runner records them, from known laws, or as a whole grid.
 
 Their numbers mean nothing; their shape is that of real runs.
 """
@@ -19,7 +19,7 @@ MODEL = "CPU power model: 3 W + 9.5 W a busy core"
 
 
 def make_run(devices: int = 1, repeat: int = 0, step_s: float = 0.1, **changes: object) -> Run:
-    """A run as the runner writes it; ``changes`` replace fields of the run."""
+    """Return a run as the runner writes it; ``changes`` replace fields of the run."""
     setting = changes.pop("setting", None) or Setting(
         "schnet", preset="tiny", devices_per_node=devices, batch_per_device=32, stop=Stop(steps=30)
     )
@@ -54,7 +54,7 @@ def law_run(
     state: str = "done",
     **setting: object,
 ) -> Run:
-    """One run of a workload with a time per sample, s, and an energy per sample, J."""
+    """Return a run of a workload with a time per sample, s, and an energy per sample, J."""
     batch = int(setting.get("batch_per_device", 32) or 32)
     chosen = setting_from(
         {"workload": "schnet", "batch_per_device": batch, **setting, "devices": devices}
@@ -83,7 +83,7 @@ def scaled(
     seed: int = 0,
     **setting: object,
 ) -> list[Run]:
-    """Runs at each number of devices with log-normal noise."""
+    """Return runs at each number of devices with log-normal noise."""
     rng = np.random.default_rng(seed)
     return [
         law_run(t * float(np.exp(rng.normal(0, noise))), n, r, **setting)
@@ -93,7 +93,7 @@ def scaled(
 
 
 def power_law(alpha: float, beta: float, sizes: Iterable[int]) -> dict[int, float]:
-    """Times of t = α·N^(−β)."""
+    """Return times of t = α·N^(−β)."""
     return {n: alpha * n**-beta for n in sizes}
 
 

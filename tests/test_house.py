@@ -1,4 +1,4 @@
-"""What holds for the whole house: its public names, what loads when, the base install by itself."""
+"""The package as a whole: public names, imports on demand, and the base install."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The folder of a sweep, as tests of records have it."""
+"""The folder of a sweep, as in the tests of records."""
 
 from tests.records.conftest import sweep as sweep

@@ -1,4 +1,4 @@
-"""What holds for every command: short helps, names of options, tables in a pipe, JSON."""
+"""The contract of every command: short help, option names, tables in a pipe, JSON."""
 
 from __future__ import annotations
 

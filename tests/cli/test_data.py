@@ -1,4 +1,4 @@
-"""``wattlaw data``: what a file of molecules holds, from the command line."""
+"""``wattlaw data``: the contents of a molecule file, from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No option is ignored in silence: a mode names those that it does not use."""
+"""No option is silently ignored: a mode refuses those that it does not use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 
 def call(capsysbinary, *words):
-    """Exit code, stdout and stderr of a command."""
+    """Return exit code, stdout and stderr of a command."""
     with pytest.raises(SystemExit) as stop:
         main([str(word) for word in words])
     out, err = capsysbinary.readouterr()

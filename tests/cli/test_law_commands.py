@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 
 def call(capsysbinary, *words):
-    """Exit code, stdout and stderr of a command."""
+    """Return exit code, stdout and stderr of a command."""
     with pytest.raises(SystemExit) as stop:
         main([str(w) for w in words])
     out, err = capsysbinary.readouterr()

@@ -1,4 +1,4 @@
-"""GPUs without NVML: nvidia-smi's lines, and AMD SMI's answers, each played by a stand-in at the system's edge."""
+"""GPUs without NVML: nvidia-smi and AMD SMI, each replaced by a fake."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 @pytest.fixture
 def amd(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """What amdsmi answers for one MI300X, after AMD's documentation of each call."""
+    """A fake amdsmi with one MI300X, after AMD's documentation of each call."""
     module = types.ModuleType("amdsmi")
 
     def refuse(*arguments: object) -> None:
@@ -98,7 +98,7 @@ def amd(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 @pytest.fixture
 def scope(tmp_path: Path) -> Scope:
-    """A machine whose kernel shows an AMD compute device."""
+    """A machine with an AMD compute device in its kernel."""
     (tmp_path / "class" / "kfd").mkdir(parents=True)
     return Scope(root_pid=1, sys=str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""The job's processes: CPU time that never falls and counts nothing twice."""
+"""The processes of a job: CPU time never decreases and is counted once."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_an_orphaned_process_is_found_at_the_next_reading() -> None:
         job.stdin.write(b"\n")
         job.stdin.flush()
         child = int(job.stdout.readline())
-        # the list of all processes is not due again, so it was found by its number
+        # the list of all processes is not due again, so it was found by its pid
         tree.next_look = 0.0
         tree.update(tree.next_list - 1)
         assert child in tree.alive

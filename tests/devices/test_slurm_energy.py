@@ -1,4 +1,4 @@
-"""A node's energy as Slurm reads it, from what scontrol prints."""
+"""The energy of a node from the output of scontrol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who carries out a trial: claims of processes on this machine, on others, and in Slurm jobs."""
+"""Claims of trials by processes on this machine, on others, and in Slurm jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wattlaw.executors.claims import CLAIM, RUNNERS, Runner, holder_of, is_lates
 
 
 def elsewhere(folder, *, age_s=0.0, **fields):
-    """Leave the file of a runner on another machine, last touched some time ago, and its claim."""
+    """Write the heartbeat file and the claim of a runner on another machine, of some age."""
     runner = Runner(name="other", host="far", machine="far", pid=1, start_ticks=1, **fields)
     path = make_folder(folder / RUNNERS) / "other.json"
     path.write_bytes(msgspec.json.encode(runner))
@@ -28,7 +28,7 @@ def elsewhere(folder, *, age_s=0.0, **fields):
 
 
 def claimed(folder):
-    """Return the name of the attempt that this process gets of the trial; None if another holds it."""
+    """Return the attempt of the trial that this process claims; None if another has claimed it."""
     with joined(folder) as mine:
         attempt = mine.claim(folder / "trial", lambda: True)
         return attempt.name if attempt else None

@@ -1,4 +1,4 @@
-"""What holds for every executor and every launcher."""
+"""The contract of every executor and every launcher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds and drives the fake NVML library. What is measured through it is never a finding."""
+"""Build and drive the fake NVML library. Values measured with it are never findings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEVICE = {
 
 
 def build(folder: Path, *, is_old: bool = False) -> Path:
-    """Compile the library into a folder and return that folder, fit for LD_LIBRARY_PATH."""
+    """Compile the library into a folder and return the folder, for LD_LIBRARY_PATH."""
     folder.mkdir(parents=True, exist_ok=True)
     words = ["cc", "-O1", "-shared", "-fPIC", *(["-DOLD_DRIVER"] if is_old else []), str(SOURCE)]
     subprocess.run(
@@ -47,7 +47,7 @@ class FakeNvml:
         }
         before = os.environ.get("FAKE_NVML_STATE")
         os.environ["FAKE_NVML_STATE"] = str(state)
-        # a copy of its own, since the state's place is read once a process
+        # its own copy, because the path of the state is read once per process
         own = state.parent / f"{state.name}.so"
         own.write_bytes((library / "libnvidia-ml.so.1").read_bytes())
         self.library = ctypes.CDLL(str(own))
@@ -66,11 +66,11 @@ class FakeNvml:
             self.library.fake_set(index, PLACES.index(name), ctypes.c_double(value))
 
     def cut(self, index: int, *slices: int, pid: int = 0, is_hidden: bool = False) -> list[str]:
-        """Turn MIG on and cut a device into instances of so many of its 7 compute slices; return their UUIDs."""
+        """Enable MIG, create instances with these numbers of compute slices; return their UUIDs."""
         self.set(index, is_mig=1)
         for number, count in enumerate(slices):
             used = ctypes.c_double((number + 1) * 2**30)
-            # GPU instances are numbered from 1 in what drivers show, compute instances from 0
+            # drivers number GPU instances from 1 and compute instances from 0
             self.library.fake_instance(
                 index, number, number + 1, 0, count, used, ctypes.c_double(pid), is_hidden
             )
@@ -93,5 +93,5 @@ class FakeNvml:
         )
 
     def uuid(self, index: int, node: str = "") -> str:
-        """Return a device's UUID; on a node of Slurm the node's name is a part of it."""
+        """Return the UUID of a device. On a node of Slurm it includes the name of the node."""
         return f"GPU-fa4e0000-0000-0000-{ord(node[0]) if node else 0:04x}-{index:012d}"

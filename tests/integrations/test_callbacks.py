@@ -1,4 +1,4 @@
-"""One line in a user's script measures it: Lightning, Hugging Face Trainer, Accelerate, each with its real library."""
+"""One line measures a script: Lightning, Hugging Face Trainer and Accelerate, with real libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device whose truth is known, for the meter "replay", and a fake driver."""
+"""A device of known power for the meter "replay", and a fake driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fake_nvml import FakeNvml, build
 
 @pytest.fixture
 def trace(tmp_path: Path) -> Callable[..., Path]:
-    """Write the trace of a device of constant power: trace(power_w, seconds, update_s)."""
+    """Return a function that writes the trace of a device of constant power."""
 
     def write(power_w: float, seconds: float, update_s: float = 0.01) -> Path:
         path = tmp_path / "trace.csv"

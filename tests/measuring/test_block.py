@@ -49,7 +49,7 @@ def test_each_use_of_a_folder_adds_a_repeat_also_for_a_decorated_function(
 
 
 def test_the_energy_of_an_inner_window_is_its_own(monkeypatch: pytest.MonkeyPatch, trace) -> None:
-    # with an update every millisecond no reading is old, however late a busy machine takes it
+    # with an update every millisecond, readings are current even on a busy machine
     monkeypatch.setenv("WATTLAW_REPLAY", str(trace(500, 60, update_s=0.001)))
     with wattlaw.measure(hz=50) as m:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What may go wrong around a sampler, and what must not come of it."""
+"""Faults around a sampler, and their effects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wattlaw.measuring.sampling.sampler_process import start_sampler
 
 
 def fabricated(folder: Path, *, rows_until_s: float = 100, jumps: tuple[Jump, ...] = ()) -> None:
-    """A host whose GPU drew 200 W from 0 s to ``rows_until_s``, and one rank with steps from 10 s to 90 s."""
+    """Return a host with a GPU at 200 W until ``rows_until_s`` and steps from 10 s to 90 s."""
     gpu = DeviceInfo(id="gpu:0", boundary="gpu", meter="nvml", energy="counter", update_s=0.1)
     host = Host(host="h", boot_id=boot_id(), cores=4, clock_start=(0.0, 1e9), clock_end=(100.0, 1e9 + 100), jumps=jumps,
                 probes=(Probe(meter="nvml", devices=(gpu,)),))  # fmt: skip
@@ -151,13 +151,13 @@ def test_a_slow_reading_skips_its_missed_turns() -> None:
     thread.stop()
     thread.join(5)
     assert thread.skipped >= 3
-    # turns are never early, however busy the machine is
+    # readings are never early, even on a busy machine
     assert sink[-1].time_s - start >= 0.1 * (len(sink) - 1 + 3)
 
 
 @pytest.mark.timeout(1800)
 def test_repeated_starts_and_stops_leave_nothing_behind(tmp_path: Path) -> None:
-    # in memory where there is such a place: each cycle waits for the disk twice
+    # in memory if possible, because each cycle waits for the disk twice
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as place:
         _start_and_stop(Path(place))
@@ -180,7 +180,7 @@ def _start_and_stop(tmp_path: Path) -> None:
     assert sorted(p.name.partition("-")[0] for p in tmp_path.iterdir()) == ["host", "telemetry"]
 
 
-def test_a_read_only_folder_is_a_one_line_error(tmp_path: Path) -> None:
+def test_an_output_folder_that_is_a_file_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     done = subprocess.run(
         [sys.executable, "-m", "wattlaw", "measure", "-o", str(tmp_path / "taken"), "--", "true"],

@@ -1,4 +1,4 @@
-"""A disk that fills while a command runs: the command goes on, what was written stays readable, the loss is named."""
+"""A disk that fills up: the command continues, written data stay readable, losses are named."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ print("saved", [n.name for n in m.result.warnings])
 
 
 def on_small_disk(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command in a name space of its own where ``folder`` is a disk of 160 KiB, and copy what is left on it."""
+    """Run a command with ``folder`` as a disk of 160 KiB, and copy the files left on it."""
     if (
         not shutil.which("unshare")
         or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
@@ -119,7 +119,7 @@ def test_rows_that_were_never_written_are_counted_with_their_times(tmp_path: Pat
         "--",
     ]
     command = ["sh", "-c", "sleep 2.5; echo trained; exit 3"]
-    # no file may grow beyond 8 KiB, which a second of telemetry does not keep to
+    # no file may exceed 8 KiB, and a second of telemetry does
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 8; "$@"', "bash", *words, *command],
         capture_output=True, text=True, timeout=60, env={**os.environ, "WATTLAW_REPLAY": str(trace(200, 60))},

@@ -1,4 +1,4 @@
-"""MIG instances against a fake driver: named as such, without an energy that others share, without limits."""
+"""MIG instances on a fake driver: names, no shared energy, no limits."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_job_with_every_slice_of_a_gpu_has_its_energy(fake: FakeNvml) -> None:
     assert gpus(found)["gpu:0/mig:1"]["energy_j"] is None
 
 
-def test_the_energy_of_a_whole_gpu_does_not_include_an_instance(fake: FakeNvml) -> None:
+def test_gpu_energy_is_missing_for_a_whole_gpu_together_with_an_instance(fake: FakeNvml) -> None:
     uuids = fake.cut(0, 3, 3)
     found = result(measure(fake, CUDA_VISIBLE_DEVICES=f"1,{uuids[0]}"))
     assert gpus(found)["gpu:1"]["energy_j"] is not None

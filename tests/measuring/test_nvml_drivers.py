@@ -1,4 +1,4 @@
-"""What drivers, bindings and machines do that a meter or a limit must not stumble over, on a fake driver."""
+"""Unusual drivers, bindings and machines, on a fake driver."""
 
 from __future__ import annotations
 

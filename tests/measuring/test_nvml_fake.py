@@ -1,4 +1,4 @@
-"""Meters and controls against a fake driver: what a real one may do to them, without touching a real one."""
+"""Meters and controls on a fake driver that behaves like real ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wattlaw.measuring.limits.limit_state import state_folder
 CAPPED = """
 import signal, sys, time
 from wattlaw.measuring.limits.limits import limited
-# a shell that started the tests in the background left SIGINT ignored
+# a shell that runs the tests in the background ignores SIGINT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with limited({"power_cap_w": float(sys.argv[1])}, [0]) as limits:
     print(limits[0].previous, limits[0].now, flush=True)
@@ -33,7 +33,7 @@ MEASURE = [sys.executable, "-m", "wattlaw", "measure", "-q"]
 
 @pytest.fixture
 def capped(fake: FakeNvml) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
-    """Start a process that holds GPU 0 at a power cap until its input closes."""
+    """Start a process that keeps GPU 0 at a power cap until its input closes."""
     started = []
 
     def start(watts: float) -> subprocess.Popen[str]:
@@ -72,7 +72,7 @@ def wait_for(fake: FakeNvml, watts: float) -> None:
 
 
 def guards(fake: FakeNvml) -> list[int]:
-    """Return the guards of these devices; other tests run beside this one."""
+    """Return the guards of these devices only, because other tests may run in parallel."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -341,7 +341,7 @@ def test_a_measured_command_runs_under_its_cap_which_is_recorded(
 def test_a_signal_to_a_task_that_holds_limits_reaches_the_command(
     fake: FakeNvml,
 ) -> None:
-    # where Slurm tracks processes by control group it sends signals to the task alone, which is the guard
+    # if Slurm tracks processes by control group, it signals only the task, which is the guard
     step = {"SLURM_JOB_ID": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
     script = "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes, both on this machine, each with two devices that stand for GPUs."""
+"""A real Slurm of two nodes, both on this machine, each with two devices as GPUs."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ AccountingStorageType=accounting_storage/none
 PROLOG = """#!/bin/sh
 [ -z "$WATTLAW_STATE" ] || echo "export WATTLAW_STATE=$WATTLAW_STATE-$SLURMD_NODENAME"
 """
-"""Both nodes are one machine; each keeps its notes apart, as two machines do."""
+"""Both nodes are one machine, so each gets its own folder for state."""
 
 GPUS = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
-"""Slurm wants a device file for each GPU; what it is does not matter where no control group holds it."""
+"""Slurm needs a device file for each GPU. Any file works without control groups."""
 
 
 class Cluster:
@@ -83,7 +83,7 @@ class Cluster:
         return self._sbatch(script, where, variables, ask, "--parsable").strip()
 
     def ask(self, *words: str) -> str:
-        """Run one of Slurm's commands and return what it prints."""
+        """Run one of Slurm's commands and return its output."""
         done = subprocess.run(
             words, env=self.environment, capture_output=True, text=True, timeout=60, check=False
         )
@@ -155,7 +155,7 @@ def running(folder: Path, more: str = NO_ACCOUNTING) -> Iterator[Cluster]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on; another Slurm of the tests may run beside this one."""
+    """Return free ports, because another Slurm of the tests may run in parallel."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -164,7 +164,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def start_munge() -> None:
-    """Start munge's daemon where none runs."""
+    """Start the daemon of munge if none runs."""
     if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
         return
     Path("/run/munge").mkdir(exist_ok=True)
@@ -173,7 +173,7 @@ def start_munge() -> None:
 
 
 def wait_until(holds: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
-    """Wait for something to hold; fail with ``otherwise`` where it does not in time."""
+    """Wait for a condition; fail with ``otherwise`` at the deadline."""
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, otherwise

@@ -1,4 +1,4 @@
-"""Slurm's accounting for the tests' cluster: slurmdbd over a MariaDB of its own."""
+"""Slurm accounting for the cluster of the tests: slurmdbd with its own MariaDB."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def accounted(folder: Path, epilog: str) -> Iterator[Cluster]:
 
 @contextlib.contextmanager
 def database(folder: Path, port: int) -> Iterator[None]:
-    """Run a MariaDB on a port of loopback, its data in a folder of its own.
+    """Run a MariaDB on a loopback port, with its data in its own folder.
 
     Every start of pytest closes the folder of all its tests to other users, and the database runs as one.
     """

@@ -1,4 +1,4 @@
-"""Workloads as a user would write them, each in as few lines as the role asks for; some fail on purpose."""
+"""Workloads as a user would write them, as short as the role allows. Some fail on purpose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wattlaw.workloads.molecules.models.schnet import SchNetQM9
 
 
 class Line(Workload):
-    """A straight line with noise: one linear layer learns it."""
+    """A straight line with noise, for one linear layer."""
 
     options = {"noise": 0.1}  # noqa: RUF012
 
@@ -48,7 +48,7 @@ class Raises(Line):
 
 
 class Killed(Line):
-    """The last rank is killed by the system, as for want of memory."""
+    """The system kills the last rank, as when memory runs out."""
 
     def loss(self, model, batch):
         if int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1:
@@ -72,12 +72,12 @@ class Hangs(Line):
 
 
 def _dawdle() -> None:
-    # the same trial, slow enough to be killed in the middle
+    # the same trial, slow enough to be killed during training
     time.sleep(float(os.environ.get("TEST_STEP_S", "0")))
 
 
 class SlowSchNet(SchNetQM9):
-    """SchNet whose steps take as long as the test says."""
+    """SchNet with steps of a length set by the test."""
 
     def loss(self, model, batch):
         _dawdle()
@@ -85,7 +85,7 @@ class SlowSchNet(SchNetQM9):
 
 
 class SlowBert(BertBase):
-    """BERT with dropout, whose steps take as long as the test says."""
+    """BERT with dropout and steps of a length set by the test."""
 
     sizes = {**BertBase.sizes, "tiny": BertBase.sizes["tiny"]._replace(dropout=0.1)}  # noqa: RUF012
 
@@ -95,7 +95,7 @@ class SlowBert(BertBase):
 
 
 class Noisy(Line):
-    """Samples with noise that is drawn when they are loaded, as augmented images are, and a batch norm."""
+    """Samples with random noise added when loaded, as in augmentation, and a batch norm."""
 
     batch = {"base": 8}  # noqa: RUF012
 
@@ -134,7 +134,7 @@ class _Drawn(torch.utils.data.Dataset):
 
 
 class Parts(Line):
-    """A loss that calls parts of the model, not the model as a whole."""
+    """A loss that calls parts of the model instead of the model."""
 
     def model(self):
         return torch.nn.ModuleDict(
@@ -150,7 +150,7 @@ class Parts(Line):
 
 
 class Experts(Line):
-    """Two layers of which each takes the samples of one kind; few batches have both."""
+    """Two layers, each for one kind of sample. Few batches have both kinds."""
 
     uses_all = False
 
@@ -171,13 +171,13 @@ class Experts(Line):
 
 
 class Idle(Experts):
-    """The same, but it does not say so."""
+    """The same, without declaring unused parameters."""
 
     uses_all = True
 
 
 class Lonely:
-    """It has the methods, and does not inherit."""
+    """A class with the methods that does not inherit from Workload."""
 
     def model(self):
         return torch.nn.Linear(4, 1)

@@ -1,4 +1,4 @@
-"""One of two ranks that train GPT-2 in shards, save it whole half-way, and go on from what was saved.
+"""One of two ranks that train sharded GPT-2, save a checkpoint half-way and resume from it.
 
 `python sharded_ranks.py RANK FILE PRECISION`; prints lines of a name and a number.
 """

@@ -1,4 +1,4 @@
-"""Reads the steps that a rank recorded."""
+"""Read the recorded steps of a rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Marks on a device's time line, with CUDA's events played: their times come in single precision."""
+"""Times of a device with simulated CUDA events, which have single precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wattlaw.runner.worker.device_timer import CudaClock
 
 
 class Event:
-    """Passed as soon as it is recorded, at ``now_s``."""
+    """An event that completes when it is recorded, at ``now_s``."""
 
     now_s = 0.0
 
@@ -43,5 +43,5 @@ def test_gpu_times_stay_exact_to_microseconds_for_a_day(monkeypatch):
         if before is not None:
             assert seconds - before == pytest.approx(1.000001, abs=1e-6)
         before = seconds
-    # roundings may lean one way, by three parts in a hundred million
+    # rounding may have a bias of three parts in a hundred million
     assert before == pytest.approx(5.0 + Event.now_s, abs=5e-3)

@@ -1,4 +1,4 @@
-"""A user's own command: what is refused before it runs, and what its output tells."""
+"""A user's own command: checks before it runs, and steps from its output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sweep(tmp_path, over=None, **setting):
 
 
 def printing(tmp_path, code, **setting):
-    """Run a script as a command whose steps are found by PATTERN."""
+    """Run a script as a command with steps found by PATTERN."""
     (tmp_path / "train.py").write_text(code)
     values = {
         "command": f"{sys.executable} {tmp_path / 'train.py'}",
@@ -46,7 +46,7 @@ def rows(tmp_path, run):
 
 
 def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
-    """Follow an output that holds the first piece already; the others are written as the thread looks."""
+    """Follow an output that starts with the first piece; the others are written while it is read."""
     output = tmp_path / "output-0.log"
     output.write_bytes(b"")
     with (
@@ -181,7 +181,7 @@ def test_lines_are_timed_as_they_arrive(tmp_path):
     told = [float(line.split()[3]) for line in output.splitlines()]
     seen = [float(r["end_s"]) for r in rows(tmp_path, run)]
     late = sorted(b - a for a, b in zip(told[1:], seen, strict=True))
-    # a busy machine may wake the reader late now and then; 50 ms between looks would be late half the time
+    # a busy machine may wake the reader late; polling every 50 ms would be late half of the time
     assert late[len(late) // 2] < 0.002
 
 

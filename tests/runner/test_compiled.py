@@ -1,4 +1,4 @@
-"""A compiler that changes a model's gradients is found before training starts."""
+"""A compiler that changes gradients is detected before training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 class Net(nn.Module):
-    """Two layers; what stands between them differs once it is compiled."""
+    """Two layers with a function between them that differs when compiled."""
 
     def __init__(self, between):
         super().__init__()
@@ -104,7 +104,7 @@ def losses(**options):
 
 
 def test_the_gradient_check_uses_no_batch_and_is_reported(monkeypatch):
-    # without a C++ compiler, and the time it takes: the trace alone decides here
+    # tracing is enough here, without a C++ compiler
     plain, compiled = torch.compile, lambda model, **given: plain(model, backend="eager")
     monkeypatch.setattr(torch, "compile", compiled)
     monkeypatch.setenv("CXX", "true")

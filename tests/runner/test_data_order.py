@@ -1,4 +1,4 @@
-"""The order of the batches, a position in it, and batches that cross from a loading process in one piece."""
+"""The order of batches, resuming at a position, and packed batches of loader workers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_packed_batch_is_one_block_and_is_unpacked_unchanged(name):
     assert torch.equal(workload.loss(model := workload.model(), batch), workload.loss(model, again))
 
 
-def test_a_batch_that_is_not_of_plain_tensors_is_not_packed():
+def test_values_that_are_not_plain_tensors_are_packed_unchanged():
     odd = {
         "n": 3,
         "word": "x",

@@ -25,7 +25,7 @@ def attempt(out, run):
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """A trial on one device, the same without evaluation, and the same on two devices, by name."""
+    """Return a trial on one device, the same without evaluation, and on two devices, by name."""
     out = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{SRC}:{HERE}")
@@ -98,7 +98,7 @@ def test_ranks_have_equally_many_batches_and_every_sample_once(samples, batch, r
 
 @pytest.fixture
 def importable(monkeypatch):
-    """The workloads beside the tests can be imported; tests that show nothing was imported see none of it."""
+    """Make the workloads of the tests importable for one test."""
     monkeypatch.syspath_prepend(str(HERE))
     yield
     sys.modules.pop("own", None)

@@ -1,4 +1,4 @@
-"""Power caps swept over a user's own command, on the fake NVML: set, read back, recorded, put back."""
+"""Power caps swept over a command, on the fake NVML: set, read back, recorded, restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own class: its loss may do on several devices what it may on one; a wrong class is told in one line."""
+"""A user's own workload class on several devices, and one-line errors for a wrong class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SMALL = {"stop": {"steps": 4}, "warmup_steps": 1, "threads": 1, "device_type": "
 
 
 def losses(out, name, devices, **options):
-    """Return the mean loss of the devices at each step."""
+    """Return the mean loss of all devices at each step."""
     run = wattlaw.run(
         f"own:{name}", out=out, devices=devices, batch_per_device=4 // devices, **SMALL, **options
     )[-1]

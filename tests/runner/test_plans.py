@@ -1,4 +1,4 @@
-"""What is found out before a trial runs: a user's own class, missing parts, and how long trials take."""
+"""Checks before a trial runs: user classes, missing parts, and time estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lower precisions and compilation on a CPU: what they change of a workload's loss and gradients."""
+"""Lower precisions and compilation on a CPU: effects on loss and gradients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from wattlaw.runner.worker.strategy import Strategy, strategy_for
 NAMES = sorted(plugins(WORKLOADS))
 FAMILIES = ["bert-base", "chemgpt", "dimenet", "dimenet++", "gpt2", "inception3", "nnconv", "pna", "resnet50",
             "resnet101-v2", "schnet", "vgg11"]  # fmt: skip
-"""One of every file of models that can be compiled."""
+"""One workload of each file of models that can be compiled."""
 STEPS = 16
-"""Within so many the scale of fp16's loss, halved at each overflow, lets every workload step."""
+"""Steps within which the loss scale of fp16, halved at each overflow, fits every workload."""
 
 
 class Step:
-    """A workload wrapped as the runner wraps it, and its batches."""
+    """Return a workload wrapped as by the runner, and its batches."""
 
     def __init__(self, name: str, precision: str = "fp32", is_compiled: bool = False) -> None:
         self.workload: Any = load(WORKLOADS, name)("tiny")
@@ -62,7 +62,7 @@ def test_bf16_gives_nearly_the_loss_and_gradients_of_fp32(name):
     expected, found = exact.gradients(), half.gradients()
     assert torch.isfinite(found).all()
     if not has_batch_norm(half.model):
-        # over eight samples, batch norm makes noise of rounding
+        # batch norm over eight samples amplifies rounding
         assert float(torch.cosine_similarity(found, expected, 0)) > 0.98
 
 
@@ -105,10 +105,10 @@ def test_a_compiled_model_gives_the_same_gradients_and_is_compiled_at_most_twice
     plain, compiled = Step(name), Step(name, is_compiled=True)
     for batch in range(2):
         compiled.gradients(batch)
-    # the second batch of another shape makes shapes variable; no later one may begin anew
+    # a second shape makes shapes dynamic; no later batch may compile again
     graphs = counters["stats"]["unique_graphs"]
     assert graphs > 0
-    # over eight samples, batch norm makes noise of rounding, and a rectifier or a maximum may flip
+    # batch norm over eight samples amplifies rounding, and a rectifier or a maximum may flip
     bound = 0.05 if has_batch_norm(plain.model) else 1e-4
     for batch in range(2, 7):
         found, expected = compiled.gradients(batch), plain.gradients(batch)

@@ -1,4 +1,4 @@
-"""Trials that are killed in the middle and go on from their checkpoint."""
+"""Trials that are killed during training and resume from their checkpoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def words(workload, out, *more):
 
 
 def killed_at(command, out, step):
-    """Start a run and kill its runner once a checkpoint of ``step`` steps or more is there."""
+    """Start a run and kill its runner after a checkpoint of at least ``step`` steps."""
     process = subprocess.Popen(
         command,
         env={**os.environ, "TEST_STEP_S": str(STEP_S)},
@@ -55,7 +55,7 @@ def killed_at(command, out, step):
 
 
 def losses(out, run, ranks=1):
-    """Return rank 0's loss of each step; the last attempt counts where two took the same."""
+    """Return the loss of rank 0 at each step, of the last attempt that took the step."""
     found = {}
     for attempt in sorted(Path(out, "run", run.trial).glob("attempt-*")):
         for rank in range(ranks):
@@ -104,7 +104,7 @@ def test_a_killed_trial_resumes_with_bit_identical_losses(tmp_path, workload, mo
 
 
 def check_costs(out, run, first):
-    """The record names the resumed attempt, and sums what both took."""
+    """Check that the record names the resumed attempt and adds up both."""
     assert [n.name for n in run.warnings].count("resumed") == 1
     taken = [
         list(
@@ -121,7 +121,7 @@ def check_costs(out, run, first):
     assert run.reading("all_attempts_steps").value == sum(map(len, taken))
     assert run.reading("steps").value < len(taken[1]), "its warm-up steps enter no rate"
     whole = run.reading("all_attempts_time_s").value
-    # the time of several ranks begins when the last of them begins its first step
+    # the time of several ranks starts with the first step of the last rank
     spent = sum(float(r["end_s"]) - float(r["start_s"]) for rows in taken for r in rows[1:])
     assert spent <= whole
     energy = run.reading("all_attempts_cpu_energy_j")
@@ -140,7 +140,7 @@ LINEAR = {"schedule": "linear", "schedule_steps": 6, "loader_workers": 1}
 
 
 def trained(name, attempt, steps, resume=None, precision="fp32", **options):
-    """Return the losses of a small workload in this process, and leave a checkpoint where more steps would follow."""
+    """Return the losses of a small workload, and leave a checkpoint if more steps follow."""
     attempt.mkdir(exist_ok=True)
     kind = load(WORKLOADS, name)
     preset = "tiny" if "tiny" in kind.presets else "base"
@@ -239,7 +239,7 @@ def test_a_restored_optimiser_state_has_the_memory_layout_of_its_parameter():
 
 
 def test_a_restored_plateau_keeps_the_reduced_rate(tmp_path):
-    # a metric that is to rise and falls: the rate is a tenth after each evaluation but the first
+    # a metric to maximise that falls: each evaluation but the first divides the rate by ten
     options = {**PLATEAU, "schedule_metric": "-loss"}
     trained("tests.runner.own:Line", tmp_path / "whole", 5, **options)
     (found,) = (tmp_path / "whole").glob("checkpoint-*")

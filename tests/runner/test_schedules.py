@@ -1,4 +1,4 @@
-"""Learning rates over the steps, and with the batch."""
+"""Learning rate schedules, and scaling with the batch."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_the_rate_grows_with_the_batch_or_with_its_root():
 
 
 class Flat(Workload):
-    """One weight with a gradient of 3: what a step does to it is the learning rate's doing alone."""
+    """One weight with a gradient of 3, so that a step changes it by the learning rate alone."""
 
     batch = {"base": 4}  # noqa: RUF012
 

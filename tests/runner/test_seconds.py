@@ -1,4 +1,4 @@
-"""Trials that end by the clock."""
+"""Trials with a stop in seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rows(list):
 
 
 class Told(Clock):
-    """A clock that a workload moves, so that a step takes what the test says on any machine."""
+    """A clock advanced by the workload, so that steps have a set length on any machine."""
 
     def __init__(self):
         self.now = 0.0
@@ -39,7 +39,7 @@ class Told(Clock):
 
 
 class Paced(Workload):
-    """Steps that take 0.01 s at first and 0.03 s."""
+    """Steps that first take 0.01 s and later 0.03 s."""
 
     def __init__(self, clock):
         super().__init__()

@@ -1,4 +1,4 @@
-"""How a model is wrapped: in shards, and with activations that are calculated again."""
+"""Wrapping of models: sharding and activation checkpointing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def kept_and_gradients(name: str, is_checkpointed: bool) -> tuple[int, list[Tens
 def test_activation_checkpointing_saves_memory_and_changes_no_gradient_or_statistic(name):
     held, gradients, buffers = kept_and_gradients(name, False)
     held_less, same_gradients, same_buffers = kept_and_gradients(name, True)
-    # a force's own derivative is kept all the same
+    # the derivative of a force is kept anyway
     assert held_less < (0.97 if name.endswith("-forces") else 0.5) * held
     for ours, theirs in zip(same_gradients + same_buffers, gradients + buffers, strict=True):
         assert torch.equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Sweeps that are planned, killed, resumed, retried and watched."""
+"""Sweeps: planning, killing, resuming, retrying and status."""
 
 from __future__ import annotations
 

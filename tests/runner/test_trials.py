@@ -1,4 +1,4 @@
-"""Trials in real processes: what they record, and how they fail."""
+"""Trials in real processes: their records and failures."""
 
 from __future__ import annotations
 

@@ -50,6 +50,6 @@ def test_two_sweeps_on_one_machine_count_only_their_own_processes(tmp_path):
         ]
         assert [r.get("state", "done") for r in runs] == ["done", "done"]
         idle, busy = sorted((r["quantities"]["cpu_time_s"].get("value") or 0.0) for r in runs)
-        # Python starts in less than half a second; the other sweep's second must not be counted
+        # Python starts in less than half a second; the CPU time of the other sweep must not be counted
         assert idle < 0.5, (idle, busy)
         assert 0.95 < busy < 1.5, (idle, busy)

@@ -1,4 +1,4 @@
-"""One parser for what sacct prints, as a table and as JSON."""
+"""The parser of sacct's output, as a table and as JSON."""
 
 from __future__ import annotations
 

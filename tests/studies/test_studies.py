@@ -1,4 +1,4 @@
-"""Every study, built or planned, plays its role; its result compares findings with published values."""
+"""Every study implements its role and compares findings with published values."""
 
 from __future__ import annotations
 

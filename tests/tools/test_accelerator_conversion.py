@@ -1,4 +1,4 @@
-"""The scripts in tools/ still make the tables of accelerators that come with wattlaw."""
+"""The scripts in tools/ reproduce the shipped tables of accelerators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wattlaw measure -- CMD: the command behaves as if it ran alone, and its cost is found."""
+"""wattlaw measure -- CMD: the command behaves as without wattlaw, and its cost is measured."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_signal_reaches_the_command_once_whether_sent_to_wattlaw_or_to_its_gro
                     assert job.stdout.readline() == f"['{number.name}']\n"
             assert job.wait(30) == 0
         finally:
-            # else a failure would wait for the command without end
+            # otherwise a failure would wait for the command forever
             if job.poll() is None:
                 os.killpg(job.pid, signal.SIGKILL)
 

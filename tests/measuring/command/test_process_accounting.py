@@ -17,7 +17,7 @@ class Own(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def twenty_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that started the command has had 20 MiB."""
+    """The process that started the command has had a peak of 20 MiB."""
     monkeypatch.setattr("resource.getrusage", lambda who: Own())
 
 

@@ -36,7 +36,7 @@ MEASURE = f"{sys.executable} -m wattlaw measure"
 
 
 def check_clock_of_second_node(attempt: Path) -> None:
-    """Both nodes are this machine, so the true offset is 0: what was measured must hold it."""
+    """Check that measured offsets contain 0, because both nodes are this machine."""
     first, second = read_host(attempt / "host-a.json"), read_host(attempt / "host-b.json")
     assert not first.against
     assert [a.host for a in second.against] == ["a", "a"]
@@ -54,7 +54,7 @@ def test_measuring_srun_samples_each_node_once(slurm, tmp_path: Path) -> None:
     (attempt,) = (tmp_path / "outer").glob("*/attempt-1")
     assert sorted(p.name for p in attempt.glob("host-*.json")) == ["host-a.json", "host-b.json"]
     assert run.machine.hosts == 2
-    # both nodes are this machine, and each counts its own tasks: four burn three seconds each
+    # both nodes are this machine, and each counts its own tasks: four use three seconds each
     assert run.reading("cpu_time_s").value == pytest.approx(12, rel=0.4)
     assert not list(tmp_path.glob("**/.samplers.json"))
     check_clock_of_second_node(attempt)
@@ -130,7 +130,7 @@ def test_on_a_shared_node_node_energy_is_not_counted_for_the_job(
             },
             [1],
         ),
-        # a control group hides the others, and numbers what is left anew
+        # a control group hides the other GPUs and renumbers the rest
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "4,5,6,7"}, [0, 1, 2, 3]),
     ],
 )

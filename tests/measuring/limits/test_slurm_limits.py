@@ -1,4 +1,4 @@
-"""Limits in a real Slurm allocation of two nodes, whose GPUs are the fake library's."""
+"""Limits in a real Slurm allocation of two nodes with fake GPUs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 class Nodes:
-    """The GPUs of both nodes, and the environment in which a job on them finds its own node's."""
+    """The GPUs of both nodes, and the environment in which a job finds those of its node."""
 
     def __init__(self, library: Path, folder: Path) -> None:
         self.gpus = {name: FakeNvml(library, folder / f"state-{name}") for name in NAMES}
@@ -51,10 +51,10 @@ class Nodes:
                 gpu.set(i, **values)
 
     def kill_all_but_guards(self) -> None:
-        """SIGKILL every process of wattlaw's that sees these GPUs, and the sruns, but not the nodes' guards."""
+        """SIGKILL the sruns and all wattlaw processes on these GPUs, except the guards."""
         guards = {pid for pid, words in self.processes().items() if is_guard(pid, words)}
         assert len(guards) == 2
-        # srun's own watcher, left for a moment, would have Slurm kill the guards too: all stop before any is killed
+        # stop all before killing any; otherwise the watcher of srun has Slurm kill the guards
         stopped: set[int] = set()
         while new := self.processes().keys() - guards - stopped:
             send(signal.SIGSTOP, new)
@@ -62,7 +62,7 @@ class Nodes:
         send(signal.SIGKILL, stopped)
 
     def processes(self) -> dict[int, list[bytes]]:
-        """Return the words of every process of wattlaw's that sees these GPUs, and of the sruns."""
+        """Return the command lines of the sruns and of all wattlaw processes on these GPUs."""
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
@@ -91,7 +91,7 @@ def send(number: int, pids: Iterable[int]) -> None:
 
 
 def is_guard(pid: int, words: list[bytes]) -> bool:
-    """Return whether a process is a node's guard: a step's own task, but no sampler and no srun."""
+    """Return whether a process is a guard: a task of a step, but no sampler or srun."""
     if words[0] == b"srun":
         return False
     parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
@@ -302,7 +302,7 @@ def test_a_sampler_that_sees_one_tasks_gpu_gives_no_energy_of_all(cluster, nodes
     assert "gpus_unread" in {w["name"] for w in result["warnings"]}
 
 
-# last: Slurm holds a node for a minute after its sruns are killed
+# this test is last, because Slurm holds a node for a minute after its sruns are killed
 @pytest.mark.parametrize("form", ["{measure} -- srun sleep 9", "srun {measure} -- sleep 9"])
 def test_the_guards_of_all_nodes_outlive_everything_else(
     cluster, nodes, tmp_path, form: str

@@ -1,4 +1,4 @@
-"""Bytes over PCIe and NVLink: from whichever counters a driver has, else missing with its reason."""
+"""Bytes over PCIe and NVLink from the available counters, or missing with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Totals between two times, on columns whose truth is known."""
+"""Totals between two times, on columns with known totals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def column(times: list[float], values: list[float]) -> TelemetryColumn:
 
 
 def sampled(energy, hz: float, update_s: float, until_s: float) -> TelemetryColumn:
-    """A counter of energy(t) that is renewed every update_s and read hz times a second."""
+    """Return a counter of energy(t), updated every update_s and read hz times per second."""
     times = [i / hz for i in range(int(until_s * hz) + 1)]
     return column(times, [energy(math.floor(t / update_s + 1e-9) * update_s) for t in times])
 
@@ -37,7 +37,7 @@ def test_a_steady_load_is_exact_whatever_the_update_period(
     update: float, hz: float, start: float, end: float
 ) -> None:
     found = counter_total(sampled(lambda t: 250 * t, hz, update, 30), start, end)
-    # the update that a reading shows is at most one update or one reading old at either edge
+    # at each edge, a reading is at most one update period or one sampling period old
     assert found.value == pytest.approx(250 * (end - start), abs=250 * 1.01 * max(update, 1 / hz))
 
 

@@ -1,4 +1,4 @@
-"""What the steps' marks say of where their time goes."""
+"""Quantities of the phases of steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def step(number: int, seconds: float, **phases: float) -> Step:
 
 
 def test_time_outside_of_phases_is_recorded_for_each_step():
-    # the medians alone would leave 0.1 s: 0.4 - 0.2 - 0.1
+    # the difference of the medians would be 0.1 s: 0.4 - 0.2 - 0.1
     whole = [(0.4, 0.3, 0.1), (0.6, 0.2, 0.4), (0.3, 0.2, 0.1)]
     steps = [step(i, t, forward_s=a, backward_s=b) for i, (t, a, b) in enumerate(whole)]
     found = step_quantities(split_warmup({0: steps}, {}), 3.0)

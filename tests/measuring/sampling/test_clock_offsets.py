@@ -1,4 +1,4 @@
-"""Clocks of several hosts: set against the first host's, and used where their telemetry is joined."""
+"""Clock offsets of several hosts, and telemetry joined with them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHIFT_S = 1000
 def sampled(
     attempt: Path, name: str, trace: Path, before: list[str], seconds: float
 ) -> tuple[Host, float]:
-    """Run the sampler of a host of this name for a while; return what it wrote, and when it began to read."""
+    """Run the sampler of a named host for a while; return its files and its start time."""
     spec = SamplerSpec(
         folder=str(attempt), root_pid=os.getpid(), parent=0, hz=50, replay=str(trace)
     )

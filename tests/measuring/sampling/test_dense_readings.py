@@ -1,4 +1,4 @@
-"""Looks between the regular readings: which are kept, what they cost, and what is made of them."""
+"""Dense readings between the regular ones: which are kept, their cost, and their use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def play(
     until_s: float,
     cost_s: float = LOOK_COST_S,
 ) -> list[Sample]:
-    """Look whenever the rule says so, from 0 s on, and return what it keeps."""
+    """Read whenever the schedule is due, from 0 s on, and return the kept readings."""
     now, kept = 0.0, []
     while now < until_s:
         kept += rule.take([show(now)], now, cost_s)
@@ -91,7 +91,7 @@ def test_dense_readings_stay_within_their_share_of_a_core(
         return Sample(time_s=at, device="gpu:0", energy_j=at // 0.1, power_w=at)
 
     play(DenseSchedule([device], 0.0), show, 120, cost_s)
-    # a credit of 0.1 s, and what one last burst may overdraw
+    # a credit of 0.1 s, and what the last burst may exceed it by
     assert len(looks) * cost_s < 0.1 + CPU_SHARE * 120 + 0.3
 
 
@@ -105,7 +105,7 @@ def test_many_window_edges_stay_within_the_share_of_a_core() -> None:
         rule.take([show(now)], now, 1e-4)
         looks += 1
         now = min(rule.due(now), last_edge + 0.051)
-    # the regular turns of this loop are looks of their own: 20 a second
+    # this loop also reads 20 times per second on its own
     assert (looks - 60 * 20) * 1e-4 < 0.1 + CPU_SHARE * 60 + 0.3
 
 
@@ -130,12 +130,12 @@ def test_known_update_times_give_the_time_of_another_reading(
     clock = update_clock(counter_changes(column(kept).times, column(kept).values))
     assert clock is not None
     assert clock.period_s == pytest.approx(update_s, rel=2e-3)
-    # with regular readings beside the pinned ones, a steady load is exact at any moment
+    # with regular and pinned readings, a steady load is exact at any time
     regular = [show(0.1 * i + 0.0123) for i in range(200)]
     both = column(sorted([*kept, *regular], key=lambda s: s.time_s))
     end_s = start_s + 10 + more_s
     found = counter_total(both, start_s, end_s)
-    # a reading in the moment of a renewal may show the old value or the new one
+    # a reading during an update may show the old or the new value
     near = [s.time_s for s in regular if min(abs(s.time_s - start_s), abs(s.time_s - end_s)) < 0.5]
     is_in_doubt = any((t - phase_s + 0.002) % update_s < 0.004 for t in near)
     assert found.value == pytest.approx(

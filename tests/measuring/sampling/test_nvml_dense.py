@@ -1,4 +1,4 @@
-"""What is read of a GPU between the regular readings, through the fake driver."""
+"""Dense readings of a GPU through the fake driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wattlaw.measuring.files.host_files import TelemetryColumn, host_name, read_
 
 
 def measured(fake: FakeNvml, folder: Path) -> tuple[TelemetryColumn, TelemetryColumn, Path]:
-    """Measure 3 s in which the load of GPU 0 jumps every 0.4 s; return its power, its counter, and the host file."""
+    """Measure 3 s with a load that jumps every 0.4 s; return power, counter and host file."""
     words = [
         sys.executable,
         "-m",

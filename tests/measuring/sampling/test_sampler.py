@@ -1,4 +1,4 @@
-"""The sampler process, the record it leaves, and what is made of it."""
+"""The sampler process, its record, and the results from it."""
 
 from __future__ import annotations
 
