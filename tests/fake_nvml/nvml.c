@@ -236,7 +236,8 @@ int nvmlDeviceGetName(Device *d, char *text, unsigned n) {
     int kind = (int)parent_of(d)->v[KIND];
     char of[32] = "";
     if (i) snprintf(of, sizeof of, " MIG %dg.%dgb", i->slices, 10 * i->slices);
-    if (kind) snprintf(text, n, "Fake GPU %d (no hardware)%s", kind, of);
+    if (kind < 0) snprintf(text, n, "\xff\xfe GPU%s", of); /* not UTF-8, as under WSL */
+    else if (kind) snprintf(text, n, "Fake GPU %d (no hardware)%s", kind, of);
     else snprintf(text, n, "Fake GPU (no hardware)%s", of);
     return leave(OK);
 }

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -95,3 +96,21 @@ def test_an_older_pynvml_refuses_one_call_without_a_crash() -> None:
         == "the module pynvml (/somewhere/pynvml/__init__.py) is older than nvidia-ml-py 12"
     )
     assert handle.ask("GetMemoryInfo") == "read"
+
+
+def test_a_gpu_whose_name_is_not_utf8_is_measured_under_another_name(fake: FakeNvml) -> None:
+    fake.set(0, kind=-1)
+    found = gpus(measure(fake, "--gpus", "0"))
+    assert found["gpu:0"]["energy_j"] > 0
+    done = subprocess.run(
+        [*WATTLAW, "doctor", "--json"], capture_output=True, text=True, env=fake.environment
+    )
+    assert "gpu:0: GetName failed: UnicodeDecodeError" in done.stdout
+
+
+def test_a_command_runs_beside_another_file_named_pynvml(fake: FakeNvml, tmp_path: Path) -> None:
+    (tmp_path / "pynvml.py").write_text("import absent_library\n")
+    done = measure(fake, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0
+    reason = json.loads(done.stdout)["overall"]["quantities"]["gpu_energy_j"]["how"]
+    assert "pynvml.py) cannot be used: ModuleNotFoundError" in reason

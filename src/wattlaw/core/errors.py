@@ -112,6 +112,14 @@ def reason(error: str) -> str:
     return last if traced else first
 
 
+def described(error: BaseException) -> str:
+    """Return an error as one line, with its type unless wattlaw or the system raised it."""
+    text = " ".join(str(error).split())
+    if text and isinstance(error, WattlawError | OSError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
 def nearest(name: str, known: Iterable[str], most: int = 12) -> str:
     """Return "did you mean …?" for a misspelt name, or the valid names when none is near."""
     names = sorted(set(known))

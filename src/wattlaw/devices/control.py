@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from wattlaw.core.errors import DeviceError, WattlawError, described
+
+Answer = TypeVar("Answer")
 
 
 class Allowed(NamedTuple):
@@ -47,3 +51,37 @@ class Control(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the driver; limits stay as they are."""
+
+
+class CheckedControl(Control):
+    """Another control, whatever it raises turned into DeviceError: its library may raise anything.
+
+    Raises DeviceError if the other control cannot be made.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Control]) -> None:
+        self.name = name
+        self.control = self._checked(make)
+
+    def devices(self, requested: Sequence[str] | None) -> list[str]:
+        return self._checked(lambda: self.control.devices(requested))
+
+    def allowed(self, device: str) -> Allowed:
+        return self._checked(lambda: self.control.allowed(device))
+
+    def read(self, device: str) -> float | None:
+        return self._checked(lambda: self.control.read(device))
+
+    def write(self, device: str, value: float | None) -> None:
+        self._checked(lambda: self.control.write(device, value))
+
+    def close(self) -> None:
+        self._checked(self.control.close)
+
+    def _checked(self, call: Callable[[], Answer]) -> Answer:
+        try:
+            return call()
+        except WattlawError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise DeviceError(f"the control {self.name} failed: {described(error)}") from error

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from wattlaw.core.errors import DeviceError
+from wattlaw.core.errors import DeviceError, described
 from wattlaw.slurm.job_environment import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
 
 NvmlObject: TypeAlias = Any
 """The module pynvml, or an object or answer of it: the library has no types."""
+
+_NEEDED = ("NVMLError", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex", "nvmlShutdown")
+"""What a module named pynvml has if it is the library's."""
 
 _NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH = 3, 4, 13, 25
 _FINAL = {_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION_MISMATCH}
@@ -22,7 +27,7 @@ _FINAL = {_NOT_SUPPORTED, _NO_PERMISSION, _FUNCTION_NOT_FOUND, _ARGUMENT_VERSION
 
 class NvmlHandle:
     """One NVML device handle. A call that fails gives None; one that can never succeed is not
-    repeated.
+    repeated. ``unexpected`` has what is no NVMLError, by the name of the call.
 
     ``is_hidden`` marks a device that this user may not open: CUDA does not number it.
     """
@@ -32,6 +37,7 @@ class NvmlHandle:
         self.handle = handle
         self.refused: set[str] = set()
         self.failed = ""
+        self.unexpected: dict[str, str] = {}
         self.is_hidden = False
 
     def ask(self, name: str, *arguments: object) -> NvmlObject:
@@ -53,6 +59,8 @@ class NvmlHandle:
             # an old package named pynvml shadows nvidia-ml-py and takes fewer arguments
             self.failed = f"the module pynvml ({self.nvml.__file__}) is older than nvidia-ml-py 12"
             self.refused.add(call)
+        except Exception as error:  # such as UnicodeDecodeError for a name that is not UTF-8
+            self.failed = self.unexpected[name] = described(error)
         return None
 
 
@@ -73,13 +81,28 @@ def open_nvml() -> NvmlObject:
         ctypes.CDLL(LIBRARY)
     except OSError:
         raise DeviceError(f"no NVIDIA driver on this machine ({LIBRARY} is not found)") from None
-    import pynvml
-
     try:
+        import pynvml
+
+        for name in _NEEDED:
+            getattr(pynvml, name)
         pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        raise DeviceError(f"the NVIDIA driver does not answer: {error}") from None
+    except (Exception, SystemExit) as error:  # pynvml may be another file of this name
+        raise DeviceError(_why_no_nvml(error)) from error
     return pynvml
+
+
+def _why_no_nvml(error: BaseException) -> str:
+    if type(error).__name__.startswith("NVMLError"):
+        return f"the NVIDIA driver does not answer: {error}"
+    where = ""
+    with contextlib.suppress(ValueError, ImportError):
+        spec = importlib.util.find_spec("pynvml")
+        where = f" ({spec.origin})" if spec and spec.origin else ""
+    return (
+        f"the module pynvml{where} cannot be used: {described(error)}; wattlaw needs the one of "
+        "nvidia-ml-py, and no other file of this name before it on Python's path"
+    )
 
 
 def all_handles(nvml: NvmlObject) -> list[NvmlHandle]:

@@ -92,7 +92,7 @@ def doubtful_order(handles: Sequence[NvmlHandle]) -> str:
 
 def word(value: NvmlObject) -> str:
     """Return a name that NVML gave as text; "" if it gave none."""
-    return value.decode() if isinstance(value, bytes) else str(value or "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
 def _instance(handle: NvmlHandle, number: int, parent: str) -> MigInstance:

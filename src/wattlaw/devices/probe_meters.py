@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from wattlaw.core.errors import BrokenPluginError, DeviceError, MissingPartError
+from wattlaw.core.errors import UsageError, WattlawError, described
 from wattlaw.core.plugins import METERS, load, plugins
 from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
 
@@ -30,8 +32,8 @@ class ProbedMeter(NamedTuple):
 def probe_meters(scope: Scope, names: Sequence[str] | None = None) -> list[ProbedMeter]:
     """Make and probe the meters, all of them without ``names``.
 
-    A meter that cannot be made says why in its probe. With a trace to replay, the trace
-    replaces the devices.
+    A meter that cannot be made or probed says why in its probe, whatever it raises. With a trace
+    to replay, the trace replaces the devices.
     """
     if names is None:
         names = _names_of_all(scope)
@@ -79,13 +81,25 @@ def _names_of_all(scope: Scope) -> list[str]:
 
 
 def _probed(name: str, scope: Scope) -> tuple[Meter, Probe]:
+    meter: Meter = _AbsentMeter(scope)
     try:
-        meter: Meter = load(METERS, name)(scope)
+        meter = load(METERS, name)(scope)
         probe = meter.probe()
-    except (BrokenPluginError, DeviceError, MissingPartError, OSError) as error:
-        return _AbsentMeter(scope), Probe(meter=name, reason=str(error))
-    devices = tuple(replace(device, meter=name) for device in probe.devices)
-    return meter, replace(probe, meter=name, devices=devices, boundaries=meter.boundaries)
+        devices = tuple(replace(device, meter=name) for device in probe.devices)
+        probe = replace(probe, meter=name, devices=devices, boundaries=meter.boundaries)
+        # the record needs values of the declared types and valid text
+        return meter, msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # a vendor's library may raise anything
+        _close(meter)
+        return _AbsentMeter(scope), Probe(meter=name, reason=_why_absent(name, error))
+
+
+def _why_absent(name: str, error: BaseException) -> str:
+    if isinstance(error, WattlawError | OSError):
+        return described(error)
+    return f"the meter {name} failed: {described(error)}"
 
 
 def _rename_duplicates(
@@ -124,7 +138,13 @@ def _limited(
         slow = limited(meter.read_slow)
     if type(meter).read_quick is not Meter.read_quick:
         quick = limited(meter.read_quick)
-    return ProbedMeter(probe, limited(meter.read), slow, quick, meter.close)
+    return ProbedMeter(probe, limited(meter.read), slow, quick, lambda: _close(meter))
+
+
+def _close(meter: Meter) -> None:
+    # what cannot be closed any more is released when the process ends
+    with contextlib.suppress(Exception, SystemExit):
+        meter.close()
 
 
 def _renamed(samples: list[Sample], ids: dict[str, str]) -> list[Sample]:

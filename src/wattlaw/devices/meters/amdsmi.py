@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from wattlaw.core.errors import described
 from wattlaw.devices.meter import (
     LINK_BYTES,
     DeviceInfo,
@@ -61,13 +62,15 @@ class AmdSmi(Meter):
         except ImportError:
             reason = "AMD SMI's Python library is not installed"
             return Probe(meter="amdsmi", reason=reason, grant="pip install 'wattlaw[amd]'")
-        except (OSError, KeyError) as error:  # what its loader raises if there is no driver
-            return Probe(meter="amdsmi", reason=f"AMD SMI cannot be loaded: {error}")
+        except Exception as error:  # such as OSError or KeyError if there is no driver
+            reason = f"AMD SMI cannot be loaded: {described(error)}"
+            return Probe(meter="amdsmi", reason=reason)
         try:
             self.smi.amdsmi_init()
             found = list(self.smi.amdsmi_get_processor_handles())
-        except self.smi.AmdSmiException as error:
-            return Probe(meter="amdsmi", reason=f"no AMD driver on this machine: {error}")
+        except Exception as error:
+            reason = f"no AMD driver on this machine: {described(error)}"
+            return Probe(meter="amdsmi", reason=reason)
         uuids = []
         for index, handle in enumerate(found):
             uuids.append(str(self._ask("amdsmi_get_gpu_device_uuid", handle) or index))
@@ -85,14 +88,14 @@ class AmdSmi(Meter):
 
     def close(self) -> None:
         if self.smi is not None:
-            with contextlib.suppress(self.smi.AmdSmiException):
+            with contextlib.suppress(Exception):
                 self.smi.amdsmi_shut_down()
             self.smi = None
 
     def _ask(self, call: str, *arguments: Smi) -> Smi:
         try:
             return getattr(self.smi, call)(*arguments)
-        except (self.smi.AmdSmiException, AttributeError):
+        except Exception:
             return None  # not supported by this device, or unknown to this version of the library
 
     def _info(self, device: str, handle: Smi, uuid: str) -> DeviceInfo:

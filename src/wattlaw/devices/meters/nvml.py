@@ -155,7 +155,7 @@ class Nvml(Meter):
     def close(self) -> None:
         if self.nvml is not None:
             # if the driver is gone, nothing is left to release
-            with contextlib.suppress(self.nvml.NVMLError):
+            with contextlib.suppress(Exception):
                 self.nvml.nvmlShutdown()
             self.nvml = None
 
@@ -164,6 +164,8 @@ class Nvml(Meter):
         for index, handle in enumerate(handles):
             if not handle.is_hidden and handle.ask("GetUUID") is None:
                 lost.append(f"gpu:{index} does not answer: {handle.failed}")
+            for call, error in handle.unexpected.items():
+                lost.append(f"gpu:{index}: {call} failed: {error}")
         if not lost and not self.gpus:
             return "the driver reports no GPU that the job may use"
         return "; ".join(lost)
@@ -247,7 +249,7 @@ def _describe(one: ChosenGpu) -> DeviceInfo:
         id=f"gpu:{one.gpu}",
         boundary="gpu",
         meter="nvml",
-        name=word(handle.ask("GetName")),
+        name=word(handle.ask("GetName")) or "NVIDIA GPU",
         uuid=word(handle.ask("GetUUID")),
         energy=energy,
         limits=limits(handle),

@@ -352,7 +352,7 @@ def _sort(series: Series) -> None:
 
 def _line(sample: Sample) -> bytes:
     cells = [_cell(getattr(sample, name)) for name in TELEMETRY_COLUMNS[2:]]
-    return f"{sample.time_s:.6f},{sample.device},{','.join(cells)}\n".encode()
+    return f"{sample.time_s:.6f},{sample.device},{','.join(cells)}\n".encode(errors="replace")
 
 
 def _cell(value: float | int | str | None) -> str:

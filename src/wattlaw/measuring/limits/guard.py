@@ -20,7 +20,7 @@ import msgspec
 
 from wattlaw.core.errors import WattlawError
 from wattlaw.core.plugins import CONTROLS, load
-from wattlaw.devices.control import Control
+from wattlaw.devices.control import CheckedControl, Control
 from wattlaw.measuring.limits.limit_state import (
     HeldLimit,
     abandoned_limits,
@@ -64,7 +64,7 @@ def restore_abandoned() -> list[str]:
 @contextlib.contextmanager
 def open_control(name: str) -> Iterator[Control]:
     """Open a control by name. Raises UnknownNameError or DeviceError."""
-    control: Control = load(CONTROLS, name)()
+    control = CheckedControl(name, lambda: load(CONTROLS, name)())
     try:
         yield control
     finally:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from wattlaw.core.errors import WattlawError
 from wattlaw.core.polling import wait_until
 from wattlaw.devices.meter import DeviceInfo, Sample, lag_of
 
@@ -226,7 +225,7 @@ class DenseThread:
                 time.sleep(pause_s)
             try:
                 samples = self._read()
-            except (WattlawError, OSError, ValueError):
+            except (Exception, SystemExit):
                 samples = []  # the thread of the regular readings reports the trouble
             before_s, used_s = used_s, time.thread_time()
             with self._lock:

@@ -19,7 +19,7 @@ from wattlaw.core.cores import cpu_name, usable_cores
 from wattlaw.core.errors import (
     RecordError,
     UsageError,
-    WattlawError,
+    described,
 )
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Probe, Sample, Scope
@@ -119,10 +119,11 @@ class MeterThread:
         self._last_s = time.monotonic()
         try:
             self._sink.extend(self._read())
-        except (WattlawError, OSError, ValueError) as error:
-            # one failed reading leaves its cells empty; the next turn tries again
+        except (Exception, SystemExit) as error:
+            # a vendor's library may raise anything; a failed reading leaves its cells empty, and
+            # the next turn tries again
             self.failures += 1
-            self.trouble = str(error)
+            self.trouble = described(error)
 
 
 def next_turn(due_s: float, now_s: float, period_s: float) -> tuple[float, int]:

@@ -246,6 +246,7 @@ def main(arguments: list[str]) -> int:
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = _reserve_stdout()
     scope = Scope(
         root_pid=spec.root_pid,
         gpus=spec.gpus,
@@ -258,9 +259,9 @@ def main(arguments: list[str]) -> int:
     with contextlib.ExitStack() as stack:
         refusal = _set_limits(spec, stack)
         if refusal:
-            _answer((REFUSED + msgspec.json.encode(refusal)).decode())
+            _answer(answers, (REFUSED + msgspec.json.encode(refusal)).decode())
             return 1
-        _serve(sampler, spec, signals)
+        _serve(sampler, spec, signals, answers)
     return 0
 
 
@@ -277,10 +278,10 @@ def _processes_apart(spec: SamplerSpec) -> tuple[int, ...]:
     return tuple(apart)
 
 
-def _serve(sampler: HostSampler, spec: SamplerSpec, signals: list[int]) -> None:
+def _serve(sampler: HostSampler, spec: SamplerSpec, signals: list[int], answers: int) -> None:
     """Sample, and carry out every word that is read, until the end."""
     sampler.start()
-    _answer("ready")
+    _answer(answers, "ready")
     while not signals and spec.parent in (0, os.getppid()):
         if not select.select([0], [], [], FLUSH_S / 2)[0]:
             continue
@@ -292,9 +293,9 @@ def _serve(sampler: HostSampler, spec: SamplerSpec, signals: list[int]) -> None:
                 sampler.edge()
             else:
                 sampler.flush()
-            _answer(word)
+            _answer(answers, word)
     sampler.stop()
-    _answer("stopped")
+    _answer(answers, "stopped")
 
 
 def _set_limits(spec: SamplerSpec, stack: contextlib.ExitStack) -> Refusal | None:
@@ -314,9 +315,16 @@ def _set_limits(spec: SamplerSpec, stack: contextlib.ExitStack) -> Refusal | Non
     return None
 
 
-def _answer(text: str) -> None:
+def _reserve_stdout() -> int:
+    """Return a copy of standard output for answers; what libraries print goes to standard error."""
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    return answers
+
+
+def _answer(answers: int, text: str) -> None:
     with contextlib.suppress(BrokenPipeError):
-        os.write(1, text.encode() + b"\n")
+        os.write(answers, text.encode() + b"\n")
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:
