@@ -114,7 +114,7 @@ def test_the_memory_of_all_tasks_is_added_up() -> None:
 def test_an_unknown_job_is_an_error() -> None:
     with pytest.raises(DataError, match="sacct knows no such job"):
         read_job("|".join(FIELDS) + "\n")
-    with pytest.raises(UsageError, match="not a job number"):
+    with pytest.raises(UsageError, match="not a job ID"):
         run_sacct("--all")
 
 

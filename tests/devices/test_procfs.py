@@ -167,10 +167,10 @@ def test_what_an_older_process_did_before_it_joined_is_not_the_jobs() -> None:
     try:
         assert older.stdout
         older.stdout.readline()
-        tree = ProcessTree(os.getpid(), apart=(os.getpid(), older.pid))
+        tree = ProcessTree(os.getpid(), excluded=(os.getpid(), older.pid))
         tree.update()
         before = tree.cpu_s
-        tree.apart.discard(older.pid)
+        tree.excluded.discard(older.pid)
         tree.next_look = tree.next_list = 0.0
         tree.update()
         assert older.pid in tree.alive
@@ -215,7 +215,7 @@ def test_what_a_runner_had_started_before_the_first_look_is_not_the_jobs() -> No
         return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
 
     guard = start()
-    tree = ProcessTree(os.getpid(), apart=(os.getpid(),))
+    tree = ProcessTree(os.getpid(), excluded=(os.getpid(),))
     tree.update(1000.0)
     assert tree.processes() == 0
     job = start()

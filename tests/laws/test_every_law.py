@@ -27,12 +27,12 @@ def law_of(name):
 def made_by(law, rng):
     """Return a law's predictions at its example's points, with noise in every measured quantity."""
     example = type(law).example
-    noise = np.exp(rng.normal(0, NOISE, (len(example.beside) + 1, len(example.x))))
-    beside = dict(example.beside)
-    for row, name in zip(noise[1:], beside, strict=True):
+    noise = np.exp(rng.normal(0, NOISE, (len(example.covariates) + 1, len(example.x))))
+    covariates = dict(example.covariates)
+    for row, name in zip(noise[1:], covariates, strict=True):
         if name.endswith(("_s", "_j", "_w")):
-            beside[name] = beside[name] * row
-    return replace(example, y=law.predict(example) * noise[0], beside=beside)
+            covariates[name] = covariates[name] * row
+    return replace(example, y=law.predict(example) * noise[0], covariates=covariates)
 
 
 @pytest.fixture(scope="module", params=ALL)
@@ -57,7 +57,7 @@ def test_a_law_implements_the_role_and_applies_to_its_example(name):
     assert issubclass(law, Law)
     assert law.__doc__
     assert applies(law, law.example.over, law.example.target)
-    assert set(law.beside) <= set(law.targets) or not law.targets
+    assert set(law.covariates) <= set(law.targets) or not law.targets
 
 
 def test_a_law_recovers_the_parameters_of_its_own_data(trials):

@@ -133,7 +133,9 @@ def _best_law(group: Group, target: str, over: str) -> str:
     for order, name, law in sorted(candidates, key=lambda candidate: candidate[:2]):
         if order == 0:
             return name
-        observations = observe(group.runs, target, over, law.beside.get(target, ())).observations
+        observations = observe(
+            group.runs, target, over, law.covariates.get(target, ())
+        ).observations
         error = law.held_out_error(observations)
         if not chosen or (error is not None and error < SIMPLER_BY * least):
             chosen, least = name, np.inf if error is None else error
@@ -150,9 +152,9 @@ def _fit_law(group: Group, observed: Observed, name: str) -> Fit:
             f"law {name} explains {targets} over {overs}, not {target} over {over}; "
             "use power for any other"
         )
-    beside = law.beside.get(target, ())
-    if beside:
-        observed = observe(group.runs, target, over, beside)
+    covariates = law.covariates.get(target, ())
+    if covariates:
+        observed = observe(group.runs, target, over, covariates)
     observations = observed.observations
     found = law.fit(observations)
     parameters = found.parameters()

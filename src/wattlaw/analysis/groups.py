@@ -114,8 +114,10 @@ def varied_numbers(runs: Sequence[Run]) -> list[str]:
     return [name for name, values in found.items() if len(values) > 1 and name not in layout]
 
 
-def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] = ()) -> Observed:
-    """Return the observations of one quantity, and of the further quantities ``beside`` it.
+def observe(
+    runs: Iterable[Run], target: str, over: str, covariates: Sequence[str] = ()
+) -> Observed:
+    """Return the observations of one quantity, with further quantities as ``covariates``.
 
     Runs without a usable value are left out, and a note counts them. Raises FitError if none has
     one.
@@ -134,7 +136,7 @@ def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] =
         statuses.add(reading.status)
         notes += run.warnings
         task = task or run.setting.workload
-        rows.append([x, reading.value, *(_beside(run, name) for name in beside)])
+        rows.append([x, reading.value, *(_covariate(run, name) for name in covariates)])
     if not rows:
         raise FitError(f"no run has {target}: " + "; ".join(reasons))
     notes += _left_out_notes(target, reasons)
@@ -142,9 +144,9 @@ def observe(runs: Iterable[Run], target: str, over: str, beside: Sequence[str] =
     is_complete = np.isfinite(table).all(axis=1)
     if not is_complete.all():
         count = int((~is_complete).sum())
-        notes.append(Note("runs_left_out", f"{count} without {' or '.join(beside)}"))
+        notes.append(Note("runs_left_out", f"{count} without {' or '.join(covariates)}"))
     x_column, y_column, *others = table[is_complete].T
-    columns = dict(zip(beside, others, strict=True))
+    columns = dict(zip(covariates, others, strict=True))
     status = "estimated" if "estimated" in statuses else "measured"
     observations = Observations(over, target, x_column, y_column, columns, task)
     return Observed(observations, status, tuple(dict.fromkeys(notes)))
@@ -255,7 +257,7 @@ def count_device_numbers(runs: Iterable[Run]) -> int:
     return len({run.setting.devices for run in runs})
 
 
-def _beside(run: Run, name: str) -> float:
+def _covariate(run: Run, name: str) -> float:
     """Return a further quantity of a run; NaN if it is unusable, or an estimated energy."""
     if name == "global_batch":
         return batch_of(run) or math.nan

@@ -1,1 +1,1 @@
-"""One file a command group; parses, calls once, prints."""
+"""One file per command group; parses, calls once, prints."""

@@ -1,4 +1,4 @@
-"""``wattlaw advise``: the setting to run next, and how sure that is."""
+"""``wattlaw advise``: recommend the setting to run next."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PRICES = ("price_per_device_hour", "price_per_kwh", "pue")
     type=float,
     default=0.5,
     show_default=True,
-    help="Least probability that the limits hold.",
+    help="Minimum probability that the limits hold.",
 )
 @click.option(
     "--limit",
@@ -52,13 +52,13 @@ PRICES = ("price_per_device_hour", "price_per_kwh", "pue")
 @click.option(
     "--samples",
     type=float,
-    help="Samples that a limit on a total, such as device_hours=24, is for.",
+    help="Number of samples for limits on totals, such as device_hours=24.",
 )
 @click.option(
     "--tunable",
     multiple=True,
     metavar="NAME",
-    help="An option of your own code that changes its speed only; may be given several times.",
+    help="An option of your own code that affects only its speed; may be given several times.",
 )
 @click.option(
     "--unmeasured",
@@ -68,13 +68,13 @@ PRICES = ("price_per_device_hour", "price_per_kwh", "pue")
 @click.option(
     "--price-per-device-hour", type=float, default=0.0, help="For a cost; in any currency."
 )
-@click.option("--price-per-kwh", type=float, default=0.0, help="For a cost; in the same currency.")
+@click.option("--price-per-kwh", type=float, default=0.0, help="For a cost, in the same currency.")
 @click.option(
     "--pue",
     type=float,
     default=1.0,
     show_default=True,
-    help="Power of the building over that of its machines.",
+    help="Power usage effectiveness of the site.",
 )
 @click.option(
     "--pareto",
@@ -184,10 +184,10 @@ def _backtest(folder: Path, probes: int, bound: float, as_json: bool) -> None:
     for curve in found:
         caps = [f"{curve.chosen:g} W", f"{curve.best:g} W"]
         shares = [f"{100 * curve.regret:.1f} %", f"{100 * curve.slowdown:+.1f} %"]
-        rows.append([curve.group, *caps, *shares, "broken" if curve.broken else "kept"])
+        rows.append([curve.group, *caps, *shares, "exceeded" if curve.broken else "kept"])
     print_table(["group", "chosen", "best", "regret", "slowdown", "bound"], rows)
     click.echo(
         f"{overall['curves']} curves: mean regret {100 * overall['mean_regret']:.2f} % of the "
-        f"energy at the highest cap; the bound of {100 * bound:g} % was broken in "
+        f"energy at the highest cap; the bound of {100 * bound:g} % was exceeded in "
         f"{100 * overall['bound_broken']:.1f} %"
     )

@@ -19,7 +19,7 @@ def list_(kind: str | None, as_json: bool) -> None:
 
     `run --option NAME=VALUE` takes the options, which every workload understands.
     `run` takes the names of workloads, `import` those of importers, `study run` those of studies.
-    Meters, controls and sections of the report are used automatically where they apply.
+    Meters, controls and sections of the report are used automatically if they apply.
     """
     if kind is None:
         _list_kinds(as_json)

@@ -65,7 +65,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"wattlaw: {error}", file=sys.stderr)
         status = error.exit_code
     except BrokenPipeError:
-        # the reader of the output ended, as `| head` does; avoid Python's complaint at exit
+        # the reader of the output ended, as `| head` does; avoid Python's error message at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:

@@ -80,7 +80,7 @@ _TOTALS = (
     help="Keep the whole record in this folder, as a run.",
 )
 @click.option("--name", help="Name of the command in the record; by default its program's name.")
-@click.option("--hz", default=10.0, show_default=True, help="Readings a second, 0.1 to 100.")
+@click.option("--hz", default=10.0, show_default=True, help="Readings per second, 0.1 to 100.")
 @click.option(
     "--gpus",
     help="Indices or UUIDs of the GPUs to read, such as 0,1; by default all that it may use.",

@@ -47,7 +47,7 @@ NAMES = {"predict": "predict"}
     type=float,
     default=1.0,
     show_default=True,
-    help="Power of the building divided by that of its machines.",
+    help="Power usage effectiveness of the site.",
 )
 @click.option(
     "--step-spread",
@@ -78,7 +78,7 @@ def predict(
     if not any("ring" in prediction.forms for prediction in found):
         refuse(
             ["message_bytes", "link_bytes_per_s"],
-            "if several device counts were run, since their communication was measured",
+            "if several device counts were run, because their communication was measured",
         )
     if as_json:
         emit_json("predict", found, warnings=dict.fromkeys(n for p in found for n in p.warnings))

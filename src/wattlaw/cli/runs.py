@@ -60,7 +60,7 @@ def runs() -> None:
 def show_runs(folder: Path, by: str, columns: str, failed: bool, as_json: bool) -> None:
     """Show the runs in DIR, a row for each setting: geometric means, ± half the 90 % interval.
 
-    DIR is that of all runs, of a sweep, or of one trial, which is then shown in full.
+    DIR is the folder of all runs, of a sweep, or of one trial, which is then shown in full.
     """
     from wattlaw.records.settings_table import columns_of, tabulate
 
@@ -363,7 +363,7 @@ def _cell(name: str, reading: Reading, estimated: str = " est.") -> str:
         # the heading of a rate has its unit
         text = show(reading.value, unit.removeprefix("1/s"))
     if reading.status == "estimated":
-        # the scatter of estimates says nothing of their error
+        # the scatter of estimates says nothing about their error
         return text + estimated
     if reading.low is None or reading.high is None or not reading.value:
         return text

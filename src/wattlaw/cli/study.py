@@ -63,7 +63,7 @@ def list_(out: str, as_json: bool) -> None:
     "--max-slowdown",
     default=DEFAULT_MAX_SLOWDOWN,
     show_default=True,
-    help="Slowdown that the advice may cost.",
+    help="Slowdown that the advice may accept.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Print the study's sweep.toml and what it would cost."
@@ -73,7 +73,7 @@ def run(
 ) -> None:
     """Run the study NAME, print its answer and write its page.
 
-    Trials that are done already do not run again. Figures and data go beside the page.
+    Trials that are already done are not run again. Figures and data go beside the page.
     """
     from wattlaw.studies.run_study import checked_scale, find_study, run_work
 

@@ -66,7 +66,7 @@ def start(file: Path, out: str, executor: str, dry_run: bool, as_json: bool) -> 
     have a result.
     """
     if dry_run:
-        refuse(["executor"], "with --dry-run, which estimates from earlier runs alone")
+        refuse(["executor"], "with --dry-run, which estimates only from earlier runs")
         show_plan(file, out, as_json)
     else:
         show_runs(run_with_display(file, out, executor=executor), as_json, out)
@@ -97,7 +97,7 @@ def prepare(file: Path, out: str, is_retry: bool) -> None:
     """Write one SPEC.json per trial that has no result, and print their paths.
 
     `wattlaw worker SPEC.json` carries out one of them, on any machine that sees the folder. This
-    machine's devices are not looked at.
+    machine's devices are not checked.
     """
     from wattlaw.runner.sweeps import plan_sweep, prepare_sweep
 
@@ -220,7 +220,7 @@ def _say_others(runners: Sequence[Runner]) -> None:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt as long as the context lasts."""
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context."""
     # a shell starts `command &` with SIGINT ignored, and schedulers send SIGTERM first
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]

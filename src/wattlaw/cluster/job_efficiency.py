@@ -1,4 +1,4 @@
-"""The efficiency of one job: what it requested against what it used, its energy, advice."""
+"""The efficiency of one job: what it requested and what it used, its energy, and advice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _LOW_CPU, _LOW_MEMORY, _LOW_TIME, _LOW_GPU = 0.3, 0.3, 0.25, 0.5
 _MAX_ADVICE = 3
 _LONG_LIMIT_S = 3600
 
-_UNKNOWN_GPU_USE = "unknown (no record of wattlaw in this job, and Slurm accounts no gres/gpuutil)"
+_UNKNOWN_GPU_USE = (
+    "unknown (no wattlaw record in this job, and Slurm does not account gres/gpuutil)"
+)
 _NO_ENERGY = (
     "Slurm reads no energy on this cluster (AcctGatherEnergyType), and the job holds no record of "
     "wattlaw; run `wattlaw measure -o runs` in the job and pass `--runs runs` here"

@@ -115,7 +115,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     mark       processes with "NAME=value" in their environment belong to it too; "" is none
     gpus       indices or UUIDs of the GPUs to read; None is all that the job may use
     replay     a trace for the meter "replay" to play
-    apart      processes that are not part of the job though they descend from it (the sampler
+    excluded   processes that are not part of the job though they descend from it (the sampler
                itself) or are its root (the runner of a trial)
     """
 
@@ -124,7 +124,7 @@ class Scope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     mark: str = ""
     gpus: tuple[str, ...] | None = None
     replay: str = ""
-    apart: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
     proc: str = "/proc"
     sys: str = "/sys"
 

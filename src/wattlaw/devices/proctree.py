@@ -40,8 +40,9 @@ class ProcessTree:
     time moves into the parent's children time; what was already counted of it is subtracted. A
     child that nobody waited for keeps the time of its last reading.
 
-    A root in ``apart`` holds the tree together but is not counted: it is the runner of a trial, not
-    the trial. Children that it has at the first look belong to it too, such as a guard of limits.
+    A root in ``excluded`` is the root of the tree but is not counted: it is the runner of a
+    trial, not the trial. Children that it has at the first look belong to it too, such as a
+    guard of limits.
 
     A process that joins later but is older than the first look counts from then on: its earlier
     work was not the job's. One that lives between two looks and that nobody waits for is not seen.
@@ -52,7 +53,7 @@ class ProcessTree:
     def __init__(
         self,
         root: int,
-        apart: tuple[int, ...] = (),
+        excluded: tuple[int, ...] = (),
         proc: str = "/proc",
         slurm_job: str = "",
         mark: str = "",
@@ -60,7 +61,7 @@ class ProcessTree:
         self.root = root
         self.mark = mark.encode()
         self.slurm_job = slurm_job
-        self.apart = set(apart)
+        self.excluded = set(excluded)
         self.proc = proc
         self.alive: dict[int, Process] = {}
         self.foreign: set[int] = set()
@@ -95,8 +96,8 @@ class ProcessTree:
         self.cpu_s += spent(before, after)
 
     def processes(self) -> int:
-        """Return the number of live processes of the job, without a root in ``apart``."""
-        return len(self.alive) - (self.root in self.apart and self.root in self.alive)
+        """Return the number of live processes of the job, without a root in ``excluded``."""
+        return len(self.alive) - (self.root in self.excluded and self.root in self.alive)
 
     def memory_bytes(self) -> int:
         """Return resident memory; of shared pages only the largest share of one process counts."""
@@ -143,9 +144,9 @@ class ProcessTree:
         return int(text[-1])
 
     def _join(self, pids: set[int], known: dict[int, Process], *, may_be_threads: bool) -> None:
-        others = self.apart - {self.root}
+        others = self.excluded - {self.root}
         fresh = {p: read for p in pids - known.keys() - others if (read := self._read(p))}
-        if self.first_look_s is None and self.root in self.apart:
+        if self.first_look_s is None and self.root in self.excluded:
             self.of_runner = {p.pid: p.start for p in fresh.values() if p.parent == self.root}
         fresh = {p: read for p, read in fresh.items() if self.of_runner.get(p) != read.start}
         if may_be_threads:
@@ -173,7 +174,7 @@ class ProcessTree:
         f = text[text.rfind(b")") + 2 :].split()
         if len(f) < 22:
             return None
-        if pid == self.root and pid in self.apart:
+        if pid == self.root and pid in self.excluded:
             return Process(pid, int(f[1]), int(f[19]), 0.0, 0.0, 0)
         own, children = int(f[11]) + int(f[12]), int(f[13]) + int(f[14])
         return Process(

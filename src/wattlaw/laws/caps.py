@@ -155,7 +155,7 @@ class PowerCap(Law):
         "gpu_energy_per_sample_j",
         "gpu_energy_j",
     )
-    beside: ClassVar = {
+    covariates: ClassVar = {
         "time_per_sample_s": ("gpu_energy_per_sample_j", "devices"),
         "elapsed_s": ("gpu_energy_j", "devices"),
         "gpu_energy_per_sample_j": ("time_per_sample_s", "devices"),
@@ -179,9 +179,9 @@ class PowerCap(Law):
         if len(np.unique(observations.x)) < 3:
             raise FitError("a cap law needs a measured GPU energy at three power caps")
         means = geometric_means(observations)
-        other = means.beside[cls.beside[means.target][0]]
+        other = means.covariates[cls.covariates[means.target][0]]
         times, energies = (other, means.y) if _is_energy(means.target) else (means.y, other)
-        devices = means.beside["devices"]
+        devices = means.covariates["devices"]
         law = fit_caps(means.x, times, energies / times / devices)
         return cls(means.target, float(devices[0]), law)
 

@@ -156,7 +156,7 @@ class ClockLimit(Law):
         "gpu_energy_per_sample_j",
         "gpu_energy_j",
     )
-    beside: ClassVar = {
+    covariates: ClassVar = {
         "gpu_energy_per_sample_j": ("time_per_sample_s", "devices"),
         "gpu_energy_j": ("elapsed_s", "devices"),
     }
@@ -172,9 +172,9 @@ class ClockLimit(Law):
     def fit(cls, observations: Observations) -> Self:
         """Fit the law to the geometric means of three or more clocks; see ``fit_clocks``."""
         means = geometric_means(observations)
-        if means.target not in cls.beside:
+        if means.target not in cls.covariates:
             return cls(means.target, 1.0, fit_clocks(means.x, means.y))
-        times, devices = (means.beside[name] for name in cls.beside[means.target])
+        times, devices = (means.covariates[name] for name in cls.covariates[means.target])
         law = fit_clocks(means.x, times, means.y / times / devices)
         return cls(means.target, float(devices[0]), law)
 
@@ -188,7 +188,7 @@ class ClockLimit(Law):
 
     def interval(self, points: Observations, of_a_run: bool = False) -> list[Interval]:
         """Return the time, s, or energy, J, with 90 % intervals."""
-        if self.target not in self.beside:
+        if self.target not in self.covariates:
             return [self.law.time(clock, of_a_run) for clock in points.x.tolist()]
         found = []
         for clock in points.x.tolist():

@@ -28,7 +28,7 @@ class Observations:
 
     over, target   names of the explanatory quantity and of the explained one
     x, y           their values (n,); a prediction ignores ``y``
-    beside         further quantities (n,) that the law needs, by name
+    covariates     further quantities (n,) that the law needs, by name
     task           the workload, for priors
     """
 
@@ -36,18 +36,18 @@ class Observations:
     target: str
     x: Array
     y: Array
-    beside: Mapping[str, Array] = field(default_factory=dict)
+    covariates: Mapping[str, Array] = field(default_factory=dict)
     task: str = ""
 
     def at(self, keep: Array) -> Observations:
         """Return the observations selected by a mask or by indices."""
-        beside = {name: values[keep] for name, values in self.beside.items()}
-        return replace(self, x=self.x[keep], y=self.y[keep], beside=beside)
+        covariates = {name: values[keep] for name, values in self.covariates.items()}
+        return replace(self, x=self.x[keep], y=self.y[keep], covariates=covariates)
 
     def with_x(self, x: Array) -> Observations:
         """Return points with other values of ``over``, otherwise like the first run."""
-        beside = {name: np.full(len(x), values[0]) for name, values in self.beside.items()}
-        return replace(self, x=x, y=np.full(len(x), np.nan), beside=beside)
+        covariates = {name: np.full(len(x), values[0]) for name, values in self.covariates.items()}
+        return replace(self, x=x, y=np.full(len(x), np.nan), covariates=covariates)
 
 
 class Law(ABC):
@@ -57,7 +57,7 @@ class Law(ABC):
 
     over         explanatory quantities; () for any
     targets      explained quantities; () for any
-    beside       names of the further quantities that ``fit`` needs, by target
+    covariates   names of the further quantities that ``fit`` needs, by target
     varied       factors that may differ within a group, instead of only ``over``
     auto_order   place among the laws that ``--law auto`` tries, simple laws first: a later law must
                  have a clearly smaller held-out error. 0: taken wherever it applies. None: never
@@ -68,7 +68,7 @@ class Law(ABC):
 
     over: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[tuple[str, ...]] = ()
-    beside: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    covariates: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     varied: ClassVar[tuple[str, ...]] = ()
     auto_order: ClassVar[int | None] = None
     notes: ClassVar[tuple[Note, ...]] = ()
@@ -141,7 +141,7 @@ def geometric_means(observations: Observations) -> Observations:
     sizes = np.unique(observations.x)
     places = [observations.x == size for size in sizes]
     y = np.array([np.exp(np.log(observations.y[place]).mean()) for place in places])
-    beside = {}
-    for name, values in observations.beside.items():
-        beside[name] = np.array([np.exp(np.log(values[place]).mean()) for place in places])
-    return replace(observations, x=sizes, y=y, beside=beside)
+    covariates = {}
+    for name, values in observations.covariates.items():
+        covariates[name] = np.array([np.exp(np.log(values[place]).mean()) for place in places])
+    return replace(observations, x=sizes, y=y, covariates=covariates)

@@ -73,7 +73,7 @@ class SamplesToTarget(Law):
 
     over: ClassVar = ("batch_per_device", "devices")
     targets: ClassVar = ("target_samples",)
-    beside: ClassVar = {"target_samples": ("global_batch",)}
+    covariates: ClassVar = {"target_samples": ("global_batch",)}
     varied: ClassVar = ("devices", "batch_per_device")
     example: ClassVar = Observations(
         "batch_per_device",
@@ -86,7 +86,7 @@ class SamplesToTarget(Law):
     @classmethod
     def fit(cls, observations: Observations) -> Self:
         """Fit the law to two or more global batches; see ``fit_samples``."""
-        batches = observations.beside["global_batch"]
+        batches = observations.covariates["global_batch"]
         count = len(np.unique(batches))
         if count < 2:
             raise FitError(f"a samples law needs two global batches; there are {count}")
@@ -99,12 +99,12 @@ class SamplesToTarget(Law):
 
     def predict(self, points: Observations) -> Array:
         """Return the posterior median of the samples to the target."""
-        found: Array = np.exp(self.law.log_samples(points.beside["global_batch"])[0])
+        found: Array = np.exp(self.law.log_samples(points.covariates["global_batch"])[0])
         return found
 
     def interval(self, points: Observations, of_a_run: bool = False) -> list[Interval]:
         """Return the samples to the target with 90 % intervals."""
-        batches = points.beside["global_batch"].tolist()
+        batches = points.covariates["global_batch"].tolist()
         return [self.law.samples(batch, of_a_run) for batch in batches]
 
     @classmethod
@@ -114,7 +114,7 @@ class SamplesToTarget(Law):
 
     def grid(self, observations: Observations) -> Observations:
         """Return the batches that were run."""
-        _, first = np.unique(observations.beside["global_batch"], return_index=True)
+        _, first = np.unique(observations.covariates["global_batch"], return_index=True)
         return observations.at(first)
 
 

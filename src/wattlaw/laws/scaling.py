@@ -164,7 +164,7 @@ class AlphaBeta(Law):
 
     over: ClassVar = ("devices", "batch_per_device")
     targets: ClassVar = ("time_per_sample_s",)
-    beside: ClassVar = {"time_per_sample_s": ("devices", "global_batch", "nodes")}
+    covariates: ClassVar = {"time_per_sample_s": ("devices", "global_batch", "nodes")}
     varied: ClassVar = ("devices", "batch_per_device")
     notes: ClassVar = (
         Note("prior", "the prior of the communication times comes from published MLPerf runs"),
@@ -209,7 +209,7 @@ class AlphaBeta(Law):
     @classmethod
     def held_out_error(cls, observations: Observations) -> float | None:
         """Return the median error of each device count, predicted from the others."""
-        devices = observations.beside["devices"]
+        devices = observations.covariates["devices"]
         sizes = np.unique(devices)
         errors = []
         for size in sizes if len(sizes) > 2 else ():
@@ -221,16 +221,16 @@ class AlphaBeta(Law):
 
     def grid(self, observations: Observations) -> Observations:
         """Return the settings that were run, by devices and batch."""
-        columns = [observations.x, *observations.beside.values()]
+        columns = [observations.x, *observations.covariates.values()]
         _, first = np.unique(np.stack(columns), axis=1, return_index=True)
         chosen = observations.at(first)
-        order = np.lexsort((chosen.beside["global_batch"], chosen.beside["devices"]))
+        order = np.lexsort((chosen.covariates["global_batch"], chosen.covariates["devices"]))
         return chosen.at(order)
 
 
 def _points(observations: Observations) -> Points:
-    beside = observations.beside
-    return Points.of(beside["devices"], beside["global_batch"], beside["nodes"])
+    covariates = observations.covariates
+    return Points.of(covariates["devices"], covariates["global_batch"], covariates["nodes"])
 
 
 def fit_scaling(points: Points, rates: ArrayLike, prior: Array, noise: float = NOISE) -> ScalingLaw:

@@ -38,7 +38,7 @@ class Speedup(Law):
     repeats: dict[float, Array]
     compared: dict[float, Array]
 
-    beside: ClassVar = {_STEP: (_SAMPLE,)}
+    covariates: ClassVar = {_STEP: (_SAMPLE,)}
     example: ClassVar = Observations(
         "devices",
         _SAMPLE,
@@ -52,7 +52,7 @@ class Speedup(Law):
         sizes = np.unique(observations.x)
         if len(sizes) < 2:
             raise FitError(f"a speedup needs two sizes; there are {len(sizes)}")
-        compared = observations.beside.get(_SAMPLE, observations.y)
+        compared = observations.covariates.get(_SAMPLE, observations.y)
         return cls(
             observations.target,
             {float(size): observations.y[observations.x == size] for size in sizes},

@@ -73,15 +73,15 @@ def measure(
 
     folder       folder for the record; each use adds a repeat. None: only the block's ``result``
     name         name of the workload in the record; by default the program's
-    hz           readings a second, 0.1 to 100
-    warmup       number of first steps that count for no rate and no energy
+    hz           readings per second, 0.1 to 100
+    warmup       number of first steps that are excluded from rates and energies
     synchronise  wait for CUDA at the edges of windows, if the program has imported torch
-    gpus         indices or UUIDs of the GPUs to read; None: all that CUDA_VISIBLE_DEVICES leaves
-    setting      more of the setting, such as {"batch_per_device": 32}, for fits over several runs
+    gpus         indices or UUIDs of the GPUs to read; None: all that CUDA_VISIBLE_DEVICES allows
+    setting      further fields of the setting, such as {"batch_per_device": 32}, for fits over runs
 
     With torchrun or Slurm each rank writes its steps, one process on each host reads the meters,
     and rank 0 makes the record. In a trial of a sweep only steps are written, since the runner
-    measures. In `wattlaw measure -- …` the telemetry is that of the sampler which already runs.
+    measures. In `wattlaw measure -- …` the telemetry is that of the running sampler.
     Raises UsageError or SettingError, and RecordError if the folder cannot be written.
     """
     if callable(folder):
@@ -166,7 +166,7 @@ class Window:
         communication_s: float | None = None,
         optimiser_s: float | None = None,
     ) -> None:
-        """Mark the end of a training step, which began at the mark before or with the block.
+        """Mark the end of a training step, which began at the previous mark or with the block.
 
         ``samples`` are those of this rank. A ``loss`` that is a tensor waits for its device. Takes
         about 5 µs.
@@ -334,7 +334,7 @@ def _setting(name: str | None, warmup: int, more: Mapping[str, Any]) -> Setting:
     }
     values.setdefault("stop", {"steps": 1})
     setting = setting_from(values)
-    # a block has no condition for its end unless the user states one
+    # a block has no stopping condition unless the user gives one
     stop = setting.stop if "stop" in more else Stop()
     return msgspec.structs.replace(setting, stop=stop, warmup_steps=warmup)
 

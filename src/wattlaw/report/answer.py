@@ -31,7 +31,7 @@ class AnswerLine(NamedTuple):
 
     short      sentences with the recommendation
     detail     sentences on what limits it
-    marks      (kind, words) of what was measured and what failed
+    marks      (kind, text) of what was measured and what failed
     warnings   names of warnings
     """
 
@@ -96,7 +96,7 @@ def _as_text(sentences: list[str]) -> str:
 
 
 def _matching_fit(context: Context, group: WorkloadGroup, row: SettingRow | None) -> Fit | None:
-    """Return the speedup at the recommended batch, precision and so on; else the greatest one."""
+    """Return the speedup at the recommended batch, precision and so on; else the largest one."""
     known = [fit for fit in context.fits if group.owns(fit.group) and speedups(fit)]
     if row:
         known = [fit for fit in known if _covers(fit, row)] or known

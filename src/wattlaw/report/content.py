@@ -15,7 +15,7 @@ MAX_PANELS = 12
 class PageTable:
     """A table: column heads, rows of cells and a caption.
 
-    keys      values that the columns are sorted by; without them the table is not sortable
+    keys      sort keys of the columns; without them the table is not sortable
     has_code  whether text between backticks in a cell is shown as code
     """
 

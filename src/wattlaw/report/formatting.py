@@ -29,7 +29,7 @@ def shown(reading: Reading, unit: str) -> str:
 def with_ends(value: float, low: float | None, high: float | None, unit: str = "") -> str:
     """Return a value with the ends of its interval: "1.7 [1.6 – 1.8]".
 
-    The value stands alone if the interval is unknown or has no width.
+    Without an interval, or with one of no width, this is only the value.
     """
     text = show(value, unit)
     if low is None or high is None or low == high:

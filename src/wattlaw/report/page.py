@@ -145,7 +145,7 @@ def page_html(title: str, facts: Sequence[str], sections: Sequence[Section]) -> 
 
 
 def script_json(value: object) -> str:
-    """Return JSON that is safe inside a script element, whatever its strings hold.
+    """Return JSON that is safe inside a script element, whatever its strings contain.
 
     Raises ValueError for values that are not finite.
     """
@@ -252,7 +252,7 @@ def _facts(context: Context) -> list[str]:
 
 
 def _counted(number: int, noun: str) -> str:
-    # thousands are set apart by a narrow space
+    # thousands are separated by a narrow space
     text = counted(number, noun)
     return text.replace(str(number), f"{number:,}".replace(",", "\u202f"), 1)
 

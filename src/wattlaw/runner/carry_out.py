@@ -184,7 +184,7 @@ def _measured(setting: Setting, job: Job, attempt: Path, hz: float) -> Iterator[
     # the sampler starts before the processes, so that it sees a short command from the beginning
     with (
         limited(limits, gpus, attempt),
-        start_sampler(attempt, hz=hz, gpus=gpus, is_root_apart=True),
+        start_sampler(attempt, hz=hz, gpus=gpus, is_root_excluded=True),
     ):
         yield job.words
 

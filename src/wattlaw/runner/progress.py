@@ -126,7 +126,7 @@ def outcome(run: Run) -> str:
 
 
 def name(setting: Setting, varied: list[str]) -> str:
-    """Return the workload and the varied fields of a setting, which tell it apart in its sweep."""
+    """Return the workload and the varied fields of a setting, which identify it in its sweep."""
     words = [setting.workload]
     for field in varied:
         value = getattr(setting, field, setting.options.get(field))

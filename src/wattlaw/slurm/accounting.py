@@ -39,17 +39,17 @@ _REMEDIES = {
     "or give a saved table with --sacct FILE",
     "storage is disabled": "this cluster keeps no accounting; "
     "`wattlaw measure -o runs -- CMD` needs none",
-    "Connection refused": "its accounting service does not answer; "
+    "Connection refused": "its accounting service (slurmdbd) does not respond; "
     "try again later, or ask the operators",
-    "Invalid job id": "give a job's number, such as 123456 or 123456_7",
+    "Invalid job id": "give a job ID, such as 123456 or 123456_7",
 }
 """What to do next, by a part of sacct's error message."""
 
 
 class JobUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One accounted job: what it requested and what it used. None is "not accounted".
+    """One accounted job: what it requested and what it used. None means not accounted.
 
-    ``id`` is written as for people, such as 123_7; ``raw_id`` is the job's SLURM_JOB_ID.
+    ``id`` is the displayed form, such as 123_7; ``raw_id`` is the job's SLURM_JOB_ID.
     ``state`` is the first word of ``state_text``, such as "CANCELLED by 1000".
     Times are in s, memory in bytes over all nodes, energy in J; ``gpu_utilisation`` is a fraction.
     Slurm accounts CPU time and memory when a step ends, so a running job has neither.
@@ -82,7 +82,7 @@ def run_sacct(job: str) -> str:
     Raises UsageError, MissingPartError or DataError.
     """
     if not re.fullmatch(r"\d+([_+]\d+)?", job):
-        raise UsageError(f"{job!r} is not a job number; give one such as 123456 or 123456_7")
+        raise UsageError(f"{job!r} is not a job ID; give one such as 123456 or 123456_7")
     words = ["sacct", "-j", job, "--parsable2", f"--format={','.join(FIELDS)}"]
     try:
         done = subprocess.run(
@@ -126,7 +126,7 @@ def read_job(table: str, job: str = "") -> JobUse:
 
 
 def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) -> JobUse:
-    """Parse a job from its row of sacct's table and the rows of its steps; all columns may lack."""
+    """Parse a job from its row of sacct's table and those of its steps; columns may be missing."""
     raw_id = row.get("JobIDRaw") or row.get("JobID", "")
     use = _UseOfSteps() if _is_running(row, steps) else _use_of_steps(row, steps)
     tres = _tres(row.get("AllocTRES", ""))
@@ -213,7 +213,7 @@ def _explain_failure(stderr: str) -> str:
 
 
 def _row_of(rows: Sequence[Mapping[str, str]], job: str) -> Mapping[str, str]:
-    """Return the row of the one job that is meant."""
+    """Return the row of the requested job."""
     jobs = {r["JobIDRaw"]: r for r in rows if "." not in r["JobIDRaw"]}
     names = {raw: r.get("JobID") or raw for raw, r in jobs.items()}
     if job:

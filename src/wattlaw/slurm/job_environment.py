@@ -1,4 +1,4 @@
-"""What the environment of a Slurm job says: its nodes, its GPUs, and whether this is a step."""
+"""The environment of a Slurm job: its nodes, its GPUs, and whether this is a step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def options_of_srun(words: Sequence[str]) -> list[str]:
     """Return the long options of an srun command before its program, each with its "=value" if any.
 
     An option's value may be a word of its own, which looks like the program. So all words are taken
-    up to "--", or up to the first of two words in succession without a dash.
+    up to "--", or up to the first of two consecutive words without a dash.
     """
     found: list[str] = []
     is_value = False
@@ -36,7 +36,7 @@ def options_of_srun(words: Sequence[str]) -> list[str]:
 
 
 def job_id() -> str:
-    """Return the job's number; "" outside Slurm."""
+    """Return the job ID; "" outside Slurm."""
     return os.environ.get("SLURM_JOB_ID", "")
 
 
@@ -56,7 +56,7 @@ def nodes_of_step() -> int:
 
 
 def why_shared() -> str:
-    """Return why this node's energy is not the job's alone; "" if it is, or outside Slurm."""
+    """Return why this node's energy is not only the job's; "" if it is, or outside Slurm."""
     job, total = job_id(), os.cpu_count()
     cpus = os.environ.get("SLURM_CPUS_ON_NODE", "")
     if not job or not cpus.isdigit() or total is None or int(cpus) >= total:
@@ -67,7 +67,7 @@ def why_shared() -> str:
 def gpus_of_job(count: int) -> list[int]:
     """Return the indices of the job's GPUs among the ``count`` that the driver shows.
 
-    For a process without CUDA_VISIBLE_DEVICES. Outside Slurm these are all. A step has a list of
+    For a process without CUDA_VISIBLE_DEVICES. Outside Slurm, return all. A step has a list of
     its own; a batch script has its job's. If a control group hides the other GPUs, the visible
     ones are numbered from 0, and all of them are the job's. A job that was allocated no GPU has
     none, unless it has the whole node: there Slurm may not manage GPUs at all.

@@ -1,4 +1,4 @@
-"""What Slurm's queue says about a job."""
+"""The state of a job in Slurm's queue."""
 
 from __future__ import annotations
 

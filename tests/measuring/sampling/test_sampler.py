@@ -67,7 +67,7 @@ def test_a_job_that_used_less_than_a_tick_has_no_cpu_time_of_0(tmp_path: Path) -
     for name in ("cpu_time_s", "memory_peak_bytes", "cpu_energy_j"):
         assert (found[name].value, found[name].status) == (None, "missing")
     assert "tick" in found["cpu_time_s"].how
-    assert "alive" in found["memory_peak_bytes"].how
+    assert "running" in found["memory_peak_bytes"].how
 
 
 def test_the_energy_of_a_known_device_is_found_by_counter_and_by_power(

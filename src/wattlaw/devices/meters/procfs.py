@@ -27,7 +27,7 @@ class Procfs(Meter):
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
         self.tree = ProcessTree(
-            scope.root_pid, scope.apart, scope.proc, scope.slurm_job, scope.mark
+            scope.root_pid, scope.excluded, scope.proc, scope.slurm_job, scope.mark
         )
         self.busy: tuple[float, float] | None = None
         self.is_slow = False

@@ -64,7 +64,7 @@ from wattlaw.slurm.job_environment import is_step, nodes_of_job, nodes_of_step, 
 
 
 class MeasuredCommand(NamedTuple):
-    """A command that was measured. ``exit_code`` is negative for the signal that ended it.
+    """A command that was measured. ``exit_code`` is negative if a signal ended it.
 
     ``run`` and ``summary`` are None if another node of the same step makes the record.
     """
@@ -104,17 +104,17 @@ def measure_command(
 ) -> MeasuredCommand:
     """Run a command to its end and measure it. Must be called from the main thread.
 
-    folder    keeps the whole record there; None keeps none
-    name      what the record calls the command; its program's name by default
-    hz        readings a second, 0.1 to 100
+    folder    folder for the whole record; None keeps no record
+    name      name of the command in the record; by default that of its program
+    hz        readings per second, 0.1 to 100
     gpus      indices or UUIDs of the GPUs to read; None: all that the command may use
     limits    set while the command runs, by the name of a setting's field: {"power_cap_w": 200}
-    watching  returns a context for the time of the command, from its sampler; such as a server of
-              the live values
+    watching  takes the sampler and returns a context that is entered while the command runs, such
+              as a server of live values
 
     In a Slurm allocation there is one sampler on each node, for `wattlaw measure -- srun …` and
-    for `srun wattlaw measure -- …`; of the latter's tasks on one node only the first measures,
-    the others become the command. Several nodes need a ``folder`` that all of them see.
+    for `srun wattlaw measure -- …`; of the latter's tasks on one node, only the first
+    measures, and the others exec the command. Several nodes need a ``folder`` that all of them see.
 
     Raises UsageError for a command that cannot be run or an impossible rate, RecordError if the
     folder cannot be written, and what ``limited`` raises.
@@ -137,13 +137,13 @@ def measure_command(
         attempt = record.attempt
         if values and not starts_step(words):
             stack.enter_context(limited(values, chosen, attempt, guard))
-        apart = [os.getpid()]
+        excluded = [os.getpid()]
         if witness:
-            apart.append(witness.pid)
+            excluded.append(witness.pid)
         if guard:
-            apart += [guard.pid, *guard.apart]
+            excluded += [guard.pid, *guard.excluded]
         mark = sampler_mark(os.getpid(), attempt.absolute())
-        samplers, words = _start_sampling(task, attempt, here, tuple(apart), mark)
+        samplers, words = _start_sampling(task, attempt, here, tuple(excluded), mark)
         nodes: list[NodeCommand] = []
         try:
             watch: AbstractContextManager[object] = nullcontext()
@@ -226,19 +226,19 @@ def _temporary_record(setting: Setting) -> Iterator[JobRecord]:
 
 
 def _start_sampling(
-    task: _Task, attempt: Path, here: JobPlace, apart: tuple[int, ...], mark: str
+    task: _Task, attempt: Path, here: JobPlace, excluded: tuple[int, ...], mark: str
 ) -> tuple[_Samplers, Sequence[str]]:
     """Start the sampler of this node, or those of all; return it and the command to run."""
     if starts_step(task.words):
         check_rate(task.hz)
-        return start_samplers(task.words, attempt, task.hz, task.gpus, task.limits, apart)
+        return start_samplers(task.words, attempt, task.hz, task.gpus, task.limits, excluded)
     # the tasks of a step on one node are children of one daemon of Slurm
     root_pid = os.getppid() if here.local_world > 1 else os.getpid()
     scope = Scope(
         root_pid=root_pid,
         gpus=task.gpus,
         replay=os.environ.get(REPLAY, ""),
-        apart=apart,
+        excluded=excluded,
         mark=f"{SAMPLER_VARIABLE}={mark}",
     )
     has_other_hosts = is_step() and nodes_of_step() > 1
@@ -283,5 +283,5 @@ def _unmeasured_nodes(summary: Summary) -> list[Note]:
 
 
 def _text(words: str) -> str:
-    """Return words as text for the record; a byte that is not UTF-8 is shown such as \\xff."""
+    """Return words as text for the record; a byte that is not UTF-8 is shown as in \\xff."""
     return words.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -22,7 +22,7 @@ from wattlaw.core.errors import UsageError
 from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.units import show
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """The terminal sends these to the command too; without a witness, assume that it did."""
 
@@ -213,7 +213,7 @@ class Child:
             with suppress(BlockingIOError):
                 os.read(self.wakeup, 4096)
 
-    def pass_on(self, number: int, frame: object) -> None:
+    def forward(self, number: int, frame: object) -> None:
         """Handle a signal: forward it, unless the process received it through its group."""
         if not self.pid:
             self.waiting.append(number)
@@ -225,7 +225,7 @@ class Child:
 
 
 @contextmanager
-def signals_passed_on(witness: SignalWitness | None) -> Iterator[tuple[Child, list[int]]]:
+def forward_signals(witness: SignalWitness | None) -> Iterator[tuple[Child, list[int]]]:
     """Forward the signals that this process receives in the context.
 
     A signal that was ignored before, as under nohup, stays ignored here and in the command. Yields
@@ -235,11 +235,11 @@ def signals_passed_on(witness: SignalWitness | None) -> Iterator[tuple[Child, li
     for end in (wakeup, wakeup_write):
         os.set_blocking(end, False)
     child = Child(wakeup, witness)
-    handled = [s for s in (*_PASSED_ON, *_FROM_TERMINAL) if signal.getsignal(s) != signal.SIG_IGN]
+    handled = [s for s in (*_FORWARDED, *_FROM_TERMINAL) if signal.getsignal(s) != signal.SIG_IGN]
     before = {}
     for number in handled:
         is_left_to_terminal = witness is None and number in _FROM_TERMINAL
-        handler = signal.SIG_IGN if is_left_to_terminal else child.pass_on
+        handler = signal.SIG_IGN if is_left_to_terminal else child.forward
         before[number] = signal.signal(number, handler)
     # Python itself ignores the last two
     defaults = [int(s) for s in (*handled, signal.SIGPIPE, signal.SIGXFSZ)]
@@ -265,7 +265,7 @@ def run_command(
     main thread. Raises UsageError if the command cannot be run.
     """
     environment = {**_original_environment(), **variables}
-    with signals_passed_on(witness) as (child, defaults):
+    with forward_signals(witness) as (child, defaults):
 
         def spawn(path: str, arguments: list[str]) -> int:
             return os.posix_spawnp(path, arguments, environment, setsigdef=defaults)

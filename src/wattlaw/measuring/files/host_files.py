@@ -25,7 +25,7 @@ from wattlaw.core.files import why
 from wattlaw.devices.meter import TELEMETRY_COLUMNS, DeviceInfo, Probe, Sample
 
 EDGE_MARGIN_S = 15.0
-"""Telemetry up to this far outside a window is read too, for slow counters at its edges."""
+"""Telemetry up to this far outside a window is also read, for slow counters at its edges."""
 
 _MAX_PENDING_BYTES = 64 * 2**20
 """Size of the rows that wait while the disk is full; then the oldest are dropped and counted."""
@@ -55,7 +55,7 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a sampler knows of its host.
+    """What a sampler knows about its host.
 
     clock_start, clock_end   one moment each as (monotonic s, UTC s since 1970)
     against     offsets to the first host's clock, at the start and at the end; empty on one host
@@ -63,7 +63,7 @@ class Host(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     probes      what every meter reads here, or why it reads nothing
     cores       CPU cores that the job may use
     cpu_share   CPU time of the sampler over elapsed time; 0.01 is 1 % of one core
-    shared      why energies of the whole host are not the job's alone; "" where they are
+    shared      why energies of the whole host are not only the job's; "" where they are
     gpus_unread why some of the job's GPUs here were not read; "" if all were
     troubles    what went wrong while sampling
     """
@@ -132,7 +132,7 @@ def boot_id() -> str:
 
 
 def clock_pair() -> tuple[float, float]:
-    """Return one moment as (monotonic s, UTC s since 1970), the most exact of three readings."""
+    """Return one moment as (monotonic s, UTC s since 1970), the most accurate of three readings."""
     readings = []
     for _ in range(3):
         before = time.monotonic()

@@ -42,7 +42,7 @@ _FLUSH_S = 1.0
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One step of one rank; times in s on the host's monotonic clock. None is "not measured"."""
+    """One step of one rank; times in s on the host's monotonic clock. None means not measured."""
 
     step: int
     warmup: bool
@@ -63,7 +63,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Rank(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Where a rank ran, so that its times can be put beside its host's telemetry.
+    """Where a rank ran, so that its times can be matched to its host's telemetry.
 
     ``clock`` is one moment as (monotonic s, UTC s since 1970); ``ended`` says that all its steps
     are on disk.
@@ -296,7 +296,7 @@ def _optional(cell: str) -> float | None:
 
 
 def _cell(value: float | None) -> str:
-    # times and samples are not known more exactly than this
+    # times and samples are not more precise than this
     return "" if value is None else f"{value:.6f}".rstrip("0").rstrip(".")
 
 

@@ -17,7 +17,7 @@ from wattlaw.measuring.files.rank_files import Step, read_steps
 MAX_RANKS = 16
 MAX_DEVICES = 8
 MAX_BYTES = 32_000_000
-"""A figure of one trial reads no more than this of each kind of file."""
+"""A figure of one trial reads at most this much of each kind of file."""
 MAX_POINTS = 240
 SMOOTH_S = 0.5
 """CPU time comes in ticks of 10 ms, so its rate is taken over this long."""

@@ -150,7 +150,7 @@ def finish(record: JobRecord, summary: Summary, error: str = "") -> Run:
 
 @contextlib.contextmanager
 def announced(root: Path, attempt: Path) -> Iterator[None]:
-    """Announce the record to the other processes of the job while the context lasts."""
+    """Announce the record to the other processes of the job within the context."""
     path = _announcement(root)
     write_whole(path, str(attempt.absolute()).encode())
     try:

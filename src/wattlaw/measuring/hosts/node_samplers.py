@@ -65,7 +65,7 @@ _ERRORS: dict[str, type[WattlawError]] = {
 
 
 class LimitRefusedError(Exception):
-    """Limits that nodes refused: their names, and the error to raise without another way."""
+    """Limits that nodes refused: their names, and the error to raise if there is no alternative."""
 
     def __init__(self, controls: set[str], error: WattlawError) -> None:
         super().__init__(str(error))
@@ -73,9 +73,9 @@ class LimitRefusedError(Exception):
 
 
 class NodeSamplers:
-    """Samplers on every node of the allocation, in a step of their own beside the user's step.
+    """Samplers on every node of the allocation, in a separate step, in parallel with the user's.
 
-    Whatever is written to the step's standard input reaches every one of them.
+    What is written to the step's standard input reaches all of them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class NodeSamplers:
         hz: float,
         gpus: tuple[str, ...] | None,
         limits: Mapping[str, float],
-        apart: tuple[int, ...] = (),
+        excluded: tuple[int, ...] = (),
     ) -> None:
         self.folder = folder.absolute()
         self.spec = SamplerSpec(
@@ -95,7 +95,7 @@ class NodeSamplers:
             gpus=gpus,
             slurm_job=job_id(),
             limits=dict(limits),
-            measurer=(host_name(), (os.getpid(), *apart)),
+            measurer=(host_name(), (os.getpid(), *excluded)),
         )
         self.nodes = nodes_of_job()
         self.process: subprocess.Popen[bytes] | None = None
@@ -105,7 +105,7 @@ class NodeSamplers:
         """Start the samplers and wait for the first readings of all.
 
         Raises DeviceError with srun's message, LimitRefusedError if a limit was refused; then no
-        sampler runs any more.
+        sampler is left running.
         """
         path = self.folder / ".samplers.json"
         write_whole(path, msgspec.json.encode(self.spec))
@@ -127,7 +127,7 @@ class NodeSamplers:
             raise DeviceError(f"samplers did not start on every node: {messages[-1]}")
 
     def edge(self) -> float:
-        """Read on every node now; return this moment, s on this host's monotonic clock."""
+        """Read on every node now; return the time, s on this host's monotonic clock."""
         now = time.monotonic()
         self._send(b"edge\n")
         self._wait_for_answers(b"edge", _ANSWER_TIMEOUT_S)
@@ -155,7 +155,7 @@ class NodeSamplers:
             timeout_s = _END_TIMEOUT_S if self.spec.limits else _ANSWER_TIMEOUT_S
             stderr = self.process.communicate(timeout=timeout_s)[1]
         except subprocess.TimeoutExpired:
-            self.process.terminate()  # srun passes it on, and the guards restore their limits
+            self.process.terminate()  # srun forwards it, and the guards restore their limits
             try:
                 stderr = self.process.communicate(timeout=_ANSWER_TIMEOUT_S)[1]
             except subprocess.TimeoutExpired:
@@ -194,19 +194,19 @@ def start_samplers(
     hz: float,
     gpus: tuple[str, ...] | None = None,
     limits: Mapping[str, float | None] | None = None,
-    apart: tuple[int, ...] = (),
+    excluded: tuple[int, ...] = (),
 ) -> tuple[NodeSamplers, list[str]]:
-    """Start samplers on every node for a command of srun; return them and the command to run.
+    """Start samplers on every node for an srun command; return them and the command to run.
 
     Clocks that NVML cannot set, without permission or without NVML, are requested from Slurm
-    instead: the command then has `--gpu-freq`. ``apart`` are processes of this host that are not of
-    the job. Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
+    instead: the command then has `--gpu-freq`. ``excluded`` are processes of this host that are not
+    part of the job. Raises UsageError, SettingError, PermissionDeniedError or DeviceError.
     """
     values = requested(limits or {})
     clocks = {name: value for name, value in values.items() if name in CLOCKS}
     if clocks:
         check_no_gpu_freq(words)
-    samplers = NodeSamplers(attempt, hz, gpus, values, apart)
+    samplers = NodeSamplers(attempt, hz, gpus, values, excluded)
     try:
         samplers.start()
         return samplers, list(words)
@@ -214,7 +214,7 @@ def start_samplers(
         if not refused.controls <= clocks.keys() or isinstance(refused.error, SettingError):
             raise refused.error from None
     others = {name: value for name, value in values.items() if name not in clocks}
-    samplers = NodeSamplers(attempt, hz, gpus, others, apart)
+    samplers = NodeSamplers(attempt, hz, gpus, others, excluded)
     try:
         samplers.start()
     except LimitRefusedError as refused:
@@ -227,7 +227,7 @@ def start_samplers(
 def sampled_step(
     words: Sequence[str], attempt: Path, hz: float, limits: Mapping[str, float | None]
 ) -> Iterator[list[str]]:
-    """Sample every node, with limits, while the context lasts; yields the command to run."""
+    """Sample every node, with limits, within the context; yields the command to run."""
     with clock_served(attempt) if nodes_of_job() > 1 else contextlib.nullcontext():
         samplers, started = start_samplers(words, attempt, hz, None, limits)
         try:
@@ -238,7 +238,7 @@ def sampled_step(
 
 
 def with_gpu_freq(words: Sequence[str], clocks: Mapping[str, float]) -> list[str]:
-    """Return a command of srun with the option that requests clocks, MHz, from Slurm."""
+    """Return an srun command with the option that requests clocks, MHz, from Slurm."""
     parts = []
     if "sm_clock_mhz" in clocks:
         parts.append(f"{clocks['sm_clock_mhz']:.0f}")
@@ -265,7 +265,7 @@ def note_request(attempt: Path, clocks: Mapping[str, float]) -> None:
 
 
 def _srun(nodes: int) -> list[str]:
-    """Return the srun that starts one task on every node, beside the user's steps."""
+    """Return the srun that starts one task on every node, in parallel with the user's steps."""
     words = [
         "srun",
         "--overlap",

@@ -1,8 +1,8 @@
 """The small process that restores limits, whatever happens to the process that set them.
 
-`python -m wattlaw.measuring.limits.guard` reads its orders, one JSON line, from standard input
-and waits. It restores every limit of its token when its standard input closes, when its parent
-ends (also by SIGKILL), or on SIGTERM. It imports little and does nothing else.
+`python -m wattlaw.measuring.limits.guard` reads its instructions, one JSON line, from standard
+input and waits. It restores every limit of its token when its standard input closes, when its
+parent ends (also by SIGKILL), or on SIGTERM. It imports little and does nothing else.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _RETRY_S = 0.1
 
 
 class Guard(NamedTuple):
-    """A process that will restore every limit of its token; ``apart`` are helpers of it.
+    """A process that will restore every limit of its token; ``excluded`` are its helpers.
 
     None of these processes is part of the measured job.
     """
 
     token: str
     pid: int
-    apart: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 There is one file for each device and limit, under a lock. While several wattlaws limit one
 device, the newest one's value is in force. When one ends, the value of the one before it is
 restored, and after the last the value that the first one found. A holder that was killed together
-with its guard is noticed by the next one, which then keeps the value that the dead one had found.
+with its guard is noticed by the next one, which then keeps the value that the killed one had found.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def abandoned_limits() -> list[HeldLimit]:
 
 
 def is_alive(holder: LimitHolder) -> bool:
-    """Return whether a holder's guard is alive; another process with its number does not count."""
+    """Return whether a holder's guard is alive; a reused PID does not count."""
     return start_ticks(holder.pid) == holder.start != 0
 
 
@@ -172,5 +172,5 @@ def _locked(name: str, device: str) -> Iterator[Path]:
     folder = make_folder(state_folder())
     path = folder / f"{device}.{name}.json"
     with explained(path), open(path.with_suffix(".lock"), "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it even after SIGKILL
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel releases it even after SIGKILL
         yield path

@@ -49,7 +49,7 @@ def limited(
     record: Path | None = None,
     guard: Guard | None = None,
 ) -> Iterator[list[DeviceLimit]]:
-    """Limit the GPUs of a job while the context lasts; yields the limits as read back.
+    """Limit the GPUs of a job within the context; yields the limits as read back.
 
     limits  values by the name of a setting's field (power_cap_w, sm_clock_mhz, memory_clock_mhz);
             None leaves a limit as it is, and if all are None nothing happens

@@ -1,6 +1,6 @@
 """Guards within a step of Slurm: the step's task is the guard, the guarded process its child.
 
-Slurm kills every process of a step as soon as the step's task has ended. A guard beside the task
+Slurm kills every process of a step as soon as the step's task has ended. A guard next to the task
 would be killed too, perhaps before it has restored anything, so the task itself is the guard.
 """
 
@@ -46,7 +46,7 @@ def run_guarded(words: Sequence[str], limits: Sequence[str]) -> int:
 
     If standard input closes before the command has ended, srun was killed, and Slurm kills this
     step within moments; so the limits are restored first. SIGTERM, half a minute before Slurm's
-    SIGKILL, is passed on.
+    SIGKILL, is forwarded.
     """
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -70,14 +70,14 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
 
     ``limits`` are the names of the limits that may be set. When the child has ended, the parent
     restores them and ends as the child did: ``end`` is called with the exit code, negative for a
-    signal. Signals are passed on to the child: if Slurm tracks processes by control group, it
-    sends them to the task alone, which is the parent.
+    signal. Signals are forwarded to the child: if Slurm tracks processes by cgroup, it sends them
+    only to the task, which is the parent.
     """
     # a sampler's guard needs none of these
     from wattlaw.measuring.command.run_command import (
         PeakMemory,
+        forward_signals,
         signal_witness,
-        signals_passed_on,
     )
 
     token, parent = secrets.token_hex(8), os.getpid()
@@ -87,7 +87,7 @@ def fork_guarded(end: Callable[[int], int], limits: Iterable[str]) -> Guard:
         if not pid:
             stack.pop_all()  # the witness is the parent's
             return Guard(token, parent, (witness.pid,) if witness else ())
-        child, _ = stack.enter_context(signals_passed_on(witness))
+        child, _ = stack.enter_context(forward_signals(witness))
         child.start(pid)
         _load_drivers(limits)
         code = child.wait(PeakMemory(pid)).exit_code

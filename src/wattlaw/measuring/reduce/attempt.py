@@ -1,7 +1,7 @@
-"""The files of one attempt, read and put on one clock.
+"""The files of one attempt, read and converted to one clock.
 
 Times of ranks, pauses and windows are in s on a clock that is common to all hosts: this host's
-monotonic clock if it took part, so that on one host no digit of a time is lost.
+monotonic clock if it took part, so that times of one host lose no precision.
 """
 
 from __future__ import annotations

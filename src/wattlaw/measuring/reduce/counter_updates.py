@@ -1,7 +1,7 @@
 """When a counter was updated: from readings close around its changes, and from its period between.
 
 A counter shows its newest value only, which is up to one update period old. If two readings
-close together lie on both sides of a change, the change is *pinned*. A device updates at even
+close together lie on both sides of a change, the change is *pinned*. A device updates at regular
 intervals, so a few pinned changes give the times of the others, and with them when the value of
 each reading was true.
 """
@@ -21,7 +21,7 @@ _MAX_UNCERTAINTY = 0.2
 """Times are predicted while their uncertainty is below this share of the period."""
 
 _JITTER_S = 0.001
-"""Devices do not update at quite even intervals."""
+"""Tolerance of the intervals, which are not exactly equal."""
 
 
 class CounterChange(NamedTuple):
@@ -38,7 +38,7 @@ class CounterChange(NamedTuple):
 
     @property
     def middle_s(self) -> float:
-        """The middle of the two readings, s."""
+        """The midpoint of the two readings, s."""
         return (self.after_s + self.by_s) / 2
 
     @property
@@ -48,7 +48,7 @@ class CounterChange(NamedTuple):
 
 
 class UpdateClock(NamedTuple):
-    """The even updates of a counter.
+    """The regular updates of a counter.
 
     pinned       times of pinned updates, s, each known to ``blur_s``
     uncertainty  relative uncertainty of the period
@@ -101,7 +101,7 @@ def counter_changes(times: array[float], values: array[float]) -> list[CounterCh
 def update_clock(changes: list[CounterChange]) -> UpdateClock | None:
     """Return the update times of a counter from its pinned changes.
 
-    None without two neighbouring pinned changes, or if they are not even.
+    None without two neighbouring pinned changes, or if their intervals are not equal.
     """
     pinned = [c for c in changes if c.is_pinned]
     gaps = []
@@ -117,7 +117,7 @@ def update_clock(changes: list[CounterChange]) -> UpdateClock | None:
 
 
 def _refined(times: list[float], period_s: float, blur_s: float) -> UpdateClock | None:
-    """Sharpen the period over ever longer stretches whose number of updates is certain."""
+    """Refine the period over longer and longer spans whose number of updates is certain."""
     uncertainty, period, misfits, turns_in_all = 1.5 * blur_s / period_s, period_s, 0, 0
     start = times[0]
     for before, time in itertools.pairwise(times):

@@ -59,7 +59,7 @@ class DeviceEnergy(NamedTuple):
 
 
 class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One device in a window; None is "not read".
+    """One device in a window; None means not read.
 
     ``energy`` is the reading that is used; ``counter_energy_j`` and ``sampled_energy_j`` are
     those of the counter and of sampled power, J. ``throttled_share`` is the share of readings in
@@ -96,7 +96,7 @@ def device_energies(window: HostWindow) -> list[DeviceEnergy]:
 def boundary_energy(
     boundary: Boundary, windows: Sequence[HostWindow], energies: Sequence[DeviceEnergy]
 ) -> Reading:
-    """Return the energy within one boundary over all hosts: the sum of its devices, or why not.
+    """Return the energy within one boundary: the sum over devices of all hosts, or missing.
 
     A sum that lacks one device is missing: part of an energy is never given as the whole.
     """
@@ -189,7 +189,7 @@ def _why_missing(boundary: Boundary, host: Host, parts: Sequence[DeviceEnergy]) 
 
 
 def _gpu_without_energy(host: Host) -> DeviceInfo | None:
-    """Return a GPU that has no energy of its own and is no part of one that has."""
+    """Return a GPU without an energy, neither its own nor that of the GPU it is part of."""
     gpus = [d for d in host.devices if d.boundary == "gpu"]
     metered = {d.id for d in gpus if d.energy != "none"}
     for gpu in gpus:

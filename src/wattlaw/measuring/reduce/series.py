@@ -25,7 +25,7 @@ _RESTS = 1.5
 """A counter that has not changed for this many update periods rests."""
 
 _SKIP_UNCERTAIN = 2.5
-"""Changes at an uncertain time are skipped for this many periods; then the likeliest is used."""
+"""Changes at an uncertain time are skipped for this many periods; then the best guess is used."""
 
 _GAP_PERIODS = 10.0
 _GAP_S = 5.0
@@ -49,7 +49,7 @@ def counter_total(column: TelemetryColumn, start_s: float, end_s: float) -> Tota
     """Return the growth of a running counter between two times.
 
     A counter is read more often than it changes, or less often. Only the readings around a change
-    say when it changed, so values at the edges are interpolated linearly between changes.
+    show when it changed, so values at the edges are interpolated linearly between changes.
     """
     times, values = column.times, column.values
     if len(times) < 2:

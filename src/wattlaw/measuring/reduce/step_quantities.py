@@ -85,8 +85,7 @@ def _samples(ranks: Ranks) -> Reading:
     known = [v for v in values if v is not None]
     if not values or len(known) < len(values):
         return missing(
-            "the steps do not say how many samples they took: "
-            'step(samples=…), or "samples" where values are logged'
+            'the number of samples of the steps is unknown; pass step(samples=…), or log "samples"'
         )
     return measured(sum(known), "step marks")
 

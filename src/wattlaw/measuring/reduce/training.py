@@ -1,4 +1,4 @@
-"""What a whole training found and cost: its metrics, its target, and all its attempts if resumed.
+"""Results and cost of a whole training: metrics, target, and all attempts if it was resumed.
 
 A cost here is that of every step from the first on, warm-up included, without pauses.
 """
@@ -34,7 +34,7 @@ def target_quantities(
 ) -> tuple[dict[str, Reading], list[Note]]:
     """Return the cost up to a target, ``target_time_s`` and so on, and a warning if it was not met.
 
-    ``attempts`` are those of one training, the last one last.
+    ``attempts`` are those of one training, in order.
     """
     rows = read_metrics(attempts[-1])
     for row in rows:

@@ -1,8 +1,8 @@
-"""Compares the monotonic clocks of several hosts with the first host's, over TCP as NTP does it.
+"""Compares the monotonic clocks of several hosts with the first host's, over TCP, as in NTP.
 
 The first host serves its clock while it makes a record of several hosts, and writes its address
 into the record's folder. The sampler of every other host asks it at its start and at its end. Of
-many exchanges the one with the shortest round trip counts: the answer was given somewhere within
+many exchanges the one with the shortest round trip is used: the answer was given somewhere within
 it, so the offset is off by at most half of it (Mills, RFC 5905: offset and delay).
 """
 
@@ -45,7 +45,7 @@ class ClockAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def clock_served(attempt: Path, clock: Clock = time.monotonic) -> Iterator[None]:
-    """Serve this host's monotonic clock to an attempt's other hosts while the context lasts."""
+    """Serve this host's monotonic clock to an attempt's other hosts within the context."""
     secret = secrets.token_hex(16)
     monotonic, utc = clock_pair()
     utc_offset = utc - monotonic + (time.monotonic() - clock())

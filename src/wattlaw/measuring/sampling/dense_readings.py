@@ -1,6 +1,6 @@
 """Extra readings between the regular ones, only where they add information.
 
-A counter shows its value at its last update, so a window's edge is known only as exactly as the
+A counter shows its value at its last update, so a window's edge is known only as precisely as the
 updates around it. After each edge, and every two seconds or so, the counter is therefore read every
 millisecond until it changes, and the two readings around the change are kept. A device without a
 counter has its power read between the regular readings, and the two readings around each jump are
@@ -30,7 +30,7 @@ _PIN_CREDIT_S = 0.06
 _READ_EVERY_S = 0.001
 _EDGE_S, _MIN_EDGE_S = 0.25, 0.1
 _PIN_AFTER_S, _PIN_GROWTH, _PIN_EVERY_S, _PIN_S = 0.2, 1.6, 2.0, 0.15
-"""Looks between edges come at growing distances: each period found helps to bridge the next."""
+"""Looks between edges come at growing intervals: each period found helps to bridge the next."""
 
 _EDGE_CHANGES = 2
 _FIRST_S, _FIRST_CHANGES = 0.45, 4
@@ -45,7 +45,7 @@ _MIN_PERIODS, _MAX_PERIODS = 3, 100
 class DenseSchedule:
     """Decides when to read the devices of one meter, and which readings to keep.
 
-    Times are in s on the monotonic clock. A *look* is a time of readings every millisecond.
+    Times are in s on the monotonic clock. A *look* is a period of readings every millisecond.
     """
 
     def __init__(self, devices: Sequence[DeviceInfo], now: float) -> None:
@@ -124,7 +124,7 @@ class DenseSchedule:
 
     def _begin_look(self, now: float, duration_s: float, changes: int) -> None:
         if now >= self.look_until:
-            # readings from before the pause do not tell when a change came
+            # readings from before the pause do not show when a change came
             self._last.clear()
             self._changed_at.clear()
         self.look_until = max(self.look_until, now + duration_s)

@@ -1,7 +1,7 @@
 """Samples the meters of one host in threads of this process, and writes their readings to disk.
 
 Each meter has a thread of its own for each speed, so that a slow or hanging device delays no other.
-A writer thread brings rows to disk every second and watches for steps of the UTC clock.
+A writer thread writes rows to disk every second and watches for steps of the UTC clock.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SLOW_PERIOD_S = 1.0
 _EDGE_WAIT_S = 1.0
 _RECENT_S = 0.1
 _JUMP_S = 0.05
-"""A change of UTC minus monotonic time within one second that no slewing (500 ppm) makes."""
+"""A larger change of UTC minus monotonic time in a second is a step, not slewing (500 ppm)."""
 
 CompareClock = Callable[[Path], Against | None]
 """Measures this host's clock against the one that is served in an attempt's folder."""
@@ -199,7 +199,7 @@ class HostSampler:
     def edge(self) -> float:
         """Read all fast quantities now and request the slow ones: a window begins or ends.
 
-        Returns this moment, s on the monotonic clock.
+        Returns the time, s on the monotonic clock.
         """
         now = time.monotonic()
         for thread in self.slow:
@@ -348,7 +348,7 @@ def check_rate(hz: float) -> None:
 
 
 def _updated(before: Sample | None, sample: Sample) -> Sample:
-    """Return a sample, with the values that it lacks taken from the one before."""
+    """Return a sample, with missing values taken from the previous one."""
     if before is None:
         return sample
     values = {}

@@ -1,8 +1,8 @@
 """One process on each host that reads the meters, outside of the training's interpreter lock.
 
-`python -m wattlaw.measuring.sampling.sampler_process SPEC.json` reads one word a line from standard
-input and answers each word when it is done: "edge" takes readings now, "flush" writes all rows to
-disk, "stop" ends. The process also ends when its standard input closes or its parent ends.
+`python -m wattlaw.measuring.sampling.sampler_process SPEC.json` reads one word per line from
+standard input and answers each word when it is done: "edge" takes readings now, "flush" writes all
+rows to disk, "stop" ends. The process also ends when its standard input closes or its parent ends.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SamplerSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
                 the end of standard input ends it
     measurer    host and processes of the wattlaw that measures a whole allocation; not of the job
     limits      set before anything is read; the guard, whose child it is, restores them
-    is_root_apart  whether only the descendants of ``root_pid`` are of the job
+    is_root_excluded  whether only the descendants of ``root_pid`` are of the job
     """
 
     folder: str
@@ -69,7 +69,7 @@ class SamplerSpec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     gpus: tuple[str, ...] | None = None
     meters: Sequence[str] | None = None
     replay: str = ""
-    is_root_apart: bool = False
+    is_root_excluded: bool = False
     slurm_job: str = ""
     limits: dict[str, float] = {}
     measurer: tuple[str, tuple[int, ...]] | None = None
@@ -96,7 +96,7 @@ class Sampler:
         os.environ[SAMPLER_VARIABLE] = sampler_mark(process.pid, folder)
 
     def edge(self) -> float:
-        """Read all fast quantities now; return this moment, s on the monotonic clock."""
+        """Read all fast quantities now; return the time, s on the monotonic clock."""
         now = time.monotonic()
         self._request("edge")
         return now
@@ -177,16 +177,16 @@ def start_sampler(
     gpus: Sequence[int | str] | None = None,
     meters: tuple[str, ...] | None = None,
     replay: str | None = None,
-    is_root_apart: bool = False,
+    is_root_excluded: bool = False,
 ) -> Sampler:
     """Start this host's sampler; return it when its first readings are taken.
 
     It writes telemetry-<host>.csv and host-<host>.json into ``folder``.
 
-    hz             readings a second, 0.1 to 100
+    hz             readings per second, 0.1 to 100
     root_pid       root of the job's processes, by default this process
-    is_root_apart  whether only the descendants of ``root_pid`` are of the job
-    gpus           indices or UUIDs of the job's GPUs; None: all that CUDA_VISIBLE_DEVICES leaves
+    is_root_excluded  whether only the descendants of ``root_pid`` are of the job
+    gpus           indices or UUIDs of the job's GPUs; None: all that CUDA_VISIBLE_DEVICES allows
     meters         names of the meters; None: all
     replay         a trace to replay; None: $WATTLAW_REPLAY
 
@@ -204,7 +204,7 @@ def start_sampler(
         gpus=None if gpus is None else tuple(map(str, gpus)),
         meters=meters,
         replay=replay,
-        is_root_apart=is_root_apart,
+        is_root_excluded=is_root_excluded,
     )
     path = where / f".sampler-{host_name()}.json"
     write_whole(path, msgspec.json.encode(spec))
@@ -251,7 +251,7 @@ def main(arguments: list[str]) -> int:
         root_pid=spec.root_pid,
         gpus=spec.gpus,
         replay=spec.replay,
-        apart=_processes_apart(spec),
+        excluded=_excluded_processes(spec),
         slurm_job=spec.slurm_job,
         mark=f"{SAMPLER_VARIABLE}={sampler_mark(os.getpid(), Path(spec.folder))}",
     )
@@ -265,17 +265,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _processes_apart(spec: SamplerSpec) -> tuple[int, ...]:
-    """Return the processes that are not of the job although they descend from its root."""
-    apart = [os.getpid()]
-    if spec.is_root_apart:
-        apart.append(spec.root_pid)
+def _excluded_processes(spec: SamplerSpec) -> tuple[int, ...]:
+    """Return the processes that are not part of the job although they descend from its root."""
+    excluded = [os.getpid()]
+    if spec.is_root_excluded:
+        excluded.append(spec.root_pid)
     if spec.measurer:
-        apart.append(os.getppid())  # the guard of this node
+        excluded.append(os.getppid())  # the guard of this node
         host, processes = spec.measurer
         if host == host_name():
-            apart += processes
-    return tuple(apart)
+            excluded += processes
+    return tuple(excluded)
 
 
 def _serve(sampler: HostSampler, spec: SamplerSpec, signals: list[int], answers: int) -> None:
@@ -305,7 +305,7 @@ def _set_limits(spec: SamplerSpec, stack: contextlib.ExitStack) -> Refusal | Non
     for name, value in spec.limits.items():
         try:
             if guard is None:
-                raise DeviceError("no guard runs that could restore a limit; nothing was set")
+                raise DeviceError("there is no guard to restore a limit; nothing was set")
             limits += set_limits({name: value}, spec.gpus, guard, stack)
         except (DeviceError, SettingError) as error:
             kind = type(error).__name__

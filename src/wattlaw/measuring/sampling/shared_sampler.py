@@ -1,4 +1,4 @@
-"""Uses the telemetry of a sampler that a parent process already runs on this host.
+"""Use the telemetry of a sampler that a parent process already runs on this host.
 
 A second sampler would read the same devices and count the same joules again. A nested window copies
 the rows of its own time from the parent's file instead, so that its record is complete.
@@ -23,14 +23,14 @@ _TAIL_BYTES = 4096
 
 
 def running_sampler() -> Path | None:
-    """Return the folder that a sampler of this host writes to for a parent of this process."""
+    """Return the folder to which the sampler of a parent process writes on this host."""
     boot, _, rest = os.environ.get(SAMPLER_VARIABLE, "").partition(":")
     pid, _, folder = rest.partition(":")
     if not folder or boot != boot_id():
         return None
     try:
         os.kill(int(pid), 0)
-        # another process may have got its number since
+        # its PID may have been reused since
         has_ended = read_host(Path(folder) / f"host-{host_name()}.json").clock_end is not None
     except (OSError, ValueError, DamagedRunError):
         return None

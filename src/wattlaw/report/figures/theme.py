@@ -3,7 +3,7 @@
 The first seven workloads have the colours of Okabe and Ito (Color Universal Design, 2008), the
 next five hues are of Paul Tol's muted scheme (SRON/EPS/TN/09-002), those of phases of his muted
 and bright ones. Dark values are the same hues, lightened to keep their contrast on a dark
-background. No reader can tell twelve colours apart with certainty: panels have titles, and points
+background. Twelve colours cannot be distinguished with certainty: panels have titles, and points
 that share a figure differ in shape, too.
 """
 

@@ -32,12 +32,10 @@ MAX_REASONS = 3
 
 
 def cost(context: Context) -> Section | None:
-    """Draw time per sample, measured energy per sample, and apart from it the estimated one."""
+    """Draw time per sample, measured energy per sample and, separately, estimated energy."""
     if not context.rows:
         return None
-    estimate = (
-        f"An estimate, not a measurement: {_models(context)} How far off it is, is not known."
-    )
+    estimate = f"An estimate, not a measurement: {_models(context)} Its error is unknown."
     title = "Energy per sample"
     figures = (
         _figure(context, "time", "Time per sample", TIME, "measured", MEANS),

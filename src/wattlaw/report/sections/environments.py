@@ -16,7 +16,7 @@ MAX_VALUES = 6
 
 
 def environment(context: Context) -> Section | None:
-    """Say what the runs depend on besides their settings."""
+    """List what the runs depend on in addition to their settings."""
     if not context.runs:
         return None
     facts = _of_runs(context)

@@ -1,4 +1,4 @@
-"""The fitted laws with their intervals, and their error on sizes that they have not seen."""
+"""The fitted laws with their intervals, and their error on held-out sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ROWS = 200
 GREEK = {"alpha": "α", "beta": "β"}
 FORMS = {"power": "α·N^(−β)"}
 WORDS = (
-    "A law needs three or more sizes. It says how a quantity depends on the number N of devices. "
+    "A law needs three or more sizes. It describes how a quantity depends on the device count N. "
     "An exponent of 1 is ideal, time ∝ N⁻¹; an exponent of 0 is no gain. The held-out error is the "
     "median relative error when each size is predicted from the others."
 )

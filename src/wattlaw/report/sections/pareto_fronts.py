@@ -1,4 +1,4 @@
-"""The settings that no other beats in both time and cost, with the recommended one marked."""
+"""The Pareto front of time and cost, with the recommended setting marked."""
 
 from __future__ import annotations
 

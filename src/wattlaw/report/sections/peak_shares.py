@@ -127,7 +127,7 @@ def _count(found: Shares) -> int:
 
 
 def _chart(group: WorkloadGroup, shares: Sequence[PeakShare], most: float) -> VegaSpec:
-    """Return a panel; all panels share one axis, so that devices compare."""
+    """Return a panel; all panels share one axis, so that devices can be compared."""
     alt = altair()
     labels, data = [], []
     for one in shares:

@@ -58,7 +58,7 @@ def settings(context: Context) -> Section | None:
         columns.append("warnings")
     paragraphs = [WORDS]
     if len(lines) > MAX_ROWS:
-        more = f"{MAX_ROWS} of {len(lines)} settings; `wattlaw runs export` gives them all."
+        more = f"{MAX_ROWS} of {len(lines)} settings; `wattlaw runs export` writes them all."
         paragraphs.append(more)
     rows, keys = [], []
     for group, row in lines[:MAX_ROWS]:

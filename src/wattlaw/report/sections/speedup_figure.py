@@ -23,7 +23,7 @@ MAX_LINES = 5
 MAX_ROWS = 400
 TITLE = "Speed-up with more devices"
 NONE = (
-    "no settings differ in their number of devices alone; sweep two or more, such as "
+    "no settings differ only in their number of devices; sweep two or more, such as "
     "devices = [1, 2], to see a speed-up"
 )
 CAPTION = (
