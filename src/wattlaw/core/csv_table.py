@@ -75,12 +75,17 @@ class CsvTable:
 
 
 def read_csv(
-    path: Path, delimiter: str = ",", comment: str = "", fill_short_rows: bool = False
+    path: Path,
+    delimiter: str = ",",
+    comment: str = "",
+    fill_short_rows: bool = False,
+    has_quotes: bool = True,
 ) -> CsvTable:
     """Open a CSV file and read its header.
 
     Byte-order marks, tabs, spaces around cells and foreign encodings are mended. A row with more
     cells than the header is dropped, and so is one with fewer unless ``fill_short_rows``.
+    Without ``has_quotes`` a quote is a character like others.
     Raises DataError if there is no header or the file is not text, RecordError if the file
     cannot be read.
     """
@@ -90,7 +95,10 @@ def read_csv(
     while comment and start < len(lines) and lines[start].startswith(comment):
         table.preface.append(lines[start].strip())
         start += 1
-    records = _records(lines, start, delimiter, table)
+    if has_quotes:
+        records = _records(lines, start, delimiter, table)
+    else:
+        records = _unquoted_records(lines, start, delimiter)
     for line, cells in records:
         if any(cell.strip() for cell in cells):
             _check_text(lines[line - 1], line, table)
@@ -190,6 +198,13 @@ def _records(
             continue
         yield position + 1, cells
         position, width = end, width or len(cells)
+
+
+def _unquoted_records(
+    lines: list[str], start: int, delimiter: str
+) -> Iterator[tuple[int, list[str]]]:
+    for index in range(start, len(lines)):
+        yield index + 1, lines[index].split(delimiter)
 
 
 def _reader(lines: list[str], start: int, delimiter: str) -> CsvReader:

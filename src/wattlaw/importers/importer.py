@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,11 @@ from wattlaw.core.reading import Note
 from wattlaw.core.run import Run
 
 _HEAD_BYTES = 1 << 16
+_MAX_KINDS = 4
+"""Kinds of faults that one error names."""
+
+_VALUE = re.compile(r"'[^']*'|[^\w]\d[\d.]*")
+"""The values in a reason; reasons that differ only in these are of one kind."""
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -53,16 +59,25 @@ class Imported(msgspec.Struct):
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """One warning for each reason, with the first place where it occurred and a count."""
-        counts = Counter(part.reason for part in self.skipped)
-        first = {part.reason: part for part in reversed(self.skipped)}
-        notes = []
-        for reason, count in counts.items():
-            message = str(first[reason])
-            if count > 1:
-                message += f" (and {count - 1} more of this kind)"
-            notes.append(Note("skipped", message))
-        return tuple(notes)
+        """One warning for each kind of fault, with its first place and a count."""
+        return tuple(Note("skipped", message) for message in self._kinds())
+
+    def _kinds(self) -> list[str]:
+        """Return the first message of each kind and its count.
+
+        Reasons that differ in values only are one kind.
+        """
+        counts: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for part in self.skipped:
+            kind = _VALUE.sub("", part.reason.removeprefix(part.file))
+            counts[kind] += 1
+            first.setdefault(kind, str(part))
+        messages = []
+        for kind, message in first.items():
+            others = counts[kind] - 1
+            messages.append(f"{message} (and {others} more of this kind)" if others else message)
+        return messages
 
 
 @dataclass(frozen=True)
@@ -129,10 +144,8 @@ def _importer(source: str, options: dict[str, object]) -> Importer:
 
 def _first_fault(found: Imported, path: Path, source: str) -> str:
     text = f"{path} has no run"
-    if found.skipped:
-        text = str(found.skipped[0])
-    if len(found.skipped) > 1:
-        text += f" (and {len(found.skipped) - 1} more)"
+    if found.notes:
+        text = "; ".join(note.message for note in found.notes[:_MAX_KINDS])
     others = [name for name in sources_of(path) if name != source]
     if others:
         text += f"; it looks like a record of {' or '.join(others)}"
@@ -188,14 +201,18 @@ def columns_of(path: Path, pattern: str = "*.csv", delimiter: str = ",") -> set[
 
 
 def read_rows(
-    path: Path, required: Sequence[str], found: Imported, delimiter: str = ","
+    path: Path,
+    required: Sequence[str],
+    found: Imported,
+    delimiter: str = ",",
+    has_quotes: bool = True,
 ) -> Iterator[CsvRow]:
     """Yield the rows of a table; rows that cannot be read are reported in ``found``.
 
     A column whose name occurs twice is not read.
     Raises DataError if the file has no header or lacks one of the ``required`` columns.
     """
-    table = read_csv(path, delimiter)
+    table = read_csv(path, delimiter, has_quotes=has_quotes)
     _check_columns(table, required)
     repeated = {name for name, count in Counter(table.header).items() if name and count > 1}
     for name in sorted(repeated):

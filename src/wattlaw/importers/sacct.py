@@ -13,6 +13,7 @@ from wattlaw.core.errors import SettingError
 from wattlaw.core.reading import measured, missing
 from wattlaw.core.run import Machine, Run
 from wattlaw.core.setting import setting_from
+from wattlaw.core.units import counted
 from wattlaw.importers.importer import (
     Imported,
     Importer,
@@ -42,18 +43,19 @@ class Sacct(Importer):
         else:
             jobs = _jobs_of_table(path, found)
         for line, job in jobs:
-            if job.elapsed_s <= 0:
-                found.skip(path, f"job {job.id} has no elapsed time", line, "Elapsed")
-                continue
-            try:
-                found.runs.append(_run(job))
-            except SettingError as error:
-                found.skip(path, f"job {job.id}: {error}", line)
+            fault = _fault(job)
+            if not fault:
+                try:
+                    found.runs.append(_run(job))
+                except SettingError as error:
+                    fault = str(error)
+            if fault:
+                found.skip(path, fault, line, f"job {job.id}")
         return found
 
 
 def _jobs_of_table(path: Path, found: Imported) -> Iterator[tuple[int, JobUse]]:
-    for line, row in read_rows(path, ("JobID", "State"), found, "|"):
+    for line, row in read_rows(path, ("JobID", "State"), found, "|", has_quotes=False):
         if "." not in row["JobID"]:
             yield line, job_of_row(row)
 
@@ -70,6 +72,18 @@ def _jobs_of_json(path: Path, found: Imported) -> Iterator[tuple[int, JobUse]]:
             yield 0, job_of_json({"job_id": index, **job})
         else:
             found.skip(path, f"job {index} is not an object")
+
+
+def _fault(job: JobUse) -> str:
+    """Return why a job is not a run; "" if it is one."""
+    if not job.has_ended:
+        return f"it has not ended: its state is {job.state_text or 'empty'}"
+    if job.elapsed_s <= 0:
+        return "it has no elapsed time"
+    if job.gpus % max(job.nodes, 1):
+        gpus, nodes = counted(job.gpus, "GPU"), counted(job.nodes, "node")
+        return f"{gpus} on {nodes} is not the same number on each node"
+    return ""
 
 
 def _run(job: JobUse) -> Run:

@@ -32,6 +32,15 @@ _MAX_ENERGY_J = 1e15
 _MAX_COUNT = 1e6
 """Larger counts of nodes, CPUs or GPUs are Slurm's "no value" too."""
 
+_ENDED = {
+    "COMPLETED", "BOOT_FAIL", "CANCELLED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY",
+    "PREEMPTED", "TIMEOUT",
+}  # fmt: skip
+"""The states of a job that will not run again."""
+
+_GRES = re.compile(r"\bgpu(?::(?!\d+(?:[,(]|$))[^:,(]+)?(?::(\d+))?(?=[,(]|$)")
+"""A number of GPUs in AllocGRES: gpu, gpu:4, gpu:a100:4, gpu:a100:4(IDX:0-3)."""
+
 _TIMEOUT_S = 60
 
 _REMEDIES = {
@@ -74,6 +83,11 @@ class JobUse(msgspec.Struct, frozen=True, kw_only=True):
     partition: str = ""
     started: str = ""
     state_text: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job will not run again; not so if it runs, waits or was requeued."""
+        return self.state.upper() in _ENDED
 
 
 def run_sacct(job: str) -> str:
@@ -130,8 +144,8 @@ def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) 
     raw_id = row.get("JobIDRaw") or row.get("JobID", "")
     use = _UseOfSteps() if _is_running(row, steps) else _use_of_steps(row, steps)
     tres = _tres(row.get("AllocTRES", ""))
-    nodes = _count(row.get("AllocNodes") or row.get("NNodes"))
-    cpus = _count(row.get("AllocCPUS"))
+    nodes = _count(row.get("AllocNodes") or row.get("NNodes")) or _count(tres.get("node"))
+    cpus = _count(row.get("AllocCPUS") or tres.get("cpu"))
     elapsed_s = _number(row.get("ElapsedRaw")) or seconds_of(row.get("Elapsed", "")) or 0.0
     return JobUse(
         id=row.get("JobID") or raw_id,
@@ -147,7 +161,7 @@ def job_of_row(row: Mapping[str, str], steps: Sequence[Mapping[str, str]] = ()) 
         cpu_time_s=use.cpu_time_s,
         memory_asked_bytes=_requested_memory(row.get("ReqMem", ""), nodes, cpus, tres),
         memory_used_bytes=use.memory_bytes,
-        gpus=_gpus(tres),
+        gpus=_gpus(tres) or _gpus_of_gres(row.get("AllocGRES", "")),
         gpu_utilisation=_gpu_utilisation(steps),
         energy_j=_energy([row, *steps]),
         partition=row.get("Partition", ""),
@@ -160,27 +174,27 @@ def job_of_json(job: Mapping[str, object]) -> JobUse:
     """Parse a job from ``sacct --json``; missing or malformed values are not accounted."""
     times, state = _object(job.get("time")), _state_in_json(job)
     tres = _allocated(job)
-    nodes = _object(job.get("allocation_nodes")).get("number") or job.get("allocation_nodes")
+    nodes = _count(_json_number(job.get("allocation_nodes"))) or _count(tres.get("node"))
     cpu_time_s = None
     if state != "RUNNING":
-        cpu_time_s = _number(_object(times.get("total")).get("seconds"))
+        cpu_time_s = _json_number(_object(times.get("total")).get("seconds"))
     return JobUse(
         id=str(job.get("job_id", "")),
         raw_id=str(job.get("job_id", "")),
         name=str(job.get("name", "")),
         user=str(job.get("user", "")),
         state=_state(state),
-        nodes=_count(nodes),
+        nodes=nodes,
         node_list=str(job.get("nodes", "")),
-        elapsed_s=_number(times.get("elapsed")) or 0.0,
-        limit_s=_minutes(_object(times.get("limit")).get("number")),
+        elapsed_s=_json_number(times.get("elapsed")) or 0.0,
+        limit_s=_minutes(_json_number(times.get("limit"))),
         cpus=_count(tres.get("cpu")),
         cpu_time_s=cpu_time_s,
         memory_asked_bytes=None,
         memory_used_bytes=None,
-        gpus=_count(tres.get("gres/gpu")),
+        gpus=_gpus(tres),
         gpu_utilisation=None,
-        energy_j=_valid_energy(_number(tres.get("energy"))),
+        energy_j=_energy_in_json(job, tres),
         partition=str(job.get("partition", "")),
         started=str(times.get("start", "")),
         state_text=state,
@@ -274,16 +288,22 @@ def _allocated(job: Mapping[str, object]) -> dict[str, object]:
         return found
     for entry in map(_object, entries):
         parts = filter(None, (str(entry.get("type", "")), str(entry.get("name") or "")))
-        found["/".join(parts)] = entry.get("count")
+        found["/".join(parts)] = _json_number(entry.get("count"))
     if "gres/gpu" not in found and "gres" in found:
         found["gres/gpu"] = found["gres"]
     return found
 
 
-def _gpus(tres: Mapping[str, str]) -> int:
+def _gpus(tres: Mapping[str, object]) -> int:
+    """Return the total of GPUs, else the sum over their types."""
     if "gres/gpu" in tres:
         return _count(tres["gres/gpu"])
     return sum(_count(count) for name, count in tres.items() if name.startswith("gres/gpu:"))
+
+
+def _gpus_of_gres(text: str) -> int:
+    """Return the GPUs of AllocGRES, where Slurm before 20.11 has them, such as "gpu:v100:4"."""
+    return sum(_count(count or "1") for count in _GRES.findall(text))
 
 
 def _number(value: object) -> float | None:
@@ -296,6 +316,15 @@ def _number(value: object) -> float | None:
         return None
     is_valid = math.isfinite(number) and number >= 0
     return number if is_valid else None
+
+
+def _json_number(value: object) -> float | None:
+    """Return a number of JSON, which newer versions write as {set, infinite, number}."""
+    if not isinstance(value, dict):
+        return _number(value)
+    if value.get("infinite") or not value.get("set", True):
+        return None
+    return _number(value.get("number"))
 
 
 def _count(value: object) -> int:
@@ -367,6 +396,15 @@ def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
     """Return the energy of a whole job: the largest of its own and those of its steps."""
     texts = [r.get("ConsumedEnergyRaw") or r.get("ConsumedEnergy") or "" for r in rows]
     return _highest(_valid_energy(_scaled(text, _DECIMAL)) for text in texts)
+
+
+def _energy_in_json(job: Mapping[str, object], tres: Mapping[str, object]) -> float | None:
+    energies = [_valid_energy(_number(tres.get("energy")))]
+    steps = job.get("steps")
+    for step in steps if isinstance(steps, list) else []:
+        energy = _object(_object(_object(step).get("statistics")).get("energy"))
+        energies.append(_valid_energy(_json_number(energy.get("consumed"))))
+    return _highest(energies)
 
 
 def _valid_energy(joules: float | None) -> float | None:
