@@ -84,7 +84,7 @@ def shared(
     halves = [mine[: SHARE // 2], mine[SHARE // 2 :]] if parts else [mine]
     total = torch.zeros(())
     for half in halves:
-        with strategy.quiet(half is not halves[-1]):
+        with strategy.no_sync(half is not halves[-1]):
             loss = strategy.calculate(workload.loss, joined(workload, half)) / len(halves)
             loss.backward()
         total += loss.detach()

@@ -60,7 +60,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     probability_bound_holds  of the limit on the slowdown, in [0, 1]; None without a limit
     is_measured    whether the setting was run (else a law predicts it)
     extrapolated   why the prediction reaches beyond the runs, if it does
-    next_run       the setting to run next, to narrow the answer most; None for none
+    next_run       the setting to run next, to narrow the answer most; None if there is none
     next_run_saves share of ``minimise`` that the choice after that run is expected to save; None
                    if it is unknown
     words          the advice as text

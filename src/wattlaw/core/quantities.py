@@ -284,12 +284,12 @@ _TABLE: dict[str, Quantity] = {
     "cpu_energy_j": _total("energy of the CPU packages", "J", "cpu_energy_per_sample_j"),
     "dram_energy_j": _total("energy of the memory", "J"),
     "node_energy_j": _total("energy of the nodes", "J", "node_energy_per_sample_j"),
-    # power and use of the devices
+    # power and utilisation of the devices
     "gpu_mean_power_w": Quantity("mean power of all GPUs", "W", LESS),
     "gpu_max_power_w": Quantity("highest power of all GPUs", "W", LESS),
     "cpu_mean_power_w": Quantity("mean power of the CPU packages", "W", LESS),
     "gpu_utilisation": Quantity("GPU utilisation", ""),
-    "cpu_utilisation": Quantity("busy share of the machine's cores", ""),
+    "cpu_utilisation": Quantity("CPU utilisation", ""),
     "cpu_time_s": Quantity("CPU time of the job's processes", "s", LESS),
     "memory_peak_bytes": Quantity("peak memory of the job's processes", "B", LESS),
     "gpu_memory_peak_bytes": Quantity("peak GPU memory", "B", LESS),

@@ -76,7 +76,7 @@ def encode_run(run: Run) -> bytes:
 def decode_run(data: bytes, where: str) -> Run:
     """Read a summary. ``where`` names it in errors.
 
-    Raises NewerFormatError for a newer format and DamagedRunError for anything that is no summary.
+    Raises NewerFormatError for a newer format, DamagedRunError for anything that is not a summary.
     """
     try:
         run = _decoder.decode(data)

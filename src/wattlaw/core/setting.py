@@ -58,16 +58,16 @@ class Setting(
     workload          a name from ``wattlaw list workloads``, ``package.module:Class``, or any word
                       if ``command`` is the user's own command
     preset            size of the workload: "tiny", "base" or another that it offers
-    nodes             machines that take part
-    devices_per_node  processes a node, one device each
-    batch_per_device  samples a device and step; None is the workload's own default
+    nodes             number of machines
+    devices_per_node  processes per node, one device each
+    batch_per_device  samples per device and step; None is the workload's own default
     precision         arithmetic of the forward and backward pass
-    power_cap_w       power limit to set on each device, W; None leaves it alone
-    sm_clock_mhz, memory_clock_mhz   clock limits to set, MHz; None leaves them alone
+    power_cap_w       power limit to set on each device, W; None: unchanged
+    sm_clock_mhz, memory_clock_mhz   clock limits to set, MHz; None: unchanged
     device_type       "cpu", "cuda", or "auto": GPUs if there are any
     backend           of the communication; "auto" is NCCL on GPUs and Gloo on CPUs
-    warmup_steps      first steps that are recorded apart and never enter a rate
-    options           everything else a workload understands, by name
+    warmup_steps      first steps, recorded separately and excluded from rates
+    options           all other options of the workload, by name
     command           the user's own command; ``{batch_per_device}`` and other names are filled in
     step_pattern      regular expression that finds the steps in the command's output
     """
@@ -102,7 +102,7 @@ FIELDS = Setting.__struct_fields__
 def setting_from(values: PlainValues) -> Setting:
     """Build a setting from plain values, as in a sweep file or on a command line.
 
-    ``devices`` is understood as the total over ``nodes``; a name that is no field becomes an
+    ``devices`` is understood as the total over ``nodes``; a name that is not a field becomes an
     option.
     Raises SettingError, naming the field and what would be valid.
     """
@@ -213,7 +213,7 @@ def _options(values: object) -> dict[str, OptionValue]:
         small = not isinstance(value, int) or abs(value) < 2**63
         if not isinstance(value, OptionValue) or not finite or not small:
             raise SettingError(
-                f"option {name!r} is {value!r}; it must be a text, a finite number, true or false"
+                f"option {name!r} is {value!r}; it must be a string, a finite number, true or false"
             )
     return dict(values)
 

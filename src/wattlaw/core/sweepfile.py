@@ -25,8 +25,8 @@ class Sweep(
     repeats       how often each setting is carried out, in fresh processes
     order_seed    of the random order in which trials run
     cooldown_s    pause between trials, s
-    time_limit_s  a trial is stopped and recorded as failed after so long, s
-    hz            readings a second of every meter
+    time_limit_s  a trial is stopped and recorded as failed after this time, s
+    hz            readings per second of every meter
     setting       what all trials share
     over          the grid: each name with its values; every combination is a setting
     """

@@ -65,7 +65,7 @@ def parse_value(text: str, unit: str, what: str = "the value") -> float:
     """Read a value such as "3 kWh" and return it in ``unit``; without a unit it is in ``unit``
     already.
 
-    ``what`` names the value in errors. Raises UsageError if the text is no number with a fitting
+    ``what`` names the value in errors. Raises UsageError if the text is not a number with a fitting
     unit.
     """
     match = re.fullmatch(r"\s*([-+\d.]+(?:[eE][-+]?\d+)?|inf|nan)\s*(\S*)\s*", text)
@@ -130,7 +130,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 def _show_bytes(value: float, digits: int) -> str:
     for factor, prefix in [(2**40, "Ti"), (2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki")]:
-        # 1000 and more of a unit are shown in the next larger one, so that no figure has four
+        # 1000 and more of a unit are shown in the next larger one, so that no number has four
         # digits
         if abs(value) >= factor / 1.024 * (1 - 0.5 * 10**-digits):
             return f"{_round(value / factor, digits)} {prefix}B"

@@ -38,14 +38,14 @@ class ProcessTree:
 
     ``cpu_s`` never falls and counts nothing twice. When a parent waits for a child, the child's
     time moves into the parent's children time; what was already counted of it is subtracted. A
-    child that nobody waited for keeps the time of its last reading.
+    child that no process waited for keeps the time of its last reading.
 
     A root in ``excluded`` is the root of the tree but is not counted: it is the runner of a
-    trial, not the trial. Children that it has at the first look belong to it too, such as a
+    trial, not the trial. Children that it has at the first poll belong to it too, such as a
     guard of limits.
 
-    A process that joins later but is older than the first look counts from then on: its earlier
-    work was not the job's. One that lives between two looks and that nobody waits for is not seen.
+    A process that joins later but is older than the first poll counts from then on: its earlier
+    work was not the job's. One that lives between two polls and is not waited for is not seen.
     A process with ``mark`` in its environment is the job's whatever it descends from: this finds
     processes that lost their parent before they were seen.
     """
@@ -232,7 +232,7 @@ def _adopt(fresh: dict[int, Process], known: dict[int, Process]) -> None:
 
 
 def spent(before: dict[int, Process], after: dict[int, Process]) -> float:
-    """Return the CPU time that a tree used between two looks at it, s; at least 0.
+    """Return the CPU time that a tree used between two polls, s; at least 0.
 
     A process first seen in ``after`` counts with all its time. A process gone since ``before`` is
     in the children time of its nearest living ancestor, which grew by all that the process used:

@@ -1,4 +1,4 @@
-"""Estimates how long trials take: from earlier runs, else a rough guess that is called one."""
+"""Estimates how long trials take: from earlier runs, else a rough guess that is labelled as one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wattlaw.workloads import counts
 START_UP_S = 6.0
 """Assumed time from the start of a process to its first step if the workload has no run yet, s."""
 ASSUMED_FLOP_PER_S = {"cpu": 1e10, "cuda": 2e13}
-"""Assumed rate of one device if there is no run: a rough guess, and shown as one."""
+"""Assumed rate of one device if there is no run: a rough guess, and labelled as one."""
 
 _LATEST = 100
 _LENGTH = ("seed", "stop", "warmup_steps", "step_pattern", "options")
@@ -72,7 +72,7 @@ def _estimate_one(
 def scaled(run: Run, setting: Setting) -> float:
     """Return the time that a run would have taken with the stop of ``setting``, s.
 
-    The time of start and warm-up stays, that of the measured steps is scaled.
+    The time of start-up and warm-up is kept, that of the measured steps is scaled.
     """
     whole = run.reading("trial_s").value or 0.0
     window, steps = run.reading("elapsed_s").value or 0.0, run.reading("steps").value

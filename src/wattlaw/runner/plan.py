@@ -95,7 +95,7 @@ def version(workload: str) -> int:
 
 
 def _check_data(data: str) -> None:
-    """Raise SettingError if the data do not exist: now, not in every trial."""
+    """Raise SettingError if the data do not exist: once, rather than in every trial."""
     if data not in ("", "generated") and not Path(data).expanduser().exists():
         raise SettingError(
             f"data {data!r}: there is no such file or folder; name another, or generated"

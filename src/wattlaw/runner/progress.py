@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Display:
-    """A watcher for people. The time left starts from the plan and is corrected as trials end."""
+    """Displays events on stderr. The time left comes from the plan, corrected as trials end."""
 
     def __init__(self, plan: SweepPlan, todo: list[Trial]) -> None:
         self._plan, self._varied = plan, list(plan.sweep.over)
@@ -122,7 +122,7 @@ def outcome(run: Run) -> str:
         if took is None:
             return "done"
         return f"done in {show_time(took)}"
-    return f"{show(step.value, 's')} a step, {show(rate.value)} samples/s"
+    return f"{show(step.value, 's')} per step, {show(rate.value)} samples/s"
 
 
 def name(setting: Setting, varied: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Finds the checkpoint that a trial resumes from, and the attempts that a training went through."""
+"""Finds the checkpoint that a trial resumes from, and the attempts of one training."""
 
 from __future__ import annotations
 

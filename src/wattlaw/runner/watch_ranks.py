@@ -4,9 +4,9 @@ A trial is over when
 
 - all ranks have ended with exit code 0: it is done;
 - any rank has ended with another code, or was killed: it has failed. The other ranks get
-  ``GRACE_S`` to fail in turn, then the caller stops them. The error of the rank that failed *first*
+  ``GRACE_S`` to fail as well, then the caller stops them. The error of the rank that failed *first*
   is recorded, because the errors of the others are usually consequences of it;
-- the time limit has passed: it has failed. wattlaw's own ranks first print where they are.
+- the time limit has passed: it has failed. wattlaw's own ranks first print their stack.
 
 A rank that raises writes its time and traceback to error-<rank>.json (worker/__main__.py). One that
 is killed writes nothing: the signal and the end of its output are recorded instead.
@@ -34,7 +34,7 @@ Tick = Callable[[Path], None]
 
 _SUDDEN = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGILL}
 _UNSEEN_S = 0.5
-"""A sudden death is noticed up to this much later, s; the other ranks may have raised by then."""
+"""A killed rank is noticed up to this much later, s; the other ranks may have raised by then."""
 
 
 class Failure(msgspec.Struct, frozen=True):

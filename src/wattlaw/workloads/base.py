@@ -32,7 +32,7 @@ Options = Mapping[str, OptionValue]
 class Workload(ABC):
     """A model, its data and its loss, written for one device; the runner distributes it.
 
-    presets            sizes; "tiny" takes at most 0.1 s a step on two CPU cores; "base" is as
+    presets            sizes; "tiny" takes at most 0.1 s per step on two CPU cores; "base" is as
                        published
     batch              default samples per device and step, by preset
     options            options of this workload with their defaults

@@ -157,7 +157,7 @@ def slug(*words: str) -> str:
     """Return an identity: ``slug("NVIDIA", "A100 SXM4 80 GB")`` is "nvidia-a100-sxm4-80-gb"."""
     kept: list[str] = []
     for word in re.split(r"[^a-z0-9.+]+", " ".join(words).lower()):
-        # "Anvil 2+" keeps its plus sign; a plus sign alone is no word
+        # "Anvil 2+" keeps its plus sign; a plus sign alone is not a word
         word = word.strip(".+") if word.strip("+") == "" else word.strip(".")
         if word and word not in kept[-1:]:
             kept.append(word)

@@ -28,9 +28,9 @@ OUTPUT_STEPS = "output-steps.json"
 _LOOK_S = 0.002
 _WAIT_S = 0.05
 _MAX_SHARED = 0.05
-"""If more than this share of the steps have no time of their own, single step times are unknown."""
+"""Individual step times are unknown if more than this share of the steps have no own time."""
 _FINEST = 20
-"""Single step times are unknown if a step lasts less than this many reads."""
+"""Individual step times are unknown if a step lasts less than this many reads."""
 _MAX_SKIPPED = 1000
 _LAST_LINES = 3
 _HIGHEST = 2.0**53
@@ -63,7 +63,7 @@ class OutputSteps:
     The groups ``step``, ``samples`` and ``loss`` of the pattern are used if it has them. A step
     lasts from the matching line before it to its own line, so the first one only starts the clock.
     If the number of the step grew by more than one, the steps in between share the time. The thread
-    waits until the kernel reports a write (inotify), or looks every 2 ms if it does not. ``check``
+    waits until the kernel reports a write (inotify), or reads every 2 ms if it does not. ``check``
     and leaving the context raise TrialError if the output could not be followed.
     """
 
@@ -253,7 +253,7 @@ def with_output(
         found["step_time_s"] = msgspec.structs.replace(step, low=None, high=None, how=how)
         warnings = [note for note in warnings if note.name != "unstable_steps"]
         text = (
-            f"{reason}: single step times are unknown, only their mean; print the line of each "
+            f"{reason}: individual step times are unknown, only their mean; print the line of each "
             "step immediately, or use wattlaw.measure"
         )
         warnings.append(Note("steps_smoothed", text))
@@ -261,7 +261,7 @@ def with_output(
 
 
 def _why_smoothed(seen: LinesSeen, step: Reading | None) -> str:
-    """Return why single step times are unknown; "" if they are known or there are none."""
+    """Return why individual step times are unknown; "" if they are known or there are none."""
     if step is None or step.value is None:
         return ""
     share = (seen.shared + seen.skipped) / (seen.found + seen.skipped)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to resume as if it had not stopped.
+"""Checkpoints: everything that training needs to resume as if it had not stopped.
 
     checkpoint-<step>/model.safetensors        weights and buffers
                       optimiser.safetensors    the optimiser's tensors, as <parameter>/<name>
@@ -46,7 +46,7 @@ Json: TypeAlias = dict[str, Any]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a training is: steps taken, warm-up included, and the time of measured steps, s."""
+    """How far training is: steps taken, warm-up included, and the time of measured steps, s."""
 
     taken: int
     measured_s: float = 0.0
@@ -219,6 +219,6 @@ def _as_json(state: msgspec.Struct) -> bytes:
         return msgspec.json.encode(state)
     except (TypeError, msgspec.MsgspecError) as error:
         raise TrialError(
-            f"the state of this optimiser is more than tensors and numbers ({error}), so that no "
+            f"the state of this optimiser contains more than tensors and numbers ({error}), so no "
             "checkpoint can be written"
         ) from None

@@ -56,7 +56,7 @@ def _gradients(strategy: Strategy, loss: Callable[[], Tensor]) -> tuple[Gradient
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         before = _generator_state(device)
-        with strategy.quiet(True), strategy.cast():
+        with strategy.no_sync(True), strategy.cast():
             scaled = loss() * _LOSS_SCALE.get(strategy.precision, 1.0)
             scaled.backward()
         is_random = not torch.equal(before, _generator_state(device))

@@ -1,4 +1,4 @@
-"""Evaluation on the valid split, shared among the ranks, with the workload's own metrics."""
+"""Evaluation on the validation set, shared among the ranks, with the workload's own metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GEOMETRIC = "perplexity"
 
 
 class Evaluation:
-    """Evaluates a model as its rank trains it; ``samples`` of the valid split, over all ranks.
+    """Evaluates a model as its rank trains it; ``samples`` of the validation set, over all ranks.
 
     Every rank has the same number of batches, as sharded models need, and each sample counts once.
     """
@@ -81,7 +81,7 @@ class Evaluation:
                 torch.no_grad(),
                 self.strategy.cast(),
             ):
-                found = self.strategy.plainly(self.workload.evaluate, batches)
+                found = self.strategy.run_bare(self.workload.evaluate, batches)
                 return checked_metrics(self.workload, found)
         finally:
             for module, mode in modes:
@@ -120,7 +120,7 @@ def shares(samples: int, batch_size: int, ranks: int) -> list[range]:
 
 
 def _synchronise_buffers(strategy: Strategy) -> None:
-    # as DDP does before its next step: running means and the like become those of rank 0
+    # as DDP does before its next step: running means and other buffers become those of rank 0
     if isinstance(strategy, Replicated) and strategy.replica is not None:
         for buffer in strategy.bare.buffers():
             dist.broadcast(buffer, 0)

@@ -21,7 +21,7 @@ from wattlaw.workloads.saved import MODEL, check_storable, save
 
 
 class Interruptions:
-    """Decides where the steps are interrupted, and does what is due there.
+    """Decides after which steps to evaluate or write a checkpoint, and does so.
 
     paused_s         time so far without a step, s
     is_target_met    whether the metric of ``stop.target`` has reached its value
@@ -44,7 +44,7 @@ class Interruptions:
             raise TrialError("evaluations, checkpoints and models need the folder of an attempt")
         self._attempt = attempt
         if is_saved:
-            # better now than when the training is done
+            # fail now rather than at the end of the training
             check_storable(trainer.bare.state_dict())
         self._evaluation = self._make_evaluation() if is_evaluated else None
         self._checkpoints = self._make_checkpoints() if self._checkpoint_every else None
@@ -59,8 +59,8 @@ class Interruptions:
                 stops.append(warmup + (measured // every + 1) * every)
         return min(stops)
 
-    def attend(self, taken: int) -> None:
-        """Do what is due after this number of steps."""
+    def run_due(self, taken: int) -> None:
+        """Evaluate or write a checkpoint if that is due after this number of steps."""
         measured = taken - self.trainer.setting.warmup_steps
         if measured <= 0:
             return
@@ -88,7 +88,7 @@ class Interruptions:
     def resume(self, checkpoint: Path) -> int:
         """Restore a checkpoint and return the number of steps that had been taken by then."""
         if self._checkpoints is None:
-            raise TrialError("a training resumes from a checkpoint only with checkpoint_every")
+            raise TrialError("training resumes from a checkpoint only with checkpoint_every")
         progress = self._checkpoints.read(checkpoint)
         self._spent_s = progress.measured_s
         return progress.taken
@@ -108,7 +108,7 @@ class Interruptions:
         return self.trained_s() - self._measured_from_s
 
     def _make_checkpoints(self) -> Checkpoints:
-        need("safetensors.torch", "a checkpoint")  # better now than after the first steps
+        need("safetensors.torch", "a checkpoint")  # fail now rather than after the first steps
         trainer = self.trainer
         return Checkpoints(
             trainer.strategy,

@@ -1,8 +1,8 @@
 """The training loop of one rank: warm-up steps, then measured ones, with interruptions.
 
-The recorded communication is the part of the all-reduce that the backward pass does not hide: the
-time from the moment the last gradient bucket is handed over until the backward pass returns. A
-strategy that communicates inside the passes leaves it open.
+The recorded communication time is the part of the all-reduce that does not overlap with the
+backward pass: from the all-reduce of the last gradient bucket until the backward pass returns. With
+a strategy that communicates inside the passes it is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wattlaw.runner.worker.step_rows import StepRows, StepSink
 from wattlaw.runner.worker.trainer import Trainer
 from wattlaw.workloads.base import Workload
 
-_LOOK_S = 1.0
+_CHECK_EVERY_S = 1.0
 
 
 class Loop:
@@ -40,8 +40,8 @@ class Loop:
         self.most_steps = most_steps(
             setting.stop, len(self.trainer.batches), self.trainer.accumulation
         )
-        in_all = None if self.most_steps is None else setting.warmup_steps + self.most_steps
-        self.trainer.set_schedule(in_all)
+        total_steps = None if self.most_steps is None else setting.warmup_steps + self.most_steps
+        self.trainer.set_schedule(total_steps)
         self.rows = StepRows(clock, sink, self.trainer.strategy.has_exchange_mark)
         self.interruptions = Interruptions(self.trainer, self.rows, self.most_steps, attempt)
         self.taken = 0
@@ -72,13 +72,13 @@ class Loop:
         if seconds is None:
             self._take(most or 0)
             return
-        looks, more = [(0, start_s)], 1
+        checks, more = [(0, start_s)], 1
         if seconds <= spent_s or most == 0:
             more = 0
         while more and not interruptions.is_target_met:
             self._take(more)
-            looks.append((self.taken - first, interruptions.trained_s()))
-            more = self._agree_on_more(looks, most, seconds - spent_s)
+            checks.append((self.taken - first, interruptions.trained_s()))
+            more = self._agree_on_more(checks, most, seconds - spent_s)
 
     def _take(self, steps: int, *, is_warmup: bool = False) -> None:
         until = self.taken + steps
@@ -86,17 +86,17 @@ class Loop:
             for step in range(self.taken, self.interruptions.next_stop(self.taken, until)):
                 self.step(step, is_warmup)
                 self.taken += 1
-            self.interruptions.attend(self.taken)
+            self.interruptions.run_due(self.taken)
 
     def step(self, number: int, is_warmup: bool) -> None:
         """Take and record one step."""
         self.rows.add(self.trainer.step(number, is_warmup))
 
     def _agree_on_more(
-        self, looks: list[tuple[int, float]], most: int | None, seconds: float
+        self, checks: list[tuple[int, float]], most: int | None, seconds: float
     ) -> int:
         # rank 0 decides by its clock
-        count = torch.tensor([steps_to_take(looks, most, seconds)], device=self.trainer.device)
+        count = torch.tensor([steps_to_take(checks, most, seconds)], device=self.trainer.device)
         if self.trainer.ranks > 1:
             dist.broadcast(count, 0)
         return int(count)
@@ -113,19 +113,19 @@ def most_steps(stop: Stop, batches_per_epoch: int, accumulation: int) -> int | N
     return min(limits, default=None)
 
 
-def steps_to_take(looks: list[tuple[int, float]], most: int | None, seconds: float) -> int:
-    """Return how many steps to take before the next look at the clock; 0 if the time is up.
+def steps_to_take(checks: list[tuple[int, float]], most: int | None, seconds: float) -> int:
+    """Return how many steps to take before the next check of the clock; 0 if the time is up.
 
-    ``looks`` are the steps done and the time, s, of each look so far. The clock is looked at after
+    ``checks`` are the steps done and the time, s, of each check so far. The clock is checked after
     1, 2, 4, … steps, and at least once per second, so that a steady pace ends within half a step of
     ``seconds``.
     """
-    (_, start_s), (before, before_s), (done, now_s) = looks[0], looks[-2], looks[-1]
-    # the slower of both paces: too few steps are corrected at the next look, too many never
+    (_, start_s), (before, before_s), (done, now_s) = checks[0], checks[-2], checks[-1]
+    # the slower of both paces: too few steps are corrected at the next check, too many never
     mean_s, latest_s = (now_s - start_s) / done, (now_s - before_s) / (done - before)
     step_s = max(mean_s, latest_s, 1e-9)
     left_s = seconds - (now_s - start_s)
     if left_s < step_s / 2:
         return 0
-    more = max(1, min(done, int(min(left_s, _LOOK_S) / step_s)))
+    more = max(1, min(done, int(min(left_s, _CHECK_EVERY_S) / step_s)))
     return more if most is None else min(more, most - done)

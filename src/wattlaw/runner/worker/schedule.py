@@ -54,7 +54,7 @@ def scheduler(
 def factor_of(options: Mapping[str, OptionValue], steps: int | None) -> Callable[[int], float]:
     """Return the share of the full rate as a function of the steps taken.
 
-    With w steps of warm-up and T in all, p = (k − w) / (T − w) up to 1 and e the share at the end:
+    With w warm-up steps of T in total, p = (k − w) / (T − w) up to 1 and e the share at the end:
     cosine  e + (1 − e)·(1 + cos πp) / 2 (Loshchilov and Hutter, arXiv 1608.03983, no restarts)
     linear  1 − (1 − e)·p
     step    schedule_factor^⌊(k − w) / schedule_every⌋

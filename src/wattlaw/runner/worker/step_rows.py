@@ -15,7 +15,7 @@ from wattlaw.runner.worker.device_timer import AnyClock
 
 
 class StepSink(Protocol):
-    """Takes one row of steps-<rank>.csv; see ``core.folder.STEP_COLUMNS``."""
+    """Takes one row of steps-<rank>.csv; see ``core.run_folder.STEP_COLUMNS``."""
 
     def append(
         self,
@@ -36,10 +36,10 @@ class StepSink(Protocol):
 
 
 class TakenStep(NamedTuple):
-    """A step as it was marked.
+    """A step with its time marks.
 
-    marks    start; for each accumulated batch after loading, forward pass, hand-over of the last
-             gradients and backward pass; end
+    marks    start; for each accumulated batch after loading, forward pass, start of the last
+             all-reduce and backward pass; end
     samples  of this rank
     loss     scalar, on the host; on a GPU the copy is complete when the last mark has passed
     """
@@ -52,7 +52,7 @@ class TakenStep(NamedTuple):
 
 
 class StepRows:
-    """Writes steps in order. ``has_communication`` says whether communication is known apart."""
+    """Writes steps in order; ``has_communication``: communication is measured separately."""
 
     def __init__(self, clock: AnyClock, sink: StepSink, has_communication: bool) -> None:
         self.clock, self.sink, self.has_communication = clock, sink, has_communication
@@ -82,11 +82,11 @@ class StepRows:
         data = forward = backward = wait = 0.0
         before = start
         for i in range(0, len(times), 4):
-            loaded, forwarded, handed_over, done = times[i : i + 4]
+            loaded, forwarded, last_reduce, done = times[i : i + 4]
             data += loaded - before
             forward += forwarded - loaded
-            backward += handed_over - forwarded
-            wait += done - handed_over
+            backward += last_reduce - forwarded
+            wait += done - last_reduce
             before = done
         communication = wait if self.has_communication else None
         self.sink.append(

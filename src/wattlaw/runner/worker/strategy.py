@@ -47,10 +47,10 @@ class Strategy(ABC):
     """A model as its rank trains it.
 
     bare               the model itself: its parameters are those of the optimiser
-    exchange           mark of the moment at which the last gradients of a backward pass were handed
-                       to the other ranks; None if there was no such moment
-    has_exchange_mark  whether the time after ``exchange`` is all communication that computing does
-                       not hide
+    exchange           mark of the moment at which the all-reduce of the last gradients of a
+                       backward pass started; None if there was none
+    has_exchange_mark  whether the time after ``exchange`` is all the communication that does not
+                       overlap with computation
     """
 
     has_exchange_mark = True
@@ -71,16 +71,16 @@ class Strategy(ABC):
     def calculate(self, function: Callable[[nn.Module, Batch], Result], batch: Batch) -> Result:
         """Return ``function(model, batch)``; it may call the model, its parts and its methods."""
 
-    def plainly(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
-        """Return ``function(model, batches)`` of the model: not compiled, nothing exchanged."""
+    def run_bare(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
+        """Return ``function(bare, batches)``: the model is not compiled, nothing is exchanged."""
         return function(self.bare, batches)
 
     def check_exchanged(self) -> None:  # noqa: B027
         """Raise TrialError if gradients that should have been exchanged were not."""
 
     @abstractmethod
-    def quiet(self, hold: bool) -> AbstractContextManager[object]:
-        """Return the context of passes whose gradients stay on this rank if ``hold``."""
+    def no_sync(self, is_held: bool) -> AbstractContextManager[object]:
+        """Return the context of passes whose gradients are not reduced yet if ``is_held``."""
 
 
 class _Pass(nn.Module):
@@ -139,8 +139,8 @@ class Replicated(Strategy):
                     unused.append(name)
             raise TrialError(_unused_parameters(unused))
 
-    def quiet(self, hold: bool) -> AbstractContextManager[object]:
-        if hold and self.replica is not None:
+    def no_sync(self, is_held: bool) -> AbstractContextManager[object]:
+        if is_held and self.replica is not None:
             return self.replica.no_sync()
         return contextlib.nullcontext()
 
@@ -153,7 +153,7 @@ def _unused_parameters(names: Sequence[str]) -> str:
     else:
         which = f"{len(names)} parameters, such as {names[0]},"
     return (
-        f"{which} took no part in the loss, but the other devices wait for every gradient; set "
+        f"{which} took no part in the loss, but the other ranks wait for every gradient; set "
         "uses_all = False in the class of the workload, or remove such parameters from the model"
     )
 
@@ -188,12 +188,12 @@ class Sharded(Strategy):
         result: Result = self.whole(function, batch)
         return result
 
-    def plainly(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
+    def run_bare(self, function: Callable[[nn.Module, Batch], Result], batches: Batch) -> Result:
         return self.calculate(function, batches)
 
-    def quiet(self, hold: bool) -> AbstractContextManager[object]:
+    def no_sync(self, is_held: bool) -> AbstractContextManager[object]:
         assert isinstance(self.whole, FSDPModule)
-        self.whole.set_requires_gradient_sync(not hold)
+        self.whole.set_requires_gradient_sync(not is_held)
         return contextlib.nullcontext()
 
 
@@ -248,7 +248,7 @@ def _check_compiler(workload: Workload, device: torch.device) -> None:
 
 
 def _policy(model: nn.Module, precision: str) -> MixedPrecisionPolicy:
-    # batch norm takes no half-precision parameters; autocast casts the others' if needed
+    # batch norm takes no half-precision parameters; autocast casts those of other layers if needed
     has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
     if precision not in _CAST or has_batch_norm:
         return MixedPrecisionPolicy()
@@ -270,6 +270,6 @@ def rank() -> int:
 # without annotations: DDP reads those of a hook as objects, and postponed ones are strings
 def _marked_allreduce(strategy, bucket):  # type: ignore[no-untyped-def]
     strategy.exchange = strategy.clock.mark()
-    # buckets are handed over in order: after the last one every gradient is exchanged
+    # buckets are reduced in order: after the last one every gradient is exchanged
     strategy.is_exchanged = bucket.is_last()
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]

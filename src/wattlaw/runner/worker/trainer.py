@@ -19,7 +19,7 @@ from wattlaw.workloads.base import Workload
 
 
 class Trainer:
-    """The model of one rank and all that trains it.
+    """The model of one rank and everything that trains it.
 
     bare              the model itself, without DDP or compilation
     strategy          how it is spread over the ranks
@@ -53,7 +53,7 @@ class Trainer:
         self.plateau: Plateau | None = None
 
     def set_schedule(self, steps: int | None) -> None:
-        """Make the schedules of the learning rate; ``steps`` in all, None if that is not known."""
+        """Make the schedules of the learning rate; ``steps`` in total, None if unknown."""
         options = self.options
         if options["schedule"] == "constant" and not options["schedule_warmup"]:
             return
@@ -70,7 +70,7 @@ class Trainer:
         return optimiser
 
     def check_compiled(self) -> None:
-        """Compare the gradients of the compiled model with the plain one's; warn if they differ."""
+        """Warn if the gradients of the compiled model differ from those of the uncompiled one."""
         batch = to_device(self.batches.first(), self.device)
         found = gradient_notes(self.strategy, self.workload.loss, batch)
         self.workload.notes = [*self.workload.notes, *found]
@@ -80,7 +80,7 @@ class Trainer:
     def step(self, number: int, is_warmup: bool) -> TakenStep:
         """Take one step of the optimiser and return its marks and mean loss.
 
-        Raises TrialError if the workload's loss is no number to train on.
+        Raises TrialError if the workload's loss is not a scalar that can be trained on.
         """
         mark = self.clock.mark
         marks, total = [mark()], None
@@ -107,7 +107,7 @@ class Trainer:
         mark, strategy = self.clock.mark, self.strategy
         batch = to_device(next(self.batches), self.device)
         marks.append(mark())
-        with strategy.quiet(not is_last):
+        with strategy.no_sync(not is_last):
             with strategy.cast():
                 loss = strategy.calculate(self.workload.loss, batch)
             marks.append(mark())

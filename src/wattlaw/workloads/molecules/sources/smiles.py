@@ -21,7 +21,7 @@ RdkitMolecule = Any
 """A molecule of RDKit, which has no types."""
 
 SINGLE, DOUBLE, TRIPLE, AROMATIC = 1, 2, 3, 4
-"""Kinds of bonds; 0 is no bond."""
+"""Kinds of bonds; 0: not bonded."""
 
 
 class MolecularGraph(NamedTuple):
