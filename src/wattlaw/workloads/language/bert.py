@@ -173,7 +173,7 @@ class MaskedText(Dataset[TextBatch]):
 
 
 class ClassifiedText(Dataset[TextBatch]):
-    """Texts of several classes in turn."""
+    """Texts of several classes, interleaved."""
 
     def __init__(self, classes: list[Windows], marks: Marks) -> None:
         self.classes, self.marks = classes, marks

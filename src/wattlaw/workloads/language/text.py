@@ -172,7 +172,7 @@ def _fault(line: bytes) -> str:
 def generated(tokens: int, length: int, seed: int = 0) -> Tensor:
     """Return random tokens (T,) int32 for 2,048 windows, distributed by Zipf's law as words are."""
     draw = torch.rand(GENERATED * length + 1, generator=torch.Generator().manual_seed(seed))
-    # the k-th commonest word is about 1/k times as frequent as the first
+    # the k-th most frequent word is about 1/k times as frequent as the first
     return (torch.exp(draw * math.log(tokens + 1)) - 1).int().clamp(0, tokens - 1)
 
 

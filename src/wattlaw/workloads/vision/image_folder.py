@@ -39,7 +39,7 @@ _ERRORS = (OSError, SyntaxError, ValueError, NotImplementedError)
 class ImageFolder(Dataset[Image]):
     """The images of one split; "valid" and "test" are both ``val``.
 
-    Training takes a random crop, mirrored half of the time (from torch's seed); evaluation takes
+    Training takes a random crop, flipped half of the time (from torch's seed); evaluation takes
     the centre crop. Files are checked before training: an empty, truncated or invalid one raises
     DataError with its name, or is skipped with ``on_bad`` "skip"; ``skipped`` counts these.
     """

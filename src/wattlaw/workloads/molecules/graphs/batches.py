@@ -30,7 +30,7 @@ class Molecule(NamedTuple):
 
 
 class ConcatenatedMolecules(NamedTuple):
-    """Samples one after another in one ``molecule``; the atoms and pairs (M,) of each."""
+    """Samples concatenated in one ``molecule``; the atoms and pairs (M,) of each."""
 
     molecule: Molecule
     atoms: Array
@@ -61,7 +61,7 @@ class SelectedSamples(Sequence[Any]):
 
 
 def rows_of(starts: Array, indices: Array) -> tuple[Array, Array]:
-    """Return the rows of some items one after another, and the number of rows of each.
+    """Return the concatenated rows of some items, and the number of rows of each.
 
     The rows of item k begin at ``starts[k]``.
     """
@@ -113,7 +113,7 @@ class Molecules(Dataset[Molecule]):
         return SelectedSamples(self, indices)
 
     def concatenated(self, indices: Array) -> ConcatenatedMolecules:
-        """Return some molecules (M,) one after another."""
+        """Return some molecules (M,), concatenated."""
         atoms, sizes = rows_of(self.atom_starts, indices)
         pairs, counts = rows_of(self.pair_starts, indices)
         molecule = Molecule(
@@ -128,7 +128,7 @@ class Molecules(Dataset[Molecule]):
 
 
 def concatenate(molecules: Sequence[Molecule]) -> ConcatenatedMolecules:
-    """Return molecules one after another."""
+    """Return concatenated molecules."""
     if isinstance(molecules, SelectedSamples):
         selected: ConcatenatedMolecules = molecules.concatenated()
         return selected

@@ -67,7 +67,7 @@ class BondedMolecule(NamedTuple):
 
 
 class ConcatenatedBonds(NamedTuple):
-    """Samples one after another: molecules, features of all atoms (A, 11), kinds of bonds (P,)."""
+    """Concatenated samples: molecules, features of all atoms (A, 11), kinds of bonds (P,)."""
 
     molecules: ConcatenatedMolecules
     features: Tensor
@@ -120,7 +120,7 @@ class BondedMolecules(Dataset[BondedMolecule]):
         return SelectedSamples(self, indices)
 
     def concatenated(self, indices: Array) -> ConcatenatedBonds:
-        """Return some molecules (M,) one after another."""
+        """Return some molecules (M,), concatenated."""
         atoms, _ = rows_of(self.molecules.atom_starts, indices)
         pairs, _ = rows_of(self.molecules.pair_starts, indices)
         return ConcatenatedBonds(
@@ -188,7 +188,7 @@ def atom_features(
 
 
 def concatenate_bonded(samples: Sequence[BondedMolecule]) -> ConcatenatedBonds:
-    """Return samples one after another."""
+    """Return concatenated samples."""
     if isinstance(samples, SelectedSamples):
         selected: ConcatenatedBonds = samples.concatenated()
         return selected

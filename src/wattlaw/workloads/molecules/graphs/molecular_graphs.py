@@ -71,7 +71,7 @@ class MolecularGraphs(Dataset[BondedMolecule]):
         return SelectedSamples(self, indices)
 
     def concatenated(self, indices: Array) -> ConcatenatedBonds:
-        """Return some molecules (M,) one after another."""
+        """Return some molecules (M,), concatenated."""
         atoms, sizes = rows_of(self.atom_starts, indices)
         pairs, counts = rows_of(self.bond_starts, indices)
         molecule = Molecule(

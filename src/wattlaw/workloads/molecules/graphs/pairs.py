@@ -22,7 +22,7 @@ from wattlaw.workloads.molecules.graphs.slots import Slots, map_tensors
 
 
 class PairList(NamedTuple):
-    """Pairs of many molecules, one after another; atoms are counted from 0 within each molecule.
+    """Concatenated pairs of many molecules; atoms are counted from 0 within each molecule.
 
     first, second  (P,) uint16
     distance       (P,) float32, Å

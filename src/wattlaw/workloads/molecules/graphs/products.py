@@ -25,7 +25,7 @@ SMALLEST_PRODUCT = 2**21
 
 @functools.cache
 def has_onednn_linear() -> bool:
-    """Return whether this build of PyTorch has the operation, and it gives the right product."""
+    """Return whether this build of PyTorch has the operation, with a correct result."""
     if not torch.backends.mkldnn.is_available():
         return False
     rows, weights, bias = torch.eye(3, 4), torch.arange(8.0).view(2, 4), torch.ones(2)
