@@ -302,7 +302,7 @@ def _gpus(tres: Mapping[str, object]) -> int:
 
 
 def _gpus_of_gres(text: str) -> int:
-    """Return the GPUs of AllocGRES, where Slurm before 20.11 has them, such as "gpu:v100:4"."""
+    """Return the GPUs of AllocGRES, if Slurm before 20.11 has them, such as "gpu:v100:4"."""
     return sum(_count(count or "1") for count in _GRES.findall(text))
 
 
