@@ -29,7 +29,7 @@ NAMES = {"import": "import_"}
     "--column",
     "columns",
     multiple=True,
-    help="NAME=COLUMN of a CSV table, such as elapsed_s=seconds; repeat it.",
+    help="NAME=COLUMN, such as elapsed_s=seconds (csv) or loss=mse (lightning); repeat it.",
 )
 @click.option("--workload", default=None, help="Name of the workload, if the file has none.")
 @click.option(
