@@ -250,6 +250,12 @@ WARNINGS: dict[str, WarningText] = {
         "An energy counter decreased, by a reset or an overflow; the gap was bridged.",
         "Repeat the run if it happens often.",
     ),
+    "implausible_readings": WarningText(
+        "A device gave values that it cannot have, such as a share above 1, an infinite or "
+        "negative power, or a power far above its limit. They are left out; an energy counter "
+        "that jumped is replaced by sampled power.",
+        "Update the device's driver, and compare with another tool if it happens often.",
+    ),
     "window_short": WarningText(
         "The measured window is short compared with the update period of the device's readings.",
         "Run more steps, so that the window lasts seconds.",

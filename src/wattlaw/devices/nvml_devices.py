@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from wattlaw.core.errors import DeviceError, described
+from wattlaw.devices.plausible import is_sentinel
 from wattlaw.slurm.job_environment import gpus_of_job
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -50,7 +51,8 @@ class NvmlHandle:
             self.refused.add(call)
             return None
         try:
-            return function(self.handle, *arguments)
+            answer = function(self.handle, *arguments)
+            return None if is_sentinel(answer) else answer
         except self.nvml.NVMLError as error:
             self.failed = str(error)
             if error.value in _FINAL:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wattlaw.devices.nvml_devices import NvmlHandle, NvmlObject
+from wattlaw.devices.plausible import is_sentinel
 
 _PCIE_SENT, _PCIE_RECEIVED = 197, 198
 _LINK_COUNT = 91
@@ -111,7 +112,8 @@ def _value(field: NvmlObject) -> int | None:
     value = field.value
     # nvml.h, nvmlValueType_t
     by_type = {0: value.dVal, 1: value.uiVal, 2: value.ulVal, 3: value.ullVal}
-    return int(by_type.get(field.valueType, value.ullVal))
+    found = int(by_type.get(field.valueType, value.ullVal))
+    return None if is_sentinel(found) else found
 
 
 def _sum(values: Sequence[int | None], unit: int) -> int | None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from wattlaw.core.errors import UsageError, WattlawError, described
 from wattlaw.core.plugins import METERS, load, plugins
 from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+from wattlaw.devices.plausible import plausible_limits
 
 Read = Callable[[], list[Sample]]
 
@@ -85,7 +86,7 @@ def _probed(name: str, scope: Scope) -> tuple[Meter, Probe]:
     try:
         meter = load(METERS, name)(scope)
         probe = meter.probe()
-        devices = tuple(replace(device, meter=name) for device in probe.devices)
+        devices = tuple(_named(device, name) for device in probe.devices)
         probe = replace(probe, meter=name, devices=devices, boundaries=meter.boundaries)
         # the record needs values of the declared types and valid text
         return meter, msgspec.json.decode(msgspec.json.encode(probe), type=Probe)
@@ -94,6 +95,10 @@ def _probed(name: str, scope: Scope) -> tuple[Meter, Probe]:
     except (Exception, SystemExit) as error:  # a vendor's library may raise anything
         _close(meter)
         return _AbsentMeter(scope), Probe(meter=name, reason=_why_absent(name, error))
+
+
+def _named(device: DeviceInfo, meter: str) -> DeviceInfo:
+    return replace(device, meter=meter, limits=plausible_limits(device.limits))
 
 
 def _why_absent(name: str, error: BaseException) -> str:

@@ -20,6 +20,7 @@ from wattlaw.devices.meter import (
     scaled,
 )
 from wattlaw.devices.nvml_devices import visible_devices
+from wattlaw.devices.plausible import is_sentinel
 
 NAMES = {"amdsmi": "AmdSmi"}
 
@@ -34,6 +35,8 @@ _LIMITS = {
 _MICROJOULE = 1e-6
 _UPDATE_S = 1e-3
 _MIB = 2**20
+_UNKNOWN = 0xFFFF
+"""What the firmware's tables of 16-bit values hold where they have no value."""
 
 
 class AmdSmi(Meter):
@@ -174,4 +177,6 @@ class AmdSmi(Meter):
 
 def _number(value: object) -> float | None:
     # the library returns "N/A" if a device reports no value
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return None if value == _UNKNOWN or is_sentinel(value) else float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import shutil
@@ -156,11 +157,15 @@ def _sample(device: str, row: list[str]) -> Sample:
         power_w=_number(row[3]),
         utilisation=scaled(_number(row[4]), 0.01),
         memory_utilisation=scaled(_number(row[5]), 0.01),
-        memory_used_bytes=None if used_mib is None else int(used_mib * _MIB),
+        memory_used_bytes=_whole_bytes(used_mib),
         temperature_c=_number(row[7]),
         sm_clock_mhz=_number(row[8]),
         memory_clock_mhz=_number(row[9]),
     )
+
+
+def _whole_bytes(mib: float | None) -> int | None:
+    return int(mib * _MIB) if mib is not None and math.isfinite(mib) else None
 
 
 def _number(text: str) -> float | None:

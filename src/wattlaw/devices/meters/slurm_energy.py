@@ -10,6 +10,7 @@ import time
 
 from wattlaw.core.errors import DeviceError
 from wattlaw.devices.meter import DeviceInfo, Meter, Probe, Sample, Scope
+from wattlaw.devices.plausible import is_sentinel
 
 NAMES = {"slurm-energy": "SlurmEnergy"}
 
@@ -76,7 +77,9 @@ class SlurmEnergy(Meter):
 
     def _joules(self) -> float | None:
         text = _value(_ask("show", "node", self.node), "ConsumedJoules")
-        return float(text) if text.isdigit() and int(text) > 0 else None
+        if not text.isdigit() or int(text) == 0 or is_sentinel(int(text)):
+            return None
+        return float(text)
 
 
 def _ask(*words: str) -> str:

@@ -228,12 +228,23 @@ class TelemetryColumn:
     def __len__(self) -> int:
         return len(self.times)
 
+    def between(self, start_s: float, end_s: float) -> TelemetryColumn:
+        """Return the readings between two times."""
+        first, last = bisect_left(self.times, start_s), bisect_right(self.times, end_s)
+        part = TelemetryColumn()
+        part.times, part.values = self.times[first:last], self.values[first:last]
+        return part
+
 
 class Series:
-    """All readings of one device: ``columns`` by name, and ``throttle`` as (time, reasons)."""
+    """All readings of one device: ``columns`` by name, and ``throttle`` as (time, reasons).
+
+    ``implausible`` has the readings that were left out of the columns.
+    """
 
     def __init__(self) -> None:
         self.columns: dict[str, TelemetryColumn] = {}
+        self.implausible: dict[str, TelemetryColumn] = {}
         self.throttle: list[tuple[float, str]] = []
 
     def column(self, name: str) -> TelemetryColumn:
@@ -244,9 +255,9 @@ class Series:
         """Return the readings between two times."""
         part = Series()
         for name, column in self.columns.items():
-            first, last = bisect_left(column.times, start_s), bisect_right(column.times, end_s)
-            part.columns[name] = copy = TelemetryColumn()
-            copy.times, copy.values = column.times[first:last], column.values[first:last]
+            part.columns[name] = column.between(start_s, end_s)
+        for name, column in self.implausible.items():
+            part.implausible[name] = column.between(start_s, end_s)
         part.throttle = [(t, names) for t, names in self.throttle if start_s <= t <= end_s]
         return part
 

@@ -32,6 +32,7 @@ from wattlaw.measuring.files.rank_files import (
     read_rank,
     read_steps,
 )
+from wattlaw.measuring.reduce.implausible import leave_out_implausible
 
 SLURM_CLOCKS = "asked-of-slurm.json"
 """Clocks requested from Slurm, MHz, by the name of a setting's field; in an attempt's folder."""
@@ -115,6 +116,7 @@ def host_window(folder: Path, host: Host, span: Span, base_s: float) -> HostWind
     if not path.exists():
         return HostWindow(host, {}, start, end)
     series = read_telemetry(path, start - EDGE_MARGIN_S, end + EDGE_MARGIN_S)
+    leave_out_implausible(host, series)
     return HostWindow(host, series, start, end)
 
 

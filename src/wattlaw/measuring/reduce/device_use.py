@@ -14,7 +14,9 @@ from wattlaw.core.reading import Note, Reading, measured, missing
 from wattlaw.core.units import counted
 from wattlaw.devices.cpu_model import cpu_energy
 from wattlaw.devices.meter import Boundary, DeviceInfo
+from wattlaw.devices.plausible import max_power_w
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series
+from wattlaw.measuring.reduce.implausible import WARNING as IMPLAUSIBLE
 from wattlaw.measuring.reduce.series import (
     Total,
     bytes_total,
@@ -161,7 +163,13 @@ def energy_notes(window: HostWindow, energies: Sequence[DeviceEnergy]) -> list[N
 
 def _device_energy(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
     series = window.series_of(device.id)
-    counter = counter_total(series.column("energy_j"), window.start_s, window.end_s)
+    counter = counter_total(
+        series.column("energy_j"),
+        window.start_s,
+        window.end_s,
+        max_power_w(device.id, device),
+        device.update_s or 0.0,
+    )
     power = series.column("power_w")
     # power readings lag; shift the window by the lag as far as readings follow it
     following_s = power.times[-1] - window.end_s if len(power) else 0.0
@@ -172,8 +180,15 @@ def _device_energy(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
     elif sampled.value is not None:
         reading = measured(sampled.value, f"{device.meter} sampled power")
     else:
-        reading = missing(counter.why if device.energy == "counter" else sampled.why)
+        reading = missing(_why_no_energy(device, series, counter, sampled))
     return DeviceEnergy(device, window.host.host, counter, sampled, reading)
+
+
+def _why_no_energy(device: DeviceInfo, series: Series, counter: Total, sampled: Total) -> str:
+    column = "energy_j" if device.energy == "counter" else "power_w"
+    why = counter.why if device.energy == "counter" else sampled.why
+    bad = series.implausible.get(column)
+    return f"{why}; {len(bad)} of its readings are implausible" if bad else why
 
 
 def _why_missing(boundary: Boundary, host: Host, parts: Sequence[DeviceEnergy]) -> str:
@@ -277,7 +292,10 @@ def _disagreement(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]
     has_readings = _readings(window, e, "energy_j") >= _FEW_READINGS
     if e.counter.value is None and e.sampled.value and has_readings:
         text = f"{where}: {e.counter.why}; the energy is that of sampled power"
-        return [Note("counter_disagrees", text)]
+        name = IMPLAUSIBLE if e.counter.is_implausible else "counter_disagrees"
+        return [Note(name, text)]
+    if e.counter.is_implausible:
+        return [Note(IMPLAUSIBLE, f"{where}: {e.counter.why}")]
     return []
 
 

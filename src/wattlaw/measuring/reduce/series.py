@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from array import array
 from bisect import bisect_left, bisect_right
@@ -36,17 +37,34 @@ _BRIDGE_SHARE = 0.01
 
 _MAX_SPACINGS = 1000
 
+_JUMP_S = 0.5
+"""Growth of this time may appear between two neighbouring readings; more is a jump."""
+
 
 class Total(NamedTuple):
-    """A total over a window; None, and why, if there is none. ``steps_back`` counts falls."""
+    """A total over a window; None, and why, if there is none.
+
+    steps_back      how often a counter fell
+    is_implausible  whether there is none because the device cannot have used so much
+    """
 
     value: float | None
     why: str = ""
     steps_back: int = 0
+    is_implausible: bool = False
 
 
-def counter_total(column: TelemetryColumn, start_s: float, end_s: float) -> Total:
+def counter_total(
+    column: TelemetryColumn,
+    start_s: float,
+    end_s: float,
+    max_rate: float = math.inf,
+    period_s: float = 0.0,
+) -> Total:
     """Return the growth of a running counter between two times.
+
+    There is none if the counter rose faster than ``max_rate``, per s; a counter that is updated
+    every ``period_s`` shows the growth of a period at once.
 
     A counter is read more often than it changes, or less often. Only the readings around a change
     show when it changed, so values at the edges are interpolated linearly between changes.
@@ -54,6 +72,9 @@ def counter_total(column: TelemetryColumn, start_s: float, end_s: float) -> Tota
     times, values = column.times, column.values
     if len(times) < 2:
         return Total(None, "it was read fewer than twice")
+    jump = _jump(column, start_s, end_s, max_rate, _JUMP_S + 2 * period_s)
+    if jump:
+        return Total(None, jump, is_implausible=True)
     falls = [i for i in range(1, len(values)) if values[i] < values[i - 1]]
     falls_in_window = [i for i in falls if start_s <= times[i] <= end_s]
     if falls:
@@ -73,8 +94,11 @@ def counter_total(column: TelemetryColumn, start_s: float, end_s: float) -> Tota
     if why:
         return Total(None, why, len(falls_in_window))
     at_end = _counter_at(knot_times, knot_values, end_s)
-    at_start = _counter_at(knot_times, knot_values, start_s)
-    return Total(at_end - at_start, "", len(falls_in_window))
+    grown = at_end - _counter_at(knot_times, knot_values, start_s)
+    if grown > max_rate * (end_s - start_s + _JUMP_S + 2 * period_s):
+        why = f"its counter rose by {grown:.3g}, by at most {max_rate:g} a second is plausible"
+        return Total(None, why, is_implausible=True)
+    return Total(grown, "", len(falls_in_window))
 
 
 def integral(column: TelemetryColumn, start_s: float, end_s: float) -> Total:
@@ -154,6 +178,24 @@ def highest_sum(columns: list[TelemetryColumn], start_s: float, end_s: float) ->
             highest = max(sum(current.values()), highest or 0.0)
             current.clear()
     return highest
+
+
+def _jump(
+    column: TelemetryColumn, start_s: float, end_s: float, max_rate: float, slack_s: float
+) -> str:
+    """Return how a counter rose faster than its device can make it, near a window; "" if not."""
+    first = max(0, bisect_left(column.times, start_s - slack_s) - 1)
+    last = bisect_right(column.times, end_s + slack_s) + 1
+    times, values = column.times[first:last], column.values[first:last]
+    steps: Iterable[float] = map(operator.sub, itertools.islice(values, 1, None), values)
+    if max(steps, default=0.0) <= max_rate * slack_s:
+        return ""
+    for i in range(1, len(values)):
+        step, step_s = values[i] - values[i - 1], times[i] - times[i - 1]
+        if step > max_rate * (step_s + slack_s):
+            rise = f"its counter jumped by {step:.3g} in {step_s:.2g} s"
+            return f"{rise}; at most {max_rate:g} a second is plausible"
+    return ""
 
 
 def _bridged(times: array[float], values: array[float], falls: list[int]) -> array[float]:

@@ -47,6 +47,7 @@ from wattlaw.measuring.reduce.device_use import (
     energy_notes,
     with_estimate,
 )
+from wattlaw.measuring.reduce.implausible import implausible_notes
 from wattlaw.measuring.reduce.series import growth, highest_sum, mean, peak, within
 from wattlaw.measuring.reduce.slurm_clocks import clock_notes
 from wattlaw.measuring.reduce.step_quantities import step_notes, step_quantities
@@ -324,7 +325,7 @@ def utc_text(utc_s: float) -> str:
 def host_notes(w: HostWindow) -> list[Note]:
     """Return the warnings about one host: throttling, other processes, its clock, its sampler."""
     host = w.host
-    notes = []
+    notes = implausible_notes(w)
     for device, series in w.series.items():
         notes += _device_notes(w, device, series)
     for info in host.devices:
@@ -404,7 +405,7 @@ def _without_pauses(sums: dict[str, Reading]) -> dict[str, Reading]:
 
 def _reading(name: str, value: float | None, how: str) -> Reading:
     if value is None or (value == 0 and name in _NEVER_0):
-        return missing(_NEVER_0.get(name, "it was not read in the window"))
+        return missing(_NEVER_0.get(name, "no plausible reading in the window"))
     return measured(value, how)
 
 

@@ -23,6 +23,7 @@ from wattlaw.core.errors import (
 )
 from wattlaw.core.files import make_folder, write_whole
 from wattlaw.devices.meter import Probe, Sample, Scope
+from wattlaw.devices.plausible import plausible_sample
 from wattlaw.devices.probe_meters import ProbedMeter, probe_meters
 from wattlaw.measuring.files.host_files import (
     Against,
@@ -212,8 +213,10 @@ class HostSampler:
         return now
 
     def live(self) -> dict[str, Sample]:
-        """Return the newest value of every quantity, by device."""
-        return dict(self._newest)
+        """Return the newest plausible value of every quantity, by device."""
+        infos = {info.id: info for info in self.host.devices}
+        newest = dict(self._newest)
+        return {device: plausible_sample(s, infos.get(device)) for device, s in newest.items()}
 
     def flush(self) -> None:
         """Write every reading so far to disk."""
