@@ -10,7 +10,7 @@ COLOURS = {"square": "#0072b2", "ramp": "#009e73", "bursts": "#d55e00"}
 PANELS = (
     "counter, 20 ms",
     "counter, 100 ms",
-    "counter, 100 ms, edges learned later",
+    "counter, 100 ms, edges unknown",
     "power, 20 ms, mean of 10 ms",
     "power, 100 ms, mean of 100 ms",
     "power, 100 ms, mean of 25 ms",
