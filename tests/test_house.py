@@ -110,13 +110,13 @@ def check_base_install(python: str, variables: dict[str, str], folder: Path) -> 
     runs = folder / "runs" / "demo"
     for run in (make_run(1, 0), make_run(2, 0)):
         write_run(runs / run.trial, run)
-    for words, code, says in [*WORK, *NEED]:
+    for words, code, message in [*WORK, *NEED]:
         command = [python, "-m", "wattlaw", *(word.format(runs=runs) for word in words)]
         done = subprocess.run(
             command, env=variables, cwd=folder, capture_output=True, text=True, check=False
         )
         assert done.returncode == code, f"{words}: {done.stderr}"
-        assert says in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
         if code:
             assert done.stderr.count("\n") == 1, done.stderr

@@ -12,5 +12,5 @@ CSV_HEAD = "company,product,precision,peak_op_per_s,power_w\n"
 def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as stop:
         main(["accelerators", *words])
-    said = capsys.readouterr()
-    return int(stop.value.code or 0), said.out, said.err
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err

@@ -35,8 +35,8 @@ def test_a_span_may_be_open_at_an_end(
 
 
 def test_a_span_without_ends_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, said = command(capsys, "list", "--power", "-")
-    assert (code, "70-400" in said) == (2, True)
+    code, _, errors = command(capsys, "list", "--power", "-")
+    assert (code, "70-400" in errors) == (2, True)
 
 
 def test_a_difference_has_units(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,10 +69,10 @@ def test_a_fault_of_a_whole_row_has_no_column(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine.csv").write_text(CSV_HEAD + "A,B,bf16,1e14,300\nA,C,bf16,1e14,300,1,2\n")
-    _, _, said = command(
+    _, _, errors = command(
         capsys, "list", "--company", "A", "--catalogue", str(tmp_path / "mine.csv")
     )
-    assert "mine.csv:3: 7 cells under 5 columns" in said
+    assert "mine.csv:3: 7 cells under 5 columns" in errors
 
 
 def test_memory_in_gigabytes_instead_of_bytes_is_recognised(tmp_path: Path) -> None:
@@ -113,11 +113,11 @@ def test_the_figure_of_trends_groups_by_the_given_field(by: str) -> None:
 def test_a_candidate_with_an_assumed_link_is_marked_in_its_row(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code, out, said = command(capsys, "choose", "--workload", "bert-base", "--most", "100")
+    code, out, errors = command(capsys, "choose", "--workload", "bert-base", "--most", "100")
     rows = [line for line in out.splitlines() if "roofline" in line]
     taken = sum("link assumed" in line for line in rows)
     assert code == 0
-    assert f"for {taken} of {len(rows)} candidates" in said
+    assert f"for {taken} of {len(rows)} candidates" in errors
     assert 0 < taken < len(rows)
 
 
@@ -133,5 +133,5 @@ def test_a_step_at_the_minimum_has_no_interval() -> None:
 def test_fewer_than_one_candidate_is_refused(
     capsys: pytest.CaptureFixture[str], count: str
 ) -> None:
-    code, _, said = command(capsys, "choose", "--workload", "bert-base", "--most", count)
-    assert (code, "--most" in said) == (2, True)
+    code, _, errors = command(capsys, "choose", "--workload", "bert-base", "--most", count)
+    assert (code, "--most" in errors) == (2, True)

@@ -91,9 +91,9 @@ def test_an_unmeasured_cap_can_be_recommended_and_is_marked():
 def test_the_most_informative_run_is_near_the_bound_and_there_is_none_without_doubt():
     ((_, curve),) = find_cap_curves(capped(CAPS[[0, 3, 6]]))[0]
     options = evaluate_curve(curve, 0.08)
-    telling = most_informative_cap(options, choose_cap(options))
-    assert telling is not None
-    assert 0.05 < telling.probability < 0.95
+    informative = most_informative_cap(options, choose_cap(options))
+    assert informative is not None
+    assert 0.05 < informative.probability < 0.95
     flat = [
         run(1.0, 1, 0, energy=e, power_cap_w=c)
         for c, e in ((100.0, 40.0), (175.0, 40.0), (250.0, 40.0))

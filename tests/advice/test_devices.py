@@ -144,9 +144,9 @@ def test_the_value_of_a_run_is_the_expected_saving_of_the_choice_after_it():
     doubtful = rng.normal(1.0, 0.2, 20_000)
     costs = np.array([np.full(20_000, 1.0), doubtful])
     shown = [[doubtful], [rng.normal(size=20_000)]]
-    told, nothing = expected_savings(costs, [shown[1], shown[0]], np.array([True, True]))[::-1]
+    savings, nothing = expected_savings(costs, [shown[1], shown[0]], np.array([True, True]))[::-1]
     # E[max(1 − c, 0)] of a normal is σ/√(2π)
-    assert told == pytest.approx(0.2 / np.sqrt(2 * np.pi), rel=0.05)
+    assert savings == pytest.approx(0.2 / np.sqrt(2 * np.pi), rel=0.05)
     assert nothing < 0.002
     flat = np.array([np.full(100, 1.0), np.full(100, 1.5)])
     assert expected_savings(
@@ -169,9 +169,11 @@ def test_a_run_of_a_setting_that_always_costs_more_has_no_value():
     rng = np.random.default_rng(0)
     costs = np.abs(rng.normal(1.0, 0.1, (3, 1000)))
     shown = [[c] for c in costs]
-    told = expected_savings(costs, shown, np.array([True] * 3))
+    savings = expected_savings(costs, shown, np.array([True] * 3))
     more = np.concatenate([costs, costs + 1e-9])
-    assert expected_savings(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(told)
+    assert expected_savings(more, [*shown, *shown], np.array([True] * 6))[:3] == pytest.approx(
+        savings
+    )
 
 
 def test_a_broken_bound_costs_the_fallback_setting():

@@ -63,9 +63,9 @@ def test_curves_that_never_cross_are_ranked_early_and_stopping_half_saves_half_o
     share,
 ):
     curves = [curve(r) for r in RATES]
-    told = [scores(c.losses, share) for c in curves]
+    all_scores = [scores(c.losses, share) for c in curves]
     for name in ("TSE", "TSE-E", "TSE-EMA"):
-        found = ranked(curves, [t[name] for t in told], share)
+        found = ranked(curves, [t[name] for t in all_scores], share)
         assert found.order == (3, 2, 1, 0)
         assert found.spearman == pytest.approx(1)
         assert found.best_kept
@@ -96,13 +96,13 @@ def test_a_score_uses_only_the_losses_logged_so_far():
 def test_any_curves_give_a_permutation_and_shares_between_none_and_all(losses, share):
     curves = [Curve(np.array(x), np.ones(len(x)), x[-1], 1.0) for x in losses]
     try:
-        told = [scores(c.losses, share) for c in curves]
+        all_scores = [scores(c.losses, share) for c in curves]
     except WattlawError as error:
-        told, line = [], str(error)
+        all_scores, line = [], str(error)
         assert "\n" not in line
     for name in SCORES:
-        if told and all(name in t for t in told):
-            found = ranked(curves, [t[name] for t in told], share)
+        if all_scores and all(name in t for t in all_scores):
+            found = ranked(curves, [t[name] for t in all_scores], share)
             assert sorted(found.order) == list(range(len(curves)))
             assert found.spearman is None or -1.0000001 <= found.spearman <= 1.0000001
             assert 0 <= found.time_share <= 1
@@ -167,9 +167,9 @@ def test_a_diverged_or_a_short_trial_is_left_out_by_name(tmp_path):
     trial(tmp_path / "runs" / "s", 8.0, losses=[1.0] * 12)
     found = rank(tmp_path / "runs")
     assert len(found.configurations) == 4
-    said = sorted(n.message for n in found.notes)
-    assert "t-8.0-0 is left out: it logged 12 losses; a ranking needs 40" in said[0]
-    assert "t-9.0-0 is left out: its loss is not finite from step 50 on" in said[1]
+    messages = sorted(n.message for n in found.notes)
+    assert "t-8.0-0 is left out: it logged 12 losses; a ranking needs 40" in messages[0]
+    assert "t-9.0-0 is left out: its loss is not finite from step 50 on" in messages[1]
 
 
 def test_runs_of_another_length_are_a_separate_search(tmp_path):

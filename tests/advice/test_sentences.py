@@ -23,9 +23,9 @@ def words(times: dict[int, tuple[float, ...]]) -> str:
 
 
 def test_a_gain_within_the_run_to_run_variation_is_no_clear_difference():
-    said = words({1: (0.10, 0.13, 0.11), 2: (0.21, 0.27, 0.24)})
-    assert "no clear difference in time between 1 process and 2 processes. Take the first" in said
-    assert "the fastest setting" not in said
+    answer = words({1: (0.10, 0.13, 0.11), 2: (0.21, 0.27, 0.24)})
+    assert "no clear difference in time between 1 process and 2 processes. Take the first" in answer
+    assert "the fastest setting" not in answer
 
 
 def test_a_setting_with_a_clear_gain_is_called_the_fastest():
@@ -42,10 +42,10 @@ def test_single_runs_say_that_their_variation_is_unknown(second: float):
 
 def test_errors_of_many_groups_stay_a_readable_line():
     faults = [(f"w{i}", f"fault {'abcdefg'[i % 7]}") for i in range(70)]
-    told = summarise_faults(faults)
-    assert told.count(";") == 3
-    assert told.startswith("w0: fault a (and 9 more similar groups); ")
-    assert told.endswith("; 40 more groups for other reasons")
+    summary = summarise_faults(faults)
+    assert summary.count(";") == 3
+    assert summary.startswith("w0: fault a (and 9 more similar groups); ")
+    assert summary.endswith("; 40 more groups for other reasons")
     assert summarise_faults(faults[:3]) == "w0: fault a; w1: fault b; w2: fault c"
 
 

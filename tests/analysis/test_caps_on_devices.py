@@ -39,11 +39,11 @@ def truth(n: float, cap: float, lost: float = 0.05) -> tuple[float, float]:
 
 def tried(sizes=(1, 2, 4), caps=(125.0, 187.5), tried_on=(1,), lost=0.05):
     rng = np.random.default_rng(0)
-    wanted = [(n, HIGHEST_W, r) for n in sizes for r in range(2)] + [
+    planned = [(n, HIGHEST_W, r) for n in sizes for r in range(2)] + [
         (n, cap, 0) for n in tried_on for cap in caps
     ]
     runs = []
-    for n, cap, repeat in wanted:
+    for n, cap, repeat in planned:
         seconds, joules = truth(n, cap, lost)
         noise = float(np.exp(rng.normal(0, 0.01)))
         runs.append(run(seconds * noise, n, repeat, energy=joules * noise, power_cap_w=cap))
@@ -170,11 +170,11 @@ def uncapped(made):
 def test_the_effect_of_the_highest_cap_on_uncapped_runs_is_included(base, sizes):
     runs = tried_below(base, sizes)
     for n in (1, 4, 8):
-        (told,) = predict(runs, PredictionRequest(devices=n, power_cap_w=105.0))
+        (prediction,) = predict(runs, PredictionRequest(devices=n, power_cap_w=105.0))
         seconds, joules = truth(n, 105.0)
         for name, value in (("time_per_sample_s", seconds), ("energy_j", joules)):
-            assert told.quantities[name].low < value < told.quantities[name].high
-            assert told.quantities[name].value == pytest.approx(value, rel=0.05)
+            assert prediction.quantities[name].low < value < prediction.quantities[name].high
+            assert prediction.quantities[name].value == pytest.approx(value, rel=0.05)
     # the highest measured cap may be chosen, too
     places = {(o.devices, o.run.setting.power_cap_w) for o in device_candidates(runs)}
     assert {(4, 85.0), (4, 105.0), (4, 125.0)} <= places
@@ -184,47 +184,47 @@ def test_an_option_at_a_new_cap_equals_its_prediction():
     runs = tried_below(None)
     for option in [o for o in device_candidates(runs) if o.is_at_new_cap and not o.is_beyond]:
         if option.devices not in (1, 2, 4, 8):
-            (told,) = predict(
+            (prediction,) = predict(
                 runs,
                 PredictionRequest(
                     devices=option.devices, power_cap_w=option.run.setting.power_cap_w
                 ),
             )
             assert np.exp(option.log_t) == pytest.approx(
-                told.quantities["time_per_sample_s"].value, rel=1e-6
+                prediction.quantities["time_per_sample_s"].value, rel=1e-6
             )
 
 
 def test_a_single_uncapped_run_does_not_replace_the_law_of_capped_runs():
     runs = [*tried((1, 2, 4)), run(1.0, 1, energy=200.0)]
     assert {r.setting.power_cap_w for r in baseline_runs(runs)} == {HIGHEST_W}
-    (told,) = predict(runs, PredictionRequest(devices=3))
-    assert told.setting["power_cap_w"] == HIGHEST_W
+    (prediction,) = predict(runs, PredictionRequest(devices=3))
+    assert prediction.setting["power_cap_w"] == HIGHEST_W
 
 
 def test_caps_are_predicted_for_the_only_measured_number_of_devices():
     runs = [r for r in tried((1,)) if r.setting.devices == 1]
-    (told,) = predict(runs, PredictionRequest(devices=1, power_cap_w=150.0))
+    (prediction,) = predict(runs, PredictionRequest(devices=1, power_cap_w=150.0))
     seconds, joules = truth(1, 150.0)
     assert (
-        told.quantities["time_per_sample_s"].low
+        prediction.quantities["time_per_sample_s"].low
         < seconds
-        < told.quantities["time_per_sample_s"].high
+        < prediction.quantities["time_per_sample_s"].high
     )
-    assert told.quantities["energy_j"].low < joules < told.quantities["energy_j"].high
-    assert told.extrapolated == ""
+    assert prediction.quantities["energy_j"].low < joules < prediction.quantities["energy_j"].high
+    assert prediction.extrapolated == ""
     with pytest.raises(FitError, match="runs of one size do not determine a law"):
         predict(runs, PredictionRequest(devices=2, power_cap_w=150.0))
 
 
 def test_a_cap_measured_on_every_number_of_devices_needs_no_cap_law():
     runs = tried((1, 2, 4), caps=(125.0,), tried_on=(1, 2, 4))
-    (told,) = predict(runs, PredictionRequest(devices=3, power_cap_w=125.0))
+    (prediction,) = predict(runs, PredictionRequest(devices=3, power_cap_w=125.0))
     seconds, _ = truth(3, 125.0)
     assert (
-        told.quantities["time_per_sample_s"].low
+        prediction.quantities["time_per_sample_s"].low
         < seconds
-        < told.quantities["time_per_sample_s"].high
+        < prediction.quantities["time_per_sample_s"].high
     )
 
 

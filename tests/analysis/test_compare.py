@@ -76,11 +76,11 @@ def test_machines_may_differ_but_not_the_requested_kind_of_device():
     other = Machine("cuda", "H100", 1, 8, "EPYC")
     b = [make_run(1, r, 0.01, machine=other) for r in range(3)]
     assert compare(runs(0.1, 0.01, 1), b).matched == 1
-    asked = [
+    requested = [
         make_run(1, r, setting=Setting("schnet", "tiny", batch_per_device=32, device_type="cpu"))
         for r in range(3)
     ]
-    assert compare(runs(0.1, 0.01, 1), asked).matched == 0
+    assert compare(runs(0.1, 0.01, 1), requested).matched == 0
     mixed = compare(runs(0.1, 0.01, 1), [*b, *runs(0.1, 0.01, 2)])
     assert "several_machines" in [note.name for note in mixed.warnings]
 

@@ -76,8 +76,8 @@ def test_energy_and_cost_are_less_certain_than_time_if_power_varies():
         for i, (n, t) in enumerate(((1, 1.0), (2, 0.51), (8, 0.14)))
         for r in range(2)
     ]
-    asked = PredictionRequest(devices=4, price_per_kwh=0.3, pue=1.5)
-    (found,) = predict(runs, asked)
+    priced = PredictionRequest(devices=4, price_per_kwh=0.3, pue=1.5)
+    (found,) = predict(runs, priced)
     time, energy, cost = (found.quantities[n] for n in ("time_s", "energy_j", "cost"))
     assert energy.high / energy.low > 1.1 * time.high / time.low
     assert energy.low < 4 * 100 * time.value < energy.high
@@ -157,16 +157,16 @@ def test_one_device_and_a_link_give_a_prediction_marked_as_a_formula():
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "impossible",
     [
         PredictionRequest(devices=0),
         PredictionRequest(devices=10**6),
         PredictionRequest(devices=2, samples=-1),
     ],
 )
-def test_impossible_settings_are_refused(wanted):
+def test_impossible_settings_are_refused(impossible):
     with pytest.raises(UsageError, match="give"):
-        predict(scaled({1: 1.0, 2: 0.6}), wanted)
+        predict(scaled({1: 1.0, 2: 0.6}), impossible)
 
 
 def aimed(devices: int, batch: int, critical: float, seed: int) -> Run:
@@ -217,18 +217,18 @@ def test_groups_that_fail_for_the_same_reason_are_reported_once():
 
 def test_runs_without_energy_or_rate_are_reported():
     runs = [run(1 / n, n, energy=10.0 if n < 4 else None) for n in (1, 2, 4)]
-    (told,) = predict([*runs, run(0.0, 8)], PredictionRequest(devices=3))
-    assert "energy_j" not in told.quantities
-    said = {n.name: n.message for n in told.warnings}
-    assert said["no_energy"] == "energy is left out: only 2 of 3 runs measured it"
-    assert said["runs_left_out"].startswith("1 without time_per_sample_s")
+    (prediction,) = predict([*runs, run(0.0, 8)], PredictionRequest(devices=3))
+    assert "energy_j" not in prediction.quantities
+    messages = {n.name: n.message for n in prediction.warnings}
+    assert messages["no_energy"] == "energy is left out: only 2 of 3 runs measured it"
+    assert messages["runs_left_out"].startswith("1 without time_per_sample_s")
 
 
 @pytest.mark.parametrize("joules", [1e300, 1e-300, 0.0])
 def test_an_energy_beyond_any_device_is_not_predicted(joules):
     runs = [run(1 / n, n, energy=joules if n == 2 else 10.0) for n in (1, 2, 4)]
-    (told,) = predict(runs, PredictionRequest(devices=3))
-    assert "energy_j" not in told.quantities
+    (prediction,) = predict(runs, PredictionRequest(devices=3))
+    assert "energy_j" not in prediction.quantities
 
 
 def test_runs_without_a_law_are_refused_for_every_request():

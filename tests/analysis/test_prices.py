@@ -118,11 +118,11 @@ def test_a_front_has_one_workload_and_comparable_energies():
 
 
 @pytest.mark.parametrize(
-    ("prices", "said"),
+    ("prices", "fault"),
     [(Prices(1e308), "price per device-hour is 1e\\+308; give a number from 0 to")],
 )
-def test_an_unrealistic_price_is_refused(prices, said):
-    with pytest.raises(UsageError, match=said):
+def test_an_unrealistic_price_is_refused(prices, fault):
+    with pytest.raises(UsageError, match=fault):
         advise([run(1.0)], "cost", prices=prices)
 
 

@@ -30,13 +30,15 @@ def run(gpu: Reading, cpu: Reading, devices: int = 2) -> Run:
 
 
 def test_measured_and_estimated_energies_are_stated_separately() -> None:
-    said = statement([run(measured(2 * KWH, "nvml counter"), estimated(0.5 * KWH, "model: x"))] * 2)
-    assert "Energy of the GPUs: 4 kWh (measured) [nvml counter]." in said.text
-    assert "Energy of the CPU packages: 1 kWh (estimated) [model: x]." in said.text
-    assert "Not measured: memory (not recorded), whole nodes (no meter)." in said.text
-    assert "2 device-hours in 1 hour of measured windows" in said.text
-    assert "CO2" not in said.text
-    assert (said.counted_j, said.counted_status) == (5 * KWH, "estimated")
+    summary = statement(
+        [run(measured(2 * KWH, "nvml counter"), estimated(0.5 * KWH, "model: x"))] * 2
+    )
+    assert "Energy of the GPUs: 4 kWh (measured) [nvml counter]." in summary.text
+    assert "Energy of the CPU packages: 1 kWh (estimated) [model: x]." in summary.text
+    assert "Not measured: memory (not recorded), whole nodes (no meter)." in summary.text
+    assert "2 device-hours in 1 hour of measured windows" in summary.text
+    assert "CO2" not in summary.text
+    assert (summary.counted_j, summary.counted_status) == (5 * KWH, "estimated")
 
 
 def test_imported_records_are_not_described_as_measured_by_us() -> None:
@@ -55,25 +57,29 @@ def test_imported_records_are_not_described_as_measured_by_us() -> None:
 
 
 def test_emissions_and_cost_follow_from_the_given_factors() -> None:
-    said = statement(
+    summary = statement(
         [run(measured(10 * KWH), missing("shared"))], grid_g_per_kwh=400, pue=1.5, price_per_kwh=0.2
     )
-    assert said.co2e_kg == pytest.approx(10 * 1.5 * 400 / 1000)
-    assert said.money == pytest.approx(10 * 1.5 * 0.2)
-    assert "The energy of the GPUs means 6 kg CO2e at a PUE of 1.5 and 400 g CO2e/kWh." in said.text
+    assert summary.co2e_kg == pytest.approx(10 * 1.5 * 400 / 1000)
+    assert summary.money == pytest.approx(10 * 1.5 * 0.2)
+    assert (
+        "The energy of the GPUs means 6 kg CO2e at a PUE of 1.5 and 400 g CO2e/kWh." in summary.text
+    )
 
 
 def test_a_run_without_energy_is_counted_as_missing_and_not_as_zero() -> None:
-    said = statement(
+    summary = statement(
         [run(measured(KWH, "nvml counter"), missing("x")), run(missing("GPU lost"), missing("x"))]
     )
-    assert "1 kWh (measured in 1 of 2 runs) [nvml counter; missing in 1 run: GPU lost]" in said.text
+    assert (
+        "1 kWh (measured in 1 of 2 runs) [nvml counter; missing in 1 run: GPU lost]" in summary.text
+    )
 
 
 def test_without_any_energy_no_emission_is_stated() -> None:
-    said = statement([run(missing("x"), missing("x"))], grid_g_per_kwh=400)
-    assert said.co2e_kg is None
-    assert "no energy is known" in said.text
+    summary = statement([run(missing("x"), missing("x"))], grid_g_per_kwh=400)
+    assert summary.co2e_kg is None
+    assert "no energy is known" in summary.text
 
 
 @pytest.mark.parametrize(

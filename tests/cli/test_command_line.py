@@ -75,14 +75,14 @@ def test_a_table_breaks_no_word_in_a_narrow_terminal(width: int, is_table: bool)
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=theirs, env=environment, timeout=60, check=True
     )
-    said = os.read(ours, 100_000).decode().replace("\r", "")
+    shown = os.read(ours, 100_000).decode().replace("\r", "")
     os.close(ours)
     os.close(theirs)
     assert done.returncode == 0
-    assert {"batch_per_device", "no_energy_meter", "workload"} <= set(said.split())
-    assert ("---" in said) == is_table
-    assert is_table or "workload          schnet\nbatch_per_device  16\n" in said
-    assert is_table or "workload          bert\nwarnings" in said
+    assert {"batch_per_device", "no_energy_meter", "workload"} <= set(shown.split())
+    assert ("---" in shown) == is_table
+    assert is_table or "workload          schnet\nbatch_per_device  16\n" in shown
+    assert is_table or "workload          bert\nwarnings" in shown
 
 
 def test_json_writes_the_status_of_every_reading(capsysbinary: pytest.CaptureFixture[bytes]):
@@ -128,12 +128,12 @@ def test_a_failure_is_reported_once_and_no_recorded_value_is_called_missing(
     )
     with pytest.raises(SystemExit) as end:
         show_runs([run], as_json=False, out="runs")
-    said = capsys.readouterr()
+    shown = capsys.readouterr()
     assert end.value.code == 1
-    assert "1 of 1 trial failed; `wattlaw runs show runs/demo --failed`" in said.err
-    assert "no_energy_meter" not in said.err
-    assert said.err.count(error) == times
-    assert "missing" not in said.err
+    assert "1 of 1 trial failed; `wattlaw runs show runs/demo --failed`" in shown.err
+    assert "no_energy_meter" not in shown.err
+    assert shown.err.count(error) == times
+    assert "missing" not in shown.err
 
 
 def test_every_misspelt_choice_suggests_the_nearest_name():
@@ -171,9 +171,9 @@ def test_a_missing_choice_or_command_is_a_one_line_error():
     }
     for words, answer in answers.items():
         ended = CliRunner().invoke(wattlaw, words)
-        said = ended.output + str(ended.exception or "")
-        assert answer in said, words
-        assert "Traceback" not in said
+        shown = ended.output + str(ended.exception or "")
+        assert answer in shown, words
+        assert "Traceback" not in shown
 
 
 @pytest.mark.parametrize("command", ["fit", "advise", "statement", "runs show"])

@@ -14,11 +14,11 @@ FRAME = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=1.0\nH 0 0 0 0 0 0\
 
 def test_check_describes_a_valid_file():
     done = CliRunner().invoke(wattlaw, ["data", "check", str(ETHANOL), "--json"])
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["items"]) == (0, [])
-    assert told["overall"]["molecules"] == told["overall"]["forces"] == 1200
-    assert told["overall"]["elements"] == {"H": 7200, "C": 2400, "O": 1200}
-    assert told["overall"]["numbers"] == {"energy": 1200}
+    report = json.loads(done.stdout)
+    assert (done.exit_code, report["items"]) == (0, [])
+    assert report["overall"]["molecules"] == report["overall"]["forces"] == 1200
+    assert report["overall"]["elements"] == {"H": 7200, "C": 2400, "O": 1200}
+    assert report["overall"]["numbers"] == {"energy": 1200}
 
 
 def test_check_names_every_bad_record_and_fails(tmp_path):
@@ -36,6 +36,6 @@ def test_check_reads_a_table_of_smiles(tmp_path):
     path = tmp_path / "zinc.csv"
     path.write_text("smiles,logP,name\nCCO,1.0,a\nC1CC,2.0,b\n")
     done = CliRunner().invoke(wattlaw, ["data", "check", str(path), "--json"])
-    told = json.loads(done.stdout)
-    assert [(i["record"], "ring" in i["fault"]) for i in told["items"]] == [("line 3", True)]
-    assert told["overall"]["numbers"] == {"logP": 1}
+    report = json.loads(done.stdout)
+    assert [(i["record"], "ring" in i["fault"]) for i in report["items"]] == [("line 3", True)]
+    assert report["overall"]["numbers"] == {"logP": 1}

@@ -44,13 +44,13 @@ def gpu(device: str, utilisation: float) -> DeviceUse:
 
 
 def test_a_page_compares_the_request_with_the_use() -> None:
-    said = text(page(read_job(table())))
-    assert said.splitlines()[0] == "job 123 (bert) of ada: COMPLETED, 1 node n7"
-    assert "time     1 h 00 min of 24 h 00 min  4%" in said
-    assert "CPUs     4.0 cores busy of 40 cores  10%" in said
-    assert "memory   20 GiB of 320 GiB  6%" in said
-    assert "GPUs     0.6 GPUs busy (Slurm's accounting) of 2 GPUs  31%" in said
-    assert "energy   missing: Slurm reads no energy on this cluster" in said
+    shown = text(page(read_job(table())))
+    assert shown.splitlines()[0] == "job 123 (bert) of ada: COMPLETED, 1 node n7"
+    assert "time     1 h 00 min of 24 h 00 min  4%" in shown
+    assert "CPUs     4.0 cores busy of 40 cores  10%" in shown
+    assert "memory   20 GiB of 320 GiB  6%" in shown
+    assert "GPUs     0.6 GPUs busy (Slurm's accounting) of 2 GPUs  31%" in shown
+    assert "energy   missing: Slurm reads no energy on this cluster" in shown
 
 
 def test_a_saved_table_of_many_jobs_gives_the_page_of_the_named_one() -> None:
@@ -144,7 +144,7 @@ def test_outside_slurm_the_error_names_the_next_step(tmp_path) -> None:
         "#!/bin/sh\necho 'sacct: fatal: Could not establish a configuration source' >&2; exit 1\n"
     )
     program.chmod(0o755)
-    for path, said in (
+    for path, shown in (
         (str(tmp_path), "run this on a machine of the Slurm cluster, or give"),
         ("/nowhere", "is not installed"),
     ):
@@ -153,7 +153,7 @@ def test_outside_slurm_the_error_names_the_next_step(tmp_path) -> None:
             words, capture_output=True, text=True, env={**os.environ, "PATH": path}
         )
         assert done.returncode == 1
-        assert said in done.stderr
+        assert shown in done.stderr
 
 
 def test_the_command_reads_a_saved_table() -> None:

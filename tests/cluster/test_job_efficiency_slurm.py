@@ -80,9 +80,9 @@ def test_a_real_job_is_compared_with_its_request_also_in_its_epilog(
     assert 2 * 60e6 < use["memory_used_bytes"] < 400e6
     assert item["energy"]["status"] == "missing"
     for node in ("a", "b"):
-        said = (cluster.folder / f"epilog-{number}-{node}.txt").read_text()
-        assert said.startswith(f"job {number} (job.sh) of root: ")
-        assert "of 10 min 00 s" in said
+        shown = (cluster.folder / f"epilog-{number}-{node}.txt").read_text()
+        assert shown.startswith(f"job {number} (job.sh) of root: ")
+        assert "of 10 min 00 s" in shown
 
 
 def test_a_running_and_a_pending_job_are_labelled(cluster: Cluster, tmp_path: Path) -> None:

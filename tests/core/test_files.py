@@ -80,20 +80,20 @@ def test_a_full_disk_is_a_one_line_error_and_loses_nothing(open_folder: Path):
         "-",
     )
     if subprocess.run([*small_disk, "true"], capture_output=True, check=False).returncode == 0:
-        said = try_it(do, path, wrapper=small_disk)
+        reason = try_it(do, path, wrapper=small_disk)
         assert (
-            said
+            reason
             == f"no space left for {path}; free some or choose another folder with -o\noldsummary.json"
         )
     path.write_bytes(b"old")
-    said = try_it(do, path, before="resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))")
-    assert said.startswith(f"{path} would exceed the largest file allowed here")
+    reason = try_it(do, path, before="resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))")
+    assert reason.startswith(f"{path} would exceed the largest file allowed here")
     assert path.read_bytes() == b"old"
     assert os.listdir(open_folder) == ["summary.json"]
 
 
 @pytest.mark.parametrize(
-    ("do", "says"),
+    ("do", "message"),
     [
         ("write_whole(Path(sys.argv[1]) / 'summary.json', b'x')", "no permission to write"),
         ("make_folder(Path(sys.argv[1]) / 'runs')", "no permission to write"),
@@ -101,7 +101,7 @@ def test_a_full_disk_is_a_one_line_error_and_loses_nothing(open_folder: Path):
         ("scan(Path(sys.argv[1]) / 'closed')", "no permission to read"),
     ],
 )
-def test_a_missing_permission_is_a_one_line_error(open_folder: Path, do: str, says: str):
+def test_a_missing_permission_is_a_one_line_error(open_folder: Path, do: str, message: str):
     (open_folder / "closed").mkdir(mode=0o700)
     (open_folder / "closed" / "summary.json").touch()
     if os.geteuid() == 0:
@@ -110,11 +110,11 @@ def test_a_missing_permission_is_a_one_line_error(open_folder: Path, do: str, sa
         before = ""
         (open_folder / "closed").chmod(0)
         open_folder.chmod(0o555)
-    said = try_it(do, open_folder, before)
+    reason = try_it(do, open_folder, before)
     open_folder.chmod(0o755)
     (open_folder / "closed").chmod(0o700)
-    assert said.startswith(f"{says} {open_folder}")
-    assert "\n" not in said
+    assert reason.startswith(f"{message} {open_folder}")
+    assert "\n" not in reason
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path):

@@ -226,7 +226,7 @@ def test_a_limit_on_a_total_becomes_one_per_sample():
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("gpu_energy_j", "write NAME=VALUE"),
         ("gpu_energi_j=3", "did you mean 'gpu_energy_j'"),
@@ -235,8 +235,8 @@ def test_a_limit_on_a_total_becomes_one_per_sample():
         ("gpu_energy_j=3 s", "s is not a unit of it; valid: J"),
     ],
 )
-def test_a_wrong_limit_is_refused_in_one_line(text: str, says: str):
-    with pytest.raises(UsageError, match=re.escape(says)):
+def test_a_wrong_limit_is_refused_in_one_line(text: str, message: str):
+    with pytest.raises(UsageError, match=re.escape(message)):
         parse_limit(text)
 
 

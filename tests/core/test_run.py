@@ -94,14 +94,14 @@ def test_a_half_written_summary_is_damaged(share: float):
 
 def test_damaged_bytes_give_a_run_or_a_one_line_error():
     """Flipped, cut, doubled and swapped bytes. A damaged value may still be valid."""
-    rng, data, said = random.Random(0), encode_run(RUN), []
+    rng, data, messages = random.Random(0), encode_run(RUN), []
     for _ in range(10_000 if FULL else 200):
         try:
             decode_run(_damage(rng, data), "x")
         except RecordError as error:
-            said.append(str(error))
-    assert len(said) > 100
-    assert not [line for line in said if "\n" in line or not line.startswith("x ")]
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert not [line for line in messages if "\n" in line or not line.startswith("x ")]
 
 
 @pytest.mark.parametrize(

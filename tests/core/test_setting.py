@@ -98,7 +98,7 @@ def test_a_name_that_is_not_a_field_becomes_an_option():
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({}, "needs a workload"),
         ({"workload": ""}, "workload is empty"),
@@ -121,10 +121,10 @@ def test_a_name_that_is_not_a_field_becomes_an_option():
         ({"workload": "x", "lr": 2**70}, "option 'lr'"),
     ],
 )
-def test_an_impossible_setting_lists_the_valid_values(values: dict, says: str):
+def test_an_impossible_setting_lists_the_valid_values(values: dict, message: str):
     with pytest.raises(UsageError) as caught:
         setting_from(values)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
@@ -147,11 +147,11 @@ def test_any_values_give_a_setting_or_a_one_line_error(values: dict):
     try:
         setting = setting_from({"workload": "x", **values})
     except UsageError as error:
-        said = str(error)
+        error_text = str(error)
     else:
-        said = ""
+        error_text = ""
         assert identity(msgspec.json.decode(to_json(setting), type=Setting)) == identity(setting)
-    assert "\n" not in said
+    assert "\n" not in error_text
 
 
 TARGET = {"metric": "mae_mev", "below": 60}
@@ -176,7 +176,7 @@ def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs
 
 
 @pytest.mark.parametrize(
-    ("stop", "says"),
+    ("stop", "message"),
     [
         ({"target": TARGET}, "also set a maximum of steps, epochs or seconds"),
         ({"steps": 5, "target": {"metric": "mae_mev"}}, "incomplete"),
@@ -186,6 +186,6 @@ def test_a_target_is_a_part_of_the_identity_and_settings_without_one_keep_theirs
         ({"steps": 5, "target": {**TARGET, "bellow": 3}}, "did you mean 'below'"),
     ],
 )
-def test_a_target_that_cannot_be_evaluated_is_refused(stop, says):
-    with pytest.raises(WattlawError, match=says):
+def test_a_target_that_cannot_be_evaluated_is_refused(stop, message):
+    with pytest.raises(WattlawError, match=message):
         setting_from({"workload": "schnet", "stop": stop})

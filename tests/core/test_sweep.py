@@ -80,7 +80,7 @@ def test_the_name_of_a_trial_is_a_folder_name():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ('repeats = 3"', "line 3"),
         ("repeats = 0", "repeats is 0"),
@@ -92,17 +92,17 @@ def test_the_name_of_a_trial_is_a_folder_name():
         ("time_limit_s = 0", "time_limit_s is 0"),
     ],
 )
-def test_a_wrong_sweep_file_is_named_with_its_fault(tmp_path: Path, change: str, says: str):
+def test_a_wrong_sweep_file_is_named_with_its_fault(tmp_path: Path, change: str, message: str):
     path = tmp_path / "caps.toml"
     path.write_text(FILE.replace("repeats = 3", change))
     with pytest.raises(UsageError) as caught:
         read_sweep(path)
-    assert says.lower() in str(caught.value).lower()
+    assert message.lower() in str(caught.value).lower()
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "message"),
     [
         ({"over": {"devices": []}}, "over.devices is empty"),
         ({"over": 3}, "over: Expected"),
@@ -110,10 +110,10 @@ def test_a_wrong_sweep_file_is_named_with_its_fault(tmp_path: Path, change: str,
         ({"name": "../up"}, "name is '../up'"),
     ],
 )
-def test_an_invalid_grid_is_refused(values: dict, says: str):
+def test_an_invalid_grid_is_refused(values: dict, message: str):
     with pytest.raises(UsageError) as caught:
         sweep_from(values)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_sweep_file_is_a_one_line_error(tmp_path: Path):

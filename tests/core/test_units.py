@@ -129,7 +129,7 @@ def test_a_value_is_read_with_its_unit(text: str, unit: str, value: float):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("3 W", "the cap is '3 W'; W is not a unit of it; valid: J, mJ, kJ"),
         ("much", "the cap is 'much'; give a number in J"),
@@ -137,8 +137,8 @@ def test_a_value_is_read_with_its_unit(text: str, unit: str, value: float):
         ("", "give a number"),
     ],
 )
-def test_a_value_of_another_dimension_is_refused_with_the_valid_units(text: str, says: str):
-    with pytest.raises(UsageError, match=re.escape(says)):
+def test_a_value_of_another_dimension_is_refused_with_the_valid_units(text: str, message: str):
+    with pytest.raises(UsageError, match=re.escape(message)):
         parse_value(text, "J", "the cap")
 
 

@@ -84,6 +84,6 @@ def test_the_command_reports_how_many_runs_it_read(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["import", "csv", str(tmp_path / "x.csv"), "-o", str(tmp_path / "out"), *words])
     assert stop.value.code == 0
-    said = capsys.readouterr().err
-    assert "2 runs in" in said
-    assert "1 part skipped" in said
+    printed = capsys.readouterr().err
+    assert "2 runs in" in printed
+    assert "1 part skipped" in printed

@@ -24,8 +24,8 @@ def call(capsys: pytest.CaptureFixture[str]):
     def called(*words: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
             main([str(word) for word in words])
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
+        captured = capsys.readouterr()
+        return int(end.value.code or 0), captured.out, captured.err
 
     return called
 
@@ -135,7 +135,7 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "message"),
     [
         (["show", "{none}"], 1, "there is no folder {none}"),
         (["show", "{empty}"], 1, "there are no runs in {empty}; 1 trial started and not finished"),
@@ -149,13 +149,13 @@ def test_a_damaged_run_is_named_on_stderr_and_the_others_are_shown(sweep: Path):
     ],
 )
 def test_a_wrong_call_is_a_one_line_error(
-    sweep: Path, tmp_path: Path, call, words: list[str], code: int, says: str
+    sweep: Path, tmp_path: Path, call, words: list[str], code: int, message: str
 ):
     new_attempt(tmp_path / "empty" / "demo" / "schnet-0-r0")
     places = {"none": tmp_path / "none", "empty": tmp_path / "empty", "sweep": sweep}
     ended, out, err = call("runs", *(word.format(**places) for word in words))
     assert (ended, out) == (code, "")
-    assert says.format(**places) in err
+    assert message.format(**places) in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
 

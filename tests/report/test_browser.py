@@ -52,20 +52,20 @@ def page_file(tmp_path_factory):
 @pytest.fixture
 def opened(browser, page_file, request):
     faults: list[str] = []
-    asked: list[str] = []
+    urls: list[str] = []
     page = browser.new_page(
         viewport={"width": request.param[1], "height": 900}, color_scheme=request.param[0]
     )
     page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("dialog", lambda d: faults.append(f"dialog {d.message}"))
-    page.on("request", lambda r: asked.append(r.url))
+    page.on("request", lambda r: urls.append(r.url))
     page.goto(page_file.as_uri())
     page.wait_for_selector("html[data-drawn=yes]", timeout=60_000)
     yield page
     page.close()
     assert faults == []
-    assert asked == [page_file.as_uri()]
+    assert urls == [page_file.as_uri()]
 
 
 BOTH = [("light", 1280), ("dark", 390)]

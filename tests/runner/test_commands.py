@@ -63,7 +63,7 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"),
+    ("setting", "message"),
     [
         (
             {"command": "sleep 1", "pwer_cap_w": 100},
@@ -88,8 +88,8 @@ def follow(tmp_path, pieces, setting=None, pattern=PATTERN):
         ({"command": "echo", "step_pattern": "a{99999999999}"}, "not a valid regular expression"),
     ],
 )
-def test_a_contradictory_command_is_refused_with_one_line(tmp_path, setting, says):
-    with pytest.raises(UsageError, match=says) as refusal:
+def test_a_contradictory_command_is_refused_with_one_line(tmp_path, setting, message):
+    with pytest.raises(UsageError, match=message) as refusal:
         sweep(tmp_path, **setting)
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +146,7 @@ def test_samples_are_missing_unless_the_batch_or_the_output_gives_them(tmp_path)
     for name, setting, piece, samples in (
         ("none", None, line, ["", ""]),
         ("batch", batch, line, ["8", "8"]),
-        ("told", batch, b"it %d samples 5\n", ["5", "5"]),
+        ("output", batch, b"it %d samples 5\n", ["5", "5"]),
     ):
         (tmp_path / name).mkdir()
         _, found = follow(tmp_path / name, [piece % i for i in range(3)], setting)
@@ -178,9 +178,9 @@ def test_lines_are_timed_as_they_arrive(tmp_path):
     )
     run = printing(tmp_path, code)
     output = (tmp_path / "runs" / "c" / run.trial / "attempt-1" / "output-0.log").read_text()
-    told = [float(line.split()[3]) for line in output.splitlines()]
+    printed_s = [float(line.split()[3]) for line in output.splitlines()]
     seen = [float(r["end_s"]) for r in rows(tmp_path, run)]
-    late = sorted(b - a for a, b in zip(told[1:], seen, strict=True))
+    late = sorted(b - a for a, b in zip(printed_s[1:], seen, strict=True))
     # a busy machine may wake the reader late; polling every 50 ms would be late half of the time
     assert late[len(late) // 2] < 0.002
 

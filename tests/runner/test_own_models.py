@@ -62,7 +62,7 @@ def test_unused_parameters_are_not_sharded_and_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("Lonely", "is not a workload; derive it from wattlaw.workloads.base.Workload"),
         ("Unfinished", "lacks the methods data, loss"),
@@ -73,8 +73,8 @@ def test_unused_parameters_are_not_sharded_and_reported(tmp_path):
         ("Sized", 'its batch is 8; it must map presets to sizes, such as {"base": 32}'),
     ],
 )
-def test_a_class_that_does_not_implement_the_role_is_reported_in_one_line(name, says):
-    with pytest.raises(TrialError, match=rf"own:{name}:? {says}"):
+def test_a_class_that_does_not_implement_the_role_is_reported_in_one_line(name, message):
+    with pytest.raises(TrialError, match=rf"own:{name}:? {message}"):
         workload_of(f"tests.runner.own:{name}", "base", {})
 
 
@@ -95,7 +95,7 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
 
 
 @pytest.mark.parametrize(
-    ("method", "gives", "says"),
+    ("method", "gives", "message"),
     [
         (
             "model",
@@ -142,10 +142,10 @@ LINES = TensorDataset(torch.zeros(64, 4), torch.zeros(64, 1))
         ("loss", lambda *_: None, "returned nothing; it must be one number as a tensor"),
     ],
 )
-def test_a_class_that_returns_a_wrong_type_is_reported_in_one_line(method, gives, says):
+def test_a_class_that_returns_a_wrong_type_is_reported_in_one_line(method, gives, message):
     odd = type("Odd", (Line,), {method: gives})()
     setting = setting_from({"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}})
-    with pytest.raises(TrialError, match=says):
+    with pytest.raises(TrialError, match=message):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows()).train()
 
 
@@ -173,7 +173,7 @@ class Odd(torch.nn.Linear):
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         (
             lambda _: Stateful(4, 1),
@@ -183,12 +183,14 @@ class Odd(torch.nn.Linear):
     ],
 )
 @pytest.mark.parametrize("options", [{"save_model": True}, {"checkpoint_every": 2}])
-def test_a_state_that_cannot_be_saved_is_reported_before_training(tmp_path, model, says, options):
+def test_a_state_that_cannot_be_saved_is_reported_before_training(
+    tmp_path, model, message, options
+):
     odd = type("Odd", (Line,), {"model": model})()
     setting = setting_from(
         {"workload": "own:Odd", "warmup_steps": 0, "stop": {"steps": 2}, **options}
     )
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         Loop(setting, odd, torch.device("cpu"), HostClock(), Rows(), tmp_path)
 
 

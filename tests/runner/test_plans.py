@@ -39,7 +39,7 @@ def guessed(plan):
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("own:Lin", "own.py has no Lin; did you mean 'Line'"),
         ("own:", "is not of the form package.module:Class, such as own:Mine"),
@@ -51,10 +51,12 @@ def guessed(plan):
         ("broken:Line", "broken.py:2 is not valid Python"),
     ],
 )
-def test_a_misspelt_user_class_is_refused_before_anything_runs(tmp_path, monkeypatch, name, says):
+def test_a_misspelt_user_class_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, name, message
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("x = 1\nclass Line(:\n")
-    with pytest.raises(SettingError, match=says):
+    with pytest.raises(SettingError, match=message):
         planned({"workload": name})
     assert "own" not in sys.modules
 

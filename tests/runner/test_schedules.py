@@ -164,7 +164,7 @@ def test_gradients_are_clipped_as_requested_or_as_published():
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "says"),
+    ("options", "error", "message"),
     [
         ({"schedule": "cosin"}, UnknownNameError, "did you mean 'cosine'"),
         ({"learning_rate_scaling": "root"}, UnknownNameError, "sqrt"),
@@ -184,6 +184,6 @@ def test_gradients_are_clipped_as_requested_or_as_published():
         ),
     ],
 )
-def test_an_impossible_schedule_is_refused(options, error, says):
-    with pytest.raises(error, match=says):
+def test_an_impossible_schedule_is_refused(options, error, message):
+    with pytest.raises(error, match=message):
         training_options(setting_from({"workload": "schnet", **options}))

@@ -87,12 +87,12 @@ def test_the_earlier_of_steps_and_seconds_ends_a_trial(stop):
 
 
 def test_the_clock_is_read_at_growing_intervals_of_at_most_a_second():
-    asked = [(0, 0.0), (1, 0.001)]
-    while more := steps_to_take(asked, None, 10.0):
-        done = asked[-1][0] + more
-        asked.append((done, done * 0.001))
-    assert len(asked) <= 23
-    assert asked[-1][1] == pytest.approx(10.0, abs=0.0005)
+    reads = [(0, 0.0), (1, 0.001)]
+    while more := steps_to_take(reads, None, 10.0):
+        done = reads[-1][0] + more
+        reads.append((done, done * 0.001))
+    assert len(reads) <= 23
+    assert reads[-1][1] == pytest.approx(10.0, abs=0.0005)
 
 
 def test_ranks_agree_on_the_last_step_of_a_stop_in_seconds(tmp_path):

@@ -67,9 +67,9 @@ def test_a_stopped_sweep_resumes_without_repeating_or_losing_a_trial(sweep, tmp_
     runner = start(path, out)
     wait_for(lambda: len(summaries(out)) >= 2)
     runner.send_signal(number)
-    said = runner.communicate(timeout=30)[1]
+    errors = runner.communicate(timeout=30)[1]
     assert runner.returncode == (-9 if number == signal.SIGKILL else 130)
-    assert number == signal.SIGKILL or "sweep resume" in said
+    assert number == signal.SIGKILL or "sweep resume" in errors
     before = summaries(out)
     assert 2 <= len(before) < 6
     ended = log.read_text().count("end")
@@ -124,8 +124,8 @@ def test_status_shows_which_process_runs_which_trial_and_cancel_stops_all_of_thi
     cancelled = wattlaw("sweep", "cancel", str(path), "-o", str(out))
     assert cancelled.returncode == 0, cancelled.stderr
     for runner in (first, second):
-        said = runner.communicate(timeout=20)[1]
-        assert runner.returncode == 130, said
+        errors = runner.communicate(timeout=20)[1]
+        assert runner.returncode == 130, errors
         assert f"process {runner.pid} of" in cancelled.stderr
     assert wattlaw("sweep", "cancel", str(path), "-o", str(out)).returncode == 2
     assert log.read_text().count("end") == 0
@@ -154,9 +154,9 @@ def test_two_processes_share_a_sweep_and_run_each_trial_once(sweep, tmp_path):
     out = tmp_path / "runs"
     both = [start(path, out), start(path, out)]
     for runner in both:
-        said = runner.communicate(timeout=60)[1]
-        assert runner.returncode == 0, said
-        assert "in another process" in said
+        errors = runner.communicate(timeout=60)[1]
+        assert runner.returncode == 0, errors
+        assert "in another process" in errors
     assert len(summaries(out)) == 6
     assert log.read_text().count("begin") == 6
     assert len(list(out.glob("naps/*/attempt-*"))) == 6
@@ -175,8 +175,8 @@ def test_a_trial_whose_process_was_killed_is_taken_over_by_the_other(sweep, tmp_
     wait_for(lambda: log.exists() and log.read_text().count("begin") == 2)
     first.send_signal(signal.SIGKILL)
     first.communicate(timeout=20)
-    said = second.communicate(timeout=60)[1]
-    assert second.returncode == 0, said
+    errors = second.communicate(timeout=60)[1]
+    assert second.returncode == 0, errors
     assert len(summaries(out)) == 2
     summary = json.loads(next(out.glob("naps/*/attempt-2")).with_name("summary.json").read_text())
     assert "trials_side_by_side" not in [note["name"] for note in summary["warnings"]]
@@ -282,7 +282,7 @@ def test_failed_trials_run_again_only_on_retry(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("name = [", "Invalid value"),
         ('nam = "x"', "did you mean 'name'"),
@@ -293,12 +293,12 @@ def test_failed_trials_run_again_only_on_retry(tmp_path):
         ("[setting]\nworkload = 3", "workload"),
     ],
 )
-def test_a_wrong_sweep_file_gets_one_line_and_exit_code_2(tmp_path, text, says):
+def test_a_wrong_sweep_file_gets_one_line_and_exit_code_2(tmp_path, text, message):
     path = tmp_path / "s.toml"
     path.write_text(text)
     done = wattlaw("sweep", "start", str(path), "-o", str(tmp_path / "runs"))
     assert done.returncode == 2
-    assert says in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -69,18 +69,20 @@ def test_the_record_of_a_trial_holds_setting_environment_and_telemetry(on_one_an
 
 
 @pytest.mark.parametrize(
-    ("workload", "devices", "says"),
+    ("workload", "devices", "message"),
     [
         ("own:Raises", 2, "the detector fell over"),
         ("own:Killed", 2, "rank 1 was killed by SIGKILL"),
         ("own:Diverges", 1, "the loss is nan at step 0"),
     ],
 )
-def test_a_failed_trial_is_recorded_with_the_first_failing_rank(tmp_path, workload, devices, says):
+def test_a_failed_trial_is_recorded_with_the_first_failing_rank(
+    tmp_path, workload, devices, message
+):
     run = wattlaw.run(workload, out=tmp_path, devices=devices, **SMALL)[0]
     assert run.state == "failed"
     assert run.error.startswith(f"rank {devices - 1}")
-    assert says in run.error
+    assert message in run.error
     assert (tmp_path / "run" / run.trial / "attempt-1" / "error.txt").read_text() == run.error
 
 
@@ -94,7 +96,7 @@ def test_a_hang_ends_at_its_time_limit(tmp_path):
     run = wattlaw.sweep(values, out=tmp_path)[0]
     assert run.state == "failed"
     assert "time limit of 12 s" in run.error
-    assert "own.py" in run.error, "the error says where the rank hangs"
+    assert "own.py" in run.error, "the error names the line where the rank hangs"
 
 
 def test_a_command_is_swept_with_steps_found_in_its_output(tmp_path):
@@ -153,7 +155,7 @@ def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "error", "says"),
+    ("setting", "error", "message"),
     [
         ({"workload": "shnet"}, UnknownNameError, "did you mean 'schnet'"),
         ({"workload": "schnet", "preset": "tinny"}, UnknownNameError, "did you mean 'tiny'"),
@@ -175,8 +177,8 @@ def test_a_command_that_fails_is_recorded_with_the_end_of_its_output(tmp_path):
         ),
     ],
 )
-def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting, error, says):
-    with pytest.raises(error, match=says):
+def test_an_impossible_setting_is_refused_before_anything_runs(tmp_path, setting, error, message):
+    with pytest.raises(error, match=message):
         wattlaw.sweep({"name": "x", "setting": setting}, out=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -42,8 +42,8 @@ def test_two_sweeps_on_one_machine_count_only_their_own_processes(tmp_path):
             subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         )
     for runner in running:
-        _, said = runner.communicate(timeout=120)
-        assert runner.returncode == 0, said
+        _, errors = runner.communicate(timeout=120)
+        assert runner.returncode == 0, errors
     for name in ("one", "other"):
         runs = [
             json.loads(p.read_text()) for p in (tmp_path / "runs" / name).glob("*/summary.json")

@@ -111,8 +111,8 @@ def main(rank: int, ranks: int, meeting: str, ways: list[str], names: list[str])
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
-    for asked in names:
-        name, _, options = asked.partition("=")
+    for word in names:
+        name, _, options = word.partition("=")
         workload = load(WORKLOADS, name)("tiny", json.loads(options or "{}"))
         data = workload.data("train")
         samples = [data[k] for k in range(ranks * SHARE)]
@@ -120,7 +120,7 @@ def main(rank: int, ranks: int, meeting: str, ways: list[str], names: list[str])
         for way in ways:
             mean, found = shared(workload, way, samples, rank)
             far = max(furthest(found, gradients), abs(mean - loss) / abs(loss))
-            print(f"{asked} {way} {far:.3e}", flush=True)
+            print(f"{word} {way} {far:.3e}", flush=True)
     dist.barrier()
     dist.destroy_process_group()
     # back-end threads sometimes abort an ordinary end of Python, when all is done

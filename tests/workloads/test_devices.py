@@ -76,13 +76,14 @@ def test_sharded_gradients_equal_those_of_one_device(tmp_path):
 
 def test_devices_with_samples_of_different_sizes_weight_each_sample_equally(tmp_path):
     forces, table = mixed_frames(tmp_path / "mixed.xyz"), mixed_formulas(tmp_path / "mixed.csv")
-    asked = {
+    with_options = {
         "schnet-forces": {"data": forces}, "painn-forces": {"data": forces}, "schnet": {"interpolate": False},
         "nnconv": {"data": table, "target": "logP"}, "pna": {"data": table}, "bert-base": {"task": "classify"},
         "distilbert": {"task": "classify"}, "chemgpt": {"notation": "smiles"},
     }  # fmt: skip
     names = [
-        f"{name}={json.dumps(options, separators=(',', ':'))}" for name, options in asked.items()
+        f"{name}={json.dumps(options, separators=(',', ':'))}"
+        for name, options in with_options.items()
     ]
     assert far(distances(tmp_path, 2, ["ddp", "ddp+parts"], names)) == {}
 

@@ -152,7 +152,7 @@ def test_a_force_field_refuses_elements_that_were_not_in_its_training_data(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("symbols", "places", "says"),
+    ("symbols", "places", "message"),
     [
         (
             "CH",
@@ -163,11 +163,11 @@ def test_a_force_field_refuses_elements_that_were_not_in_its_training_data(tmp_p
         ("", np.zeros((0, 3)), "at least one atom"),
     ],
 )
-def test_a_force_field_refuses_what_is_not_a_molecule(symbols, places, says):
+def test_a_force_field_refuses_what_is_not_a_molecule(symbols, places, message):
     ase = pytest.importorskip("ase")
     from wattlaw.workloads.molecules.models.ase_calculator import ForceFieldCalculator
 
     atoms = ase.Atoms(symbols, positions=places)
     atoms.calc = ForceFieldCalculator(SchNetForces("tiny").model(), SchNetForces.cutoff)
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=message):
         atoms.get_potential_energy()

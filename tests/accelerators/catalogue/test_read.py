@@ -109,8 +109,8 @@ def test_the_terms_of_all_survey_years_become_one_vocabulary(tmp_path: Path) -> 
         "Acme,D,D,1e12,AI,10,CGRA,Video,System,10/9/02,",
     ]
     table = read(tmp_path, SURVEY + "\n".join(rows) + "\n", "survey_2021.csv")
-    said = [(e.precision, e.technology, e.use, e.form_factor) for e in table.entries]
-    assert said == [
+    parsed = [(e.precision, e.technology, e.use, e.form_factor) for e in table.entries]
+    assert parsed == [
         ("fp32", "fpga", "training", "card"),
         ("fp16", "gpu", "training", "card"),
         ("int4", "pim", "inference", "chip"),

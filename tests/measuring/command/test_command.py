@@ -206,9 +206,9 @@ def test_processes_that_outlive_the_command_are_named() -> None:
 
 
 def test_the_cores_of_the_machine_have_their_own_line() -> None:
-    said = run("--", "sleep", "1").stderr.splitlines()
-    (job,) = [line for line in said if line.startswith("job ")]
-    (machine,) = [line for line in said if line.startswith("machine ")]
+    lines = run("--", "sleep", "1").stderr.splitlines()
+    (job,) = [line for line in lines if line.startswith("job ")]
+    (machine,) = [line for line in lines if line.startswith("machine ")]
     assert "busy" not in job
     assert "cores busy" in machine
 

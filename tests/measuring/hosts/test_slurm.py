@@ -48,8 +48,8 @@ def check_clock_of_second_node(attempt: Path) -> None:
 @pytest.mark.full
 def test_measuring_srun_samples_each_node_once(slurm, tmp_path: Path) -> None:
     burn = f"{sys.executable} -c 'import time\nwhile time.process_time() < 3: pass'"
-    said = slurm(f"{MEASURE} -o outer --name burn -- srun {burn}\necho code $?\n", tmp_path)
-    assert "code 0" in said
+    printed = slurm(f"{MEASURE} -o outer --name burn -- srun {burn}\necho code $?\n", tmp_path)
+    assert "code 0" in printed
     (run,) = wattlaw.load_runs(tmp_path / "outer")
     (attempt,) = (tmp_path / "outer").glob("*/attempt-1")
     assert sorted(p.name for p in attempt.glob("host-*.json")) == ["host-a.json", "host-b.json"]
@@ -62,9 +62,9 @@ def test_measuring_srun_samples_each_node_once(slurm, tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_measuring_inside_srun_makes_one_record_of_all_nodes(slurm, tmp_path: Path) -> None:
-    said = slurm(f"srun {MEASURE} -o outer --name nap -- sleep 2\necho code $?\n", tmp_path)
-    assert "code 0" in said
-    assert said.count("elapsed") == 1
+    printed = slurm(f"srun {MEASURE} -o outer --name nap -- sleep 2\necho code $?\n", tmp_path)
+    assert "code 0" in printed
+    assert printed.count("elapsed") == 1
     (run,) = wattlaw.load_runs(tmp_path / "outer")
     assert (run.setting.nodes, run.machine.hosts) == (2, 2)
     assert 1.5 < run.reading("elapsed_s").value < 4
@@ -75,8 +75,8 @@ def test_measuring_inside_srun_makes_one_record_of_all_nodes(slurm, tmp_path: Pa
 @pytest.mark.full
 def test_windows_of_all_ranks_under_srun_make_one_record(slurm, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(TRAIN)
-    said = slurm(f"srun {sys.executable} train.py\necho code $?\n", tmp_path)
-    assert "code 0" in said
+    printed = slurm(f"srun {sys.executable} train.py\necho code $?\n", tmp_path)
+    assert "code 0" in printed
     (run,) = wattlaw.load_runs(tmp_path / "inner")
     assert run.reading("samples").value == 12 * 2 * 4
     assert run.setting.devices == 4
@@ -86,8 +86,8 @@ def test_windows_of_all_ranks_under_srun_make_one_record(slurm, tmp_path: Path) 
 
 @pytest.mark.full
 def test_a_failing_srun_passes_its_exit_code_on(slurm, tmp_path: Path) -> None:
-    said = slurm(f"{MEASURE} -q --to cost.json -- srun sh -c 'exit 3'\necho code $?\n", tmp_path)
-    assert "code 3" in said
+    printed = slurm(f"{MEASURE} -q --to cost.json -- srun sh -c 'exit 3'\necho code $?\n", tmp_path)
+    assert "code 3" in printed
     assert json.loads((tmp_path / "cost.json").read_text())["overall"]["exit_code"] == 3
     assert not list(tmp_path.glob(".wattlaw-*"))
 

@@ -159,15 +159,15 @@ def test_only_the_jobs_own_devices_are_limited(cluster, nodes, tmp_path) -> None
 def test_a_limit_refused_by_one_node_is_removed_from_all(cluster, nodes, tmp_path) -> None:
     for i in (0, 1):
         nodes.gpus["b"].set(i, may_set=0)
-    said = cluster.run(
+    output = cluster.run(
         f"{WATTLAW} measure -q --power-cap-w 150 -- srun sleep 1\necho code $?\n",
         tmp_path,
         nodes.variables,
         TWO_GPUS,
     )
-    assert "code 1" in said
-    assert "is not permitted to this user; root may" in said
-    assert "(node b)" in said
+    assert "code 1" in output
+    assert "is not permitted to this user; root may" in output
+    assert "(node b)" in output
     assert nodes.all("limit_w") == [380] * 4
 
 
@@ -183,8 +183,8 @@ def test_clocks_that_nvml_refuses_are_requested_from_slurm_and_read_back(
     cluster, nodes, tmp_path
 ) -> None:
     nodes.set(may_set=0, sm_application=900, memory_application=800, load=1)
-    said = cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
-    assert "GpuFreq=" in said  # Slurm itself says that it was asked
+    output = cluster.run(CLOCK, tmp_path, nodes.variables, TWO_GPUS)
+    assert "GpuFreq=" in output  # Slurm confirms the request
     for held in limits(tmp_path / "runs").values():
         assert {(h["control"], h["asked"], h["now"], h["by"]) for h in held} == {
             ("sm_clock_mhz", 900, 900, "slurm"),
@@ -222,9 +222,9 @@ def test_two_sources_of_clock_limits_are_refused(cluster, nodes, tmp_path) -> No
     script = (
         f"{WATTLAW} measure -q --sm-clock-mhz 900 -- srun --gpu-freq=low sleep 1\necho code $?\n"
     )
-    said = cluster.run(script, tmp_path, nodes.variables, TWO_GPUS)
-    assert "--gpu-freq=low already requests GPU clocks from Slurm" in said
-    assert "code 2" in said
+    output = cluster.run(script, tmp_path, nodes.variables, TWO_GPUS)
+    assert "--gpu-freq=low already requests GPU clocks from Slurm" in output
+    assert "code 2" in output
 
 
 SWEEP = """
@@ -239,10 +239,10 @@ command = "srun sleep 1"
 
 def test_a_sweep_of_sruns_limits_and_measures_every_node(cluster, nodes, tmp_path) -> None:
     (tmp_path / "caps.toml").write_text(SWEEP.format(over="power_cap_w = [150, 250]"))
-    said = cluster.run(
+    output = cluster.run(
         f"{WATTLAW} sweep start caps.toml -o .\necho code $?\n", tmp_path, nodes.variables, TWO_GPUS
     )
-    assert "code 0" in said
+    assert "code 0" in output
     for run in wattlaw.load_runs(tmp_path / "caps"):
         held = limits(tmp_path / "caps")
         assert run.setting.power_cap_w in (150, 250)
@@ -255,13 +255,13 @@ def test_a_sweep_of_sruns_requests_clocks_from_slurm(cluster, nodes, tmp_path) -
     (tmp_path / "clocks.toml").write_text(
         SWEEP.format(over="sm_clock_mhz = [900, 1200]").replace("caps", "clocks")
     )
-    said = cluster.run(
+    output = cluster.run(
         f"{WATTLAW} sweep start clocks.toml -o .\necho code $?\n",
         tmp_path,
         nodes.variables,
         TWO_GPUS,
     )
-    assert "code 0" in said, said
+    assert "code 0" in output, output
     warned = {
         run.setting.sm_clock_mhz: {n.name for n in run.warnings}
         for run in wattlaw.load_runs(tmp_path / "clocks")

@@ -55,8 +55,8 @@ class Reference(nn.Module):
         out = torch.relu(self.start(graph.atoms))
         hidden = out[None]
         for _ in range(3):
-            heard = torch.relu(self.conv(out, edges, torch.cat([graph.bonds, graph.bonds])))
-            out, hidden = self.gru(heard[None], hidden)
+            messages = torch.relu(self.conv(out, edges, torch.cat([graph.bonds, graph.bonds])))
+            out, hidden = self.gru(messages[None], hidden)
             out = out[0]
         return self.head(self.sum(out, graph.molecule)).squeeze(1)
 

@@ -84,8 +84,8 @@ def test_files_written_by_ase_are_read_as_the_same_frames(tmp_path, atoms, name)
         with pytest.importorskip("ase.db").connect(tmp_path / name) as base:
             for one in atoms:
                 base.write(one, gap=1.5)
-    read, told = read_frames(tmp_path / name)
-    assert (len(read), told.skipped, told.energy_unit) == (4, 0, "eV")
+    read, about = read_frames(tmp_path / name)
+    assert (len(read), about.skipped, about.energy_unit) == (4, 0, "eV")
     for mine, other in zip(read, atoms, strict=True):
         assert mine.energy == pytest.approx(other.get_potential_energy(), rel=1e-7)
         assert np.allclose(mine.forces, other.get_forces(), atol=1e-6)
@@ -104,8 +104,8 @@ def test_a_schnetpack_data_set_is_read_in_its_own_units(tmp_path, atoms):
             }
             base.write(bare, data=data)
         base.metadata = {"_property_unit_dict": {"energy": "kcal/mol"}, "_distance_unit": "Ang"}
-    read, told = read_frames(path)
-    assert told.energy_unit == "kcal/mol"
+    read, about = read_frames(path)
+    assert about.energy_unit == "kcal/mol"
     assert read[1].energy == pytest.approx(atoms[1].get_potential_energy())
     assert np.allclose(read[1].forces, atoms[1].get_forces(), atol=1e-5)
 
@@ -393,7 +393,7 @@ def test_heavy_atoms_and_bonds_of_a_geometry_equal_those_of_its_smiles():
             assert summary(graph_of_geometry(numbers, positions, own)) == summary(graph), text
         _, bonds_of = summary(graph_of_geometry(numbers, positions, None))
         same += [bond[:2] for bond in bonds_of] == [bond[:2] for bond in summary(graph)[1]]
-    assert same > 0.95 * len(texts), "who is bound to whom can be told from distances"
+    assert same > 0.95 * len(texts), "bonds can be found from distances"
 
 
 def summary(graph):

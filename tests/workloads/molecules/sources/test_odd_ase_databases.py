@@ -61,12 +61,12 @@ def test_a_row_with_values_of_the_wrong_type_is_named_or_skipped(tmp_path, water
 
 
 @pytest.mark.parametrize(
-    "told", ["x", "5", "[]", "null", NESTED, b"\xff" * 8, '{"_property_unit_dict": [1]}']
+    "content", ["x", "5", "[]", "null", NESTED, b"\xff" * 8, '{"_property_unit_dict": [1]}']
 )
-def test_a_description_of_the_wrong_type_is_named(tmp_path, waters, told):
+def test_a_description_of_the_wrong_type_is_named(tmp_path, waters, content):
     path = written(tmp_path / "some.db", waters)
     with contextlib.closing(sqlite3.connect(path)) as base, base:
-        base.execute("UPDATE information SET value = ? WHERE name = 'metadata'", (told,))
+        base.execute("UPDATE information SET value = ? WHERE name = 'metadata'", (content,))
     with pytest.raises(
         DataError, match=r"some\.db: its metadata, in the table information, is damaged"
     ):

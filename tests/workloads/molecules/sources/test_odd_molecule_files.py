@@ -31,7 +31,7 @@ BOND = "  1  3  1  0\n"
 
 
 @pytest.mark.parametrize(
-    ("odd", "says"),
+    ("odd", "message"),
     [
         (SDF.replace("$$$$\n", "", 1), "a second molecule begins before a line"),
         (SDF.replace("  3  2", "  3 -2"), "Cannot convert ' -2'"),
@@ -42,10 +42,12 @@ BOND = "  1  3  1  0\n"
         (SDF.replace("    0.9600", "      1e99"), "Cannot process coordinates"),
     ],
 )
-def test_a_contradictory_molecule_of_an_sdf_is_named_and_the_others_are_read(tmp_path, odd, says):
+def test_a_contradictory_molecule_of_an_sdf_is_named_and_the_others_are_read(
+    tmp_path, odd, message
+):
     path = tmp_path / "some.sdf"
     path.write_text(SDF + odd + SDF * 2)
-    with pytest.raises(DataError, match=rf"some\.sdf, line 15 .molecule 1.: .*{says}"):
+    with pytest.raises(DataError, match=rf"some\.sdf, line 15 .molecule 1.: .*{message}"):
         read_molecules(path)
     assert read_molecules(path, "skip").skipped == 1
 
@@ -87,7 +89,7 @@ MOLECULES = {"R": np.zeros((6, 3)), "Z": np.array([8, 1, 1] * 2), "N": np.array(
 
 
 @pytest.mark.parametrize(
-    ("arrays", "says"),
+    ("arrays", "message"),
     [
         ({**FRAMES, "R": np.array(5.0)}, r"positions of shape \(\)"),
         ({**FRAMES, "z": np.array(["O", "H", "H"])}, "its array z is text"),
@@ -97,10 +99,10 @@ MOLECULES = {"R": np.zeros((6, 3)), "Z": np.array([8, 1, 1] * 2), "N": np.array(
         ({**MOLECULES, "N": np.array([np.nan, 3])}, "for 3 atoms"),
     ],
 )
-def test_arrays_of_the_wrong_type_are_named(tmp_path, arrays, says):
+def test_arrays_of_the_wrong_type_are_named(tmp_path, arrays, message):
     path = tmp_path / "some.npz"
     np.savez(path, **arrays)
-    with pytest.raises(DataError, match=rf"some\.npz.*{says}"):
+    with pytest.raises(DataError, match=rf"some\.npz.*{message}"):
         read_molecules(path)
 
 

@@ -16,8 +16,8 @@ SHORT = xtb.TrajectoryPlan(frames=5, every=4, settle=8, seed=3)
 
 
 def test_the_shipped_trajectory_has_the_format_of_rmd17():
-    read, told = read_frames(ETHANOL)
-    assert (len(read), told.skipped, told.kind) == (1200, 0, ".npz of rMD17")
+    read, about = read_frames(ETHANOL)
+    assert (len(read), about.skipped, about.kind) == (1200, 0, ".npz of rMD17")
     assert all(a.energy == pytest.approx(b.energy) for a, b in zip(read, ethanol(), strict=True))
     assert sorted(read[0].numbers.tolist()) == [1] * 6 + [6, 6, 8]
 
@@ -57,11 +57,11 @@ def test_forces_equal_the_negative_gradient_of_the_energy():
 @needs_tblite
 def test_a_seed_gives_the_same_trajectory_and_another_gives_another(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    heard: list[int] = []
-    first = xtb.make_trajectory_file("CCO", SHORT, on_frame=heard.append)
-    assert heard == [1, 2, 3, 4, 5]
-    xtb.make_trajectory_file("CCO", SHORT, on_frame=heard.append)
-    assert len(heard) == 5, "it is made once"
+    reported: list[int] = []
+    first = xtb.make_trajectory_file("CCO", SHORT, on_frame=reported.append)
+    assert reported == [1, 2, 3, 4, 5]
+    xtb.make_trajectory_file("CCO", SHORT, on_frame=reported.append)
+    assert len(reported) == 5, "it is made once"
     again = xtb.make_trajectory_file("CCO", SHORT, tmp_path / "again.npz")
     other = xtb.make_trajectory_file("CCO", SHORT._replace(seed=4))
     mine, same, different = (read_frames(path)[0] for path in (first, again, other))
