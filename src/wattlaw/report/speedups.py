@@ -1,4 +1,4 @@
-"""Speed-ups from fits, for sentences and figures."""
+"""Speedups from fits, for sentences and figures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SpeedupPoint(NamedTuple):
 
     @property
     def efficiency(self) -> str:
-        """The share of the ideal speed-up: "85 %"."""
+        """The share of the ideal speedup: "85 %"."""
         return f"{100 * self.value * self.base / self.devices:.0f} %"
 
     @property
@@ -46,7 +46,7 @@ class SpeedupPoint(NamedTuple):
 
 
 def speedups(fit: Fit) -> list[SpeedupPoint]:
-    """Return the speed-ups of a fit over devices, the base first; empty if it has none."""
+    """Return the speedups of a fit over devices, the base first; empty if it has none."""
     if fit.over != "devices" or not fit.points:
         return []
     base = min(point[0] for point in fit.points)

@@ -24,7 +24,7 @@ WORDS = (
 
 
 def laws(context: Context) -> Section | None:
-    """List every law; speed-ups have a figure of their own."""
+    """List every law; speedups have a figure of their own."""
     found = []
     for fit in context.fits:
         for group in context.groups:

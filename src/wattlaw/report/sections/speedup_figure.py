@@ -21,10 +21,10 @@ NAMES = {"speedup": "speedup"}
 
 MAX_LINES = 5
 MAX_ROWS = 400
-TITLE = "Speed-up with more devices"
+TITLE = "Speedup with more devices"
 NONE = (
     "no settings differ only in their number of devices; sweep two or more, such as "
-    "devices = [1, 2], to see a speed-up"
+    "devices = [1, 2], to see a speedup"
 )
 CAPTION = (
     "Samples per second relative to the fewest devices that were run, at the same batch per "
@@ -33,7 +33,7 @@ CAPTION = (
 )
 
 Lines = dict[str, list[SpeedupPoint]]
-"""Speed-ups by the name of their series, such as "batch 32"."""
+"""Speedups by the name of their series, such as "batch 32"."""
 
 
 def speedup(context: Context) -> Section | None:
@@ -96,7 +96,7 @@ def _chart(group: WorkloadGroup, lines: Lines) -> VegaSpec:
         {"devices": size, "speedup": size / sizes[0]} for size in (sizes[0], sizes[-1])
     ]
     ideal = chart(ends).mark_line(color="var(--soft)", strokeDash=[2, 3], strokeWidth=1)
-    tips = tooltip(name="setting", at="devices", text="speed-up", efficiency="of ideal")
+    tips = tooltip(name="setting", at="devices", text="speedup", efficiency="of ideal")
     base = chart(_data(lines)).encode(x=x, tooltip=tips)
     bars = base.mark_rule(color=hue, strokeWidth=1.5, opacity=0.7)
     bars = bars.encode(y=alt.Y("low:Q"), y2="high:Q")
@@ -116,7 +116,7 @@ def _axes(words: str, sizes: list[float]) -> tuple[Altair, Altair]:
     places = alt.Axis(values=ticks(sizes), format="d", grid=False)
     x_scale = alt.Scale(nice=False, padding=14, **scale)
     x = alt.X("devices:Q", title=words, scale=x_scale, axis=places)
-    y = alt.Y("speedup:Q", title="speed-up", scale=alt.Scale(**scale), axis=alt.Axis(**axis))
+    y = alt.Y("speedup:Q", title="speedup", scale=alt.Scale(**scale), axis=alt.Axis(**axis))
     return x, y
 
 
@@ -149,5 +149,5 @@ def _table(drawn: list[tuple[WorkloadGroup, Lines]]) -> PageTable:
                 if point.devices != point.base:
                     size = f"{point.devices:g}"
                     rows.append([group.name, name, size, point.words, point.efficiency])
-    columns = ["workload", "setting", "devices", "speed-up [90 %]", "of ideal"]
+    columns = ["workload", "setting", "devices", "speedup [90 %]", "of ideal"]
     return PageTable(columns, rows[:MAX_ROWS], TITLE)
