@@ -17,6 +17,7 @@ from wattlaw.core.csv_table import decode
 from wattlaw.core.errors import DataError, SettingError
 from wattlaw.core.reading import Note, Reading, missing
 from wattlaw.core.run import Run
+from wattlaw.core.units import counted
 from wattlaw.importers.importer import (
     Imported,
     Importer,
@@ -35,6 +36,8 @@ NAMES = {"mlperf": "Mlperf"}
 _LOG = re.compile(r"result_(\d+)\.txt$")
 _POWER = re.compile(r"power/result_(\d+)/(node|sw)_(\d+)\.txt$")
 _ROUND = re.compile(r"v\d+\.\d+")
+_SCALINGS = ("strong", "weak")
+_NODES = "number_of_nodes"
 _ENDINGS = (".txt", ".json")
 _LARGEST_MEMBER_BYTES = 1 << 30
 _LONGEST_FAULT = 120
@@ -148,11 +151,16 @@ def _run_of_log(
 ) -> Run:
     """Return the run of a log; its path is SUBMITTER/results/SYSTEM/BENCHMARK/result_N.txt.
 
+    In HPC rounds a folder "strong" or "weak" lies between SYSTEM and BENCHMARK.
+
     Raises DataError if the log has no window of time or no system file, SettingError if
     the counts of devices are impossible.
     """
     log = parse_log(decode(files[name]), name, found)
     parts = PurePosixPath(name).parts
+    scaling = parts[-3] if len(parts) >= 3 else ""
+    if scaling in _SCALINGS:
+        parts = (*parts[:-3], *parts[-2:])
     if log.start_ms is None:
         raise DataError("the log has no run_start")
     if log.stop_ms is None:
@@ -169,12 +177,14 @@ def _run_of_log(
     system = systems.get(platform) or systems.get(logged_platform)
     if system is None:
         raise DataError(f"there is no system file for {platform!r}")
-    nodes = number(system.get("number_of_nodes"))
+    nodes = number(system.get(_NODES))
     per_node = number(system.get("accelerators_per_node"))
     if not nodes or not per_node or nodes < 1 or per_node < 1:
         raise DataError(
             "number_of_nodes and accelerators_per_node of the system file are not both counts"
         )
+    if scaling == "weak":
+        nodes = _nodes_of_instance(name, files, int(nodes), number(log.values.get(_NODES)))
     benchmark = str(log.values.get("submission_benchmark") or parts[-2:][0])
     result = TrainingResult(
         benchmark=benchmark,
@@ -192,6 +202,26 @@ def _run_of_log(
     energy, notes = _energy(name, files, (log.start_ms / 1e3, log.stop_ms / 1e3))
     trial = str(PurePosixPath(name).with_suffix("")).replace("/", "-")
     return result.run(trial, _number_of(name), energy, notes)
+
+
+def _nodes_of_instance(
+    name: str, files: dict[str, bytes], nodes: int, logged_nodes: float | None
+) -> int:
+    """Return the nodes of one of the instances of a weak-scaling result, which share a system.
+
+    They are those that the log counts, else the system's divided by the number of logs.
+    Raises DataError if neither gives a whole number.
+    """
+    if logged_nodes and 1 <= logged_nodes < nodes:
+        return int(logged_nodes)
+    folder = PurePosixPath(name).parent
+    logs = [n for n in files if PurePosixPath(n).parent == folder and _LOG.search(n)]
+    if nodes % len(logs):
+        raise DataError(
+            f"{counted(len(logs), 'instance')} share {counted(nodes, 'node')}; "
+            "the log does not count the nodes of its instance (number_of_nodes)"
+        )
+    return nodes // len(logs)
 
 
 def _energy(
