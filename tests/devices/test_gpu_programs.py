@@ -131,3 +131,36 @@ def test_without_its_library_the_amd_meter_names_the_install_command(
     monkeypatch.setitem(sys.modules, "amdsmi", None)
     assert AmdSmi(scope).probe().grant == "pip install 'wattlaw[amd]'"
     assert "no AMD GPU on this machine" in AmdSmi(Scope(root_pid=1, sys="/nowhere")).probe().reason
+
+
+@pytest.mark.parametrize(
+    ("rocr", "hip", "ids"),
+    [
+        ("1,2", None, ["gpu:1", "gpu:2"]),
+        ("2,1", "1", ["gpu:1"]),
+        (None, "3", ["gpu:3"]),
+        ("GPU-0000000000000002", None, ["gpu:2"]),
+        ("", None, []),
+    ],
+)
+def test_rocr_and_hip_variables_choose_amd_gpus(
+    amd: types.ModuleType,
+    scope: Scope,
+    monkeypatch: pytest.MonkeyPatch,
+    rocr: str | None,
+    hip: str | None,
+    ids: list[str],
+) -> None:
+    def asic(handle: int) -> dict[str, str]:
+        return {"asic_serial": f"0x{handle:x}"}
+
+    amd.amdsmi_get_processor_handles = lambda: [0, 1, 2, 3]  # type: ignore[attr-defined]
+    amd.amdsmi_get_gpu_device_uuid = lambda handle: f"uuid-{handle}"  # type: ignore[attr-defined]
+    amd.amdsmi_get_gpu_asic_info = asic  # type: ignore[attr-defined]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in (("ROCR_VISIBLE_DEVICES", rocr), ("HIP_VISIBLE_DEVICES", hip)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert [d.id for d in AmdSmi(scope).probe().devices] == ids

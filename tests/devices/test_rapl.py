@@ -99,3 +99,35 @@ def test_a_machine_without_counters_gets_the_command_to_load_the_module(tmp_path
         "a virtual machine: only its host reads the processor's counters",
         "",
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can give up root for a moment")
+def test_a_package_that_only_root_may_read_is_named_beside_the_readable_one(machine: Path) -> None:
+    (machine / "class/powercap/intel-rapl:1/energy_uj").chmod(0o400)
+    for folder in (machine, *machine.parents):
+        if os.stat(folder).st_uid == 0 and folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        meter = Rapl(Scope(root_pid=1, sys=str(machine)))
+        found = {d.id: d for d in meter.probe().devices}
+    finally:
+        os.seteuid(0)
+    closed = found["cpu:package-1"]
+    assert (found["cpu:package-0"].energy, closed.energy) == ("counter", "none")
+    assert "only root may read the energy of cpu:package-1; `sudo" in closed.reason
+    assert {s.device for s in meter.read()} >= {"cpu:package-0"}
+    meter.close()
+
+
+def test_a_counter_that_gives_no_number_is_named(machine: Path) -> None:
+    (machine / "class/powercap/intel-rapl:1/energy_uj").write_text("n/a\n")
+    found = {d.id: d for d in Rapl(Scope(root_pid=1, sys=str(machine))).probe().devices}
+    assert "cannot be read: ValueError" in found["cpu:package-1"].reason
+
+
+def test_two_domains_of_one_driver_with_one_name_are_two_devices(tmp_path: Path) -> None:
+    domain(tmp_path, "intel-rapl:0", "package-0", 1)
+    domain(tmp_path, "intel-rapl:1", "package-0", 2)
+    probe = Rapl(Scope(root_pid=1, sys=str(tmp_path))).probe()
+    assert [d.id for d in probe.devices] == ["cpu:package-0", "cpu:package-0-1"]

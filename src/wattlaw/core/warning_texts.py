@@ -256,6 +256,10 @@ WARNINGS: dict[str, WarningText] = {
         "that jumped is replaced by sampled power.",
         "Update the device's driver, and compare with another tool if it happens often.",
     ),
+    "mirrored_counter": WarningText(
+        "Two devices, such as two dies of a package, show one energy counter; it is counted once.",
+        "Nothing: the energy is that of both together.",
+    ),
     "window_short": WarningText(
         "The measured window is short compared with the update period of the device's readings.",
         "Run more steps, so that the window lasts seconds.",

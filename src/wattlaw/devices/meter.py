@@ -32,6 +32,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
                   none
     shared        why its energy may include other jobs, though the user named it; "" if it does
                   not
+    may_mirror    whether its counter may repeat that of another device of its meter, as dies do
     """
 
     id: str
@@ -48,6 +49,7 @@ class DeviceInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     lacks: dict[str, str] = {}
     part_of: str = ""
     shared: str = ""
+    may_mirror: bool = False
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -173,6 +173,8 @@ def _match(
         return VisibleDevice(int(name)) if int(name) < len(uuids) else None
     if name.startswith("MIG-"):
         return VisibleDevice(-1, name) if instances is None else instances.get(name)
+    if name in uuids:
+        return VisibleDevice(uuids.index(name))
     if name.startswith("GPU-"):
         matching = [i for i, uuid in enumerate(uuids) if uuid.startswith(name)]
         if len(matching) == 1:

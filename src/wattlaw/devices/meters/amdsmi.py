@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import time
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from wattlaw.devices.meter import (
     Scope,
     scaled,
 )
-from wattlaw.devices.nvml_devices import visible_devices
+from wattlaw.devices.nvml_devices import VisibleDevice, visible_devices
 from wattlaw.devices.plausible import is_sentinel
 
 NAMES = {"amdsmi": "AmdSmi"}
@@ -78,13 +79,29 @@ class AmdSmi(Meter):
         for index, handle in enumerate(found):
             uuids.append(str(self._ask("amdsmi_get_gpu_device_uuid", handle) or index))
         infos = []
-        for one in visible_devices(self.scope.gpus, uuids, "HIP_VISIBLE_DEVICES"):
+        for one in self._visible(found, uuids):
             if not one.mig:
                 device, handle = f"gpu:{one.gpu}", found[one.gpu]
                 self.handles.append((device, handle))
                 infos.append(self._info(device, handle, uuids[one.gpu]))
         reason = "" if infos else "no AMD GPU that the job may use"
         return Probe(meter="amdsmi", devices=tuple(infos), reason=reason)
+
+    def _visible(self, handles: list[Smi], uuids: list[str]) -> list[VisibleDevice]:
+        """Return the GPUs of the job: HIP's variable numbers those that ROCr's leaves."""
+        if self.scope.gpus is not None:
+            return visible_devices(self.scope.gpus, uuids)
+        names = []
+        for handle, uuid in zip(handles, uuids, strict=True):
+            serial = (self._ask("amdsmi_get_gpu_asic_info", handle) or {}).get("asic_serial")
+            names.append(_rocr_name(serial) or uuid)
+        visible = visible_devices(None, names, "ROCR_VISIBLE_DEVICES")
+        for variable in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):  # HIP reads both
+            if variable in os.environ:
+                left = [one.gpu for one in visible]
+                chosen = visible_devices(None, names, variable, numbered=left)
+                return [one for one in chosen if one.gpu in left]
+        return visible
 
     def read(self) -> list[Sample]:
         return [self._read_one(device, handle) for device, handle in self.handles]
@@ -126,6 +143,7 @@ class AmdSmi(Meter):
             update_s=_UPDATE_S,
             lacks=dict.fromkeys(LINK_BYTES, "AMD SMI's counters of bytes are not read"),
             reason=reason,
+            may_mirror=True,
         )
 
     def _read_one(self, device: str, handle: Smi) -> Sample:
@@ -173,6 +191,14 @@ class AmdSmi(Meter):
         kind_of_clock = getattr(self.smi.AmdSmiClkType, kind)
         clock = self._ask("amdsmi_get_clock_info", handle, kind_of_clock) or {}
         return _number(clock.get("clk", clock.get("cur_clk")))
+
+
+def _rocr_name(serial: object) -> str:
+    """Return ROCr's name of a GPU, such as GPU-4b2c1a9f790b1234; "" without a serial number."""
+    try:
+        return f"GPU-{int(str(serial), 16):016x}"
+    except ValueError:
+        return ""
 
 
 def _number(value: object) -> float | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
-from wattlaw.core.errors import DeviceError
+from msgspec.structs import replace
+
+from wattlaw.core.errors import DeviceError, described
 from wattlaw.devices.meter import Boundary, DeviceInfo, Meter, Probe, Sample, Scope
 
 NAMES = {"rapl": "Rapl"}
@@ -59,29 +62,30 @@ class Rapl(Meter):
 
     def probe(self) -> Probe:
         known: dict[str, _RaplDomain] = {}
-        refused: dict[str, Path] = {}
-        for path in _folders(self.root):
-            info = _describe(path)
-            if info is None or info.id in known:
+        refused: dict[str, DeviceInfo] = {}
+        errors: dict[str, OSError | ValueError] = {}
+        for path, info in _domains(self.root):
+            if info.id in known:
                 continue
             try:
                 domain = _RaplDomain(info, path)
                 domain.read()
-            except OSError:
-                refused.setdefault(info.id, path)
-                continue
-            except ValueError:
+            except (OSError, ValueError) as error:
+                refused.setdefault(info.id, info)
+                errors.setdefault(info.id, error)
                 continue
             known[info.id] = domain
         self.domains = list(known.values())
-        devices = tuple(d.info for d in self.domains)
+        devices = [d.info for d in self.domains]
         closed = sorted(set(refused) - set(known))
         if closed:
-            reason, grant = _refused(closed), self._grant()
-            return Probe(meter="rapl", devices=devices, reason=reason, grant=grant)
+            reason, grant = _refused(closed, errors), self._grant()
+            if devices:
+                devices += [_unread(refused[id], errors[id], grant) for id in closed]
+            return Probe(meter="rapl", devices=tuple(devices), reason=reason, grant=grant)
         if not devices:
             return self._without()
-        return Probe(meter="rapl", devices=devices)
+        return Probe(meter="rapl", devices=tuple(devices))
 
     def read(self) -> list[Sample]:
         found = []
@@ -111,10 +115,39 @@ class Rapl(Meter):
         return f"sudo sh -c 'chmod a+r {self.root}/intel-rapl*/energy_uj'"
 
 
-def _refused(names: list[str]) -> str:
+def _refused(names: list[str], errors: dict[str, OSError | ValueError]) -> str:
     # the counters can leak secrets between users (CVE-2020-8694), so the kernel reserves them for
     # root
-    return f"only root may read the energy of {', '.join(names)}"
+    forbidden = [name for name in names if isinstance(errors[name], PermissionError)]
+    reasons = [f"only root may read the energy of {', '.join(forbidden)}"] if forbidden else []
+    for name in names:
+        if name not in forbidden:
+            reasons.append(f"the energy of {name} cannot be read: {described(errors[name])}")
+    return "; ".join(reasons)
+
+
+def _unread(info: DeviceInfo, error: OSError | ValueError, grant: str) -> DeviceInfo:
+    """Return a domain without an energy, so that the others are not taken for the whole."""
+    reason = _refused([info.id], {info.id: error})
+    if isinstance(error, PermissionError):
+        reason = f"{reason}; `{grant}` would grant it"
+    return replace(info, energy="none", update_s=None, resolution_j=None, reason=reason)
+
+
+def _domains(root: Path) -> list[tuple[Path, DeviceInfo]]:
+    """Return every domain; two of one driver with one name are different and get different ids."""
+    found = []
+    seen: Counter[tuple[str, str]] = Counter()
+    for path in _folders(root):
+        info = _describe(path)
+        if info is None:
+            continue
+        key = (path.name.partition(":")[0], info.id)
+        if seen[key]:
+            info = replace(info, id=f"{info.id}-{seen[key]}")
+        seen[key] += 1
+        found.append((path, info))
+    return found
 
 
 def _folders(root: Path) -> list[Path]:
@@ -152,6 +185,7 @@ def _info(id: str, boundary: Boundary, name: str) -> DeviceInfo:
         energy="counter",
         update_s=_PERIOD_S,
         resolution_j=1e-6,
+        may_mirror=True,
     )
 
 

@@ -22,6 +22,7 @@ from wattlaw.measuring.reduce.series import (
     bytes_total,
     counter_total,
     integral,
+    is_same_counter,
     mean,
     peak,
     within,
@@ -51,13 +52,17 @@ _LATE_S = 3.0
 
 
 class DeviceEnergy(NamedTuple):
-    """The energy of a device in a window, J: by counter, by sampled power, and the one used."""
+    """The energy of a device in a window, J: by counter, by sampled power, and the one used.
+
+    same_as  id of the device whose counter this one repeats; that one is counted
+    """
 
     device: DeviceInfo
     host: str
     counter: Total
     sampled: Total
     reading: Reading
+    same_as: str = ""
 
 
 class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +97,8 @@ class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
 
 def device_energies(window: HostWindow) -> list[DeviceEnergy]:
     """Return the energy of every device of a host that has one."""
-    return [_device_energy(window, d) for d in window.host.devices if d.energy != "none"]
+    energies = [_device_energy(window, d) for d in window.host.devices if d.energy != "none"]
+    return [_without_mirrored(window, e, energies[:i]) for i, e in enumerate(energies)]
 
 
 def boundary_energy(
@@ -109,6 +115,7 @@ def boundary_energy(
             return missing(why)
     if not parts:
         return missing("no telemetry was recorded")
+    parts = [part for part in parts if not part.same_as]
     for part in parts:
         if part.reading.value is None:
             return missing(f"{part.device.id} on {part.host}: {part.reading.how}")
@@ -118,11 +125,32 @@ def boundary_energy(
     return measured(total, f"{how} of {devices}")
 
 
-def with_estimate(energy: Reading, cpu_time_s: float | None) -> Reading:
-    """Return a CPU energy, or the estimate of the CPU model if nothing measured it."""
-    if energy.status == "missing" and cpu_time_s is not None:
-        return cpu_energy(cpu_time_s)
-    return energy
+def with_estimate(
+    energy: Reading,
+    cpu_time_s: float | None,
+    windows: Sequence[HostWindow],
+    energies: Sequence[DeviceEnergy],
+) -> Reading:
+    """Return a CPU energy, or the estimate of the CPU model if nothing measured it.
+
+    There is no estimate beside a measured part: the missing energy names the part that lacks.
+    """
+    if energy.status != "missing" or cpu_time_s is None:
+        return energy
+    if any(_is_part_measured(window.host, energies) for window in windows):
+        return energy
+    return cpu_energy(cpu_time_s)
+
+
+def _is_part_measured(host: Host, energies: Sequence[DeviceEnergy]) -> bool:
+    """Return whether some CPU packages of a host were measured and others were not."""
+    if host.shared:
+        return False
+    packages = {d.id for d in host.devices if d.boundary == "cpu"}
+    own = [e for e in energies if e.host == host.host and e.device.id in packages]
+    measured_ids = {e.device.id for e in own if e.reading.value is not None}
+    mirrored_ids = {e.device.id for e in own if e.same_as}
+    return bool(measured_ids) and bool(packages - measured_ids - mirrored_ids)
 
 
 def device_uses(window: HostWindow, energies: Sequence[DeviceEnergy]) -> list[DeviceUse]:
@@ -153,6 +181,10 @@ def energy_notes(window: HostWindow, energies: Sequence[DeviceEnergy]) -> list[N
     notes = []
     for e in energies:
         where = f"{e.device.id} on {e.host}"
+        if e.same_as:
+            text = f"{where} shows the energy counter of {e.same_as}, which is counted once"
+            notes.append(Note("mirrored_counter", text))
+            continue
         notes += _disagreement(window, e, where)
         if e.counter.steps_back:
             text = f"{where}: its energy counter fell {e.counter.steps_back} times"
@@ -177,11 +209,33 @@ def _device_energy(window: HostWindow, device: DeviceInfo) -> DeviceEnergy:
     sampled = integral(power, window.start_s + lag_s, window.end_s + lag_s)
     if counter.value is not None:
         reading = measured(counter.value, f"{device.meter} counter")
+    elif sampled.value == 0 and window.end_s > window.start_s:
+        why = f"{counter.why}; " if device.energy == "counter" else ""
+        reading = missing(f"{why}its power reads 0 W throughout")
     elif sampled.value is not None:
         reading = measured(sampled.value, f"{device.meter} sampled power")
     else:
         reading = missing(_why_no_energy(device, series, counter, sampled))
     return DeviceEnergy(device, window.host.host, counter, sampled, reading)
+
+
+def _without_mirrored(
+    window: HostWindow, energy: DeviceEnergy, before: Sequence[DeviceEnergy]
+) -> DeviceEnergy:
+    """Return an energy, or mark it if an earlier device of its meter has the same counter."""
+    device = energy.device
+    if not device.may_mirror or energy.counter.value is None:
+        return energy
+    column = window.series_of(device.id).column("energy_j")
+    for other in before:
+        is_alike = other.device.may_mirror and other.device.meter == device.meter
+        if not is_alike or other.device.boundary != device.boundary or other.same_as:
+            continue
+        theirs = window.series_of(other.device.id).column("energy_j")
+        if is_same_counter(column, theirs):
+            reading = missing(f"its counter is that of {other.device.id}, which is counted")
+            return energy._replace(reading=reading, same_as=other.device.id)
+    return energy
 
 
 def _why_no_energy(device: DeviceInfo, series: Series, counter: Total, sampled: Total) -> str:
@@ -199,17 +253,19 @@ def _why_missing(boundary: Boundary, host: Host, parts: Sequence[DeviceEnergy]) 
         return f"{host.host}: {host.gpus_unread}"
     if not any(part.host == host.host for part in parts):
         return _why_no_device(boundary, host)
-    gpu = _gpu_without_energy(host) if boundary == "gpu" else None
-    return f"{gpu.id} on {host.host}: {gpu.reason}" if gpu else ""
+    if boundary == "node":  # the node's use and its energy come from two meters
+        return ""
+    device = _device_without_energy(boundary, host)
+    return f"{device.id} on {host.host}: {device.reason}" if device else ""
 
 
-def _gpu_without_energy(host: Host) -> DeviceInfo | None:
-    """Return a GPU without an energy, neither its own nor that of the GPU it is part of."""
-    gpus = [d for d in host.devices if d.boundary == "gpu"]
-    metered = {d.id for d in gpus if d.energy != "none"}
-    for gpu in gpus:
-        if gpu.id not in metered and gpu.part_of not in metered:
-            return gpu
+def _device_without_energy(boundary: Boundary, host: Host) -> DeviceInfo | None:
+    """Return a device without an energy, neither its own nor that of the device it is part of."""
+    devices = [d for d in host.devices if d.boundary == boundary]
+    metered = {d.id for d in devices if d.energy != "none"}
+    for device in devices:
+        if device.id not in metered and device.part_of not in metered:
+            return device
     return None
 
 

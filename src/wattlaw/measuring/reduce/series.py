@@ -37,6 +37,12 @@ _BRIDGE_SHARE = 0.01
 
 _MAX_SPACINGS = 1000
 
+_STILL_PERIODS = 20
+"""A counter that does not change in this many periods does not work."""
+
+_SAME_SHARE = 0.02
+"""Counters whose median difference is below this share of a step between readings are one."""
+
 _JUMP_S = 0.5
 """Growth of this time may appear between two neighbouring readings; more is a jump."""
 
@@ -87,6 +93,8 @@ def counter_total(
     beyond_s = _MAX_BEYOND * max(update_s, _spacing(times))
     if len(knot_times) < 2:
         why = "its counter did not move; the window is shorter than its update period"
+        if times[-1] - times[0] > _STILL_PERIODS * max(period_s, _spacing(times)):
+            why = "its counter never moved"
     elif start_s < times[0] - beyond_s:
         why = f"it was first read {times[0] - start_s:.1f} s after the window began"
     elif end_s > times[-1] + beyond_s:
@@ -178,6 +186,18 @@ def highest_sum(columns: list[TelemetryColumn], start_s: float, end_s: float) ->
             highest = max(sum(current.values()), highest or 0.0)
             current.clear()
     return highest
+
+
+def is_same_counter(one: TelemetryColumn, other: TelemetryColumn) -> bool:
+    """Return whether two counters show the same values and move, by some hundred readings."""
+    if len(one) < 3 or len(other) < 3 or one.values[-1] <= one.values[0]:
+        return False
+    mean_step = (one.values[-1] - one.values[0]) / (len(one) - 1)
+    apart = []
+    for i in range(0, len(one), max(1, len(one) // _MAX_SPACINGS)):
+        apart.append(abs(interpolate(other.times, other.values, one.times[i]) - one.values[i]))
+    # the two are read microseconds apart: now and then an update comes in between
+    return sorted(apart)[len(apart) // 2] <= _SAME_SHARE * mean_step
 
 
 def _jump(

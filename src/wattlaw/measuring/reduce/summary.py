@@ -240,7 +240,9 @@ def energy_quantities(
     cpu_times = [t for t in (sampled_s, cpu_time_s) if t is not None]
     cpu_time = max(cpu_times, default=None)
     quantities = {f"{b}_energy_j": boundary_energy(b, windows, energies) for b in BOUNDARIES}
-    quantities["cpu_energy_j"] = with_estimate(quantities["cpu_energy_j"], cpu_time)
+    quantities["cpu_energy_j"] = with_estimate(
+        quantities["cpu_energy_j"], cpu_time, windows, energies
+    )
     for name in ("gpu", "cpu"):
         quantities[f"{name}_mean_power_w"] = _over_time(quantities[f"{name}_energy_j"], elapsed_s)
     quantities["gpu_max_power_w"] = _highest_power(windows)
@@ -260,10 +262,18 @@ def totals(
         "elapsed_s": measured(elapsed_s, "monotonic clock"),
         "cpu_time_s": sum_readings([_cpu_time(cut) for cut in cuts]),
     }
+    energies = [_energies(cut) for cut in cuts]
     for boundary in BOUNDARIES:
-        parts = [boundary_energy(boundary, cut, _energies(cut)) for cut in cuts]
+        parts = []
+        for cut, of_cut in zip(cuts, energies, strict=True):
+            parts.append(boundary_energy(boundary, cut, of_cut))
         found[f"{boundary}_energy_j"] = sum_readings(parts)
-    found["cpu_energy_j"] = with_estimate(found["cpu_energy_j"], found["cpu_time_s"].value)
+    found["cpu_energy_j"] = with_estimate(
+        found["cpu_energy_j"],
+        found["cpu_time_s"].value,
+        windows,
+        [energy for of_cut in energies for energy in of_cut],
+    )
     transferred = [bytes_transferred(cut) for cut in cuts]
     for name in transferred[0] if transferred else ():
         found[name] = sum_readings([part[name] for part in transferred])
