@@ -389,7 +389,9 @@ def _gpu_utilisation(steps: Sequence[Mapping[str, str]]) -> float | None:
     percent = _highest(
         _number(_tres(r.get("TRESUsageInAve", "")).get("gres/gpuutil")) for r in steps
     )
-    return None if percent is None else percent / 100
+    if percent is None:
+        return None
+    return percent / 100
 
 
 def _energy(rows: Sequence[Mapping[str, str]]) -> float | None:
