@@ -9,20 +9,22 @@ from statistics import median_low
 
 GAP_PERIODS = 5.0
 MIN_GAP_S = 1.0
-_NEIGHBOURS = 5
+_NEIGHBOURS = 3
 
 
 def gaps(times: Sequence[float]) -> list[int]:
     """Return each index i for which nothing was sampled from ``times[i - 1]`` to ``times[i]``.
 
     ``times`` ascend. The sampling period may change, so a spacing is compared with the median of
-    the five spacings before it and of the five after it. It is a gap if it exceeds 1 s and five
+    the three spacings before it and of the three after it. It is a gap if it exceeds 1 s and five
     times the larger of the two.
     """
     spacings = [after - before for before, after in pairwise(times)]
     found = []
+    # no median is below the smallest spacing
+    least_gap = max(MIN_GAP_S, GAP_PERIODS * min(spacings, default=0.0))
     for i, spacing in enumerate(spacings):
-        if spacing <= MIN_GAP_S:
+        if spacing <= least_gap:
             continue
         sides = (spacings[max(0, i - _NEIGHBOURS) : i], spacings[i + 1 : i + 1 + _NEIGHBOURS])
         period = max((median_low(side) for side in sides if side), default=spacing)
