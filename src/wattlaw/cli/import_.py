@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wattlaw.cli.output import emit_json, json_option, say, say_warnings
+from wattlaw.cli.output import emit_json, json_option, say
 from wattlaw.core.errors import UsageError
 from wattlaw.core.plugins import need
 from wattlaw.core.units import counted
@@ -86,7 +86,8 @@ def import_(
     if written.replaced:
         replaced = counted(written.replaced, "earlier run")
         say(f"replaced {replaced} of the same name and different content")
-    say_warnings(found.notes)
+    for note in found.notes:
+        say(f"warning: {note.name}: {note.message}")
 
 
 def _pair(text: str) -> tuple[str, str]:
