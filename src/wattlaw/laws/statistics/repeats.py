@@ -48,9 +48,9 @@ def summarise_repeats(values: Iterable[float]) -> RepeatSummary:
     is_positive = min(finite) > 0
     terms = [math.log(value) for value in finite] if is_positive else finite
     mean = fmean(terms)
-    # statistics.stdev works in exact fractions, which takes most of the time of a long table
-    variance = math.fsum((term - mean) ** 2 for term in terms) / (len(terms) - 1)
-    half = _t_95(len(terms) - 1) * math.sqrt(variance / len(terms))
+    # hypot does not overflow; statistics.stdev is exact, but slow for a long table
+    deviation = math.hypot(*(term - mean for term in terms)) / math.sqrt(len(terms) - 1)
+    half = _t_95(len(terms) - 1) * deviation / math.sqrt(len(terms))
     if not is_positive:
         return RepeatSummary(mean, mean - half, mean + half, len(finite))
     value, low, high = (_bounded_exp(term) for term in (mean, mean - half, mean + half))
