@@ -16,7 +16,6 @@ from wattlaw.devices.cpu_model import cpu_energy
 from wattlaw.devices.meter import Boundary, DeviceInfo
 from wattlaw.devices.plausible import max_power_w
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series
-from wattlaw.measuring.reduce.implausible import WARNING as IMPLAUSIBLE
 from wattlaw.measuring.reduce.series import (
     Total,
     bytes_total,
@@ -348,10 +347,11 @@ def _disagreement(window: HostWindow, e: DeviceEnergy, where: str) -> list[Note]
     has_readings = _readings(window, e, "energy_j") >= _FEW_READINGS
     if e.counter.value is None and e.sampled.value and has_readings:
         text = f"{where}: {e.counter.why}; the energy is that of sampled power"
-        name = IMPLAUSIBLE if e.counter.is_implausible else "counter_disagrees"
-        return [Note(name, text)]
+        if e.counter.is_implausible:
+            return [Note("implausible_readings", text)]
+        return [Note("counter_disagrees", text)]
     if e.counter.is_implausible:
-        return [Note(IMPLAUSIBLE, f"{where}: {e.counter.why}")]
+        return [Note("implausible_readings", f"{where}: {e.counter.why}")]
     return []
 
 

@@ -11,8 +11,6 @@ from wattlaw.devices.plausible import SENTINELS, PlausibleRange, plausible_range
 from wattlaw.measuring.files.host_files import Host, HostWindow, Series, TelemetryColumn
 from wattlaw.measuring.reduce.series import within
 
-WARNING = "implausible_readings"
-
 _SMALL_SENTINELS = tuple(float(value) for value in SENTINELS if value < 2**62)
 _INTEGERS = ("_bytes",)
 
@@ -40,7 +38,7 @@ def implausible_notes(window: HostWindow) -> list[Note]:
                     f"implausible and left out, such as {_example(bad):g} "
                     f"(plausible: {allowed.low:g} to {allowed.high:g})"
                 )
-                notes.append(Note(WARNING, text))
+                notes.append(Note("implausible_readings", text))
     return notes
 
 
