@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +10,7 @@ from tests.factory import law_run
 
 from wattlaw.advice.advise import advise
 from wattlaw.advice.pareto import pareto_points
+from wattlaw.core.errors import UsageError
 from wattlaw.core.options import OPTIONS, TUNABLE_FIELDS
 from wattlaw.core.setting import OptionValue
 
@@ -74,3 +76,13 @@ def test_a_front_holds_the_values_of_a_tunable_option(name):
 def test_runs_that_train_something_else_are_not_compared():
     runs = swept("learning_rate", (0.1, 0.01))
     assert [a.group["learning_rate"] for a in advise(runs, minimise="time")] == ["0.1", "0.01"]
+
+
+PARETO = functools.partial(pareto_points, x="time", y="device_time")
+
+
+@pytest.mark.parametrize("ask", [advise, PARETO])
+def test_a_tunable_option_that_no_run_has_is_refused(ask):
+    runs = [law_run(0.01, workload="own", options={"kernel": name}) for name in ("a", "b")]
+    with pytest.raises(UsageError, match="'kernal', but no run has that option; did you mean"):
+        ask(runs, tunable=["kernal"])

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from wattlaw.advice.request import AdviceRequest, parse_request
+from wattlaw.advice.request import AdviceRequest, check_tunable, parse_request
 from wattlaw.advice.sentences import AdviceComparison, advice_on_runs
 from wattlaw.advice.verdict import is_unclear_gain_for_time, share_added, share_saved
 from wattlaw.analysis.groups import (
@@ -92,6 +92,8 @@ def advise(
     Raises FitError if no group can be advised on, UsageError for a wrong request.
     """
     request = parse_request(minimise, max_slowdown, confidence, limits or {}, samples, prices)
+    runs = list(runs)
+    check_tunable(runs, tunable)
     groups, notes = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
     advise_group = _advise_unmeasured if unmeasured else _advise_measured
     found: list[Advice] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from wattlaw.advice.advise import MeasuredSetting, check_objective, measured_settings
-from wattlaw.advice.request import check_prices, objective_of
+from wattlaw.advice.request import check_prices, check_tunable, objective_of
 from wattlaw.advice.sentences import describe, differing
 from wattlaw.analysis.groups import Group, group_runs, group_title, summarise_faults
 from wattlaw.analysis.prices import NO_PRICES, Prices
@@ -55,6 +55,8 @@ def pareto_points(
     energies of different boundaries.
     """
     x, y = objective_of(x), objective_of(y)
+    runs = list(runs)
+    check_tunable(runs, tunable)
     groups, _ = group_runs(runs, (*TUNABLE, *tunable), split_layouts=False)
     found: list[FrontPoint] = []
     faults: list[tuple[str, str]] = []

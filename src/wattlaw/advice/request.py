@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wattlaw.analysis.prices import COST, Prices
-from wattlaw.core.errors import UsageError
+from wattlaw.core.errors import UsageError, nearest
 from wattlaw.core.quantities import (
     DEVICE_TIME,
     ENERGY,
@@ -17,6 +17,7 @@ from wattlaw.core.quantities import (
     parse_limit,
     quantity,
 )
+from wattlaw.core.run import Run
 from wattlaw.core.units import show
 
 SHORT_NAMES = {"time": TIME, "device_time": DEVICE_TIME, "energy": ENERGY, "cost": COST}
@@ -154,6 +155,16 @@ def objective_of(name: str) -> str:
     if quantity(found).better == MORE:
         raise UsageError(f"more {name} is better, so it cannot be minimised; minimise {TIME}")
     return found
+
+
+def check_tunable(runs: Iterable[Run], names: Sequence[str]) -> None:
+    """Raise UsageError if no run has an option that the request calls tunable."""
+    known = sorted({option for run in runs for option in run.setting.options})
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"tunable names {name!r}, but no run has that option; {nearest(name, known)}"
+            )
 
 
 def check_prices(prices: Prices, names: Sequence[str]) -> None:

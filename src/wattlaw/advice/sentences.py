@@ -346,7 +346,7 @@ def _least_cost(
     other = describe(cheapest.runs[0], names)
     return [
         f"{within}no other setting takes clearly less {cost}",
-        f"{other} takes {changed(gain, cost)}, which is no clear difference, and is slower",
+        f"the slower setting, {other}, takes {changed(gain, cost)}, which is no clear difference",
     ]
 
 
